@@ -1,0 +1,225 @@
+//! The target folder, held open: every name in it is reached through the folder itself, so that nobody can swap
+//! the folder or plant a symbolic link between two steps.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// An open folder that files are made in.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    inner: platform::Folder,
+}
+
+impl Folder {
+    /// Opens a folder, making it (and those above it) if it is not there.
+    pub fn open(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(|error| Error::target_io("Creating the folder", path, &error))?;
+        let inner = platform::Folder::open(path).map_err(|error| Error::target_io("Opening the folder", path, &error))?;
+        Ok(Self { path: path.to_owned(), inner })
+    }
+
+    /// The full path of a name in it.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes a new file; `AlreadyExists` if anything, also a dangling link, has that name.
+    pub fn create_new(&self, name: &str) -> io::Result<File> {
+        self.inner.create_new(name)
+    }
+
+    /// Opens an existing ordinary file for reading and writing. Links, and files with a second name, are refused.
+    pub fn open_existing(&self, name: &str) -> io::Result<File> {
+        let file = self.inner.open_existing(name)?;
+        let facts = file.metadata()?;
+        #[cfg(unix)]
+        let second_name = std::os::unix::fs::MetadataExt::nlink(&facts) > 1;
+        #[cfg(not(unix))]
+        let second_name = false;
+        if !facts.is_file() || second_name {
+            return Err(io::Error::other("it is not an ordinary file"));
+        }
+        Ok(file)
+    }
+
+    /// Whether anything has that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.inner.has(name)
+    }
+
+    /// Gives a file its other name, or fails with `AlreadyExists`: nothing is ever replaced.
+    pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename_new(from, to)
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    /// Makes names durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+
+    /// Bytes that this user can still write; `None` where the system does not tell.
+    pub fn free_space(&self) -> Option<u64> {
+        self.inner.free_space()
+    }
+}
+
+/// Sets blocks aside for a file without changing its length. Not every file system can; that is no error.
+pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    platform::reserve(file, length)
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
+
+    use rustix::fs::{self, AtFlags, Mode, OFlags};
+    use rustix::io::Errno;
+
+    #[derive(Debug)]
+    pub(super) struct Folder(File);
+
+    impl Folder {
+        pub fn open(path: &Path) -> io::Result<Self> {
+            let fd = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            Ok(Self(File::from(fd)))
+        }
+
+        pub fn create_new(&self, name: &str) -> io::Result<File> {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(File::from(fs::openat(&self.0, name, flags, Mode::from_raw_mode(0o666))?))
+        }
+
+        pub fn open_existing(&self, name: &str) -> io::Result<File> {
+            // NONBLOCK: a FIFO planted under the name must not hang the transfer.
+            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            Ok(File::from(fs::openat(&self.0, name, flags, Mode::empty())?))
+        }
+
+        pub fn has(&self, name: &str) -> bool {
+            !matches!(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+        }
+
+        pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+            match fs::renameat_with(&self.0, from, &self.0, to, fs::RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(()),
+                // Some network file systems know no such rename: a second name, then the first one away.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                    fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
+                    fs::unlinkat(&self.0, from, AtFlags::empty())?;
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+
+        pub fn remove(&self, name: &str) -> io::Result<()> {
+            Ok(fs::unlinkat(&self.0, name, AtFlags::empty())?)
+        }
+
+        pub fn sync(&self) -> io::Result<()> {
+            self.0.sync_all()
+        }
+
+        pub fn free_space(&self) -> Option<u64> {
+            let facts = fs::fstatvfs(&self.0).ok()?;
+            Some(facts.f_bavail.saturating_mul(facts.f_frsize))
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn reserve(file: &File, length: u64) -> io::Result<()> {
+        match fs::fallocate(file, fs::FallocateFlags::KEEP_SIZE, 0, length) {
+            Err(error @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn reserve(_file: &File, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use std::fs::{File, OpenOptions};
+    use std::io;
+    use std::os::windows::ffi::OsStrExt as _;
+    use std::os::windows::fs::OpenOptionsExt as _;
+    use std::path::{Path, PathBuf};
+
+    use windows_sys::Win32::Storage::FileSystem as win;
+
+    #[derive(Debug)]
+    pub(super) struct Folder(PathBuf);
+
+    fn wide(path: &Path) -> Vec<u16> {
+        path.as_os_str().encode_wide().chain(Some(0)).collect()
+    }
+
+    impl Folder {
+        pub fn open(path: &Path) -> io::Result<Self> {
+            if !std::fs::metadata(path)?.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            Ok(Self(path.to_owned()))
+        }
+
+        pub fn create_new(&self, name: &str) -> io::Result<File> {
+            OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))
+        }
+
+        pub fn open_existing(&self, name: &str) -> io::Result<File> {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).custom_flags(win::FILE_FLAG_OPEN_REPARSE_POINT);
+            options.open(self.0.join(name))
+        }
+
+        pub fn has(&self, name: &str) -> bool {
+            std::fs::symlink_metadata(self.0.join(name)).is_ok()
+        }
+
+        #[allow(unsafe_code, reason = "the standard library's rename always replaces on Windows")]
+        pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+            let (from, to) = (wide(&self.0.join(from)), wide(&self.0.join(to)));
+            // SAFETY: both are NUL-terminated and outlive the call.
+            let done = unsafe { win::MoveFileExW(from.as_ptr(), to.as_ptr(), win::MOVEFILE_WRITE_THROUGH) };
+            if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        }
+
+        pub fn remove(&self, name: &str) -> io::Result<()> {
+            std::fs::remove_file(self.0.join(name))
+        }
+
+        pub fn sync(&self) -> io::Result<()> {
+            // Names are written through by the rename itself.
+            Ok(())
+        }
+
+        #[allow(unsafe_code, reason = "the standard library does not tell free space")]
+        pub fn free_space(&self) -> Option<u64> {
+            let path = wide(&self.0);
+            let mut free = 0;
+            // SAFETY: the path is NUL-terminated, `free` outlives the call, the other two results may be null.
+            let done = unsafe {
+                win::GetDiskFreeSpaceExW(path.as_ptr(), &raw mut free, std::ptr::null_mut(), std::ptr::null_mut())
+            };
+            (done != 0).then_some(free)
+        }
+    }
+
+    pub(super) fn reserve(_file: &File, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+}

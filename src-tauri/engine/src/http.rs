@@ -1,0 +1,230 @@
+//! The HTTP client: time limits, redirects, and what its errors mean.
+//!
+//! One client for everything, so that connections are reused. It follows no redirect by itself, sends no Referer,
+//! asks for no compression, and its errors never carry a URL.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, Response, StatusCode};
+use url::Url;
+
+use crate::error::{Cause, Error, Result};
+use crate::secrets::Secret;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// No byte for this long is a stall (design: "no byte for 30 s").
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a store may think after it has the last byte of an upload.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+const MOST_REDIRECTS: usize = 10;
+/// The most of an error's body that is read.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+
+/// How long Ferry waits for what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// No byte for this long: the connection is given up and made anew.
+    pub stall: Duration,
+    /// From the last byte of an upload to the answer.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { stall: STALL_LIMIT, answer: ANSWER_LIMIT }
+    }
+}
+
+/// The client and its limits.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    /// How long to wait for what.
+    pub limits: Limits,
+}
+
+impl Http {
+    /// Makes the client. Proxies are taken from the system and the usual variables.
+    pub fn new(limits: Limits) -> Result<Self> {
+        // Another part of the process may have chosen a provider already; any will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_LIMIT)
+            .tcp_nodelay(true)
+            .http2_adaptive_window(true)
+            .pool_max_idle_per_host(16)
+            .build()
+            .map_err(|error| Error::internal("The network part of Ferry did not start").because(error.without_url()))?;
+        Ok(Self { client, limits })
+    }
+
+    /// A request to be completed by the caller.
+    pub fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends a request and waits for the answer's head, no longer than the stall limit.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
+        match tokio::time::timeout(self.limits.stall, request.send()).await {
+            Ok(answer) => answer.map_err(|error| from_reqwest(&error)),
+            Err(_) => Err(stalled(self.limits.stall)),
+        }
+    }
+
+    /// Fetches by the rules for redirects: GET at most ten, the key dropped on any change of origin, never from
+    /// https to http, never out of http; a POST only within its origin, by 307 or 308.
+    pub async fn fetch(&self, fetch: &Fetch, extra: &HeaderMap) -> Result<Response> {
+        let mut url = fetch.url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let mut headers = extra.clone();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            if let Some(key) = &fetch.key
+                && url.origin() == fetch.url.origin()
+            {
+                headers.insert(AUTHORIZATION, header_secret(key)?);
+            }
+            let mut request = self.request(fetch.method(), url.clone()).headers(headers);
+            if let Some(body) = &fetch.post {
+                request = request.json(body.as_ref());
+            }
+            let answer = self.send(request).await?;
+            if !is_redirect(answer.status()) {
+                return Ok(answer);
+            }
+            let Some(location) = answer.headers().get(LOCATION) else { return Ok(answer) };
+            url = redirected(&url, location, fetch.post.is_some(), answer.status())?;
+        }
+        Err(Error::new(Cause::BadResponse, "The server redirected more than ten times"))
+    }
+}
+
+/// One thing to fetch.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch {
+    /// Where from. May be a secret: never shown whole.
+    pub url: Url,
+    /// Sent as POST with this JSON, else as GET.
+    pub post: Option<Arc<serde_json::Value>>,
+    /// The service's key, for its own origin only.
+    pub key: Option<Secret>,
+}
+
+impl Fetch {
+    /// A plain GET.
+    pub fn get(url: Url, key: Option<Secret>) -> Self {
+        Self { url, post: None, key }
+    }
+
+    fn method(&self) -> Method {
+        if self.post.is_some() { Method::POST } else { Method::GET }
+    }
+}
+
+/// The key as a header that the client's own logging leaves out.
+pub(crate) fn header_secret(key: &Secret) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(key.expose())
+        .map_err(|_| Error::new(Cause::Unauthorized, "The key holds characters that no key has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn redirected(from: &Url, location: &HeaderValue, is_post: bool, status: StatusCode) -> Result<Url> {
+    let bad = |what: &str| Error::new(Cause::BadResponse, what.to_owned());
+    let text = std::str::from_utf8(location.as_bytes()).map_err(|_| bad("The server redirected to something unreadable"))?;
+    let target = from.join(text).map_err(|_| bad("The server redirected to something that is no address"))?;
+    if !matches!(target.scheme(), "http" | "https") {
+        return Err(Error::new(Cause::InsecureRedirect, "The server redirected out of the web")
+            .because(format!("the new address begins with `{}:`", target.scheme())));
+    }
+    if from.scheme() == "https" && target.scheme() == "http" {
+        return Err(Error::new(Cause::InsecureRedirect, "The server redirected from an encrypted address to an open one"));
+    }
+    if !target.username().is_empty() || target.password().is_some() {
+        return Err(Error::new(Cause::InsecureRedirect, "The server redirected to an address with a user name in it"));
+    }
+    if is_post && (!matches!(status.as_u16(), 307 | 308) || from.origin() != target.origin()) {
+        return Err(bad("The service redirected a request that must not be redirected"));
+    }
+    Ok(target)
+}
+
+/// Reads an error's body, as far as it is worth reading.
+pub(crate) async fn error_body(mut answer: Response, limit: Duration) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < ERROR_BODY_LIMIT {
+        match tokio::time::timeout(limit, answer.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            // What came is shown; an error about an error helps nobody.
+            _ => break,
+        }
+    }
+    body.truncate(ERROR_BODY_LIMIT);
+    body
+}
+
+/// No byte for too long.
+pub(crate) fn stalled(limit: Duration) -> Error {
+    Error::new(Cause::Stalled, format!("Nothing moved for {} seconds", limit.as_secs()))
+}
+
+/// What an error of the HTTP client means. Its URL is left out: it may be a secret.
+pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
+    let mut reasons = Vec::new();
+    let mut cause = None;
+    let mut next = error.source();
+    while let Some(source) = next {
+        if let Some(io) = source.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind as K;
+            cause = cause.or(match io.kind() {
+                K::NetworkUnreachable | K::NetworkDown => Some(Cause::Offline),
+                K::TimedOut => Some(Cause::Stalled),
+                K::ConnectionRefused | K::HostUnreachable | K::AddrNotAvailable => Some(Cause::Unreachable),
+                _ => None,
+            });
+        }
+        if source.downcast_ref::<rustls::Error>().is_some() {
+            cause = Some(Cause::Tls);
+        }
+        let text = source.to_string();
+        if text.contains("dns error") || text.contains("failed to lookup address") {
+            cause = cause.or(Some(Cause::Dns));
+        }
+        reasons.push(text);
+        next = source.source();
+    }
+    let cause = cause.unwrap_or(if error.is_connect() {
+        if error.is_timeout() { Cause::Stalled } else { Cause::Unreachable }
+    } else if error.is_timeout() {
+        Cause::Stalled
+    } else if error.is_builder() {
+        Cause::InvalidInput
+    } else {
+        Cause::CutShort
+    });
+    let what = match cause {
+        Cause::Offline => "This computer has no network",
+        Cause::Dns => "The server's name was not found",
+        Cause::Tls => "A secure connection could not be made",
+        Cause::Stalled => "The server did not answer in time",
+        Cause::Unreachable => "The server could not be reached",
+        Cause::InvalidInput => "The request could not be made",
+        _ => "The connection broke",
+    };
+    let mut fault = Error::new(cause, what);
+    // The innermost reason is the operating system's or the protocol's own; the layers above repeat it.
+    if let Some(reason) = reasons.pop() {
+        let plain = reason.split(" (os error").next().unwrap_or(&reason).to_owned();
+        fault.why = Some(plain);
+    }
+    fault
+}

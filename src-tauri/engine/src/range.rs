@@ -1,0 +1,354 @@
+//! What headers say about parts of a file: ranges, validators, how long to wait.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{DATE, ETAG, LAST_MODIFIED, RANGE};
+use serde::{Deserialize, Serialize};
+
+/// The longest that a server's `Retry-After` is followed.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// How much older than its answer a `Last-Modified` must be to count as strong; see [`Validator::from_headers`].
+const STRONG_AGE: Duration = Duration::from_secs(60);
+
+/// A `Content-Range` header (RFC 9110 §14.4), in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentRange {
+    /// `bytes first-last/total`: the body is this part, both ends included.
+    Part {
+        /// Offset of the body's first byte.
+        first: u64,
+        /// Offset of its last byte, never below `first`.
+        last: u64,
+        /// Size of the whole file; absent for `/*`.
+        total: Option<u64>,
+    },
+    /// `bytes */total`: the range asked for lies outside a file of this size (416).
+    Unsatisfied {
+        /// Size of the whole file.
+        total: u64,
+    },
+}
+
+impl ContentRange {
+    /// Reads the header. Anything contradictory, overflowing or in another unit is no range at all.
+    ///
+    /// Starlette answers 416 with `*/N`, without the unit that the RFC wants: accepted, since nothing else can be meant.
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        let value = value.trim();
+        if let Some(total) = value.strip_prefix("*/") {
+            return Some(Self::Unsatisfied { total: digits(total)? });
+        }
+        let (unit, rest) = value.split_once([' ', '\t'])?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        let (range, total) = rest.trim_start().split_once('/')?;
+        if range == "*" {
+            return Some(Self::Unsatisfied { total: digits(total)? });
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (digits(first)?, digits(last)?);
+        let total = if total == "*" { None } else { Some(digits(total)?) };
+        // `last` below the total also keeps `last + 1` from overflowing; without a total that must be asked for.
+        let in_order = first <= last && total.map_or(last < u64::MAX, |total| last < total);
+        in_order.then_some(Self::Part { first, last, total })
+    }
+
+    /// How many bytes the part has; nothing for an unsatisfied range.
+    pub(crate) fn length(self) -> u64 {
+        match self {
+            Self::Part { first, last, .. } => last - first + 1,
+            Self::Unsatisfied { .. } => 0,
+        }
+    }
+}
+
+/// Digits only: `u64::from_str` would also take a `+`.
+fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// How long a `Retry-After` (RFC 9110 §10.2.3) asks to wait from `now` on: seconds or a date.
+///
+/// A date in the past means at once; more than ten minutes means ten. What is neither (negative, fractional,
+/// more digits than a number can have) says nothing: the caller's own back-off applies.
+pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let wait = match digits(value) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or(Duration::ZERO),
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+/// What tells whether a file at its source is still, byte for byte, the one that was begun: goes into `If-Range`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Validator {
+    /// A strong entity tag, with its quotes.
+    Etag(String),
+    /// A date of last change that is strong, exactly as the server wrote it: some compare it as a string.
+    LastModified(String),
+}
+
+impl Validator {
+    /// The strong validator of an answer, if it has one.
+    ///
+    /// RFC 9110 §13.1.5 forbids a date in `If-Range` where the file has an entity tag, so a weak tag means: none.
+    /// A `Last-Modified` is strong (§8.8.2.2) when it is older than the answer's own `Date` *and* both come from one
+    /// clock, "or there is enough difference … to make clock synchronization issues unlikely". Whether one clock made
+    /// both cannot be known from outside, so the difference must be the 60 s that RFC 7232 asked for: too strict costs a
+    /// fresh download of a file that is less than a minute old, too lax would join halves of two different files.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        match entity_tag(headers) {
+            Tag::Strong(tag) => return Some(Self::Etag(tag)),
+            Tag::Weak => return None,
+            Tag::None => {}
+        }
+        let text = only(headers, &LAST_MODIFIED)?;
+        let modified = httpdate::parse_http_date(text).ok()?;
+        let answered = httpdate::parse_http_date(only(headers, &DATE)?).ok()?;
+        let age = answered.duration_since(modified).ok()?;
+        (age >= STRONG_AGE).then(|| Self::LastModified(text.to_owned()))
+    }
+
+    /// What to send in `If-Range`.
+    pub(crate) fn if_range(&self) -> &str {
+        match self {
+            Self::Etag(text) | Self::LastModified(text) => text,
+        }
+    }
+
+    /// Whether another answer is about the same file: compares the same header; `None` when it has none.
+    pub(crate) fn agrees_with(&self, headers: &HeaderMap) -> Option<bool> {
+        match self {
+            Self::Etag(mine) => match entity_tag(headers) {
+                Tag::Strong(theirs) => Some(theirs == *mine),
+                // A weak tag promises the same meaning, not the same bytes.
+                Tag::Weak => Some(false),
+                Tag::None => None,
+            },
+            Self::LastModified(mine) => only(headers, &LAST_MODIFIED).map(|theirs| theirs == mine),
+        }
+    }
+}
+
+/// What an answer's `ETag` is worth.
+enum Tag {
+    Strong(String),
+    Weak,
+    /// Absent, or not an entity tag at all (no quotes, several that differ).
+    None,
+}
+
+fn entity_tag(headers: &HeaderMap) -> Tag {
+    let Some(text) = only(headers, &ETAG) else { return Tag::None };
+    if text.starts_with("W/") || text.starts_with("w/") {
+        return Tag::Weak;
+    }
+    let opaque = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match opaque {
+        Some(inner) if inner.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte)) => {
+            Tag::Strong(text.to_owned())
+        }
+        _ => Tag::None,
+    }
+}
+
+/// A header's value when it is plain text and all its copies agree; copies that differ prove nothing.
+fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    if values.any(|other| other != first) {
+        return None;
+    }
+    first.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// How many bytes a resumable session has kept, from the headers of its 308: `Range: bytes=0-N` means N + 1, no
+/// `Range` means none. `None` when the header is there but makes no sense.
+pub(crate) fn resumable_range(headers: &HeaderMap) -> Option<u64> {
+    let Some(value) = headers.get(RANGE) else { return Some(0) };
+    let value = value.to_str().ok()?.trim();
+    // Google's older documents leave the unit out.
+    let range = value.strip_prefix("bytes=").unwrap_or(value);
+    let (first, last) = range.split_once('-')?;
+    if digits(first)? != 0 {
+        return None;
+    }
+    digits(last)?.checked_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, http::HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn content_ranges_are_read_or_refused() {
+        let part = |first, last, total| Some(ContentRange::Part { first, last, total });
+        let rows = [
+            ("bytes 0-0/1", part(0, 0, Some(1))),
+            ("bytes 5-9/10", part(5, 9, Some(10))),
+            (" bytes  5-9/* ", part(5, 9, None)),
+            ("BYTES 0-499/1234", part(0, 499, Some(1234))),
+            ("bytes */47", Some(ContentRange::Unsatisfied { total: 47 })),
+            ("*/47", Some(ContentRange::Unsatisfied { total: 47 })),
+            ("bytes */0", Some(ContentRange::Unsatisfied { total: 0 })),
+            ("bytes 0-18446744073709551614/18446744073709551615", part(0, u64::MAX - 1, Some(u64::MAX))),
+            ("bytes 0-18446744073709551615/*", None),
+            ("bytes 9-5/10", None),
+            ("bytes 0-10/10", None),
+            ("bytes 0-9/18446744073709551616", None),
+            ("bytes +0-9/10", None),
+            ("bytes 0-9/+10", None),
+            ("bytes -5/10", None),
+            ("bytes 0-/10", None),
+            ("bytes */*", None),
+            ("bytes=0-9/10", None),
+            ("items 0-9/10", None),
+            ("0-9/10", None),
+            ("bytes 0-9", None),
+            ("bytes 0x0-0x9/10", None),
+            ("bytes 0-9,20-29/30", None),
+            ("", None),
+            ("*/", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(ContentRange::parse(text), expected, "{text:?}");
+        }
+        assert_eq!(ContentRange::parse("bytes 5-9/10").map(ContentRange::length), Some(5));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_within_ten_minutes() {
+        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 12:00:00 GMT").unwrap();
+        let rows = [
+            ("0", Some(0)),
+            (" 7 ", Some(7)),
+            ("600", Some(600)),
+            ("86400", Some(600)),
+            ("18446744073709551615", Some(600)),
+            ("Sat, 21 Nov 2026 12:00:30 GMT", Some(30)),
+            ("Saturday, 21-Nov-26 12:00:30 GMT", Some(30)),
+            ("Sat Nov 21 12:00:30 2026", Some(30)),
+            ("Sat, 21 Nov 2026 11:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(600)),
+            ("-1", None),
+            ("+5", None),
+            ("1.5", None),
+            ("99999999999999999999", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(retry_after(text, now), expected.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_strong_validators_resume() {
+        const OLD: &str = "Sat, 21 Nov 2026 11:00:00 GMT";
+        const NOW: &str = "Sat, 21 Nov 2026 12:00:00 GMT";
+        let etag = |text: &str| Some(Validator::Etag(text.into()));
+        let dated = |text: &str| Some(Validator::LastModified(text.into()));
+        let rows: &[(&[(&str, &str)], Option<Validator>)] = &[
+            (&[("etag", "\"abc\"")], etag("\"abc\"")),
+            (&[("etag", "\"\"")], etag("\"\"")),
+            (&[("etag", "\"abc\""), ("last-modified", OLD), ("date", NOW)], etag("\"abc\"")),
+            (&[("etag", "\"abc\""), ("etag", "\"abc\"")], etag("\"abc\"")),
+            (&[("etag", "\"abc\""), ("etag", "\"def\"")], None),
+            (&[("etag", "W/\"abc\"")], None),
+            (&[("etag", "W/\"abc\""), ("last-modified", OLD), ("date", NOW)], None),
+            (&[("etag", "abc")], None),
+            (&[("etag", "\"a\"b\"")], None),
+            (&[("etag", "abc"), ("last-modified", OLD), ("date", NOW)], dated(OLD)),
+            (&[("last-modified", OLD), ("date", NOW)], dated(OLD)),
+            (&[("last-modified", "Sat, 21 Nov 2026 11:59:00 GMT"), ("date", NOW)], dated("Sat, 21 Nov 2026 11:59:00 GMT")),
+            (&[("last-modified", "Sat, 21 Nov 2026 11:59:01 GMT"), ("date", NOW)], None),
+            (&[("last-modified", NOW), ("date", OLD)], None),
+            (&[("last-modified", OLD)], None),
+            (&[("last-modified", "yesterday"), ("date", NOW)], None),
+            (&[], None),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(Validator::from_headers(&headers(given)), *expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_answer_agrees_or_not() {
+        let tag = Validator::Etag("\"a\"".into());
+        assert_eq!(tag.agrees_with(&headers(&[("etag", "\"a\"")])), Some(true));
+        assert_eq!(tag.agrees_with(&headers(&[("etag", "\"b\"")])), Some(false));
+        assert_eq!(tag.agrees_with(&headers(&[("etag", "W/\"a\"")])), Some(false));
+        assert_eq!(tag.agrees_with(&headers(&[])), None);
+        let date = Validator::LastModified("x".into());
+        assert_eq!(date.agrees_with(&headers(&[("last-modified", "x")])), Some(true));
+        assert_eq!(date.agrees_with(&headers(&[("last-modified", "y")])), Some(false));
+        assert_eq!(date.if_range(), "x");
+    }
+
+    #[test]
+    fn a_validator_survives_the_journal() {
+        for validator in [Validator::Etag("\"a\\u\"".into()), Validator::LastModified("x".into())] {
+            let text = serde_json::to_string(&validator).unwrap();
+            assert_eq!(serde_json::from_str::<Validator>(&text).unwrap(), validator);
+        }
+    }
+
+    #[test]
+    fn a_session_says_how_much_it_kept() {
+        let rows: &[(&[(&str, &str)], Option<u64>)] = &[
+            (&[], Some(0)),
+            (&[("range", "bytes=0-0")], Some(1)),
+            (&[("range", "bytes=0-524287")], Some(524_288)),
+            (&[("range", "0-42")], Some(43)),
+            (&[("range", "bytes=1-42")], None),
+            (&[("range", "bytes=0-")], None),
+            (&[("range", "bytes=0-18446744073709551615")], None),
+            (&[("range", "nonsense")], None),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(resumable_range(&headers(given)), *expected, "{given:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(text in "\\PC{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = ContentRange::parse(&text).map(ContentRange::length);
+            let _ = retry_after(&text, SystemTime::now());
+            if let Ok(value) = http::HeaderValue::from_bytes(&bytes) {
+                let mut map = HeaderMap::new();
+                for name in ["etag", "last-modified", "date", "range"] {
+                    map.append(name, value.clone());
+                }
+                let _ = Validator::from_headers(&map);
+                let _ = resumable_range(&map);
+            }
+        }
+
+        #[test]
+        fn a_written_range_is_read_back(first in 0..u64::MAX / 2, length in 1..u64::MAX / 4, more in 0..u64::MAX / 4) {
+            let last = first + length - 1;
+            let total = last + 1 + more;
+            let range = ContentRange::parse(&format!("bytes {first}-{last}/{total}"));
+            prop_assert_eq!(range, Some(ContentRange::Part { first, last, total: Some(total) }));
+            prop_assert_eq!(range.map(ContentRange::length), Some(length));
+        }
+    }
+}

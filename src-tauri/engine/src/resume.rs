@@ -1,0 +1,112 @@
+//! What an unfinished transfer needs to go on and nobody else may see: one file each in `resume/`, readable by
+//! the owner only, gone when the transfer ends.
+//!
+//! Signed URLs and session URIs live here and nowhere else: not in the database, not in logs, not in the window.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::Task;
+use crate::transfer::TransferId;
+
+/// Everything that is kept for one unfinished transfer. No `Debug`: nothing may print it by accident.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Resume {
+    /// Download of a link: the whole URL. Upload with `--to`: the user's signed URL.
+    pub url: Option<String>,
+    /// Upload: the signed URL that the service gave for [`Resume::asset_id`].
+    pub signed_url: Option<String>,
+    /// Upload: form fields that go with it.
+    #[serde(default)]
+    pub form: Vec<(String, String)>,
+    /// Upload: when the signed URL ends, seconds since 1970.
+    pub expires_at: Option<u64>,
+    /// Upload: the asset id that the signed URL belongs to.
+    pub asset_id: Option<String>,
+    /// Upload: URI of the resumable session, once the store has opened it.
+    pub session: Option<String>,
+    /// The task itself, so that a lost database can be rebuilt.
+    pub task: Option<Task>,
+}
+
+impl Resume {
+    /// Whether there is anything secret to keep.
+    pub fn is_empty(&self) -> bool {
+        self.url.is_none() && self.signed_url.is_none() && self.session.is_none()
+    }
+}
+
+/// The folder of these files.
+#[derive(Debug, Clone)]
+pub(crate) struct ResumeFolder(PathBuf);
+
+impl ResumeFolder {
+    /// Opens (and makes) `DATA_DIR/resume`, for the owner only.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let folder = data_dir.join("resume");
+        make_private_folder(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn path(&self, id: TransferId) -> PathBuf {
+        self.0.join(id.to_string())
+    }
+
+    /// Reads a record; a missing or broken one is an empty one.
+    pub fn read(&self, id: TransferId) -> Resume {
+        std::fs::read(self.path(id)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Writes a record so that a crash leaves either the old or the new one.
+    pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
+        write_durably(&self.path(id), &serde_json::to_vec(record)?)
+    }
+
+    /// Removes a record: the transfer has ended.
+    pub fn remove(&self, id: TransferId) {
+        // A record that is already gone is what was wanted.
+        let _ = std::fs::remove_file(self.path(id));
+    }
+
+    /// Ids of all records, also half-written ones.
+    pub fn ids(&self) -> Vec<TransferId> {
+        let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+}
+
+/// Makes a folder that only the owner can enter.
+pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(folder)
+}
+
+/// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    std::fs::rename(&beside, path)?;
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Trying again, as data: one table decides for up- and downloads alike.
+//!
+//! Waiting is exponential with full jitter (0 … 1, 2, 4 … 60 s). A `Retry-After` of the other side wins, capped
+//! at ten minutes. Attempts are counted *without progress in between*: every confirmed byte sets the count back
+//! to nothing, so a bad line that still moves never runs out of attempts.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use crate::error::{Cause, Code, Error, Remedy};
+
+/// The longest wait that a server can ask for.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How often a cause is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Not at all: trying the same cannot help.
+    Never,
+    /// This many times at most, whatever the user's setting.
+    AtMost(u32),
+    /// As often as the user's setting says.
+    Setting,
+    /// Without counting: the other side asked for a pause, it is not a failure.
+    Uncounted,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The row's key.
+    pub cause: Cause,
+    /// The code that it shows.
+    pub code: Code,
+    /// Whether and how often it is tried again.
+    pub again: Again,
+    /// The button that it offers.
+    pub remedy: Remedy,
+    /// What the user reads about the way out.
+    pub advice: &'static str,
+}
+
+const fn row(cause: Cause, code: Code, again: Again, remedy: Remedy, advice: &'static str) -> Rule {
+    Rule { cause, code, again, remedy, advice }
+}
+
+/// The table. Its rows are tested one by one from `tests/fixtures/retries.json`.
+#[rustfmt::skip]
+pub const TABLE: &[Rule] = &[
+    row(Cause::Unauthorized, Code::Unauthorized, Again::Never, Remedy::EnterKey, "enter a key that the service accepts"),
+    row(Cause::RateLimited, Code::RateLimited, Again::Uncounted, Remedy::Retry, "wait a little, then try again"),
+    row(Cause::NotFound, Code::NotFound, Again::Never, Remedy::Remove, "check the id or the link"),
+    row(Cause::NotReady, Code::NotReady, Again::Never, Remedy::Retry, "try again when the service has finished it"),
+    row(Cause::ServerTrouble, Code::ServiceError, Again::Setting, Remedy::Retry, "try again later"),
+    row(Cause::ServiceHiccup, Code::ServiceError, Again::AtMost(2), Remedy::Retry, "check the id, or try again later"),
+    row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, "read the service's reason, then try again"),
+    row(Cause::BadResponse, Code::BadResponse, Again::Never, Remedy::CheckService, "check the address of the service"),
+    row(Cause::CutShort, Code::Incomplete, Again::Setting, Remedy::Retry, "try again; what has arrived is kept"),
+    row(Cause::Integrity, Code::IntegrityMismatch, Again::AtMost(1), Remedy::StartOver, "start over; if it happens again, the file is damaged at its source"),
+    row(Cause::StoredWrong, Code::IntegrityMismatch, Again::Never, Remedy::DeleteAsset, "delete the wrong asset at the service, then send the file again"),
+    row(Cause::ChangedAtSource, Code::ChangedAtSource, Again::AtMost(3), Remedy::StartOver, "start over to get the new version"),
+    row(Cause::Expired, Code::ExpiredUrl, Again::AtMost(3), Remedy::SignAgain, "sign again; the file is sent from its beginning"),
+    row(Cause::LinkExpired, Code::ExpiredUrl, Again::Never, Remedy::NewLink, "get a new link from where this one came from"),
+    row(Cause::DiskFull, Code::DiskFull, Again::Never, Remedy::FreeSpace, "make room or choose another folder; what has arrived is kept"),
+    row(Cause::FileTooLarge, Code::FileTooLarge, Again::Never, Remedy::ChooseFolder, "choose a folder on a disk that takes files of this size"),
+    row(Cause::PathTooLong, Code::PathTooLong, Again::Never, Remedy::ChooseFolder, "choose a folder with a shorter path"),
+    row(Cause::PermissionDenied, Code::PermissionDenied, Again::Never, Remedy::ChooseFolder, "choose a folder that you can write to"),
+    row(Cause::SourceUnreadable, Code::PermissionDenied, Again::Never, Remedy::ChooseFile, "make the file readable, or choose another one"),
+    row(Cause::SourceMissing, Code::SourceMissing, Again::Never, Remedy::ChooseFile, "put the file back, or choose another one"),
+    row(Cause::SourceChanged, Code::SourceChanged, Again::Never, Remedy::StartOver, "send it again when nothing writes to it any more"),
+    row(Cause::Offline, Code::Network, Again::Uncounted, Remedy::Retry, "connect to the network; Ferry goes on by itself"),
+    row(Cause::Dns, Code::Network, Again::Setting, Remedy::Retry, "check the address and your network, then try again"),
+    row(Cause::Unreachable, Code::Network, Again::Setting, Remedy::Retry, "check your network, then try again; what is confirmed is kept"),
+    row(Cause::Stalled, Code::TimedOut, Again::Setting, Remedy::Retry, "try again; what is confirmed is kept"),
+    row(Cause::Tls, Code::Tls, Again::Never, Remedy::CheckService, "check the address and this computer's clock"),
+    row(Cause::InsecureRedirect, Code::InsecureRedirect, Again::Never, Remedy::NewLink, "ask whoever gave you the link for a direct one"),
+    row(Cause::Canceled, Code::Canceled, Again::Never, Remedy::Retry, "start it again whenever you like"),
+    row(Cause::Unsupported, Code::Unsupported, Again::Never, Remedy::CheckService, "use another service for this"),
+    row(Cause::BusyDataDir, Code::BusyDataDir, Again::Never, Remedy::Retry, "close the other Ferry, or choose another data folder with --data-dir"),
+    row(Cause::InvalidInput, Code::InvalidInput, Again::Never, Remedy::Remove, "correct it and try again"),
+    row(Cause::Internal, Code::Internal, Again::Never, Remedy::Report, "copy the report from the settings and send it to Ferry's maintainers"),
+];
+
+/// The row for a cause.
+pub fn rule(cause: Cause) -> &'static Rule {
+    TABLE.iter().find(|rule| rule.cause == cause).unwrap_or(&TABLE[TABLE.len() - 1])
+}
+
+/// Counts the attempts of one transfer and says when to try again.
+#[derive(Debug, Clone)]
+pub struct Attempts {
+    limit: u32,
+    failed: u32,
+    uncounted: u32,
+}
+
+impl Attempts {
+    /// Allows `limit` failed attempts without progress in between.
+    pub fn new(limit: u32) -> Self {
+        Self { limit, failed: 0, uncounted: 0 }
+    }
+
+    /// Bytes were confirmed: the line works, count from nothing again.
+    pub fn progressed(&mut self) {
+        self.failed = 0;
+        self.uncounted = 0;
+    }
+
+    /// How many attempts have failed since the last progress.
+    pub fn failed(&self) -> u32 {
+        self.failed
+    }
+
+    /// After this failure: how long to wait before the next attempt, or `None` to give up.
+    pub fn next(&mut self, error: &Error) -> Option<Duration> {
+        let allowed = match rule(error.cause).again {
+            Again::Never => return None,
+            Again::Uncounted => {
+                self.uncounted += 1;
+                return Some(error.retry_after.map_or_else(|| backoff(self.uncounted), |wait| wait.min(LONGEST_WAIT)));
+            }
+            Again::AtMost(limit) => limit.min(self.limit),
+            Again::Setting => self.limit,
+        };
+        self.failed += 1;
+        if self.failed > allowed {
+            return None;
+        }
+        Some(error.retry_after.map_or_else(|| backoff(self.failed), |wait| wait.min(LONGEST_WAIT)))
+    }
+}
+
+/// The longest that the nth wait can be: 1, 2, 4 … 60 s.
+pub fn longest_backoff(attempt: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
+}
+
+/// Full jitter: anything from nothing to the longest, so that a crowd of clients does not come back at once.
+fn backoff(attempt: u32) -> Duration {
+    longest_backoff(attempt).mul_f64(rand::rng().random_range(0.0..=1.0))
+}

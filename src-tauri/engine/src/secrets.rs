@@ -1,0 +1,154 @@
+//! Keys and other secrets: a type that does not print, and the places where keys are kept.
+//!
+//! A key comes from a `FERRY_…_KEY` variable, else from memory, else from the platform's keychain. Where there is
+//! no keychain (a server, a locked session) the key stays in memory for this run, and the faces say so.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::engine::KeyState;
+use crate::error::{Cause, Error, Result};
+
+/// A text that is never shown: `Debug` and `Display` print `•••`. Not serializable on purpose.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("•••")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("•••")
+    }
+}
+
+/// The application's name in the platform's keychain.
+const KEYCHAIN_SERVICE: &str = "Ferry";
+
+/// Where the keys of the services are.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    variables: HashMap<&'static str, Secret>,
+    memory: Mutex<HashMap<String, (Secret, KeyState)>>,
+    /// Services whose keychain entry was looked up in this run, so that a slow keychain is asked once.
+    looked_up: Mutex<std::collections::HashSet<String>>,
+}
+
+impl Keys {
+    /// Reads the variables; the keychain is asked only when a key is needed.
+    pub fn from_environment() -> Self {
+        let mut variables = HashMap::new();
+        for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")] {
+            if let Ok(key) = std::env::var(variable)
+                && !key.trim().is_empty()
+            {
+                variables.insert(service, Secret::new(key.trim()));
+            }
+        }
+        Self { variables, ..Self::default() }
+    }
+
+    /// The key of a service, wherever it is.
+    pub async fn get(self: &Arc<Self>, service: &str) -> Option<Secret> {
+        if let Some(key) = self.variables.get(service) {
+            return Some(key.clone());
+        }
+        if let Some((key, _)) = lock(&self.memory).get(service) {
+            return Some(key.clone());
+        }
+        if !lock(&self.looked_up).insert(service.to_owned()) {
+            return None;
+        }
+        let name = service.to_owned();
+        let found = on_keychain(move || entry(&name).and_then(|entry| entry.get_password())).await;
+        let key = Secret::new(found.ok()?);
+        lock(&self.memory).insert(service.to_owned(), (key.clone(), KeyState::Keychain));
+        Some(key)
+    }
+
+    /// Where the key of a service is, as far as this run has seen.
+    pub fn state(&self, service: &str) -> KeyState {
+        if self.variables.contains_key(service) {
+            return KeyState::Variable;
+        }
+        lock(&self.memory).get(service).map_or(KeyState::Missing, |(_, state)| *state)
+    }
+
+    /// Keeps a key in the keychain, or in memory where there is none; says which.
+    pub async fn set(self: &Arc<Self>, service: &str, key: Secret) -> Result<KeyState> {
+        let text = key.expose().trim().to_owned();
+        if text.is_empty() || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
+            return Err(Error::invalid("This is no key: it is empty or holds characters that no key has"));
+        }
+        if self.variables.contains_key(service) {
+            return Err(Error::invalid(format!("The key of {service} comes from an environment variable"))
+                .advise("change the variable, or start Ferry without it"));
+        }
+        let (name, secret) = (service.to_owned(), text.clone());
+        let stored = on_keychain(move || entry(&name).and_then(|entry| entry.set_password(&secret))).await;
+        let state = if stored.is_ok() { KeyState::Keychain } else { KeyState::Memory };
+        lock(&self.memory).insert(service.to_owned(), (Secret::new(text), state));
+        Ok(state)
+    }
+
+    /// Forgets a key everywhere.
+    pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
+        let in_keychain = lock(&self.memory).remove(service).is_none_or(|(_, state)| state == KeyState::Keychain);
+        let name = service.to_owned();
+        match on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {
+            Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
+            // Without a keychain there is nothing to remove from it.
+            Err(_) if !in_keychain || self.state(service) == KeyState::Missing => Ok(()),
+            Err(error) => Err(Error::new(Cause::PermissionDenied, "The keychain did not remove the key").because(error)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keychains block, ask the user, and on Linux run a D-Bus conversation of their own: never on the async threads.
+async fn on_keychain<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, keyring_core::Error> + Send + 'static,
+) -> Result<T, keyring_core::Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(keyring_core::Error::NoEntry))
+}
+
+fn entry(service: &str) -> Result<keyring_core::Entry, keyring_core::Error> {
+    if keyring_core::get_default_store().is_none() {
+        keyring_core::set_default_store(platform_store()?);
+    }
+    keyring_core::Entry::new(KEYCHAIN_SERVICE, service)
+}
+
+#[cfg(target_os = "linux")]
+fn platform_store() -> Result<Arc<keyring_core::CredentialStore>, keyring_core::Error> {
+    Ok(zbus_secret_service_keyring_store::Store::new()?)
+}
+
+#[cfg(target_os = "macos")]
+fn platform_store() -> Result<Arc<keyring_core::CredentialStore>, keyring_core::Error> {
+    Ok(apple_native_keyring_store::keychain::Store::new()?)
+}
+
+#[cfg(windows)]
+fn platform_store() -> Result<Arc<keyring_core::CredentialStore>, keyring_core::Error> {
+    Ok(windows_native_keyring_store::Store::new()?)
+}

@@ -1,0 +1,47 @@
+//! Plain links: any http(s) URL, by the same rules as everything else.
+
+use async_trait::async_trait;
+
+use crate::error::{Error, Result};
+use crate::http::Fetch;
+use crate::run::Run;
+use crate::services::{About, Plan, Service};
+use crate::signed_url;
+use crate::task::DownloadTask;
+
+pub(super) const ABOUT: About = About {
+    id: "link",
+    name: "Links",
+    description: "Any link to a file",
+    uploads: false,
+    downloads: true,
+    needs_key: false,
+};
+
+pub(crate) struct Link;
+
+#[async_trait]
+impl Service for Link {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn prepare(&self, _task: &DownloadTask, run: &Run) -> Result<Plan> {
+        let text = run.resume_record().url.ok_or_else(|| {
+            Error::invalid("The link is no longer kept").advise("paste the link again; what has arrived is kept")
+        })?;
+        let url = signed_url::parse_http(&text).map_err(|why| Error::invalid("This link cannot be used").because(why))?;
+        Ok(Plan {
+            id: url.host_str().unwrap_or("download").to_owned(),
+            fetch: Fetch::get(url, None),
+            rangeable: true,
+            title: None,
+            expected_size: None,
+            pages_welcome: true,
+        })
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! MAVI v2 (documents S0, S2, S4): signed upload, download, metadata, delete.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::answer::number_or_string;
+use crate::engine::AssetInfo;
+use crate::error::{Cause, Error, Result};
+use crate::run::Run;
+use crate::services::api::{Api, Pace};
+use crate::services::{About, Confirmation, Plan, Service, Signed};
+use crate::signed_url::SignedUrl;
+use crate::task::DownloadTask;
+
+pub(super) const ABOUT: About = About {
+    id: "mavi",
+    name: "MAVI",
+    description: "Upload by signed URL, download, delete",
+    uploads: true,
+    downloads: true,
+    needs_key: true,
+};
+
+/// Published limit: one request a second for each endpoint and account.
+const PACE: Pace = Pace::OnceIn(Duration::from_secs(1));
+/// A signed URL counts as ended this long before it does: a request takes its time, clocks differ.
+const MARGIN: Duration = Duration::from_secs(60);
+
+pub(crate) struct Mavi {
+    api: Api,
+}
+
+#[derive(Deserialize)]
+struct SignedAnswer {
+    asset_id: Option<String>,
+    signed_url: Option<String>,
+    #[serde(default, deserialize_with = "number_or_string")]
+    expires_in: Option<u64>,
+    #[serde(default, alias = "form_fields", alias = "form_data")]
+    fields: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    resource: Vec<Resource>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    asset_id: Option<String>,
+    original_filename: Option<String>,
+    #[serde(default, deserialize_with = "number_or_string")]
+    file_size: Option<u64>,
+    upload_status: Option<String>,
+    create_time: Option<Value>,
+}
+
+impl Mavi {
+    pub fn new(api: Api) -> Self {
+        Self { api }
+    }
+
+    async fn metadata(&self, asset_id: &str) -> Result<Option<Resource>> {
+        self.api.turn("metadata", PACE).await;
+        let url = self.api.url(&[asset_id, "metadata"])?;
+        let found: Metadata = self.api.data(Method::GET, url, None).await?;
+        let mut resources = found.resource;
+        let at = resources.iter().position(|r| r.asset_id.as_deref() == Some(asset_id));
+        Ok(match at {
+            Some(at) => Some(resources.swap_remove(at)),
+            None => resources.into_iter().find(|r| r.asset_id.is_none()),
+        })
+    }
+}
+
+#[async_trait]
+impl Service for Mavi {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn sign(&self, file_name: &str) -> Result<Signed> {
+        self.api.turn("upload/signed-url", PACE).await;
+        let url = self.api.url(&["upload", "signed-url"])?;
+        let asked_at = SystemTime::now();
+        let answer: SignedAnswer =
+            self.api.data(Method::POST, url, Some(&json!({ "original_filename": file_name }))).await?;
+        let bad = |why: &str| Error::new(Cause::BadResponse, "The service’s signed URL cannot be used").because(why);
+        let asset_id = answer.asset_id.filter(|id| !id.is_empty()).ok_or_else(|| bad("it came without an asset id"))?;
+        let text = answer.signed_url.ok_or_else(|| bad("there is none in the answer"))?;
+        let url = SignedUrl::parse(&text).map_err(|why| bad(&why))?;
+        let form = answer.fields.unwrap_or_default().into_iter().map(|(name, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (name, value)
+        });
+        let by_answer = answer.expires_in.and_then(|seconds| asked_at.checked_add(Duration::from_secs(seconds)));
+        let expires_at = [by_answer, url.expires_at()].into_iter().flatten().min().and_then(|end| end.checked_sub(MARGIN));
+        Ok(Signed { asset_id, form: form.collect(), url, expires_at })
+    }
+
+    async fn confirm(&self, asset_id: &str) -> Result<Confirmation> {
+        let Some(resource) = self.metadata(asset_id).await? else { return Ok(Confirmation::Pending) };
+        // Unknown words are states to come: pending.
+        Ok(match resource.upload_status.as_deref() {
+            Some(word) if word.eq_ignore_ascii_case("success") => Confirmation::Success { size: resource.file_size },
+            Some(word) if word.eq_ignore_ascii_case("failed") => Confirmation::Failed(word.to_owned()),
+            _ => Confirmation::Pending,
+        })
+    }
+
+    async fn prepare(&self, task: &DownloadTask, _run: &Run) -> Result<Plan> {
+        self.api.turn("download", PACE).await;
+        let url = self.api.url(&[&task.what, "download"])?;
+        Ok(Plan {
+            fetch: self.api.fetch(url, None),
+            rangeable: true,
+            title: None,
+            id: task.what.clone(),
+            expected_size: None,
+            pages_welcome: false,
+        })
+    }
+
+    async fn info(&self, asset_id: &str) -> Result<AssetInfo> {
+        let resource = self
+            .metadata(asset_id)
+            .await?
+            .ok_or_else(|| Error::new(Cause::NotFound, format!("MAVI does not know the asset `{asset_id}`")))?;
+        Ok(AssetInfo {
+            asset_id: asset_id.to_owned(),
+            name: resource.original_filename,
+            size: resource.file_size,
+            status: resource.upload_status,
+            created: resource.create_time.map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
+        })
+    }
+
+    async fn delete(&self, asset_id: &str) -> Result<()> {
+        self.api.turn("delete", PACE).await;
+        let url = self.api.url(&[asset_id])?;
+        let _: Value = self.api.data(Method::DELETE, url, None).await?;
+        Ok(())
+    }
+
+    /// Asks for the metadata of an asset that cannot exist: costs nothing, and tells a refused key ("401")
+    /// from an accepted one ("not found").
+    async fn check(&self) -> Result<()> {
+        match self.metadata("re_ferry-check").await {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.cause, Cause::NotFound | Cause::ServiceRefused) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The services that Ferry speaks to. A new one is one file here and one line in [`Services::get`].
+
+mod api;
+mod link;
+mod mavi;
+mod offline_tube;
+mod sandbox;
+mod visual_search;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use url::Url;
+
+pub(crate) use api::Limiters;
+
+use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
+use crate::error::{Cause, Error, Failure, Result};
+use crate::http::{Fetch, Http};
+use crate::run::Run;
+use crate::secrets::Keys;
+use crate::settings::{Settings, UploadMethod};
+use crate::signed_url::SignedUrl;
+use crate::task::DownloadTask;
+use api::Api;
+
+/// Every service, in the order that the faces show them.
+pub(crate) const IDS: [&str; 5] = ["mavi", "visual-search", "offline-tube", "sandbox", "link"];
+
+/// What a service is, for people.
+pub(crate) struct About {
+    pub id: &'static str,
+    pub name: &'static str,
+    pub description: &'static str,
+    pub uploads: bool,
+    pub downloads: bool,
+    pub needs_key: bool,
+}
+
+/// A signed URL with what belongs to it.
+pub(crate) struct Signed {
+    /// The service's id for the file that is about to be sent.
+    pub asset_id: String,
+    /// Where the bytes go.
+    pub url: SignedUrl,
+    /// Form fields that a POST must carry before the file.
+    pub form: Vec<(String, String)>,
+    /// When the URL ends.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// What the service says about a file that was sent.
+#[derive(Debug)]
+pub(crate) enum Confirmation {
+    /// Not yet.
+    Pending,
+    /// There, of this size if the service tells.
+    Success { size: Option<u64> },
+    /// The service could not use it; its own word for it.
+    Failed(String),
+}
+
+/// How a file is fetched.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The request.
+    pub fetch: Fetch,
+    /// Can be continued by `Range` (never a POST).
+    pub rangeable: bool,
+    /// Name that the service's list gives.
+    pub title: Option<String>,
+    /// The id, as the last resort for a name.
+    pub id: String,
+    /// Size that the service's list gives.
+    pub expected_size: Option<u64>,
+    /// Whether a web page may be what was asked for (plain links only).
+    pub pages_welcome: bool,
+}
+
+/// What a service can do. What it cannot do says so with `unsupported`.
+#[async_trait]
+pub(crate) trait Service: Send + Sync {
+    /// What it is.
+    fn about(&self) -> &'static About;
+
+    /// Asks for a signed URL for a file of this name.
+    async fn sign(&self, _file_name: &str) -> Result<Signed> {
+        Err(self.cannot("take uploads"))
+    }
+
+    /// Asks whether a file has arrived.
+    async fn confirm(&self, _asset_id: &str) -> Result<Confirmation> {
+        Err(self.cannot("confirm uploads"))
+    }
+
+    /// Does what must be done before a file can be fetched, and says how to fetch it.
+    async fn prepare(&self, _task: &DownloadTask, _run: &Run) -> Result<Plan> {
+        Err(self.cannot("give downloads"))
+    }
+
+    /// Cleans up at the service after a download, if the user wants that.
+    async fn after_download(&self, _task: &DownloadTask) -> Result<()> {
+        Ok(())
+    }
+
+    /// What the service knows of an asset.
+    async fn info(&self, _asset_id: &str) -> Result<AssetInfo> {
+        Err(self.cannot("tell about its files"))
+    }
+
+    /// Deletes an asset for good.
+    async fn delete(&self, _asset_id: &str) -> Result<()> {
+        Err(self.cannot("delete files"))
+    }
+
+    /// Makes one harmless call that needs the key. `Ok` = reached and accepted.
+    async fn check(&self) -> Result<()>;
+
+    /// The refusal for what this service cannot do.
+    fn cannot(&self, what: &str) -> Error {
+        Error::new(Cause::Unsupported, format!("{} does not {what}", self.about().name))
+    }
+}
+
+/// All services with what they share.
+pub(crate) struct Services {
+    http: Http,
+    keys: Arc<Keys>,
+    settings: Arc<RwLock<Settings>>,
+    addresses: HashMap<&'static str, String>,
+    limiters: Limiters,
+    sandbox: sandbox::Launcher,
+    problems: Mutex<HashMap<String, Failure>>,
+    methods: Mutex<HashMap<String, UploadMethod>>,
+}
+
+impl Services {
+    /// Reads the `FERRY_…_URL` variables; they win over the settings.
+    pub fn new(http: Http, keys: Arc<Keys>, settings: Arc<RwLock<Settings>>, sandbox_root: PathBuf) -> Result<Self> {
+        let mut addresses = HashMap::new();
+        for (service, variable) in [
+            ("mavi", "FERRY_MAVI_URL"),
+            ("visual-search", "FERRY_VISUAL_SEARCH_URL"),
+            ("offline-tube", "FERRY_OFFLINE_TUBE_URL"),
+        ] {
+            if let Ok(text) = std::env::var(variable)
+                && !text.trim().is_empty()
+            {
+                crate::settings::check_base_url(&format!("`{variable}`"), text.trim())?;
+                addresses.insert(service, text.trim().to_owned());
+            }
+        }
+        Ok(Self {
+            http,
+            keys,
+            settings,
+            addresses,
+            limiters: Limiters::default(),
+            sandbox: sandbox::Launcher::new(sandbox_root),
+            problems: Mutex::default(),
+            methods: Mutex::default(),
+        })
+    }
+
+    /// The service of this id, ready to be asked.
+    pub async fn get(&self, id: &str) -> Result<Arc<dyn Service>> {
+        Ok(match id {
+            "mavi" => Arc::new(mavi::Mavi::new(self.api(&mavi::ABOUT).await?)),
+            "visual-search" => {
+                let unique_id = self.settings().unique_id;
+                Arc::new(visual_search::VisualSearch::new(self.api(&visual_search::ABOUT).await?, unique_id))
+            }
+            "offline-tube" => {
+                let settings = self.settings();
+                let api = self.api(&offline_tube::ABOUT).await?;
+                Arc::new(offline_tube::OfflineTube::new(api, settings.quality, settings.remove_after))
+            }
+            "sandbox" => Arc::new(self.sandbox.service(&self.http, &self.settings(), &self.limiters).await?),
+            "link" => Arc::new(link::Link),
+            other => return Err(unknown(other)),
+        })
+    }
+
+    async fn api(&self, about: &'static About) -> Result<Api> {
+        let address = self.address(about.id);
+        if address.is_empty() {
+            return Err(Error::new(Cause::InvalidInput, format!("{} has no address yet", about.name))
+                .advise("enter its address under Services, or set its FERRY_…_URL variable"));
+        }
+        let key = self.keys.get(about.id).await;
+        if about.needs_key && key.is_none() {
+            return Err(Error::new(Cause::Unauthorized, format!("{} needs a key and has none", about.name))
+                .advise(format!("enter one under Services, or run `ferry key set {}`", about.id)));
+        }
+        Api::new(self.http.clone(), about, &address, key, self.limiters.clone())
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn address(&self, id: &str) -> String {
+        if let Some(address) = self.addresses.get(id) {
+            return address.clone();
+        }
+        let settings = self.settings();
+        match id {
+            "mavi" => settings.mavi_url,
+            "visual-search" => settings.visual_search_url,
+            "offline-tube" => settings.offline_tube_url,
+            "sandbox" => self.sandbox.address().unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
+    /// The service that takes files when none is named. A service whose address came by variable counts as set up.
+    pub fn default_id(&self) -> String {
+        self.settings().default_service
+    }
+
+    /// Every service as the services page shows it.
+    pub fn statuses(&self) -> Vec<ServiceStatus> {
+        IDS.iter().filter_map(|id| about(id)).map(|about| self.status(about)).collect()
+    }
+
+    fn status(&self, about: &About) -> ServiceStatus {
+        let address = self.address(about.id);
+        let key = if about.needs_key { self.keys.state(about.id) } else { KeyState::Unneeded };
+        let has_address = !address.is_empty() || matches!(about.id, "sandbox" | "link");
+        ServiceStatus {
+            id: about.id.into(),
+            name: about.name.into(),
+            description: about.description.into(),
+            uploads: about.uploads,
+            downloads: about.downloads,
+            address,
+            address_from_variable: self.addresses.contains_key(about.id),
+            key,
+            ready: has_address && key != KeyState::Missing,
+            problem: lock(&self.problems).get(about.id).cloned(),
+            method: lock(&self.methods).get(about.id).copied(),
+        }
+    }
+
+    /// Asks the keychain for the keys, so that the statuses are right from the start.
+    pub async fn look_up_keys(&self) {
+        for id in ["mavi", "visual-search"] {
+            self.keys.get(id).await;
+        }
+    }
+
+    /// A service stands still for this reason, or no longer does. Says whether that is news.
+    pub fn set_problem(&self, id: &str, problem: Option<Failure>) -> bool {
+        let mut problems = lock(&self.problems);
+        match problem {
+            Some(failure) => problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(&failure),
+            None => problems.remove(id).is_some(),
+        }
+    }
+
+    /// Why a service stands still.
+    pub fn problem(&self, id: &str) -> Option<Failure> {
+        lock(&self.problems).get(id).cloned()
+    }
+
+    /// The upload method that worked last.
+    pub fn method(&self, id: &str) -> Option<UploadMethod> {
+        lock(&self.methods).get(id).copied()
+    }
+
+    /// Remembers the upload method that worked.
+    pub fn set_method(&self, id: &str, method: UploadMethod) {
+        lock(&self.methods).insert(id.to_owned(), method);
+    }
+
+    /// What a text in the add bar may mean, the likeliest first.
+    pub fn recognise(&self, text: &str) -> Vec<Recognised> {
+        let text = text.trim();
+        let mut found = Vec::new();
+        let mut offer = |id: &str, label: String| {
+            if let Some(about) = about(id) {
+                found.push(Recognised { service: id.into(), label, ready: self.status(about).ready });
+            }
+        };
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return found;
+        }
+        if let Ok(url) = Url::parse(text)
+            && matches!(url.scheme(), "http" | "https")
+        {
+            offer("link", format!("Link to {}", url.host_str().unwrap_or("a server")));
+            if !self.address("offline-tube").is_empty() {
+                offer("offline-tube", "Page for the media server".into());
+            }
+            offer("sandbox", "Page for the sandbox’s media server".into());
+            return found;
+        }
+        if text.chars().any(char::is_whitespace) || text.contains("://") {
+            return found;
+        }
+        let default = self.default_id();
+        let is_video = text.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let is_job = text.len() == 36 && text.split('-').count() == 5;
+        let mut order: Vec<&str> = match (is_video, is_job) {
+            (true, _) => vec!["visual-search", "sandbox"],
+            (_, true) => vec!["offline-tube", "sandbox"],
+            _ => vec!["mavi", "sandbox"],
+        };
+        // What is set up comes before what is not; the default before all.
+        order.sort_by_key(|id| {
+            let ready = about(id).is_some_and(|about| self.status(about).ready);
+            (*id != default, !ready)
+        });
+        for id in order {
+            let label = match id {
+                "visual-search" => "Visual Search video",
+                "offline-tube" => "File on the media server",
+                "mavi" => "MAVI asset",
+                _ => "File in the sandbox",
+            };
+            offer(id, label.into());
+        }
+        found
+    }
+
+    /// Stops the sandbox, if it runs.
+    pub async fn shut_down(&self) {
+        self.sandbox.stop().await;
+    }
+}
+
+/// What a service is, by id.
+pub(crate) fn about(id: &str) -> Option<&'static About> {
+    Some(match id {
+        "mavi" => &mavi::ABOUT,
+        "visual-search" => &visual_search::ABOUT,
+        "offline-tube" => &offline_tube::ABOUT,
+        "sandbox" => &sandbox::ABOUT,
+        "link" => &link::ABOUT,
+        _ => return None,
+    })
+}
+
+/// The refusal for a service that does not exist.
+pub(crate) fn unknown(id: &str) -> Error {
+    Error::invalid(format!("There is no service `{id}`")).advise(format!("use one of {}", IDS.join(", ")))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

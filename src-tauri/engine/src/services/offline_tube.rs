@@ -1,0 +1,220 @@
+//! The media downloader (document S3; FastAPI): the server fetches a page's video first, then hands it out.
+//!
+//! One transfer in stages: start the job, poll until it ends (in *any* way: the document's own loop waits only for
+//! `completed` and would hang for ever), fetch the file, remove it from the server if wanted.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::answer::number_or_string;
+use crate::engine::AssetInfo;
+use crate::error::{Cause, Error, Result};
+use crate::run::Run;
+use crate::services::api::{Api, Pace};
+use crate::services::{About, Plan, Service};
+use crate::signed_url;
+use crate::task::DownloadTask;
+use crate::transfer::Stage;
+
+pub(super) const ABOUT: About = About {
+    id: "offline-tube",
+    name: "Media server",
+    description: "Fetches a page’s video, then hands you the file",
+    uploads: false,
+    downloads: true,
+    needs_key: false,
+};
+
+const FIRST_POLL: Duration = Duration::from_millis(500);
+const LONGEST_POLL: Duration = Duration::from_secs(10);
+/// A job whose state and count do not change for this long is stuck.
+const STUCK: Duration = Duration::from_secs(600);
+/// Failed polls in a row before the server counts as gone.
+const MOST_FAILED_POLLS: u32 = 5;
+
+pub(crate) struct OfflineTube {
+    api: Api,
+    quality: String,
+    remove_after: bool,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    #[serde(alias = "id")]
+    download_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Job {
+    id: String,
+    title: Option<String>,
+    status: Option<String>,
+    progress: Option<f32>,
+    #[serde(default, deserialize_with = "number_or_string")]
+    filesize: Option<u64>,
+    #[serde(default, deserialize_with = "number_or_string")]
+    downloaded_bytes: Option<u64>,
+    filename: Option<String>,
+    error_message: Option<String>,
+}
+
+impl OfflineTube {
+    pub fn new(api: Api, quality: String, remove_after: bool) -> Self {
+        Self { api, quality, remove_after }
+    }
+
+    async fn job(&self, id: &str) -> Result<Option<Job>> {
+        let url = self.api.url(&["api", "downloads"])?;
+        let jobs: Vec<Value> = self.api.json(Method::GET, url, None).await?;
+        // One entry that cannot be read must not hide the others.
+        Ok(jobs.into_iter().filter_map(|job| serde_json::from_value::<Job>(job).ok()).find(|job| job.id == id))
+    }
+
+    async fn start(&self, page: &str, task: &DownloadTask) -> Result<String> {
+        let url = self.api.url(&["api", "download"])?;
+        let quality = task.quality.as_ref().unwrap_or(&self.quality);
+        let started: Started =
+            self.api.json(Method::POST, url, Some(&json!({ "url": page, "quality": quality }))).await?;
+        started
+            .download_id
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| Error::new(Cause::BadResponse, "The media server began a download without an id"))
+    }
+
+    /// Follows a job to its end.
+    async fn wait_for(&self, id: &str, run: &Run) -> Result<Job> {
+        let (mut missing, mut failed, mut pause) = (0, 0, FIRST_POLL);
+        let (mut last, mut changed_at): (Option<Job>, _) = (None, Instant::now());
+        loop {
+            match self.job(id).await {
+                Ok(Some(job)) => {
+                    (missing, failed) = (0, 0);
+                    match job.status.as_deref().unwrap_or_default() {
+                        "completed" => return Ok(job),
+                        "error" => {
+                            let why = job.error_message.unwrap_or_else(|| "it gave no reason".into());
+                            return Err(Error::new(Cause::ServiceRefused, "The media server could not fetch this page").because(why));
+                        }
+                        "cancelled" | "canceled" => {
+                            return Err(Error::new(Cause::ServiceRefused, "The job was canceled on the media server"));
+                        }
+                        _ => {}
+                    }
+                    run.preparing(job.title.as_deref(), job.progress.map(|percent| percent.clamp(0.0, 100.0)));
+                    if last.as_ref() != Some(&job) {
+                        (last, changed_at, pause) = (Some(job), Instant::now(), FIRST_POLL);
+                    } else if changed_at.elapsed() > STUCK {
+                        return Err(Error::new(Cause::NotReady, "The media server has not moved on for ten minutes")
+                            .advise("look at the media server, then try again"));
+                    }
+                }
+                Ok(None) => {
+                    missing += 1;
+                    if missing >= 2 {
+                        return Err(Error::new(Cause::NotFound, "The job has vanished from the media server")
+                            .advise("start it again"));
+                    }
+                }
+                Err(error) => {
+                    failed += 1;
+                    if failed >= MOST_FAILED_POLLS || crate::retry::rule(error.cause).again == crate::retry::Again::Never {
+                        return Err(error);
+                    }
+                }
+            }
+            run.sleep(pause).await?;
+            pause = pause.mul_f32(1.5).min(LONGEST_POLL.min(Duration::from_secs(2).max(pause)));
+        }
+    }
+}
+
+#[async_trait]
+impl Service for OfflineTube {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn prepare(&self, task: &DownloadTask, run: &Run) -> Result<Plan> {
+        let id = match (&task.server_id, task.is_url) {
+            (Some(id), _) => id.clone(),
+            (None, false) => task.what.clone(),
+            (None, true) => {
+                run.stage(Stage::Preparing);
+                let page = run.resume_record().url.unwrap_or_else(|| task.what.clone());
+                signed_url::parse_http(&page)
+                    .map_err(|why| Error::invalid("This page’s address cannot be used").because(why))?;
+                let id = self.start(&page, task).await?;
+                // Written down before anything else: a crash from here on continues this job, not a second one.
+                run.set_server_id(&id).await?;
+                run.tell("The media server began to fetch the page".to_owned());
+                id
+            }
+        };
+        run.stage(Stage::Preparing);
+        let job = match self.wait_for(&id, run).await {
+            Ok(job) => job,
+            Err(error) => {
+                if task.is_url && !matches!(error.cause, Cause::Canceled) {
+                    // The next attempt starts a job of its own: this one will not come to anything.
+                    run.forget_server_id().await?;
+                }
+                return Err(error);
+            }
+        };
+        let url = self.api.url(&["api", "download", &id, "file"])?;
+        Ok(Plan {
+            fetch: self.api.fetch(url, None),
+            rangeable: true,
+            title: job.title.or_else(|| job.filename.map(|name| without_id(&name, &id))),
+            id,
+            expected_size: None,
+            pages_welcome: false,
+        })
+    }
+
+    async fn after_download(&self, task: &DownloadTask) -> Result<()> {
+        if !task.remove_after.unwrap_or(self.remove_after) {
+            return Ok(());
+        }
+        let id = task.server_id.as_deref().unwrap_or(&task.what);
+        let url = self.api.url(&["api", "downloads", id, "remove"])?;
+        let _: Value = self.api.json(Method::DELETE, url, None).await?;
+        Ok(())
+    }
+
+    async fn info(&self, id: &str) -> Result<AssetInfo> {
+        let job = self
+            .job(id)
+            .await?
+            .ok_or_else(|| Error::new(Cause::NotFound, format!("The media server does not know `{id}`")))?;
+        Ok(AssetInfo {
+            asset_id: id.to_owned(),
+            name: job.filename.or(job.title),
+            size: job.filesize.or(job.downloaded_bytes),
+            status: job.status,
+            created: None,
+        })
+    }
+
+    async fn delete(&self, id: &str) -> Result<()> {
+        let url = self.api.url(&["api", "downloads", id, "remove"])?;
+        let _: Value = self.api.json(Method::DELETE, url, None).await?;
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.api.turn("downloads", Pace::Free).await;
+        let url = self.api.url(&["api", "downloads"])?;
+        let _: Vec<Value> = self.api.json(Method::GET, url, None).await?;
+        Ok(())
+    }
+}
+
+/// The server calls its files `{title}__{uuid}.mp4`; the id is of no use in a name.
+fn without_id(file_name: &str, id: &str) -> String {
+    file_name.replace(&format!("__{id}"), "")
+}

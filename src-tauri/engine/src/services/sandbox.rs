@@ -1,0 +1,139 @@
+//! The built-in service: runs inside this process, on loopback, from its first use until Ferry ends.
+//!
+//! It behaves like all the others, so one name serves for all: asset ids go its MAVI way, video numbers its Visual
+//! Search way, pages and job ids its media downloader's way.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use ferry_sandbox::{API_KEY, Options, Sandbox};
+
+use crate::engine::AssetInfo;
+use crate::error::{Cause, Error, Result};
+use crate::http::Http;
+use crate::run::Run;
+use crate::secrets::Secret;
+use crate::services::api::{Api, Limiters};
+use crate::services::{About, Confirmation, Plan, Service, Signed, mavi, offline_tube, visual_search};
+use crate::settings::Settings;
+use crate::task::DownloadTask;
+
+pub(super) const ABOUT: About = About {
+    id: "sandbox",
+    name: "Sandbox",
+    description: "Runs inside Ferry, on this computer only. For trying things out",
+    uploads: true,
+    downloads: true,
+    needs_key: false,
+};
+
+/// Starts the sandbox when it is first needed.
+pub(crate) struct Launcher {
+    root: PathBuf,
+    running: tokio::sync::Mutex<Option<Sandbox>>,
+    address: Mutex<Option<String>>,
+}
+
+impl Launcher {
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, running: tokio::sync::Mutex::default(), address: Mutex::default() }
+    }
+
+    /// Where it listens, if it runs.
+    pub fn address(&self) -> Option<String> {
+        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The service, started if need be.
+    pub async fn service(&self, http: &Http, settings: &Settings, limiters: &Limiters) -> Result<SandboxService> {
+        let mut running = self.running.lock().await;
+        if running.is_none() {
+            let options = Options { root: self.root.clone(), port: 0, api_key: None };
+            let sandbox = Sandbox::start(options)
+                .await
+                .map_err(|error| Error::internal("The sandbox did not start").because(error))?;
+            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(sandbox.url());
+            *running = Some(sandbox);
+        }
+        let sandbox = running.as_ref().ok_or_else(|| Error::internal("The sandbox did not start"))?;
+        let api = |base: String, key: Option<Secret>| Api::new(http.clone(), &ABOUT, &base, key, limiters.clone());
+        let key = Some(Secret::new(API_KEY));
+        Ok(SandboxService {
+            mavi: mavi::Mavi::new(api(sandbox.mavi_url(), key.clone())?),
+            search: visual_search::VisualSearch::new(api(sandbox.visual_search_url(), key)?, settings.unique_id.clone()),
+            tube: offline_tube::OfflineTube::new(
+                api(sandbox.offline_tube_url(), None)?,
+                settings.quality.clone(),
+                settings.remove_after,
+            ),
+        })
+    }
+
+    /// Stops it, if it runs.
+    pub async fn stop(&self) {
+        if let Some(sandbox) = self.running.lock().await.take() {
+            sandbox.stop().await;
+        }
+    }
+}
+
+/// All the services of the sandbox under one name.
+pub(crate) struct SandboxService {
+    mavi: mavi::Mavi,
+    search: visual_search::VisualSearch,
+    tube: offline_tube::OfflineTube,
+}
+
+impl SandboxService {
+    /// The part of the sandbox that an id belongs to.
+    fn part(&self, id: &str, is_url: bool) -> &dyn Service {
+        if is_url || (id.len() == 36 && id.split('-').count() == 5) {
+            &self.tube
+        } else if id.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+            &self.search
+        } else {
+            &self.mavi
+        }
+    }
+}
+
+#[async_trait]
+impl Service for SandboxService {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn sign(&self, file_name: &str) -> Result<Signed> {
+        self.mavi.sign(file_name).await
+    }
+
+    async fn confirm(&self, asset_id: &str) -> Result<Confirmation> {
+        self.mavi.confirm(asset_id).await
+    }
+
+    async fn prepare(&self, task: &DownloadTask, run: &Run) -> Result<Plan> {
+        self.part(&task.what, task.is_url).prepare(task, run).await
+    }
+
+    async fn after_download(&self, task: &DownloadTask) -> Result<()> {
+        self.part(&task.what, task.is_url).after_download(task).await
+    }
+
+    async fn info(&self, asset_id: &str) -> Result<AssetInfo> {
+        self.part(asset_id, false).info(asset_id).await
+    }
+
+    async fn delete(&self, asset_id: &str) -> Result<()> {
+        self.part(asset_id, false).delete(asset_id).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        match self.mavi.check().await {
+            Err(error) if error.cause == Cause::Unauthorized => {
+                Err(Error::internal("The sandbox refused its own key").because(error.what))
+            }
+            other => other,
+        }
+    }
+}

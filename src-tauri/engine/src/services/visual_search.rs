@@ -1,0 +1,126 @@
+//! Visual Search v1 (document S1): POST download, JSON errors under HTTP 200, no length.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::answer::number_or_string;
+use crate::engine::AssetInfo;
+use crate::error::{Cause, Error, Result};
+use crate::run::Run;
+use crate::services::api::{Api, Pace};
+use crate::services::{About, Plan, Service};
+use crate::task::DownloadTask;
+
+pub(super) const ABOUT: About = About {
+    id: "visual-search",
+    name: "Visual Search",
+    description: "Download by video number",
+    uploads: false,
+    downloads: true,
+    needs_key: true,
+};
+
+/// Published limits: 12 downloads a minute, 5 lists a second.
+const DOWNLOADS: Pace = Pace::OnceIn(Duration::from_secs(5));
+const LISTS: Pace = Pace::PerSecond(NonZeroU32::MIN.saturating_add(4));
+
+pub(crate) struct VisualSearch {
+    api: Api,
+    unique_id: String,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    #[serde(default)]
+    videos: Vec<Video>,
+}
+
+#[derive(Deserialize)]
+struct Video {
+    video_no: Option<String>,
+    video_name: Option<String>,
+    #[serde(default, deserialize_with = "number_or_string")]
+    size: Option<u64>,
+    status: Option<String>,
+    create_time: Option<Value>,
+    cause: Option<String>,
+}
+
+impl VisualSearch {
+    pub fn new(api: Api, unique_id: String) -> Self {
+        Self { api, unique_id }
+    }
+
+    /// The service's list entry for one video; `None` when it has none.
+    async fn video(&self, video_no: &str, unique_id: &str) -> Result<Option<Video>> {
+        self.api.turn("list_videos", LISTS).await;
+        let url = self.api.url(&["list_videos"])?;
+        let body = json!({ "page": 1, "size": 20, "unique_id": unique_id, "video_no": video_no });
+        let listing: Listing = self.api.data(Method::POST, url, Some(&body)).await?;
+        Ok(listing.videos.into_iter().find(|video| video.video_no.as_deref() == Some(video_no)))
+    }
+}
+
+#[async_trait]
+impl Service for VisualSearch {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn prepare(&self, task: &DownloadTask, _run: &Run) -> Result<Plan> {
+        let unique_id = task.unique_id.as_ref().unwrap_or(&self.unique_id);
+        // The list knows the name and the size that the download itself does not give. It is a help, not a must.
+        let listed = match self.video(&task.what, unique_id).await {
+            Ok(listed) => listed,
+            Err(error) if matches!(error.cause, Cause::Unauthorized | Cause::RateLimited) => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the list of videos was of no help");
+                None
+            }
+        };
+        if let Some(video) = &listed {
+            let status = video.status.as_deref().unwrap_or("PARSE");
+            if status.starts_with("FAIL") || status.ends_with("ERROR") {
+                let reason = video.cause.clone().unwrap_or_else(|| status.to_owned());
+                return Err(Error::new(Cause::ServiceRefused, "Visual Search could not process this video").because(reason));
+            }
+        }
+        self.api.turn("download", DOWNLOADS).await;
+        let url = self.api.url(&["download"])?;
+        Ok(Plan {
+            fetch: self.api.fetch(url, Some(json!({ "video_no": task.what, "unique_id": unique_id }))),
+            rangeable: false,
+            title: listed.as_ref().and_then(|video| video.video_name.clone()),
+            id: task.what.clone(),
+            expected_size: listed.and_then(|video| video.size).filter(|size| *size > 0),
+            pages_welcome: false,
+        })
+    }
+
+    async fn info(&self, video_no: &str) -> Result<AssetInfo> {
+        let video = self
+            .video(video_no, &self.unique_id)
+            .await?
+            .ok_or_else(|| Error::new(Cause::NotFound, format!("Visual Search does not know the video `{video_no}`")))?;
+        Ok(AssetInfo {
+            asset_id: video_no.to_owned(),
+            name: video.video_name,
+            size: video.size,
+            status: video.status,
+            created: video.create_time.map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
+        })
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.api.turn("list_videos", LISTS).await;
+        let url = self.api.url(&["list_videos"])?;
+        let body = json!({ "page": 1, "size": 1, "unique_id": self.unique_id });
+        let _: Value = self.api.data(Method::POST, url, Some(&body)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! The settings: one struct, read and written whole, in `settings.json` of the data folder.
+//!
+//! Keys are not here; see [`crate::secrets`]. Base URLs given by `FERRY_…_URL` variables win over these for the run.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::error::{Error, Result};
+use crate::signed_url;
+
+/// How the bytes of an upload are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum UploadMethod {
+    /// Decided by what the signed URL says, changed once if the store refuses.
+    #[default]
+    Auto,
+    /// Raw PUT of the bytes.
+    Put,
+    /// POST as multipart form.
+    Post,
+    /// A resumable session.
+    Resumable,
+}
+
+/// Light or dark.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Theme {
+    /// As the desktop says.
+    #[default]
+    System,
+    /// Always light.
+    Light,
+    /// Always dark.
+    Dark,
+}
+
+/// How close rows stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Density {
+    /// Two lines a row, air around them.
+    #[default]
+    Normal,
+    /// As many rows as fit.
+    Compact,
+}
+
+/// Everything that the user can set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export, export_to = "types.ts")]
+pub struct Settings {
+    /// Where downloads go; absent = the platform's Downloads folder.
+    #[ts(type = "string | null")]
+    pub downloads_folder: Option<PathBuf>,
+    /// Uploads at the same time, 1 to 16.
+    pub concurrent_uploads: u8,
+    /// Downloads at the same time, 1 to 16.
+    pub concurrent_downloads: u8,
+    /// Most bytes a second down, all transfers together; absent = no limit.
+    #[ts(type = "number | null")]
+    pub limit_down: Option<u64>,
+    /// Most bytes a second up, all transfers together; absent = no limit.
+    #[ts(type = "number | null")]
+    pub limit_up: Option<u64>,
+    /// Attempts without progress before a transfer fails, 0 to 100.
+    pub retries: u32,
+    /// Most connections that one download may open, 1 to 16.
+    pub connections: u8,
+    /// The service that dropped files and bare ids go to.
+    pub default_service: String,
+    /// Give downloaded files the time of their last change at the source.
+    pub keep_modified_time: bool,
+    /// Base URL of MAVI v2.
+    pub mavi_url: String,
+    /// Base URL of Visual Search v1.
+    pub visual_search_url: String,
+    /// Base URL of the media downloader; empty = not set up.
+    pub offline_tube_url: String,
+    /// How MAVI's signed URLs are used.
+    pub upload_method: UploadMethod,
+    /// Visual Search's `unique_id`: the one that was used at upload.
+    pub unique_id: String,
+    /// Quality that the media downloader is asked for.
+    pub quality: String,
+    /// Remove a file from the media downloader's server after the download.
+    pub remove_after: bool,
+    /// Light or dark.
+    pub theme: Theme,
+    /// How close rows stand.
+    pub density: Density,
+    /// Tell when a batch is done and the window is not in front.
+    pub notifications: bool,
+    /// The first-run screen was answered.
+    pub welcomed: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            downloads_folder: None,
+            concurrent_uploads: 3,
+            concurrent_downloads: 3,
+            limit_down: None,
+            limit_up: None,
+            retries: 5,
+            connections: 8,
+            default_service: "sandbox".into(),
+            keep_modified_time: false,
+            mavi_url: "https://mavi-backend.memories.ai/serve/api/v2".into(),
+            visual_search_url: "https://api.memories.ai/serve/api/v1".into(),
+            offline_tube_url: String::new(),
+            upload_method: UploadMethod::Auto,
+            unique_id: "default".into(),
+            quality: "720p".into(),
+            remove_after: false,
+            theme: Theme::System,
+            density: Density::Normal,
+            notifications: true,
+            welcomed: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses values that cannot work, naming the field.
+    pub fn check(&self) -> Result<()> {
+        let between = |name: &str, value: u32, low: u32, high: u32| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::invalid(format!("{name} must be between {low} and {high}, not {value}")))
+            }
+        };
+        between("The number of uploads at a time", self.concurrent_uploads.into(), 1, 16)?;
+        between("The number of downloads at a time", self.concurrent_downloads.into(), 1, 16)?;
+        between("The number of connections", self.connections.into(), 1, 16)?;
+        between("The number of attempts", self.retries, 0, 100)?;
+        for (name, limit) in [("download", self.limit_down), ("upload", self.limit_up)] {
+            if limit.is_some_and(|limit| limit < 1024) {
+                return Err(Error::invalid(format!("The {name} limit must be at least 1 KiB a second")));
+            }
+        }
+        for (name, url) in [("MAVI", &self.mavi_url), ("Visual Search", &self.visual_search_url)] {
+            check_base_url(name, url)?;
+        }
+        if !self.offline_tube_url.is_empty() {
+            check_base_url("the media downloader", &self.offline_tube_url)?;
+        }
+        if self.downloads_folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
+            return Err(Error::invalid("The Downloads folder must be a full path"));
+        }
+        if !crate::services::IDS.contains(&self.default_service.as_str()) || self.default_service == "link" {
+            return Err(Error::invalid(format!("There is no service `{}`", self.default_service)));
+        }
+        Ok(())
+    }
+
+    /// Reads `settings.json`. A broken file is set aside, never silently replaced: the note says so.
+    pub fn load(path: &Path) -> (Self, Option<String>) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
+            Err(error) => {
+                return (Self::default(), Some(format!("The settings could not be read ({error}); the defaults apply")));
+            }
+        };
+        let problem = match serde_json::from_str::<Self>(&text) {
+            Ok(settings) => match settings.check() {
+                Ok(()) => return (settings, None),
+                Err(error) => error.what,
+            },
+            Err(error) => error.to_string(),
+        };
+        let aside = path.with_extension("json.broken");
+        let kept = match std::fs::rename(path, &aside) {
+            Ok(()) => format!("kept as `{}`", aside.display()),
+            Err(_) => "left where it is".to_owned(),
+        };
+        (Self::default(), Some(format!("The settings file was broken ({problem}) and is {kept}; the defaults apply")))
+    }
+
+    /// Writes `settings.json` so that a crash leaves either the old or the new one.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.check()?;
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::internal(e.to_string()))?;
+        crate::resume::write_durably(path, text.as_bytes())
+            .map_err(|error| Error::target_io("Writing the settings to", path, &error))
+    }
+}
+
+/// A base URL is http(s), https unless on this computer, and holds no query.
+pub(crate) fn check_base_url(name: &str, text: &str) -> Result<()> {
+    let url = signed_url::parse_http(text).map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::invalid(format!("The address of {name} must end before any `?` or `#`")));
+    }
+    Ok(())
+}

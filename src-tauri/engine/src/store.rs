@@ -1,0 +1,442 @@
+//! The queue and the library on disk: one SQLite file (WAL), written by one thread.
+//!
+//! Jobs that are waiting together are committed together (group commit), so a burst of small transfers costs a
+//! few syncs, not one each. An answer is given only after the commit: what a caller was told is on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite_migration::{M, Migrations};
+use tokio::sync::oneshot;
+
+use crate::engine::{Asset, AssetStatus};
+use crate::error::{Cause, Error, Result};
+use crate::task::{Journal, Task};
+use crate::transfer::{TimelineEntry, Transfer, TransferId};
+
+/// The most jobs that share one commit.
+const GROUP: usize = 256;
+
+const MIGRATIONS: &[M<'static>] = &[M::up(
+    "CREATE TABLE transfers (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        position INTEGER NOT NULL,
+        row      TEXT NOT NULL,      -- what the faces show, as JSON
+        task     TEXT NOT NULL,      -- what was asked for, as JSON
+        journal  TEXT                -- how far a download is provable, as JSON
+     ) STRICT;
+     CREATE TABLE timeline (
+        transfer INTEGER NOT NULL REFERENCES transfers(id) ON DELETE CASCADE,
+        at       INTEGER NOT NULL,   -- milliseconds since 1970
+        text     TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX timeline_of ON timeline(transfer, at);
+     CREATE TABLE assets (
+        service  TEXT NOT NULL,
+        asset_id TEXT NOT NULL,
+        name     TEXT NOT NULL,
+        size     INTEGER,
+        crc32c   TEXT,
+        status   TEXT NOT NULL,
+        at       INTEGER NOT NULL,   -- milliseconds since 1970
+        PRIMARY KEY (service, asset_id)
+     ) STRICT;
+     CREATE INDEX assets_by_time ON assets(at);
+     CREATE TABLE learned (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;",
+)];
+
+type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Box<dyn FnOnce(bool) + Send> + Send>;
+
+/// One stored transfer.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    /// The row as it was last written.
+    pub row: Transfer,
+    /// What it was asked to do.
+    pub task: Task,
+}
+
+/// The handle of the writing thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Store {
+    /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Stored>, Option<String>)> {
+        let (mut connection, note) = match connect(path) {
+            Ok(connection) => (connection, None),
+            Err(error) if is_broken(&error) => {
+                let aside = set_aside(path)?;
+                let note = format!(
+                    "The list of transfers was damaged ({error}). It is kept as `{}`, and Ferry began a new one from what could be found",
+                    aside.display()
+                );
+                (connect(path).map_err(|error| unusable(path, &error))?, Some(note))
+            }
+            Err(error) => return Err(unusable(path, &error)),
+        };
+        let stored = load(&mut connection).map_err(|error| unusable(path, &error))?;
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        std::thread::Builder::new()
+            .name("ferry-store".into())
+            .spawn(move || write_jobs(connection, &inbox))
+            .map_err(|error| Error::internal("The database thread did not start").because(error))?;
+        Ok((Self { jobs }, stored, note))
+    }
+
+    /// Runs a job in the next commit and answers when that commit is on disk.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |transaction| {
+            let result = in_savepoint(transaction, job);
+            Box::new(move |committed| {
+                let result = match result {
+                    Ok(_) if !committed => Err(Error::new(Cause::DiskFull, "The list of transfers could not be written")),
+                    Ok(value) => Ok(value),
+                    Err(error) => Err(from_sqlite(&error)),
+                };
+                // Nobody waits for the answer any more: the work is done all the same.
+                let _ = answer.send(result);
+            })
+        });
+        self.jobs.send(job).map_err(|_| Error::internal("The database thread has ended"))?;
+        answered.await.map_err(|_| Error::internal("The database thread has ended"))?
+    }
+
+    /// Hands a job over without waiting for its commit, for what may be a moment old after a crash.
+    pub fn later(&self, job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static) {
+        let job: Job = Box::new(move |transaction| {
+            let result = in_savepoint(transaction, job);
+            Box::new(move |committed| {
+                if let Err(error) = result {
+                    tracing::warn!(%error, "a background write to the database failed");
+                } else if !committed {
+                    tracing::warn!("a background write to the database was not committed");
+                }
+            })
+        });
+        if self.jobs.send(job).is_err() {
+            tracing::error!("the database thread has ended");
+        }
+    }
+
+    /// Writes new transfers down, gives them their ids, in one commit.
+    pub async fn add(&self, new: Vec<(Transfer, Task)>) -> Result<Vec<Transfer>> {
+        self.run(move |transaction| {
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO transfers (position, row, task) VALUES (?1, ?2, ?3)")?;
+            let mut update = transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
+            let mut rows = Vec::with_capacity(new.len());
+            for (mut row, task) in new {
+                insert.execute(params![0, json(&row)?, json(&task)?])?;
+                row.id = TransferId(transaction.last_insert_rowid().unsigned_abs());
+                row.position = transaction.last_insert_rowid() << 20;
+                update.execute(params![row.id.0, row.position, json(&row)?])?;
+                rows.push(row);
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Writes rows as they are now.
+    pub async fn save_rows(&self, rows: Vec<Transfer>) -> Result<()> {
+        self.run(move |transaction| rows.iter().try_for_each(|row| save_row(transaction, row))).await
+    }
+
+    /// Writes a row without waiting for the disk.
+    pub fn save_row_later(&self, row: Transfer) {
+        self.later(move |transaction| save_row(transaction, &row));
+    }
+
+    /// Writes a task as it is now.
+    pub async fn save_task(&self, id: TransferId, task: Task) -> Result<()> {
+        self.run(move |transaction| {
+            transaction.execute("UPDATE transfers SET task = ?2 WHERE id = ?1", params![id.0, json(&task)?])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes how far a download is. Comes after the data's own sync, so it may be a moment late, never early.
+    pub fn save_journal(&self, id: TransferId, journal: &Journal) {
+        let journal = json(journal).unwrap_or_default();
+        self.later(move |transaction| {
+            transaction.execute("UPDATE transfers SET journal = ?2 WHERE id = ?1", params![id.0, journal])?;
+            Ok(())
+        });
+    }
+
+    /// The journal of a download; `None` when there is none that can be read.
+    pub async fn journal(&self, id: TransferId) -> Result<Option<Journal>> {
+        self.run(move |transaction| {
+            let text: Option<Option<String>> = transaction
+                .query_row("SELECT journal FROM transfers WHERE id = ?1", [id.0], |row| row.get(0))
+                .optional()?;
+            Ok(text.flatten().and_then(|text| serde_json::from_str(&text).ok()))
+        })
+        .await
+    }
+
+    /// Takes rows off the list.
+    pub async fn remove(&self, ids: Vec<TransferId>) -> Result<()> {
+        self.run(move |transaction| {
+            let mut delete = transaction.prepare_cached("DELETE FROM transfers WHERE id = ?1")?;
+            ids.iter().try_for_each(|id| delete.execute([id.0]).map(drop))
+        })
+        .await
+    }
+
+    /// Adds a line to a transfer's history.
+    pub fn tell(&self, id: TransferId, at: u64, text: String) {
+        self.later(move |transaction| {
+            // The row may have been removed meanwhile; then nobody wants its history.
+            transaction.execute(
+                "INSERT INTO timeline (transfer, at, text) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM transfers WHERE id = ?1)",
+                params![id.0, at, text],
+            )?;
+            Ok(())
+        });
+    }
+
+    /// A transfer's history, oldest first.
+    pub async fn timeline(&self, id: TransferId) -> Result<Vec<TimelineEntry>> {
+        self.run(move |transaction| {
+            let mut select =
+                transaction.prepare_cached("SELECT at, text FROM timeline WHERE transfer = ?1 ORDER BY at, rowid")?;
+            let rows = select.query_map([id.0], |row| Ok(TimelineEntry { at: row.get(0)?, text: row.get(1)? }))?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// Writes an asset into the library, or what is new about it.
+    pub async fn save_asset(&self, asset: Asset) -> Result<()> {
+        self.run(move |transaction| {
+            transaction.execute(
+                "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (service, asset_id) DO UPDATE SET
+                   name = excluded.name, size = coalesce(excluded.size, size), crc32c = coalesce(excluded.crc32c, crc32c),
+                   status = CASE WHEN excluded.status = 'seen' THEN status ELSE excluded.status END, at = excluded.at",
+                params![
+                    asset.service,
+                    asset.asset_id,
+                    asset.name,
+                    asset.size,
+                    asset.crc32c,
+                    status_word(asset.status),
+                    asset.at
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes how an asset stands.
+    pub async fn set_asset_status(&self, service: &str, asset_id: &str, status: AssetStatus) -> Result<()> {
+        let (service, asset_id) = (service.to_owned(), asset_id.to_owned());
+        self.run(move |transaction| {
+            transaction.execute(
+                "UPDATE assets SET status = ?3 WHERE service = ?1 AND asset_id = ?2",
+                params![service, asset_id, status_word(status)],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Assets whose name or id holds the text, newest first; all of them for an empty text.
+    pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
+        let pattern = format!("%{}%", search.trim().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        self.run(move |transaction| {
+            let mut select = transaction.prepare_cached(
+                "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
+                 WHERE name LIKE ?1 ESCAPE '\\' OR asset_id LIKE ?1 ESCAPE '\\' ORDER BY at DESC, rowid DESC",
+            )?;
+            let rows = select.query_map([pattern], read_asset)?;
+            rows.collect()
+        })
+        .await
+    }
+
+    /// One asset, by id, at one service or wherever it was last seen.
+    pub async fn asset(&self, service: Option<&str>, asset_id: &str) -> Result<Option<Asset>> {
+        let (service, asset_id) = (service.map(str::to_owned), asset_id.to_owned());
+        self.run(move |transaction| {
+            transaction
+                .query_row(
+                    "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
+                     WHERE asset_id = ?1 AND (?2 IS NULL OR service = ?2) ORDER BY at DESC LIMIT 1",
+                    params![asset_id, service],
+                    read_asset,
+                )
+                .optional()
+        })
+        .await
+    }
+
+    /// What was learned under this key ("the method that worked").
+    pub async fn learned(&self, key: &str) -> Result<Option<String>> {
+        let key = key.to_owned();
+        self.run(move |transaction| {
+            transaction.query_row("SELECT value FROM learned WHERE key = ?1", [key], |row| row.get(0)).optional()
+        })
+        .await
+    }
+
+    /// Remembers something under a key.
+    pub fn learn(&self, key: String, value: String) {
+        self.later(move |transaction| {
+            transaction.execute("INSERT OR REPLACE INTO learned (key, value) VALUES (?1, ?2)", params![key, value])?;
+            Ok(())
+        });
+    }
+}
+
+fn save_row(transaction: &Transaction<'_>, row: &Transfer) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
+    update.execute(params![row.id.0, row.position, json(row)?])?;
+    Ok(())
+}
+
+fn read_asset(row: &rusqlite::Row<'_>) -> rusqlite::Result<Asset> {
+    Ok(Asset {
+        service: row.get(0)?,
+        asset_id: row.get(1)?,
+        name: row.get(2)?,
+        size: row.get(3)?,
+        crc32c: row.get(4)?,
+        status: match row.get::<_, String>(5)?.as_str() {
+            "sent" => AssetStatus::Sent,
+            "confirmed" => AssetStatus::Confirmed,
+            "seen" => AssetStatus::Seen,
+            "abandoned" => AssetStatus::Abandoned,
+            "deleted" => AssetStatus::Deleted,
+            _ => AssetStatus::Begun,
+        },
+        at: row.get(6)?,
+    })
+}
+
+fn status_word(status: AssetStatus) -> &'static str {
+    match status {
+        AssetStatus::Begun => "begun",
+        AssetStatus::Sent => "sent",
+        AssetStatus::Confirmed => "confirmed",
+        AssetStatus::Seen => "seen",
+        AssetStatus::Abandoned => "abandoned",
+        AssetStatus::Deleted => "deleted",
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// A job that fails takes back its own changes only, not those of the jobs committed with it.
+fn in_savepoint<T>(
+    transaction: &mut Transaction<'_>,
+    job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    transaction.execute_batch("SAVEPOINT job")?;
+    match job(transaction) {
+        Ok(value) => transaction.execute_batch("RELEASE job").map(|()| value),
+        Err(error) => {
+            transaction.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            Err(error)
+        }
+    }
+}
+
+fn write_jobs(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
+    while let Ok(first) = inbox.recv() {
+        let jobs = std::iter::once(first).chain(inbox.try_iter().take(GROUP - 1));
+        let mut answers = Vec::new();
+        let committed = match connection.transaction() {
+            Ok(mut transaction) => {
+                answers.extend(jobs.map(|job| job(&mut transaction)));
+                transaction.commit()
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &committed {
+            tracing::error!(%error, "the database could not be written");
+        }
+        for answer in answers {
+            answer(committed.is_ok());
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => err,
+        other => rusqlite::Error::ToSqlConversionFailure(other.into()),
+    })?;
+    Ok(connection)
+}
+
+fn load(connection: &mut Connection) -> rusqlite::Result<Vec<Stored>> {
+    let mut select = connection.prepare("SELECT row, task FROM transfers ORDER BY position")?;
+    let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut stored = Vec::new();
+    for texts in rows {
+        let (row, task) = texts?;
+        match (serde_json::from_str(&row), serde_json::from_str(&task)) {
+            (Ok(row), Ok(task)) => stored.push(Stored { row, task }),
+            // One unreadable row must not take the others with it; it stays in the file for a repair.
+            _ => tracing::error!("a stored transfer could not be read"),
+        }
+    }
+    Ok(stored)
+}
+
+fn is_broken(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as C;
+    matches!(error.sqlite_error_code(), Some(C::DatabaseCorrupt | C::NotADatabase))
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let stamp = crate::progress::now();
+    let aside = path.with_extension(format!("db.broken-{stamp}"));
+    std::fs::rename(path, &aside).map_err(|error| Error::target_io("Setting aside", path, &error))?;
+    for suffix in ["-wal", "-shm"] {
+        let (mut from, mut to) = (path.as_os_str().to_owned(), aside.as_os_str().to_owned());
+        from.push(suffix);
+        to.push(suffix);
+        // Usually there is none.
+        let _ = std::fs::rename(from, to);
+    }
+    Ok(aside)
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
+    if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
+        return Error::new(Cause::Unsupported, format!("The list of transfers in `{}` is of a newer Ferry", path.display()))
+            .advise("start the newer Ferry, or choose another data folder with --data-dir");
+    }
+    let mut fault = from_sqlite(error);
+    fault.what = format!("The list of transfers in `{}` cannot be opened", path.display());
+    fault
+}
+
+fn from_sqlite(error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode as C;
+    let cause = match error.sqlite_error_code() {
+        Some(C::DiskFull) => Cause::DiskFull,
+        Some(C::ReadOnly | C::PermissionDenied | C::CannotOpen) => Cause::PermissionDenied,
+        _ => Cause::Internal,
+    };
+    Error::new(cause, "The list of transfers could not be written").because(error)
+}

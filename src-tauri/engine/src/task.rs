@@ -1,0 +1,90 @@
+//! What a transfer was asked to do, as it is written down. Holds no secret: links are kept without their query,
+//! the rest of them in [`crate::resume`].
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::range::Validator;
+use crate::settings::UploadMethod;
+
+/// An upload or a download, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Task {
+    /// Send a file.
+    Upload(UploadTask),
+    /// Bring a file.
+    Download(DownloadTask),
+}
+
+/// Send one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadTask {
+    /// The file.
+    pub path: PathBuf,
+    /// How to send it, if the user said so.
+    pub method: Option<UploadMethod>,
+    /// Whether it goes to a signed URL of the user's own (kept in `resume/`).
+    pub to_own_url: bool,
+    /// The file as it was when its first byte was read.
+    pub source: Option<SourceState>,
+}
+
+/// What tells whether a source file is still the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceState {
+    /// Size in bytes.
+    pub size: u64,
+    /// Last change, nanoseconds since 1970.
+    pub modified: u128,
+    /// Inode on Unix, 0 elsewhere.
+    pub inode: u64,
+}
+
+/// Bring one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DownloadTask {
+    /// Asset id, video number, server download id; for links and pages the URL without its query.
+    pub what: String,
+    /// Whether `what` is a URL whose whole text is in `resume/`.
+    pub is_url: bool,
+    /// Target folder.
+    pub folder: PathBuf,
+    /// Name that the user wants.
+    pub name: Option<String>,
+    /// Visual Search's `unique_id`.
+    pub unique_id: Option<String>,
+    /// Media downloader's quality.
+    pub quality: Option<String>,
+    /// Remove from the server afterwards.
+    pub remove_after: Option<bool>,
+    /// Most connections.
+    pub connections: Option<u8>,
+    /// Media downloader: the server's own id for this job, written down before anything is polled.
+    pub server_id: Option<String>,
+}
+
+/// How far a download is, as far as it is provable: written only after the data was synced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    /// Final name that the part file is reserved for.
+    pub name: String,
+    /// What tells whether the source is still the same.
+    pub validator: Option<Validator>,
+    /// Size of the whole file, if known.
+    pub total: Option<u64>,
+    /// What is on disk, in order, not overlapping.
+    pub pieces: Vec<Piece>,
+}
+
+/// A stretch of the file that lies synced on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Piece {
+    /// First byte.
+    pub start: u64,
+    /// Byte after the last.
+    pub end: u64,
+    /// CRC32C of these bytes: a part file that was touched is found out.
+    pub crc32c: u32,
+}

@@ -1,0 +1,256 @@
+//! A transfer: one file on its way up or down, one row of the list.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::checksum::Algorithm;
+use crate::error::Failure;
+
+/// Names a transfer for good. Ids grow and are never used twice in a data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export, export_to = "types.ts", type = "number")]
+pub struct TransferId(pub u64);
+
+impl std::fmt::Display for TransferId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for TransferId {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Which way the bytes go. Each way is a lane of the queue with its own number of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Kind {
+    /// From this computer to a service.
+    Upload,
+    /// From a service to this computer.
+    Download,
+}
+
+impl Kind {
+    /// `upload` or `download`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Download => "download",
+        }
+    }
+}
+
+/// Where a transfer stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "is", rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum State {
+    /// Waits for a free slot.
+    Queued,
+    /// Bytes move, or are about to.
+    Running,
+    /// All bytes are there; the proof is being made.
+    Verifying,
+    /// Proven, under its final name or confirmed by the service.
+    Completed,
+    /// Stopped by the user; goes on where it stood.
+    Paused,
+    /// Ended in an error with a way out.
+    Failed(Failure),
+    /// Given up by the user.
+    Canceled,
+}
+
+impl State {
+    /// The state's word: `queued`, `running`, …
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Verifying => "verifying",
+            Self::Completed => "completed",
+            Self::Paused => "paused",
+            Self::Failed(_) => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Holds a slot of its lane.
+    pub fn is_active(&self) -> bool {
+        matches!(self, Self::Running | Self::Verifying)
+    }
+
+    /// Will not move again without the user.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Completed | Self::Failed(_) | Self::Canceled)
+    }
+}
+
+/// What a running transfer is doing: text for people, not a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Stage {
+    /// The server fetches or makes the file first.
+    Preparing,
+    /// Re-reading what is on disk before going on.
+    Checking,
+    /// Bytes come down.
+    Fetching,
+    /// Asking for a signed URL.
+    Signing,
+    /// Bytes go up.
+    Sending,
+    /// Comparing checksums.
+    Verifying,
+    /// Waiting for the service to acknowledge the file.
+    Confirming,
+    /// Giving the file its final name.
+    Publishing,
+    /// Removing the file from the server after the download.
+    Removing,
+}
+
+/// Why a running or queued transfer stands still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct Wait {
+    /// What it waits for.
+    pub reason: WaitReason,
+    /// When it goes on by itself, in milliseconds since 1970; absent when no clock decides.
+    #[ts(type = "number | null")]
+    pub until: Option<u64>,
+    /// What went wrong before, as a sentence.
+    pub message: String,
+}
+
+/// What a transfer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export, export_to = "types.ts")]
+pub enum WaitReason {
+    /// The next attempt after an error.
+    Retry,
+    /// The service asked for a pause.
+    RateLimit,
+    /// The network to come back.
+    Network,
+    /// A key that the service accepts.
+    Key,
+    /// Room on the disk.
+    Space,
+}
+
+/// How much is known about the bytes being right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Verified {
+    /// Compared by SHA-256.
+    Sha256,
+    /// Compared by MD5.
+    Md5,
+    /// Compared by CRC32C.
+    Crc32c,
+    /// The other side offered no checksum; the length is right.
+    Length,
+    /// Neither checksum nor length was to be had; the connection ended in order.
+    None,
+}
+
+impl Verified {
+    /// `crc32c`, `md5`, `sha256`, `length` or `none`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Md5 => "md5",
+            Self::Crc32c => "crc32c",
+            Self::Length => "length",
+            Self::None => "none",
+        }
+    }
+}
+
+impl From<Algorithm> for Verified {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Crc32c => Self::Crc32c,
+            Algorithm::Md5 => Self::Md5,
+            Algorithm::Sha256 => Self::Sha256,
+        }
+    }
+}
+
+/// One row: everything that a face shows about a transfer. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct Transfer {
+    /// Its id.
+    pub id: TransferId,
+    /// Up or down.
+    pub kind: Kind,
+    /// The service: `mavi`, `visual-search`, `offline-tube`, `sandbox`, `link`.
+    pub service: String,
+    /// The file's name; for a download the best guess until the service has answered.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// What it is doing while it runs.
+    pub stage: Option<Stage>,
+    /// How far the stage is, in percent, where the server tells (preparing).
+    pub stage_percent: Option<f32>,
+    /// Why it stands still, if it does.
+    pub wait: Option<Wait>,
+    /// Bytes that are really there: written here, or taken by the store.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// Size of the file in bytes, if known.
+    #[ts(type = "number | null")]
+    pub total: Option<u64>,
+    /// Bytes a second over the last seconds; absent while nothing moves.
+    #[ts(type = "number | null")]
+    pub speed: Option<u64>,
+    /// Seconds left at that speed; absent for the first seconds and when the size is unknown.
+    #[ts(type = "number | null")]
+    pub seconds_left: Option<u64>,
+    /// Asset id, video number or server download id.
+    pub asset_id: Option<String>,
+    /// Upload: the source. Download: the finished file, or the folder and name it will get.
+    pub path: Option<String>,
+    /// Host that the bytes come from or go to. Never a whole URL.
+    pub host: Option<String>,
+    /// What was proven at the end.
+    pub verified: Option<Verified>,
+    /// The checksum that proved it, as text.
+    pub checksum: Option<String>,
+    /// A visible reason for something unusual (started over, size unknown, sent but not yet confirmed).
+    pub note: Option<String>,
+    /// When it was added, in milliseconds since 1970.
+    #[ts(type = "number")]
+    pub added_at: u64,
+    /// When it ended, in milliseconds since 1970.
+    #[ts(type = "number | null")]
+    pub ended_at: Option<u64>,
+    /// Order in the list; smaller runs first.
+    #[ts(type = "number")]
+    pub position: i64,
+    /// Whether a pause keeps what has been moved (false: a retry starts at nothing).
+    pub resumable: bool,
+}
+
+/// One line of a transfer's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct TimelineEntry {
+    /// Milliseconds since 1970.
+    #[ts(type = "number")]
+    pub at: u64,
+    /// What happened. Holds no secret.
+    pub text: String,
+}
