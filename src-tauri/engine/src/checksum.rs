@@ -154,20 +154,48 @@ pub(crate) struct Offered {
     pub notes: Vec<String>,
 }
 
-impl Offered {
-    /// Reads the checksums in an answer's headers. `partial` for a 206: what covers only the message is left out then.
-    ///
-    /// `x-goog-hash` and `x-ms-blob-content-md5` are about the stored object, `Repr-Digest` (RFC 9530) about the whole
-    /// representation; `Content-MD5`, `Content-Digest`, Amazon's `x-amz-checksum-*` and the older `Digest` (which
-    /// servers disagree about) are trusted only when the whole file is in this one answer.
-    pub(crate) fn read(headers: &HeaderMap, partial: bool) -> Self {
-        let mut found = Self::default();
-        // Google unpacked or otherwise changed the body on its way: its hashes are about bytes that never arrive.
-        if headers.contains_key("x-guploader-response-body-transformations") {
-            found.notes.push("The server changed the body on its way, so its checksums do not apply".to_owned());
-            return found;
+/// Reads the checksums in an answer's headers. `partial` for a 206: what covers only the message is left out then.
+///
+/// `x-goog-hash` and `x-ms-blob-content-md5` are about the stored object, `Repr-Digest` (RFC 9530) about the whole
+/// representation; `Content-MD5`, `Content-Digest`, Amazon's `x-amz-checksum-*` and the older `Digest` (which
+/// servers disagree about) are trusted only when the whole file is in this one answer.
+pub(crate) fn offered(headers: &HeaderMap, partial: bool) -> Offered {
+    let mut found = Offered::default();
+    // Google unpacked or otherwise changed the body on its way: its hashes are about bytes that never arrive.
+    if headers.contains_key("x-guploader-response-body-transformations") {
+        found.notes.push("The server changed the body on its way, so its checksums do not apply".to_owned());
+        return found;
+    }
+    for (name, text) in texts(headers, "x-goog-hash", &mut found.notes) {
+        for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            match item.split_once('=') {
+                Some((key, value)) => found.take_base64(name, key.trim(), value.trim()),
+                None => found.ignore(name, "it has no value"),
+            }
         }
-        for (name, text) in texts(headers, "x-goog-hash", &mut found.notes) {
+    }
+    for (name, text) in texts(headers, "x-ms-blob-content-md5", &mut found.notes) {
+        found.take_base64(name, "md5", text);
+    }
+    for (name, text) in texts(headers, "repr-digest", &mut found.notes) {
+        found.take_dictionary(name, text);
+    }
+    if !partial {
+        for (name, text) in texts(headers, "content-digest", &mut found.notes) {
+            found.take_dictionary(name, text);
+        }
+        for (name, text) in texts(headers, "content-md5", &mut found.notes) {
+            found.take_base64(name, "md5", text);
+        }
+        for (name, key) in [("x-amz-checksum-crc32c", "crc32c"), ("x-amz-checksum-sha256", "sha-256")] {
+            for (name, text) in texts(headers, name, &mut found.notes) {
+                // Of a composite (`value-PARTS`) only the store knows the parts.
+                if !text.contains('-') {
+                    found.take_base64(name, key, text);
+                }
+            }
+        }
+        for (name, text) in texts(headers, "digest", &mut found.notes) {
             for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
                 match item.split_once('=') {
                     Some((key, value)) => found.take_base64(name, key.trim(), value.trim()),
@@ -175,41 +203,13 @@ impl Offered {
                 }
             }
         }
-        for (name, text) in texts(headers, "x-ms-blob-content-md5", &mut found.notes) {
-            found.take_base64(name, "md5", text);
-        }
-        for (name, text) in texts(headers, "repr-digest", &mut found.notes) {
-            found.take_dictionary(name, text);
-        }
-        if !partial {
-            for (name, text) in texts(headers, "content-digest", &mut found.notes) {
-                found.take_dictionary(name, text);
-            }
-            for (name, text) in texts(headers, "content-md5", &mut found.notes) {
-                found.take_base64(name, "md5", text);
-            }
-            for (name, key) in [("x-amz-checksum-crc32c", "crc32c"), ("x-amz-checksum-sha256", "sha-256")] {
-                for (name, text) in texts(headers, name, &mut found.notes) {
-                    // Of a composite (`value-PARTS`) only the store knows the parts.
-                    if !text.contains('-') {
-                        found.take_base64(name, key, text);
-                    }
-                }
-            }
-            for (name, text) in texts(headers, "digest", &mut found.notes) {
-                for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-                    match item.split_once('=') {
-                        Some((key, value)) => found.take_base64(name, key.trim(), value.trim()),
-                        None => found.ignore(name, "it has no value"),
-                    }
-                }
-            }
-        }
-        found.all.sort_by_key(|(algorithm, _)| std::cmp::Reverse(*algorithm));
-        found.best = found.all.first().cloned();
-        found
     }
+    found.all.sort_by_key(|(algorithm, _)| std::cmp::Reverse(*algorithm));
+    found.best = found.all.first().cloned();
+    found
+}
 
+impl Offered {
     /// RFC 9530's `sha-256=:BASE64:, sha-512=:BASE64:` (a dictionary of byte sequences, RFC 8941).
     fn take_dictionary(&mut self, name: &str, text: &str) {
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
@@ -221,7 +221,9 @@ impl Offered {
             let value = value.split(';').next().unwrap_or_default().trim();
             match value.strip_prefix(':').and_then(|value| value.strip_suffix(':')) {
                 Some(value) => self.take_base64(name, key.trim(), value),
-                None if algorithm(key.trim()).is_some() => self.ignore(name, "its value is not between colons"),
+                None if algorithm(key.trim()).is_some() => {
+                    self.ignore(name, "its value is not between colons")
+                }
                 None => {}
             }
         }
@@ -250,7 +252,11 @@ impl Offered {
 }
 
 /// All copies of a header that are text, with the name; the others leave a note.
-fn texts<'a>(headers: &'a HeaderMap, name: &'static str, notes: &mut Vec<String>) -> Vec<(&'static str, &'a str)> {
+fn texts<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+    notes: &mut Vec<String>,
+) -> Vec<(&'static str, &'a str)> {
     let mut found = Vec::new();
     for value in headers.get_all(name) {
         match value.to_str() {
@@ -414,8 +420,18 @@ mod tests {
             (vec![("x-goog-hash", "crc32c=AAAAAAAA")], false, vec![], 1),
             (vec![("x-goog-hash", "crc32c")], false, vec![], 1),
             (vec![("repr-digest", "sha-256=AAAA")], false, vec![], 1),
-            (vec![("content-md5", "zzz"), ("x-goog-hash", "crc32c=n03x6A==")], false, vec![crc(0x9f4d_f1e8)], 1),
-            (vec![("content-md5", MD5), ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], false, vec![md5.clone()], 1),
+            (
+                vec![("content-md5", "zzz"), ("x-goog-hash", "crc32c=n03x6A==")],
+                false,
+                vec![crc(0x9f4d_f1e8)],
+                1,
+            ),
+            (
+                vec![("content-md5", MD5), ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")],
+                false,
+                vec![md5.clone()],
+                1,
+            ),
             (vec![("content-md5", MD5), ("content-md5", MD5)], false, vec![md5], 0),
             (
                 vec![("x-goog-hash", &goog), ("x-guploader-response-body-transformations", "gunzipped")],
@@ -425,10 +441,10 @@ mod tests {
             ),
         ];
         for (given, partial, expected, notes) in rows {
-            let offered = Offered::read(&headers(&given), partial);
-            assert_eq!(offered.all, expected, "{given:?}");
-            assert_eq!(offered.best, expected.first().cloned(), "{given:?}");
-            assert_eq!(offered.notes.len(), notes, "{given:?}: {:?}", offered.notes);
+            let found = offered(&headers(&given), partial);
+            assert_eq!(found.all, expected, "{given:?}");
+            assert_eq!(found.best, expected.first().cloned(), "{given:?}");
+            assert_eq!(found.notes.len(), notes, "{given:?}: {:?}", found.notes);
         }
     }
 
@@ -453,7 +469,11 @@ mod tests {
         );
         assert_eq!(
             compare(&right, &offer(&[(Algorithm::Crc32c, &[0xab, 0xcd, 0, 1])])),
-            Proof::Mismatch { algorithm: Algorithm::Crc32c, expected: "abcd0001".into(), got: "00000000".into() }
+            Proof::Mismatch {
+                algorithm: Algorithm::Crc32c,
+                expected: "abcd0001".into(),
+                got: "00000000".into()
+            }
         );
     }
 
@@ -462,7 +482,13 @@ mod tests {
         let md5 = digest(Some(Algorithm::Md5), b"").md5;
         assert_eq!(etag_md5("\"d41d8cd98f00b204e9800998ecf8427e\""), md5);
         assert_eq!(etag_md5("D41D8CD98F00B204E9800998ECF8427E"), md5);
-        for none in ["\"d41d8cd98f00b204e9800998ecf8427e-2\"", "W/\"d41d8cd98f00b204e9800998ecf8427e\"", "", "\"", "\"é\""] {
+        for none in [
+            "\"d41d8cd98f00b204e9800998ecf8427e-2\"",
+            "W/\"d41d8cd98f00b204e9800998ecf8427e\"",
+            "",
+            "\"",
+            "\"é\"",
+        ] {
             assert_eq!(etag_md5(none), None, "{none:?}");
         }
     }
@@ -483,8 +509,7 @@ mod tests {
                 }
                 map.append(name, http::HeaderValue::from_str(&text).unwrap());
             }
-            let offered = Offered::read(&map, false);
-            let _ = compare(&digest(None, b""), &offered);
+            let _ = compare(&digest(None, b""), &offered(&map, false));
             let _ = etag_md5(&text);
         }
     }

@@ -277,7 +277,10 @@ mod tests {
             (&[("etag", "\"a\"b\"")], None),
             (&[("etag", "abc"), ("last-modified", OLD), ("date", NOW)], dated(OLD)),
             (&[("last-modified", OLD), ("date", NOW)], dated(OLD)),
-            (&[("last-modified", "Sat, 21 Nov 2026 11:59:00 GMT"), ("date", NOW)], dated("Sat, 21 Nov 2026 11:59:00 GMT")),
+            (
+                &[("last-modified", "Sat, 21 Nov 2026 11:59:00 GMT"), ("date", NOW)],
+                dated("Sat, 21 Nov 2026 11:59:00 GMT"),
+            ),
             (&[("last-modified", "Sat, 21 Nov 2026 11:59:01 GMT"), ("date", NOW)], None),
             (&[("last-modified", NOW), ("date", OLD)], None),
             (&[("last-modified", OLD)], None),

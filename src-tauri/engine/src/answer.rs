@@ -1,0 +1,550 @@
+//! Reading the answers of services and stores: one decoder for every spelling of an error.
+//!
+//! The order is that of the services' documents: the envelope, FastAPI's `detail`, `application/problem+json`,
+//! Spring, the stores' XML, then plain text or a page's title. Whatever comes out is made fit to show: no control or
+//! bidirectional characters, no signed URL's query, no key, at most 500 characters.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use quick_xml::events::Event;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::filename::is_invisible;
+use crate::range::retry_after;
+
+/// The longest message that is shown, in characters.
+const LONGEST_MESSAGE: usize = 500;
+/// The longest code or request id that is shown, in characters.
+const LONGEST_LABEL: usize = 128;
+
+/// What a service or a store said instead of doing what was asked. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// HTTP status.
+    pub http_status: u16,
+    /// The other side's own code, as text: `0401`, `SignatureDoesNotMatch`.
+    pub code: Option<String>,
+    /// Its words, or those of HTTP where it had none.
+    pub message: String,
+    /// What its maintainers need to find the request again.
+    pub request_id: Option<String>,
+    /// What it means.
+    pub kind: RefusalKind,
+    /// How long it asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefusalKind {
+    /// The key is missing or refused.
+    Unauthorized,
+    /// Too many requests.
+    RateLimited,
+    /// No such item.
+    NotFound,
+    /// The item is not ready, or not known: only the list tells.
+    NotReady,
+    /// The signed URL has ended.
+    Expired,
+    /// The store computed another signature.
+    SignatureMismatch,
+    /// Not with this method: a form where a PUT belongs, or the other way round.
+    WrongMethod,
+    /// The request is wrong in another way; trying the same again is useless.
+    MalformedRequest,
+    /// The other side's own trouble; likely to pass.
+    ServerTrouble,
+    /// Anything else.
+    Other,
+}
+
+/// What an error body said, before it is judged.
+#[derive(Default)]
+struct Said {
+    code: Option<String>,
+    message: String,
+    request_id: Option<String>,
+    /// The store's XML names the time at which the URL ended.
+    names_expiry: bool,
+    /// Azure's reason for a failed authentication.
+    detail: Option<String>,
+}
+
+/// Decodes an answer that is an error, whatever form it has. `body`: at most the first 64 KiB.
+pub(crate) fn decode(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let said = read_body(content_type, body);
+    judge(status, headers, said)
+}
+
+/// The `data` of an envelope, when it says success: HTTP 2xx, `failed` not true, `success` not false, and a `code`
+/// that is 200, 0, "0000" or one of their kin. Services disagree about the spelling, and clients that accept only one break.
+pub(crate) fn envelope_data<T: DeserializeOwned>(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Refusal> {
+    let Ok(Value::Object(mut envelope)) = serde_json::from_slice(body) else {
+        return Err(unexpected(decode(status, headers, body)));
+    };
+    if !status.is_success() || !says_success(&envelope) {
+        return Err(decode(status, headers, body));
+    }
+    let data = envelope.remove("data").unwrap_or(Value::Null);
+    serde_json::from_value(data).map_err(|error| {
+        let mut refusal = decode(status, headers, body);
+        refusal.message = clean(&format!("the answer is not as documented: {error}"), LONGEST_MESSAGE);
+        refusal
+    })
+}
+
+/// A 2xx that is not even an envelope (a login page, a proxy's text): says so.
+fn unexpected(mut refusal: Refusal) -> Refusal {
+    if (200..300).contains(&refusal.http_status) {
+        let words = if refusal.message.is_empty() { "nothing" } else { &refusal.message };
+        refusal.message = clean(&format!("the answer is not as documented: {words}"), LONGEST_MESSAGE);
+    }
+    refusal
+}
+
+/// Whether a 2xx answer to a download is a JSON error rather than the file: an object with `code` and `msg`, or
+/// `success`/`failed`, that is not declared an attachment. A file of one's own may be JSON too: `None` means save it.
+pub(crate) fn is_json_error(
+    content_type: Option<&str>,
+    has_attachment: bool,
+    body: &[u8],
+) -> Option<Refusal> {
+    if has_attachment || !content_type.is_some_and(is_json) {
+        return None;
+    }
+    let Ok(Value::Object(object)) = serde_json::from_slice(body) else { return None };
+    let said = envelope(&object)?;
+    Some(judge(StatusCode::OK, &HeaderMap::new(), said))
+}
+
+/// Whether a media type means JSON.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
+}
+
+/// Whether the envelope says that all went well.
+fn says_success(envelope: &Map<String, Value>) -> bool {
+    let is = |name: &str, wanted: bool| match envelope.get(name) {
+        Some(Value::Bool(value)) => *value == wanted,
+        Some(Value::String(text)) => text.trim().eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
+        _ => false,
+    };
+    let code = envelope.get("code").and_then(code_text).unwrap_or_default();
+    !is("failed", true) && !is("success", false) && matches!(code.as_str(), "200" | "0000" | "0" | "")
+}
+
+/// A code as text, whether it came as a number or a string.
+fn code_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Number(number) => Some(match number.as_f64() {
+            // 200.0 is how some serializers write 200.
+            Some(whole) if whole.fract() == 0.0 && whole.abs() < 1e15 => format!("{whole:.0}"),
+            _ => number.to_string(),
+        }),
+        Value::String(text) => Some(text.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// A non-empty string among these fields.
+fn text_of(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
+    let found =
+        names.iter().find_map(|name| object.get(*name)?.as_str().filter(|text| !text.trim().is_empty()));
+    found.map(str::to_owned)
+}
+
+fn request_id_of(object: &Map<String, Value>) -> Option<String> {
+    text_of(object, &["requestId", "request_id", "RequestId", "traceId", "trace_id"])
+}
+
+fn read_body(content_type: Option<&str>, body: &[u8]) -> Said {
+    let text = String::from_utf8_lossy(body);
+    // Azure's XML starts with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}').trim();
+    // serde_json stops at 128 levels, so a nesting bomb is merely text.
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => return read_json(&object),
+        Ok(Value::String(message)) => return Said { message, ..Said::default() },
+        _ => {}
+    }
+    if let Some(said) = read_xml(text) {
+        return said;
+    }
+    let is_page =
+        content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("html")) || looks_like_page(text);
+    Said { message: if is_page { page_title(text) } else { text.to_owned() }, ..Said::default() }
+}
+
+fn read_json(object: &Map<String, Value>) -> Said {
+    envelope(object)
+        .or_else(|| fast_api(object))
+        .or_else(|| problem(object))
+        .or_else(|| spring(object))
+        .unwrap_or_else(|| any_json(object))
+}
+
+/// `{"code":…,"msg":…}`, with or without `success` and `failed`.
+fn envelope(object: &Map<String, Value>) -> Option<Said> {
+    let flagged = ["success", "failed"].iter().any(|name| object.contains_key(*name));
+    if !flagged && !(object.contains_key("code") && object.contains_key("msg")) {
+        return None;
+    }
+    Some(Said {
+        code: object.get("code").and_then(code_text).filter(|code| !code.is_empty()),
+        message: text_of(object, &["msg", "message", "error", "detail"]).unwrap_or_default(),
+        request_id: request_id_of(object),
+        ..Said::default()
+    })
+}
+
+/// FastAPI: `{"detail": "text"}` or, for validation, `{"detail": [{"loc": […], "msg": …, "type": …}]}`.
+fn fast_api(object: &Map<String, Value>) -> Option<Said> {
+    // A problem document has a `detail` too, and says more with its title.
+    if object.contains_key("title") {
+        return None;
+    }
+    let (code, message) = match object.get("detail")? {
+        Value::String(text) => (None, text.clone()),
+        Value::Array(items) => {
+            (None, items.iter().take(5).filter_map(complaint).collect::<Vec<_>>().join("; "))
+        }
+        Value::Object(inner) => {
+            let code = inner.get("code").and_then(code_text);
+            (code, text_of(inner, &["msg", "message", "error"]).unwrap_or_default())
+        }
+        _ => return None,
+    };
+    Some(Said { code, message, request_id: request_id_of(object), ..Said::default() })
+}
+
+/// One entry of a validation error: `body.url: Field required`.
+fn complaint(item: &Value) -> Option<String> {
+    let message = item.get("msg")?.as_str()?;
+    let place: Vec<String> = item
+        .get("loc")
+        .and_then(Value::as_array)
+        .map(|parts| parts.iter().filter_map(code_text).collect())
+        .unwrap_or_default();
+    Some(if place.is_empty() { message.to_owned() } else { format!("{}: {message}", place.join(".")) })
+}
+
+/// RFC 9457: `{"type":…,"title":…,"status":…,"detail":…}`.
+fn problem(object: &Map<String, Value>) -> Option<Said> {
+    let title = text_of(object, &["title"])?;
+    let message = match text_of(object, &["detail"]) {
+        Some(detail) if detail != title => format!("{title}: {detail}"),
+        _ => title,
+    };
+    let code = object.get("code").and_then(code_text);
+    Some(Said { code, message, request_id: request_id_of(object), ..Said::default() })
+}
+
+/// Spring: `{"timestamp":…,"path":…,"status":404,"error":"Not Found","requestId":…}`.
+fn spring(object: &Map<String, Value>) -> Option<Said> {
+    if !object.contains_key("timestamp") || !object.contains_key("status") {
+        return None;
+    }
+    let message = text_of(object, &["message", "error"]).unwrap_or_default();
+    Some(Said { message, request_id: request_id_of(object), ..Said::default() })
+}
+
+/// Anything else: Google's `{"error":{"code":…,"message":…,"status":…}}`, `{"error":"…"}`, `{"message":"…"}`.
+fn any_json(object: &Map<String, Value>) -> Said {
+    let inner = object.get("error").and_then(Value::as_object).unwrap_or(object);
+    Said {
+        code: inner.get("code").and_then(code_text),
+        message: text_of(inner, &["message", "msg", "error_description", "error", "reason"])
+            .unwrap_or_default(),
+        request_id: request_id_of(object),
+        ..Said::default()
+    }
+}
+
+/// A store's `<Error><Code>…</Code><Message>…</Message>…</Error>`, also inside `<ErrorResponse>`.
+///
+/// No DTD, no entities but XML's own five: a document that declares more is not read at all. Of the elements only
+/// those that are needed are looked at; `StringToSign`, `CanonicalRequest` and their kin give the signature away.
+fn read_xml(text: &str) -> Option<Said> {
+    if !text.starts_with('<') || looks_like_page(text) {
+        return None;
+    }
+    let mut reader = quick_xml::Reader::from_str(text);
+    let mut path: Vec<String> = Vec::new();
+    let mut said = Said::default();
+    let mut details = String::new();
+    let mut seen = false;
+    loop {
+        let piece = match reader.read_event() {
+            Ok(Event::Start(element)) => {
+                path.push(element.local_name().as_ref().to_owned());
+                String::new()
+            }
+            Ok(Event::End(_)) => {
+                path.pop();
+                continue;
+            }
+            Ok(Event::Empty(element)) => {
+                seen |= path.is_empty() && element.local_name().as_ref() == "Error";
+                continue;
+            }
+            Ok(Event::Text(text)) => text.xml10_content().into_owned(),
+            Ok(Event::CData(text)) => text.xml10_content().into_owned(),
+            Ok(Event::GeneralRef(reference)) => match reference.resolve_char_ref() {
+                Ok(Some(character)) => character.to_string(),
+                _ => quick_xml::escape::resolve_xml_entity(&reference.xml10_content())
+                    .unwrap_or_default()
+                    .to_owned(),
+            },
+            Ok(Event::DocType(_)) => return None,
+            Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => continue,
+            // A body cut at 64 KiB ends in the middle: what was read so far counts.
+            Ok(Event::Eof) | Err(_) => break,
+        };
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let (["Error", rest @ ..] | ["ErrorResponse", "Error", rest @ ..]) = names.as_slice() else {
+            continue;
+        };
+        seen = true;
+        match rest {
+            ["Code"] => said.code.get_or_insert_default().push_str(&piece),
+            ["Message"] => said.message.push_str(&piece),
+            ["Details"] => details.push_str(&piece),
+            ["RequestId"] => said.request_id.get_or_insert_default().push_str(&piece),
+            ["AuthenticationErrorDetail"] => said.detail.get_or_insert_default().push_str(&piece),
+            // S3 has one code for "no right" and "too late"; only the latter names both times.
+            ["Expires" | "ServerTime"] => said.names_expiry = true,
+            _ => {}
+        }
+    }
+    if !details.trim().is_empty() && details != said.message {
+        said.message = format!("{} {details}", said.message);
+    }
+    said.code = said.code.map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
+    seen.then_some(said)
+}
+
+fn looks_like_page(text: &str) -> bool {
+    let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
+    start.starts_with("<!doctype html") || start.contains("<html") || start.contains("<head")
+}
+
+/// The title of a page, or its text where it has none.
+fn page_title(page: &str) -> String {
+    // Lower-casing ASCII keeps every offset.
+    let lower = page.to_ascii_lowercase();
+    let title = lower.find("<title").and_then(|start| {
+        let open = start + lower[start..].find('>')? + 1;
+        let close = open + lower[open..].find('<').unwrap_or(lower.len() - open);
+        Some(page[open..close].trim()).filter(|title| !title.is_empty())
+    });
+    let text = match title {
+        Some(title) => title.to_owned(),
+        None => without_tags(page, &lower),
+    };
+    // Ampersands last, or `&amp;lt;` would become `<`.
+    let named =
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&apos;", "'"), ("&nbsp;", " ")];
+    named.iter().fold(text, |text, (name, sign)| text.replace(name, sign)).replace("&amp;", "&")
+}
+
+fn without_tags(page: &str, lower: &str) -> String {
+    let mut text = String::new();
+    let mut at = 0;
+    while let Some(open) = page[at..].find('<').map(|found| at + found) {
+        text.push_str(&page[at..open]);
+        text.push(' ');
+        // What scripts and style sheets hold is not for people.
+        let skipped = ["script", "style"].into_iter().find(|name| lower[open + 1..].starts_with(name));
+        let end = match skipped {
+            Some(name) => lower[open..].find(&format!("</{name}")).map(|found| open + found + 2),
+            None => page[open..].find('>').map(|found| open + found + 1),
+        };
+        let Some(end) = end else { return text };
+        at = end;
+    }
+    text.push_str(&page[at..]);
+    text
+}
+
+fn judge(status: StatusCode, headers: &HeaderMap, said: Said) -> Refusal {
+    let kind = classify(status, &said);
+    let mut message = clean(&said.message, LONGEST_MESSAGE);
+    if message.is_empty() && !status.is_success() {
+        status.canonical_reason().unwrap_or_default().clone_into(&mut message);
+    }
+    // Not `X-GUploader-UploadID`: that one is the session's secret itself.
+    let in_headers =
+        ["x-request-id", "request-id", "x-amz-request-id", "x-ms-request-id", "x-correlation-id", "cf-ray"]
+            .iter()
+            .find_map(|name| headers.get(*name)?.to_str().ok());
+    let request_id = said.request_id.as_deref().or(in_headers).map(|id| clean(id, LONGEST_LABEL));
+    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    Refusal {
+        http_status: status.as_u16(),
+        code: said.code.map(|code| clean(&code, LONGEST_LABEL)).filter(|code| !code.is_empty()),
+        message,
+        request_id: request_id.filter(|id| !id.is_empty()),
+        kind,
+        retry_after: wait.and_then(|value| retry_after(value, SystemTime::now())),
+    }
+}
+
+fn classify(status: StatusCode, said: &Said) -> RefusalKind {
+    use RefusalKind as K;
+    let code = said.code.as_deref().unwrap_or_default();
+    // Codes that are HTTP's in disguise: 401, "0401".
+    let number: Option<u16> = if code.len() <= 4 { code.parse().ok() } else { None };
+    let says = |words: &str| said.message.to_lowercase().contains(words);
+    let named = match code {
+        "SignatureDoesNotMatch" => Some(K::SignatureMismatch),
+        "ExpiredToken" | "ExpiredRequest" | "RequestExpired" | "TokenExpired" => Some(K::Expired),
+        "AccessDenied" if said.names_expiry || says("request has expired") => Some(K::Expired),
+        // Azure has one code for both; only its detail tells a wrong signature from a late one.
+        "AuthenticationFailed" => {
+            let mismatch = said.detail.as_deref().is_some_and(|detail| detail.contains("did not match"));
+            Some(if mismatch { K::SignatureMismatch } else { K::Expired })
+        }
+        "InvalidPolicyDocument" | "MethodNotAllowed" | "NotImplemented" => Some(K::WrongMethod),
+        "SlowDown" | "TooManyRequests" | "RequestLimitExceeded" => Some(K::RateLimited),
+        "InternalError" | "ServiceUnavailable" | "RequestTimeout" | "ServerBusy" | "OperationTimedOut" => {
+            Some(K::ServerTrouble)
+        }
+        "NoSuchKey" | "NoSuchBucket" | "NoSuchUpload" | "BlobNotFound" | "ContainerNotFound"
+        | "ResourceNotFound" => Some(K::NotFound),
+        "MalformedSecurityHeader" | "InvalidArgument" => Some(K::MalformedRequest),
+        _ => None,
+    };
+    if let Some(kind) = named {
+        return kind;
+    }
+    // A rate limit and a refused key are spelt by code under any status.
+    match number {
+        Some(429) => return K::RateLimited,
+        Some(401) => return K::Unauthorized,
+        _ => {}
+    }
+    // The one message that stands for a code: MAVI's documented rate limit is a 400 with these words.
+    if status == StatusCode::BAD_REQUEST && says("request has exceeded the limit") {
+        return K::RateLimited;
+    }
+    let effective = if status.is_success() { number.unwrap_or(200) } else { status.as_u16() };
+    match effective {
+        401 => K::Unauthorized,
+        429 => K::RateLimited,
+        // The media downloader has one 404 for "not finished" and "unknown"; its other one means that the file is gone.
+        404 if says("no disponible o no completada") => K::NotReady,
+        404 | 410 => K::NotFound,
+        405 | 501 => K::WrongMethod,
+        425 => K::NotReady,
+        408 | 500 | 502..=599 => K::ServerTrouble,
+        400 | 411..=417 | 422 | 431 => K::MalformedRequest,
+        _ => K::Other,
+    }
+}
+
+/// Makes a text of the other side's fit to show: one line, nothing invisible, no secrets, at most `limit` characters.
+pub(crate) fn clean(text: &str, limit: usize) -> String {
+    let mut words = String::new();
+    // The cut comes last, or half a secret could stay; what is far beyond it need not be looked at.
+    for word in text.split_whitespace().take(limit) {
+        let word: String = word.chars().filter(|c| !is_invisible(*c)).take(8 * limit).collect();
+        if word.is_empty() {
+            continue;
+        }
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(&redact(&word));
+        if words.len() > 8 * limit {
+            break;
+        }
+    }
+    match words.char_indices().nth(limit) {
+        None => words,
+        Some(_) => {
+            let mut cut: String = words.chars().take(limit - 1).collect();
+            cut.push('…');
+            cut
+        }
+    }
+}
+
+/// Takes the query off an echoed URL, the value off a signature's parameter, and keys out of a word.
+fn redact(word: &str) -> String {
+    const SECRETS: [&str; 12] = [
+        "x-goog-signature",
+        "x-goog-credential",
+        "x-amz-signature",
+        "x-amz-credential",
+        "x-amz-security-token",
+        "awsaccesskeyid",
+        "googleaccessid",
+        "signature",
+        "upload_id",
+        "sig",
+        "token",
+        "api_key",
+    ];
+    const HIDDEN: &str = "•••";
+    let lower = word.to_ascii_lowercase();
+    if let Some(query) = word.find('?')
+        && (word[query..].contains('=') || lower.contains("://"))
+    {
+        return format!("{}?{HIDDEN}", redact(&word[..query]));
+    }
+    // `Signature=…`, `"sig":"…"`, `&upload_id=…`: everything after the name goes.
+    for name in SECRETS {
+        for (start, _) in lower.match_indices(name) {
+            let before = lower[..start].chars().next_back();
+            let after = lower[start + name.len()..].trim_start_matches(['"', '\'']);
+            let is_whole = before.is_none_or(|c| !c.is_ascii_alphanumeric());
+            if is_whole && after.starts_with(['=', ':']) && after.len() > 1 {
+                let end = word.len() - after.len() + 1;
+                return format!("{}{HIDDEN}", &word[..end]);
+            }
+        }
+    }
+    // Keys of the services: `sk-` and at least eight characters.
+    if let Some(start) = lower.find("sk-") {
+        let length = lower[start + 3..]
+            .bytes()
+            .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            .count();
+        if length >= 8 {
+            return format!("{}{HIDDEN}{}", &word[..start], &word[start + 3 + length..]);
+        }
+    }
+    word.to_owned()
+}
+
+/// For `#[serde(default, deserialize_with = "number_or_string")]`: a whole number that may come as text
+/// (`"file_size":"133652816"`); null and an empty string are nothing.
+pub(crate) fn number_or_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        Value::String(text) => {
+            text.trim().parse().map(Some).map_err(|_| D::Error::custom("a number was expected"))
+        }
+        Value::Number(number) => {
+            let whole = number.as_u64().or_else(|| {
+                // Some serializers write 5 as 5.0.
+                let float = number.as_f64()?;
+                (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64)
+            });
+            whole.map(Some).ok_or_else(|| D::Error::custom("a whole number was expected"))
+        }
+        _ => Err(D::Error::custom("a number was expected")),
+    }
+}

@@ -1,0 +1,329 @@
+//! Signed URLs: a secret type, and what its parameters say about how to send the bytes.
+//!
+//! S4's own sample and the stores behind it disagree (docs: services, "Sending the bytes"), so the method is chosen by
+//! what the URL itself shows, changed once when the store refuses in a way that means "not like this", and never
+//! guessed from a host name alone. Parameter names are compared without regard to case.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use url::{Host, Url};
+
+use crate::answer::Refusal;
+
+/// Parses an http or https URL, for links and pages. `Err` is the reason as a clause.
+pub fn parse_http(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|error| match error {
+        url::ParseError::RelativeUrlWithoutBase => "it does not start with https://".to_owned(),
+        error => error.to_string(),
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("it starts with {}: and only http and https are possible", url.scheme()));
+    }
+    // Who puts a name before the host wants it mistaken for the host, or shows a password to everyone.
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it holds a user name or a password".to_owned());
+    }
+    Ok(url)
+}
+
+/// Parses a URL that a secret is sent to: https, or http on this computer. `Err` is the reason as a clause.
+pub fn parse_secure(text: &str) -> Result<Url, String> {
+    let url = parse_http(text)?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err("it starts with http:, which anyone on the way can read; use https:".to_owned());
+    }
+    Ok(url)
+}
+
+/// Whether a URL leads to this computer.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+        }
+        None => false,
+    }
+}
+
+/// A signed URL, byte for byte as the service gave it. Whoever knows it can write the object: it is never printed
+/// beyond its path and cannot be serialized.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedUrl {
+    text: String,
+    url: Url,
+}
+
+impl SignedUrl {
+    /// Takes a URL: https, or http on this computer. `Err` is the reason as a clause, without the URL.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Pasted text brings its line end along; anything else within is not part of any URL.
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err("it holds blanks".to_owned());
+        }
+        let url = parse_secure(text)?;
+        Ok(Self { text: text.to_owned(), url })
+    }
+
+    /// The whole text, for the one place that sends or keeps it.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// The URL for an HTTP client. `Err` is the reason as a clause when a client would have to change bytes that the
+    /// signature covers (dot segments, characters that must be escaped): the store would refuse what arrives.
+    pub fn to_url(&self) -> Result<Url, String> {
+        if self.is_signed() && raw_target(&self.text) != Some(sent_target(&self.url)) {
+            return Err(
+                "it holds characters that cannot be sent as they are, so its signature would not fit"
+                    .to_owned(),
+            );
+        }
+        Ok(self.url.clone())
+    }
+
+    /// The host, which may be shown.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// A query parameter by its name, decoded; names in any case.
+    fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.parameter(name).is_some_and(|value| !value.is_empty())
+    }
+
+    fn is_google(&self) -> bool {
+        self.has("X-Goog-Signature") || (self.has("GoogleAccessId") && self.has("Signature"))
+    }
+
+    fn is_amazon(&self) -> bool {
+        self.has("X-Amz-Signature") || (self.has("AWSAccessKeyId") && self.has("Signature"))
+    }
+
+    fn is_azure(&self) -> bool {
+        self.has("sig") && self.has("sv")
+    }
+
+    fn is_signed(&self) -> bool {
+        self.is_google() || self.is_amazon() || self.is_azure()
+    }
+
+    /// How to send the bytes, by what the URL shows. `has_form_fields`: the service gave fields for a POST form.
+    ///
+    /// The URI of a running session repeats the parameters of the URL that opened it, so `upload_id` is looked at
+    /// before the signed headers.
+    pub fn infer(&self, has_form_fields: bool) -> Method {
+        if has_form_fields {
+            Method::PostForm
+        } else if self.has("upload_id") {
+            Method::Session
+        } else if self.signed_headers().iter().any(|name| name == "x-goog-resumable") {
+            Method::Resumable
+        } else if self.is_google() || self.is_amazon() {
+            Method::Put
+        } else if self.is_azure() {
+            Method::AzurePut
+        } else {
+            Method::Post
+        }
+    }
+
+    /// Names of the headers that the signature covers, in lower case; none for the older signatures, which do not say.
+    pub fn signed_headers(&self) -> Vec<String> {
+        let list = self.parameter("X-Goog-SignedHeaders").or_else(|| self.parameter("X-Amz-SignedHeaders"));
+        let list = list.unwrap_or_default();
+        list.split(';').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// Whether this is one of the older signatures, which cover `Content-Type` without saying so: the request must not
+    /// have one.
+    pub fn is_v2(&self) -> bool {
+        let id = self.has("GoogleAccessId") || self.has("AWSAccessKeyId");
+        id && self.has("Signature") && !self.has("X-Goog-Signature") && !self.has("X-Amz-Signature")
+    }
+
+    /// The store, when the host is one of the public ones.
+    pub fn known_store(&self) -> Option<Store> {
+        let host = self.host().to_ascii_lowercase();
+        let under = |domain: &str| {
+            host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+        };
+        if under("storage.googleapis.com") || host == "storage.cloud.google.com" {
+            Some(Store::Gcs)
+        } else if under("r2.cloudflarestorage.com") {
+            Some(Store::R2)
+        } else if under("amazonaws.com") || under("amazonaws.com.cn") {
+            Some(Store::S3)
+        } else if ["net", "cn", "us"].iter().any(|end| {
+            under(&format!("blob.core.windows.{end}"))
+                || under(&format!("blob.core.chinacloudapi.{end}"))
+                || under(&format!("blob.core.usgovcloudapi.{end}"))
+        }) {
+            Some(Store::Azure)
+        } else {
+            None
+        }
+    }
+
+    /// When the URL itself says that it ends: `X-Goog-Date`/`X-Amz-Date` plus its `…-Expires` in seconds, the older
+    /// `Expires` in seconds since 1970, or Azure's `se`. What makes no sense is nothing.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        for (date, expires) in [("X-Goog-Date", "X-Goog-Expires"), ("X-Amz-Date", "X-Amz-Expires")] {
+            if let (Some(date), Some(expires)) = (self.parameter(date), self.parameter(expires)) {
+                let lifetime = Duration::from_secs(expires.trim().parse().ok()?);
+                return compact_time(date.trim())?.checked_add(lifetime);
+            }
+        }
+        if self.is_azure() {
+            return self.parameter("se").and_then(|text| iso_time(text.trim()));
+        }
+        let seconds = self.parameter("Expires")?.trim().parse().ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    }
+}
+
+impl fmt::Display for SignedUrl {
+    /// Scheme, host and path; the query is what must not be seen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        write!(f, "{}://{}{port}{}", self.url.scheme(), self.host(), self.url.path())?;
+        f.write_str(if self.url.query().is_some() { "?•••" } else { "" })
+    }
+}
+
+impl fmt::Debug for SignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedUrl({self})")
+    }
+}
+
+/// Path and query as they stand in the text, without the fragment, which is never sent.
+fn raw_target(text: &str) -> Option<String> {
+    let rest = &text[text.find("://")? + 3..];
+    let start = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let target = rest[start..].split('#').next().unwrap_or_default();
+    Some(if target.starts_with('/') { target.to_owned() } else { format!("/{target}") })
+}
+
+/// Path and query as a client would send them.
+fn sent_target(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
+}
+
+/// How the bytes of a file are sent to a signed URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// PUT, the body is the file.
+    Put,
+    /// POST of a multipart form with nothing but `file`, as S4's sample does.
+    Post,
+    /// POST of a multipart form: the fields that the service gave, in order, then `file`.
+    PostForm,
+    /// POST without a body opens a resumable session, then chunks go to its `Location`.
+    Resumable,
+    /// The URL already is a session: chunks.
+    Session,
+    /// PUT with `x-ms-blob-type: BlockBlob`.
+    AzurePut,
+}
+
+/// A public object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// Google Cloud Storage.
+    Gcs,
+    /// Amazon S3.
+    S3,
+    /// Azure Blob Storage.
+    Azure,
+    /// Cloudflare R2.
+    R2,
+}
+
+/// The other method to try after this refusal of `sent`, if the refusal means "not like this". Only once per
+/// transfer; that is the caller's to count.
+///
+/// Expired tokens, other 4xx, 5xx and time-outs say nothing about the method. On a host that is no known store 404
+/// and 415 count too: that is how a web server answers a method that its route does not have.
+pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>) -> Option<Method> {
+    let other = match sent {
+        Method::Put | Method::AzurePut | Method::Resumable => match sent {
+            // The signature demands a POST: a PUT to the same URL can only fail.
+            Method::Resumable => Method::Put,
+            _ => Method::Post,
+        },
+        Method::Post | Method::PostForm => Method::Put,
+        Method::Session => return None,
+    };
+    let is_post = matches!(sent, Method::Post | Method::PostForm);
+    let wrong = match (refusal.http_status, refusal.code.as_deref()) {
+        (200..=299, _) => false,
+        (405 | 501, _) => true,
+        (403, Some("SignatureDoesNotMatch")) => sent != Method::Resumable,
+        (400, Some("InvalidPolicyDocument")) => true,
+        (400, Some("InvalidArgument")) => is_post,
+        (404 | 415, _) => known_store.is_none(),
+        _ => false,
+    };
+    wrong.then_some(other)
+}
+
+/// `20261121T120000Z`.
+fn compact_time(text: &str) -> Option<SystemTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    if date.len() != 8 || time.len() != 6 {
+        return None;
+    }
+    unix_time(number(date.get(..4)?)?, number(date.get(4..6)?)?, number(date.get(6..)?)?)?
+        .checked_add(day_time(number(time.get(..2)?)?, number(time.get(2..4)?)?, number(time.get(4..)?)?)?)
+}
+
+/// Azure's `2026-11-21`, `2026-11-21T12:00Z`, `2026-11-21T12:00:00Z`, `2026-11-21T12:00:00.1234567Z`.
+fn iso_time(text: &str) -> Option<SystemTime> {
+    let (date, time) = text.split_once('T').unwrap_or((text, "00:00Z"));
+    let mut date = date.splitn(3, '-').map(number);
+    let midnight = unix_time(date.next()??, date.next()??, date.next()??)?;
+    let time = time.strip_suffix('Z')?;
+    let mut time = time.split('.').next()?.splitn(3, ':').map(number);
+    let (hour, minute) = (time.next()??, time.next()??);
+    midnight.checked_add(day_time(hour, minute, time.next().unwrap_or(Some(0))?)?)
+}
+
+/// Digits only.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+fn day_time(hour: u64, minute: u64, second: u64) -> Option<Duration> {
+    // 60 is a leap second.
+    (hour < 24 && minute < 60 && second <= 60)
+        .then(|| Duration::from_secs(hour * 3600 + minute * 60 + second))
+}
+
+/// Midnight UTC of a day from 1970 on.
+fn unix_time(year: u64, month: u64, day: u64) -> Option<SystemTime> {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Years begin in March here, so that the leap day is the last one.
+    let shifted = if month > 2 { year } else { year - 1 };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year;
+    // Days from 1 March of year 0 to 1 January 1970.
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(days.checked_sub(719_468)? * 86_400))
+}
