@@ -1,2 +1,57 @@
-//! x
-fn main(){}
+//! The project's own commands. `cargo xtask` without anything lists them.
+#![allow(clippy::print_stdout, reason = "what a build command does, it says on stdout")]
+#![allow(clippy::print_stderr, reason = "and its failures on stderr")]
+
+mod bench;
+mod bundle;
+mod dependencies;
+mod packages;
+mod page;
+mod peers;
+mod program;
+mod run;
+mod screenshots;
+mod setup;
+mod steps;
+mod test;
+mod types;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  run [ARGS]     set up what is missing, build, and start Ferry: the window, or without a display the demo
+  test [FILTER]  set up what is missing, then every check; with FILTER only the steps whose name holds it
+  bench          measure transfers against curl, wget and aria2 on this computer
+  bundle         make the installers of this platform, in target/release/bundle
+  setup [FOR]    install what `run` (default), `test` or `bundle` needs
+  types          write ui/src/types.ts from the engine's types
+  screenshots    take the pictures in docs/screenshots again";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) =
+        words.split_first().map_or(("help", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let done = match command {
+        "run" => run::run(rest),
+        "test" => return test::run(rest),
+        "bench" => bench::run(),
+        "bundle" => bundle::run(),
+        "setup" => setup::run(rest),
+        "types" => types::write(),
+        "screenshots" => screenshots::run(),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("there is no command `{other}`\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

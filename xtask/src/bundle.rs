@@ -1,0 +1,98 @@
+//! `cargo xtask bundle`: the installers of this platform.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::program::{Done, built, cargo, npm, output, program, root, run as go, target};
+use crate::setup;
+
+/// What each platform's users install.
+fn formats() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "dmg"
+    } else if cfg!(windows) {
+        "nsis,msi"
+    } else {
+        "deb,rpm"
+    }
+}
+
+/// Builds Ferry for release and packs it.
+pub fn run() -> Done {
+    setup::for_bundling()?;
+    build_terminal()?;
+    if cfg!(target_os = "linux") {
+        write_documents()?;
+    }
+    build_packages()?;
+    for file in packages() {
+        let size = std::fs::metadata(&file).map_or(0, |facts| facts.len());
+        println!("{} ({:.1} MB)", file.display(), size as f64 / 1e6);
+    }
+    Ok(())
+}
+
+fn build_terminal() -> Done {
+    go(cargo().args(["build", "--release", "--locked", "-p", "ferry-cli"]))
+}
+
+fn build_packages() -> Done {
+    go(npm().args(["run", "tauri", "build", "--", "--bundles", formats()]))
+}
+
+/// Manual pages and the changelog, where Debian's rules want them: compressed, without a time stamp.
+fn write_documents() -> Done {
+    let folder = target().join("xtask/documents");
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let page = output(program(built("release", "ferry")).arg("man"))?;
+    compress(page.as_bytes(), &folder.join("ferry.1.gz"))?;
+    compress(DESKTOP_PAGE.as_bytes(), &folder.join("ferry-desktop.1.gz"))?;
+    let changelog =
+        std::fs::read(root().join("CHANGELOG.md")).map_err(|error| format!("CHANGELOG.md: {error}"))?;
+    compress(&changelog, &folder.join("changelog.gz"))
+}
+
+fn compress(bytes: &[u8], file: &Path) -> Done {
+    let out = std::fs::File::create(file).map_err(|error| format!("writing {}: {error}", file.display()))?;
+    let mut gzip = program("gzip");
+    gzip.args(["-9", "--no-name", "--stdout"]).stdin(Stdio::piped()).stdout(out);
+    let mut gzip = gzip.spawn().map_err(|error| format!("`gzip` did not start: {error}"))?;
+    if let Some(mut stdin) = gzip.stdin.take() {
+        stdin.write_all(bytes).map_err(|error| format!("writing to gzip: {error}"))?;
+    }
+    match gzip.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("gzip ended with {status}")),
+        Err(error) => Err(format!("gzip: {error}")),
+    }
+}
+
+fn packages() -> Vec<PathBuf> {
+    let Ok(folders) = std::fs::read_dir(target().join("release/bundle")) else { return Vec::new() };
+    let files =
+        folders.flatten().filter_map(|folder| std::fs::read_dir(folder.path()).ok()).flatten().flatten();
+    let wanted = ["deb", "rpm", "dmg", "exe", "msi"];
+    files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| wanted.iter().any(|w| extension == *w)))
+        .collect()
+}
+
+const DESKTOP_PAGE: &str = r#".TH ferry-desktop 1 "" "" "Ferry"
+.SH NAME
+ferry-desktop \- move files to and from services that hand out signed URLs, and prove that they arrived
+.SH SYNOPSIS
+.B ferry-desktop
+.RI [ URL ]
+.SH DESCRIPTION
+The window of Ferry.
+Drop files on it and they are signed, sent and confirmed; click an item and it streams into the Downloads folder under the name that the service gave it.
+A second start brings the first window forward.
+.SH ENVIRONMENT
+.TP
+.B FERRY_DATA_DIR
+Where settings, queue and library live.
+.SH SEE ALSO
+.BR ferry (1)
+"#;

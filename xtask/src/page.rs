@@ -1,0 +1,89 @@
+//! The window's page in `ui/`: its packages and its build, redone only when something changed.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::program::{Done, find, npm, output, program, root, run, target};
+
+/// Vite and the linters want this Node.js.
+const OLDEST_NODE: (u32, u32) = (20, 19);
+
+/// Installs the page's packages as the lock file says, unless they are there.
+pub fn install() -> Done {
+    check_node()?;
+    let ui = root().join("ui");
+    // npm writes this copy last: newer than the lock file means that everything was installed from it.
+    let installed = changed_at(&ui.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed >= changed_at(&ui.join("package-lock.json")) {
+        return Ok(());
+    }
+    run(npm().args(["ci", "--no-audit", "--no-fund"]))
+}
+
+/// Builds the page into `ui/dist`, unless it was built from the same files.
+pub fn build() -> Done {
+    install()?;
+    let stamp = target().join("xtask/page");
+    let now = fingerprint(&root().join("ui"))?;
+    let built = root().join("ui/dist/index.html").is_file();
+    if built && std::fs::read_to_string(&stamp).is_ok_and(|before| before == now) {
+        return Ok(());
+    }
+    run(npm().args(["run", "build"]))?;
+    std::fs::create_dir_all(target().join("xtask")).map_err(|error| error.to_string())?;
+    // Paraglide writes into src/ while it builds: what counts is how the files are afterwards.
+    std::fs::write(&stamp, fingerprint(&root().join("ui"))?).map_err(|error| error.to_string())
+}
+
+fn check_node() -> Done {
+    if find("node").is_none() {
+        return Err("Node.js is missing: `cargo xtask setup` installs it".to_owned());
+    }
+    let version = output(program("node").arg("--version"))?;
+    let mut numbers = version.trim().trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < OLDEST_NODE {
+        return Err(format!(
+            "Node.js {} is too old: {}.{} or newer is needed (nodejs.org, or your version manager)",
+            version.trim(),
+            OLDEST_NODE.0,
+            OLDEST_NODE.1
+        ));
+    }
+    Ok(())
+}
+
+fn changed_at(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
+}
+
+/// A number that changes with any name or byte of what the build reads.
+fn fingerprint(ui: &Path) -> Done<String> {
+    let mut files = Vec::new();
+    collect(ui, &mut files).map_err(|error| format!("reading {}: {error}", ui.display()))?;
+    files.sort();
+    let mut hash = DefaultHasher::new();
+    for file in files {
+        file.strip_prefix(ui).unwrap_or(&file).hash(&mut hash);
+        std::fs::read(&file).map_err(|error| format!("reading {}: {error}", file.display()))?.hash(&mut hash);
+    }
+    Ok(format!("{:016x}", hash.finish()))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if ["node_modules", "dist", "tests", "test-results"].iter().any(|skipped| name == *skipped) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
