@@ -196,8 +196,9 @@ fn read_json(object: &Map<String, Value>) -> Said {
 
 /// `{"code":…,"msg":…}`, with or without `success` and `failed`.
 fn envelope(object: &Map<String, Value>) -> Option<Said> {
-    let flagged = ["success", "failed"].iter().any(|name| object.contains_key(*name));
-    if !flagged && !(object.contains_key("code") && object.contains_key("msg")) {
+    let has = |name: &str| object.contains_key(name);
+    let is_envelope = (has("code") && has("msg")) || has("success") || has("failed");
+    if !is_envelope {
         return None;
     }
     Some(Said {
@@ -470,14 +471,11 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
             break;
         }
     }
-    match words.char_indices().nth(limit) {
-        None => words,
-        Some(_) => {
-            let mut cut: String = words.chars().take(limit - 1).collect();
-            cut.push('…');
-            cut
-        }
+    if words.chars().nth(limit).is_some() {
+        words = words.chars().take(limit - 1).collect();
+        words.push('…');
     }
+    words
 }
 
 /// Takes the query off an echoed URL, the value off a signature's parameter, and keys out of a word.

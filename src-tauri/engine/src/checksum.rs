@@ -53,6 +53,7 @@ impl fmt::Display for Algorithm {
 }
 
 /// Hashes bytes as they pass.
+#[derive(Clone)]
 pub(crate) struct Hasher {
     crc32c: crc_fast::Digest,
     extra: Extra,
@@ -60,6 +61,7 @@ pub(crate) struct Hasher {
 }
 
 /// The hash that is computed beside the CRC32C.
+#[derive(Clone)]
 enum Extra {
     None,
     Md5(Box<md5::Md5>),

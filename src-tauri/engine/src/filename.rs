@@ -209,9 +209,14 @@ fn decode_sloppy(value: &[u8]) -> Option<String> {
         _ => ("", text),
     };
     let decoded = percent_decode(encoded.as_bytes())?;
+    if charset.is_empty() { String::from_utf8(decoded).ok() } else { decode_labelled(charset, decoded) }
+}
+
+/// Decodes by the charset's name. Of an unknown one plain ASCII can still be read: it is the same in all of them.
+fn decode_labelled(charset: &str, bytes: Vec<u8>) -> Option<String> {
     match Charset::named(charset) {
-        Some(charset) => charset.decode(decoded),
-        None if charset.is_empty() || decoded.is_ascii() => String::from_utf8(decoded).ok(),
+        Some(charset) => charset.decode(bytes),
+        None if bytes.is_ascii() => String::from_utf8(bytes).ok(),
         None => None,
     }
 }
@@ -243,9 +248,10 @@ fn continued(parameters: &[(&[u8], Vec<u8>)]) -> Option<String> {
         let mut value = value;
         if encoded && number == 0 {
             let mut parts = value.splitn(3, |byte| *byte == b'\'');
-            let name = std::str::from_utf8(parts.next()?).ok()?;
-            charset = Some(Charset::named(name)?);
-            value = parts.nth(1)?;
+            if let (Some(name), Some(_language), Some(rest)) = (parts.next(), parts.next(), parts.next()) {
+                charset = std::str::from_utf8(name).ok().filter(|name| !name.is_empty());
+                value = rest;
+            }
         }
         if encoded {
             bytes.extend(percent_decode(value)?);
@@ -254,7 +260,7 @@ fn continued(parameters: &[(&[u8], Vec<u8>)]) -> Option<String> {
         }
     }
     let name = match charset {
-        Some(charset) => charset.decode(bytes)?,
+        Some(charset) => decode_labelled(charset, bytes)?,
         None => decode_unlabelled(&bytes).into_owned(),
     };
     Some(name).filter(|name| !name.is_empty())
@@ -584,6 +590,7 @@ fn extension_by_type(content_type: &str) -> Option<String> {
         ("application/zip", "zip"),
         ("application/zstd", "zst"),
         ("audio/aac", "aac"),
+        ("audio/aiff", "aiff"),
         ("audio/flac", "flac"),
         ("audio/m4a", "m4a"),
         ("audio/midi", "mid"),
@@ -595,6 +602,7 @@ fn extension_by_type(content_type: &str) -> Option<String> {
         ("audio/wav", "wav"),
         ("audio/wave", "wav"),
         ("audio/webm", "weba"),
+        ("audio/x-aiff", "aiff"),
         ("audio/x-flac", "flac"),
         ("audio/x-m4a", "m4a"),
         ("audio/x-wav", "wav"),
@@ -654,7 +662,7 @@ fn extension_by_type(content_type: &str) -> Option<String> {
         return Some((*extension).to_owned());
     }
     let known = mime_guess::get_mime_extensions_str(&essence)?;
-    // `font/woff2` → woff2, `audio/x-aiff` → aiff, if the list has it; else its first.
+    // `font/woff2` → woff2, `application/x-iso9660-image` → its first.
     let subtype =
         essence.split_once('/').map_or("", |(_, subtype)| subtype.strip_prefix("x-").unwrap_or(subtype));
     known
@@ -677,5 +685,336 @@ fn extension_by_content(first_bytes: &[u8]) -> Option<&'static str> {
         // ISO base media of a brand that `infer` does not list.
         None if first_bytes.get(4..8) == Some(b"ftyp") => Some("mp4"),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Row {
+        source: String,
+        header: Option<String>,
+        header_hex: Option<String>,
+        expected: Option<String>,
+        attachment: Option<bool>,
+    }
+
+    impl Row {
+        fn bytes(&self) -> Vec<u8> {
+            let hex = self.header_hex.as_deref().unwrap_or_default();
+            match &self.header {
+                Some(text) => text.clone().into_bytes(),
+                None => (0..hex.len())
+                    .step_by(2)
+                    .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                    .collect(),
+            }
+        }
+    }
+
+    #[test]
+    fn published_headers_give_the_expected_names() {
+        let text = include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fixtures/content-disposition.json"
+        ));
+        let rows: Vec<Row> = serde_json::from_str(text).unwrap();
+        let mut wrong = Vec::new();
+        for row in &rows {
+            let header = row.bytes();
+            let got = from_content_disposition(&header);
+            let shown = String::from_utf8_lossy(&header);
+            if got != row.expected {
+                wrong.push(format!("{}: {shown:?} gave {got:?}, expected {:?}", row.source, row.expected));
+            }
+            if row.attachment.is_some_and(|expected| expected != is_attachment(&header)) {
+                wrong.push(format!("{}: {shown:?} is_attachment is not {:?}", row.source, row.attachment));
+            }
+        }
+        assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    }
+
+    #[test]
+    fn names_become_harmless() {
+        let long = "x".repeat(300);
+        let rows = [
+            ("film.mp4", "film.mp4"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\Users\\me\\a.txt", "a.txt"),
+            ("/foo.html", "foo.html"),
+            ("total/", "total"),
+            ("a:b.txt", "a_b.txt"),
+            ("<a>:\"b\"|c?*.txt", "_a___b__c__.txt"),
+            ("cafe\u{301}.txt", "café.txt"),
+            ("e\u{200b}\u{301}.txt", "é.txt"),
+            ("photo\u{202e}gpj.exe", "photogpj.exe"),
+            ("a\u{0}b\u{7f}\u{85}c\u{9f}.txt", "ab c.txt"),
+            ("two\r\nlines\tand a tab.txt", "two  lines and a tab.txt"),
+            ("\u{feff}\u{2066}a\u{2069}.txt", "a.txt"),
+            ("a\u{fffe}\u{1ffff}.txt", "a.txt"),
+            (".bashrc", "bashrc"),
+            ("...hidden", "hidden"),
+            (" . a.txt . ", "a.txt"),
+            ("name. . .", "name"),
+            ("a.txt\u{3000}", "a.txt"),
+            ("CON", "_CON"),
+            ("con.txt", "_con.txt"),
+            ("Nul.tar.gz", "_Nul.tar.gz"),
+            ("aux .h", "_aux .h"),
+            ("COM1", "_COM1"),
+            ("com¹.txt", "_com¹.txt"),
+            ("LPT³", "_LPT³"),
+            ("lpt0.prn", "_lpt0.prn"),
+            ("CONIN$", "_CONIN$"),
+            ("conout$.x", "_conout$.x"),
+            ("COM10.txt", "COM10.txt"),
+            ("console.txt", "console.txt"),
+            ("firefox.desktop", "firefox.desktop.download"),
+            ("Invoice.LNK", "Invoice.LNK.download"),
+            ("Invoice.lnk.", "Invoice.lnk.download"),
+            ("a.URL", "a.URL.download"),
+            ("autorun.inf", "autorun.inf.download"),
+            ("Desktop.ini", "Desktop.ini.download"),
+            ("x.search-ms", "x.search-ms.download"),
+            ("x.{21EC2020-3AEA-1069-A2DD-08002B30309D}", "x.{21EC2020-3AEA-1069-A2DD-08002B30309D}.download"),
+            ("film.mp4.ferrypart", "film.mp4.ferrypart.download"),
+            ("setup.exe", "setup.exe"),
+            ("视频 — финал.mp4", "视频 — финал.mp4"),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(make_safe(given).as_deref(), Some(expected), "{given:?}");
+        }
+        for nothing in
+            ["", ".", "..", "/", "\\", " ", "...", "\u{200b}", "\u{202e}.", "\u{0}", "CON/..", "a/ . /"]
+        {
+            assert_eq!(make_safe(nothing), None, "{nothing:?}");
+        }
+        let cut_name = make_safe(&format!("{long}.tar.gz")).unwrap();
+        assert_eq!(cut_name, format!("{}.tar.gz", "x".repeat(LONGEST_SAFE - 7)));
+        assert_eq!(make_safe(&long).unwrap().len(), LONGEST_SAFE);
+        // A "family" grapheme without its joiners, an accent that has no composed form, a flag.
+        let flags = make_safe(&format!("{}.mp4", "🇩🇪".repeat(60))).unwrap();
+        assert_eq!(flags, format!("{}.mp4", "🇩🇪".repeat(29)));
+        let accents = make_safe(&"x\u{301}".repeat(200)).unwrap();
+        assert!(accents.ends_with('\u{301}') && accents.len() == 237, "{accents}");
+        assert_eq!(
+            make_safe(&format!("a{}", "\u{301}".repeat(500))).map(|name| name.len() <= LONGEST_SAFE),
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn numbers_go_before_the_extension() {
+        let rows = [
+            ("film.mp4", "film (7).mp4"),
+            ("photos.tar.gz", "photos (7).tar.gz"),
+            ("dump.sql.zst", "dump (7).sql.zst"),
+            ("v1.2.gz", "v1.2 (7).gz"),
+            ("README", "README (7)"),
+            ("Mr. Smith", "Mr. Smith (7)"),
+            ("setup.lnk.download", "setup (7).lnk.download"),
+            ("a.b.c", "a.b (7).c"),
+            ("_CON.txt", "_CON (7).txt"),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(numbered(given, 7), expected);
+        }
+        let longest = make_safe(&"ü".repeat(300)).unwrap();
+        for n in [1, 999, u32::MAX] {
+            assert!(numbered(&longest, n).len() + PART_SUFFIX.len() <= LONGEST);
+        }
+        // Up to 999 nothing of the name is lost.
+        assert!(numbered(&longest, 999).starts_with(&longest));
+    }
+
+    #[test]
+    fn the_first_source_that_leaves_a_name_wins() {
+        const MP4: &[u8] = b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41";
+        const NEW_BRAND: &[u8] = b"\0\0\0\x20ftypzzzz\0\0\x02\0";
+        const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+        const EXE: &[u8] = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff\0\0";
+        let disposition = |text: &'static str| Some(text.as_bytes());
+        let url = |text: &str| Url::parse(text).unwrap();
+        let film = url("https://example.org/v/film%20one.mov?sig=1");
+        let folder = url("https://example.org/v/");
+        let root = url("https://example.org/");
+        let traversal = url("https://example.org/x/..%2F..%2Fetc%2Fpasswd");
+        let base = Candidates { id: "re_12", ..Candidates::default() };
+        let octets = Some("application/octet-stream");
+        let rows: &[(Candidates<'_>, &str)] = &[
+            (
+                Candidates {
+                    content_disposition: disposition("attachment; filename=a.mp4"),
+                    title: Some("b.mp4"),
+                    ..base
+                },
+                "a.mp4",
+            ),
+            (
+                Candidates {
+                    content_disposition: disposition("attachment; filename=\"..\""),
+                    title: Some("b.mp4"),
+                    ..base
+                },
+                "b.mp4",
+            ),
+            (
+                Candidates {
+                    content_disposition: disposition("attachment"),
+                    title: Some(" "),
+                    url: Some(&film),
+                    ..base
+                },
+                "film one.mov",
+            ),
+            (
+                Candidates { title: Some("Live 24/7: part 2"), first_bytes: MP4, ..base },
+                "Live 24_7_ part 2.mp4",
+            ),
+            (Candidates { title: Some("Mr.Bean"), first_bytes: MP4, ..base }, "Mr.Bean.mp4"),
+            (
+                Candidates { title: Some("Trends on YouTube.com"), first_bytes: MP4, ..base },
+                "Trends on YouTube.com.mp4",
+            ),
+            (Candidates { title: Some("clip.MP4"), content_type: Some("video/mp4"), ..base }, "clip.MP4"),
+            (
+                Candidates { url: Some(&folder), content_type: Some("text/html; charset=utf-8"), ..base },
+                "v.html",
+            ),
+            (Candidates { url: Some(&root), content_type: Some("text/html"), ..base }, "re_12.html"),
+            (Candidates { url: Some(&traversal), ..base }, "passwd"),
+            (Candidates { id: "", ..base }, "download"),
+            (Candidates { id: "../..", ..base }, "_"),
+            (Candidates { content_type: octets, first_bytes: MP4, ..base }, "re_12.mp4"),
+            (Candidates { content_type: octets, first_bytes: NEW_BRAND, ..base }, "re_12.mp4"),
+            (Candidates { content_type: octets, ..base }, "re_12"),
+            (Candidates { content_type: Some("video/mp4"), first_bytes: PNG, ..base }, "re_12.mp4"),
+            (Candidates { content_type: Some("text/plain"), first_bytes: PNG, ..base }, "re_12.png"),
+            (Candidates { content_type: Some("text/plain"), first_bytes: b"hello", ..base }, "re_12.txt"),
+            (Candidates { content_type: Some("image/jpeg"), ..base }, "re_12.jpg"),
+            (Candidates { content_type: Some("IMAGE/JPEG; q=1"), ..base }, "re_12.jpg"),
+            (Candidates { content_type: Some("audio/x-aiff"), ..base }, "re_12.aiff"),
+            (Candidates { content_type: Some("font/woff2"), ..base }, "re_12.woff2"),
+            (Candidates { content_type: Some("application/epub+zip"), ..base }, "re_12.epub"),
+            (Candidates { content_type: Some("no/such-type"), first_bytes: PNG, ..base }, "re_12.png"),
+            (Candidates { content_type: Some("nonsense"), ..base }, "re_12"),
+            (Candidates { first_bytes: EXE, ..base }, "re_12"),
+            (Candidates { first_bytes: b"#!/bin/sh\nrm -rf x", ..base }, "re_12.txt"),
+            (
+                Candidates {
+                    content_disposition: disposition("attachment; filename=v1.5"),
+                    first_bytes: PNG,
+                    ..base
+                },
+                "v1.5.png",
+            ),
+            (
+                Candidates {
+                    content_disposition: disposition("attachment; filename=film.mkv.001"),
+                    first_bytes: PNG,
+                    ..base
+                },
+                "film.mkv.001",
+            ),
+            (
+                Candidates { content_disposition: disposition("attachment; filename=x.url"), ..base },
+                "x.url.download",
+            ),
+        ];
+        for (candidates, expected) in rows {
+            assert_eq!(choose(candidates), *expected, "{candidates:?}");
+        }
+        let long = "y".repeat(400);
+        let name = choose(&Candidates { title: Some(&long), first_bytes: PNG, ..base });
+        assert!(name.ends_with("y.png") && name.len() == LONGEST_SAFE, "{name}");
+    }
+
+    /// What all three systems take, and no tool misunderstands.
+    fn is_legal(name: &str) -> bool {
+        !name.is_empty()
+            && name.len() <= LONGEST_SAFE
+            && !name.contains(['/', '\\', '<', '>', ':', '"', '|', '?', '*'])
+            && !name.chars().any(|c| c.is_control() || is_invisible(c))
+            && !name.starts_with(is_edge)
+            && !name.ends_with(is_edge)
+            && !is_device(name)
+            && !is_launcher(name)
+            && std::path::Path::new(name).components().count() == 1
+            && name.nfc().eq(name.chars())
+    }
+
+    /// Text that is likelier to hurt than random text.
+    fn hostile() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("CON".to_owned()),
+            Just("com¹".to_owned()),
+            Just(".lnk".to_owned()),
+            Just(".desktop".to_owned()),
+            Just(".ferrypart".to_owned()),
+            Just(".tar.gz".to_owned()),
+            Just("..".to_owned()),
+            Just("\u{202e}".to_owned()),
+            Just("e\u{301}".to_owned()),
+            Just("\u{301}\u{308}".to_owned()),
+            Just("👩\u{200d}👩\u{200d}👧".to_owned()),
+            Just("\u{1100}\u{1161}\u{11a8}".to_owned()),
+            "[ ./\\\\:<>\t\u{0}]{1,3}",
+            "[a-zA-Z0-9.]{1,40}",
+            "\\PC{1,40}",
+            any::<String>(),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        #[test]
+        fn any_name_becomes_legal_and_stays_so(text in hostile(), n in any::<u32>()) {
+            if let Some(name) = make_safe(&text) {
+                prop_assert!(is_legal(&name), "{:?} became {:?}", text, name);
+                prop_assert_eq!(make_safe(&name), Some(name.clone()));
+                let next = numbered(&name, n);
+                prop_assert!(next.len() + PART_SUFFIX.len() <= LONGEST, "{}", next);
+                prop_assert!(!next.contains(['/', '\\']) && next != name);
+            }
+        }
+
+        #[test]
+        fn any_header_gives_a_legal_name(
+            header in prop::collection::vec(any::<u8>(), 0..200),
+            text in hostile(),
+            content_type in "[a-z]{1,12}/[a-z0-9.+-]{1,30}",
+            first_bytes in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            for value in [
+                header.clone(),
+                [b"attachment; filename=".to_vec(), header.clone()].concat(),
+                [b"attachment; filename*=UTF-8''".to_vec(), header].concat(),
+                format!("attachment; filename=\"{text}\"; filename*0*={text}").into_bytes(),
+            ] {
+                let _ = is_attachment(&value);
+                let name = choose(&Candidates {
+                    content_disposition: Some(&value),
+                    title: Some(&text),
+                    id: &text,
+                    content_type: Some(&content_type),
+                    first_bytes: &first_bytes,
+                    ..Candidates::default()
+                });
+                prop_assert!(is_legal(&name), "{:?}", name);
+            }
+        }
+
+        #[test]
+        fn what_rfc_8187_encodes_comes_back(name in "\\PC{1,60}") {
+            let encoded = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
+            let header = format!("attachment; filename=\"fallback\"; filename*=UTF-8''{encoded}");
+            prop_assert_eq!(from_content_disposition(header.as_bytes()), Some(name));
+        }
     }
 }

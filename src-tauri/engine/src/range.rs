@@ -7,10 +7,10 @@ use http::header::{DATE, ETAG, LAST_MODIFIED, RANGE};
 use serde::{Deserialize, Serialize};
 
 /// The longest that a server's `Retry-After` is followed.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// How much older than its answer a `Last-Modified` must be to count as strong; see [`Validator::from_headers`].
-const STRONG_AGE: Duration = Duration::from_secs(60);
+const STRONG_AGE: Duration = Duration::from_mins(1);
 
 /// A `Content-Range` header (RFC 9110 §14.4), in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

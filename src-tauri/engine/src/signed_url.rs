@@ -260,26 +260,22 @@ pub enum Store {
 /// Expired tokens, other 4xx, 5xx and time-outs say nothing about the method. On a host that is no known store 404
 /// and 415 count too: that is how a web server answers a method that its route does not have.
 pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>) -> Option<Method> {
-    let other = match sent {
-        Method::Put | Method::AzurePut | Method::Resumable => match sent {
-            // The signature demands a POST: a PUT to the same URL can only fail.
-            Method::Resumable => Method::Put,
-            _ => Method::Post,
-        },
-        Method::Post | Method::PostForm => Method::Put,
-        Method::Session => return None,
-    };
     let is_post = matches!(sent, Method::Post | Method::PostForm);
-    let wrong = match (refusal.http_status, refusal.code.as_deref()) {
-        (200..=299, _) => false,
-        (405 | 501, _) => true,
+    let means_another_method = match (refusal.http_status, refusal.code.as_deref()) {
+        (405 | 501, _) | (400, Some("InvalidPolicyDocument")) => true,
+        // A URL that is signed for opening a session demands its POST: a PUT could only fail the same way.
         (403, Some("SignatureDoesNotMatch")) => sent != Method::Resumable,
-        (400, Some("InvalidPolicyDocument")) => true,
         (400, Some("InvalidArgument")) => is_post,
         (404 | 415, _) => known_store.is_none(),
         _ => false,
     };
-    wrong.then_some(other)
+    let other = match sent {
+        Method::Put | Method::AzurePut => Method::Post,
+        Method::Post | Method::PostForm | Method::Resumable => Method::Put,
+        // A session that is refused is dead, not misunderstood.
+        Method::Session => return None,
+    };
+    means_another_method.then_some(other)
 }
 
 /// `20261121T120000Z`.
