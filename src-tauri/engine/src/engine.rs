@@ -1,13 +1,29 @@
 //! The handle that both faces hold.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 use ts_rs::TS;
 
-use crate::error::{Failure, Result};
+use crate::error::{Cause, Error, Failure, Result};
+use crate::http::{Http, Limits};
+use crate::progress::now;
+use crate::queue::{Queue, Stop, no_such_transfer};
+use crate::resume::{Resume, ResumeFolder, make_private_folder};
+use crate::secrets::{Keys, Secret};
+use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
-use crate::transfer::{TimelineEntry, Transfer, TransferId};
+use crate::signed_url::{self, SignedUrl};
+use crate::store::Store;
+use crate::task::{DownloadTask, Task, UploadTask};
+use crate::transfer::{Kind, State, TimelineEntry, Transfer, TransferId};
+
+/// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Everything the window needs to draw itself, also after a reload.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
@@ -226,4 +242,686 @@ pub struct PathSummary {
     /// Bytes in all.
     #[ts(type = "number")]
     pub bytes: u64,
+}
+
+/// How an [`Engine`] is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where settings, queue and library live.
+    pub data_dir: PathBuf,
+    /// Whether everything unfinished goes on at once (window), or only what this run adds or resumes (terminal).
+    pub resume_unfinished: bool,
+    /// What wins over the settings for this run.
+    pub overrides: Overrides,
+}
+
+impl Options {
+    /// The terminal's way: nothing moves that is not asked for.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self { data_dir, resume_unfinished: false, overrides: Overrides::default() }
+    }
+}
+
+/// What wins over the settings for one run.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Most bytes a second, each way.
+    pub limit_rate: Option<u64>,
+    /// Transfers at the same time, each way.
+    pub concurrency: Option<u8>,
+    /// Attempts without progress before a transfer fails.
+    pub retries: Option<u32>,
+    /// Most connections for one download.
+    pub connections: Option<u8>,
+}
+
+/// `FERRY_DATA_DIR`, or the platform's folder for application data.
+pub fn default_data_dir() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("FERRY_DATA_DIR").filter(|folder| !folder.is_empty()) {
+        return std::path::absolute(&folder)
+            .map_err(|error| Error::invalid("`FERRY_DATA_DIR` is no usable path").because(error));
+    }
+    directories::ProjectDirs::from("app", "Ferry", "Ferry")
+        .map(|folders| folders.data_local_dir().to_owned())
+        .ok_or_else(|| Error::invalid("This system names no folder for data").advise("set FERRY_DATA_DIR"))
+}
+
+/// Everything that Ferry does, behind one cheap handle. Dropping it stops nothing; [`Engine::shutdown`] does.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    queue: Arc<Queue>,
+    keys: Arc<Keys>,
+    settings: Arc<RwLock<Settings>>,
+    settings_file: PathBuf,
+    notices: Mutex<Vec<String>>,
+    /// Held for as long as the engine lives: one process at a time owns the data folder.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// Opens a data folder, making it if need be. `busy_data_dir` if another process has it.
+    pub async fn open(options: Options) -> Result<Self> {
+        survive_file_size_limits();
+        let data_dir = options.data_dir;
+        let lock = {
+            let data_dir = data_dir.clone();
+            blocking(move || lock_folder(&data_dir)).await??
+        };
+        let settings_file = data_dir.join("settings.json");
+        let (settings, broken_settings) = Settings::load(&settings_file);
+        let settings = Arc::new(RwLock::new(settings));
+        let (store, stored, broken_store) = {
+            let file = data_dir.join("ferry.db");
+            blocking(move || Store::open(&file)).await??
+        };
+        let resume_folder = ResumeFolder::open(&data_dir)
+            .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
+        let keys = Arc::new(Keys::from_environment());
+        let http = Http::new(limits_from_environment())?;
+        let services =
+            Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
+        let mut notices: Vec<String> = broken_settings.into_iter().collect();
+        let lost_list = broken_store.is_some();
+        notices.extend(broken_store);
+
+        let known: std::collections::HashSet<TransferId> =
+            stored.iter().map(|stored| stored.row.id).collect();
+        let unfinished: Vec<TransferId> = stored
+            .iter()
+            .filter(|stored| matches!(stored.row.state, State::Queued | State::Running | State::Verifying))
+            .map(|stored| stored.row.id)
+            .collect();
+        let queue = Queue::new(
+            store,
+            http,
+            services,
+            resume_folder,
+            Arc::clone(&settings),
+            options.overrides,
+            options.resume_unfinished,
+            stored,
+        );
+        let engine = Self {
+            inner: Arc::new(Inner {
+                queue,
+                keys,
+                settings,
+                settings_file,
+                notices: Mutex::default(),
+                _lock: lock,
+            }),
+        };
+        engine.rebuild(&known, lost_list).await?;
+        if options.resume_unfinished {
+            if !unfinished.is_empty() {
+                let count = unfinished.len();
+                let files = if count == 1 { "transfer where it" } else { "transfers where they" };
+                notices.push(format!("Picked up {count} {files} stood"));
+            }
+            engine.queue().release(&unfinished).await?;
+            // The services page should be right from the start; a slow keychain must not hold up the window.
+            let looking = engine.clone();
+            tokio::spawn(async move {
+                looking.queue().services.look_up_keys().await;
+                looking.queue().services_changed();
+            });
+        }
+        *engine.inner.notices.lock().unwrap_or_else(PoisonError::into_inner) = notices;
+        Ok(engine)
+    }
+
+    /// After a lost database: brings back what `resume/` still knows. After an ordinary start: clears records of
+    /// transfers that were removed in the moment of a crash.
+    async fn rebuild(&self, known: &std::collections::HashSet<TransferId>, lost_list: bool) -> Result<()> {
+        let folder = self.queue().resume_folder.clone();
+        for id in folder.ids() {
+            if known.contains(&id) {
+                continue;
+            }
+            let record = folder.read(id);
+            if let (true, Some(task)) = (lost_list, record.task.clone()) {
+                self.write_down(vec![(row_for(&task, "link"), task, record)]).await?;
+            }
+            folder.remove(id);
+        }
+        Ok(())
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.inner.queue
+    }
+
+    /// Everything, with the revision that the next change counts from.
+    pub fn snapshot(&self) -> Snapshot {
+        let (revision, transfers) = self.queue().all();
+        Snapshot {
+            revision,
+            transfers,
+            services: self.services(),
+            settings: self.settings(),
+            downloads_folder: self.downloads_folder().display().to_string(),
+            notices: self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Changes from now on: at most five a second, none while nothing changes. A listener that falls behind gets
+    /// `Lagged` and takes a [`Engine::snapshot`].
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Changes>> {
+        self.queue().subscribe()
+    }
+
+    /// One row.
+    pub fn transfer(&self, id: TransferId) -> Option<Transfer> {
+        self.queue().row(id)
+    }
+
+    /// A transfer's history, oldest first.
+    pub async fn timeline(&self, id: TransferId) -> Result<Vec<TimelineEntry>> {
+        self.queue().store.timeline(id).await
+    }
+
+    /// Adds files, and every file in folders, to the uploads. They are written down before this returns, in order.
+    pub async fn upload(&self, request: UploadRequest) -> Result<Vec<TransferId>> {
+        let service = match (&request.to, request.service) {
+            (Some(_), None) => "link".to_owned(),
+            (Some(_), Some(_)) => {
+                return Err(
+                    Error::invalid("A signed URL of your own needs no service").advise("give one of the two")
+                );
+            }
+            (None, service) => service.unwrap_or_else(|| self.queue().services.default_id()),
+        };
+        let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
+        if request.to.is_none() && !about.uploads {
+            return Err(Error::new(Cause::Unsupported, format!("{} does not take uploads", about.name)));
+        }
+        if let Some(url) = &request.to {
+            SignedUrl::parse(url).map_err(|why| {
+                Error::invalid("This is no signed URL").because(why).advise("paste the whole URL")
+            })?;
+        }
+        let files = blocking(move || expand(&request.paths)).await??;
+        if request.to.is_some() && files.len() != 1 {
+            return Err(Error::invalid(format!("A signed URL takes one file, not {}", files.len())));
+        }
+        let mut ids = Vec::new();
+        let mut new = Vec::new();
+        for path in files {
+            if request.to.is_none()
+                && let Some(id) = self.unfinished_upload(&service, &path)
+            {
+                self.queue().release(&[id]).await?;
+                ids.push((path, Some(id)));
+                continue;
+            }
+            let to_own_url = request.to.is_some();
+            let task = Task::Upload(UploadTask {
+                path: path.clone(),
+                method: request.method,
+                to_own_url,
+                source: None,
+            });
+            let record = Resume { url: request.to.clone(), ..Resume::default() };
+            new.push((row_for(&task, &service), task, record));
+            ids.push((path, None));
+        }
+        let mut added = self.write_down(new).await?.into_iter();
+        Ok(ids.into_iter().filter_map(|(_, known)| known.or_else(|| added.next())).collect())
+    }
+
+    /// The same file to the same service, begun and not ended: goes on under its id, with its asset id.
+    fn unfinished_upload(&self, service: &str, path: &Path) -> Option<TransferId> {
+        let fits = |row: &Transfer, task: &Task| {
+            row.service == service
+                && !matches!(row.state, State::Completed | State::Canceled)
+                && matches!(task, Task::Upload(upload) if upload.path == path && !upload.to_own_url)
+        };
+        self.queue().find(fits).into_iter().max()
+    }
+
+    /// Adds a download; written down before this returns. The same download that is not finished yet goes on.
+    pub async fn download(&self, request: DownloadRequest) -> Result<TransferId> {
+        let what = request.what.trim().to_owned();
+        if what.is_empty() || what.chars().any(char::is_control) {
+            return Err(Error::invalid("There is nothing to download")
+                .advise("give a link, an asset id or a video number"));
+        }
+        let url = signed_url::parse_http(&what);
+        let looks_like_url = what.contains("://");
+        let service = match request.service {
+            Some(service) => service,
+            None if looks_like_url => "link".to_owned(),
+            None => self.queue().services.default_id(),
+        };
+        let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
+        let is_url = looks_like_url || service == "link";
+        if is_url && let Err(why) = &url {
+            return Err(Error::invalid("This is no link that Ferry can fetch").because(why));
+        }
+        if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
+            return Err(Error::invalid(format!("{} takes ids, not links", about.name)));
+        }
+        let folder = match request.folder {
+            Some(folder) => std::path::absolute(&folder)
+                .map_err(|error| Error::invalid("This is no usable folder").because(error))?,
+            None => self.downloads_folder(),
+        };
+        // What is written to the database is the address without what may be secret in it.
+        let shown = match &url {
+            Ok(url) if is_url => {
+                let mut shown = url.clone();
+                shown.set_query(None);
+                shown.set_fragment(None);
+                // Always possible for http(s).
+                let _ = (shown.set_username(""), shown.set_password(None));
+                shown.to_string()
+            }
+            _ => what.clone(),
+        };
+        let task = DownloadTask {
+            what: shown,
+            is_url,
+            folder,
+            name: request.name,
+            unique_id: request.unique_id,
+            quality: request.quality,
+            remove_after: request.remove_after,
+            connections: request.connections.or(self.queue().overrides().connections),
+            server_id: None,
+        };
+        if let Some(id) = self.unfinished_download(&service, &task, is_url.then_some(what.as_str())).await {
+            self.queue().release(&[id]).await?;
+            return Ok(id);
+        }
+        let record = Resume { url: is_url.then(|| what.clone()), ..Resume::default() };
+        let task = Task::Download(task);
+        let ids = self.write_down(vec![(row_for(&task, &service), task, record)]).await?;
+        ids.first().copied().ok_or_else(|| Error::internal("The download was not written down"))
+    }
+
+    async fn unfinished_download(
+        &self,
+        service: &str,
+        wanted: &DownloadTask,
+        url: Option<&str>,
+    ) -> Option<TransferId> {
+        let fits = |row: &Transfer, task: &Task| {
+            row.service == service
+                && !matches!(row.state, State::Completed | State::Canceled)
+                && matches!(task, Task::Download(task)
+                    if task.what == wanted.what && task.folder == wanted.folder && task.name == wanted.name
+                        && task.unique_id == wanted.unique_id && task.quality == wanted.quality)
+        };
+        let mut found = self.queue().find(fits);
+        found.sort_unstable();
+        let folder = self.queue().resume_folder.clone();
+        let url = url.map(str::to_owned);
+        // Two links may differ only in what the list does not show.
+        let same = move || found.into_iter().rev().find(|id| url.is_none() || folder.read(*id).url == url);
+        blocking(same).await.ok().flatten()
+    }
+
+    /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
+    async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
+        let queue = self.queue();
+        let (rows, records): (Vec<_>, Vec<_>) =
+            new.into_iter().map(|(row, task, record)| ((row, task), record)).unzip();
+        let tasks: Vec<Task> = rows.iter().map(|(_, task)| task.clone()).collect();
+        let rows = queue.store.add(rows).await?;
+        for (row, (mut record, task)) in rows.iter().zip(records.into_iter().zip(&tasks)) {
+            if !record.is_empty() {
+                record.task = Some(task.clone());
+                if let Err(error) = queue.save_resume(row.id, record).await {
+                    // Without its link it could never run: better not to have it on the list at all.
+                    queue.store.remove(rows.iter().map(|row| row.id).collect()).await?;
+                    return Err(error);
+                }
+            }
+        }
+        let ids = rows.iter().map(|row| row.id).collect();
+        queue.insert(rows.into_iter().zip(tasks).collect());
+        Ok(ids)
+    }
+
+    /// Stops transfers where they stand.
+    pub async fn pause(&self, ids: &[TransferId]) -> Result<()> {
+        self.queue().stop(ids, Stop::Pause).await
+    }
+
+    /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run.
+    pub async fn resume(&self, ids: &[TransferId]) -> Result<()> {
+        self.queue().release(ids).await
+    }
+
+    /// Gives transfers up. Their part files stay until the row is removed.
+    pub async fn cancel(&self, ids: &[TransferId]) -> Result<()> {
+        self.queue().stop(ids, Stop::Cancel).await
+    }
+
+    /// Tries failed transfers again; what is confirmed is kept. A refused key is given another chance.
+    pub async fn retry(&self, ids: &[TransferId]) -> Result<()> {
+        for id in ids {
+            let row = self.queue().row(*id).ok_or_else(|| no_such_transfer(*id))?;
+            self.queue().clear_problem(&row.service);
+        }
+        self.queue().release(ids).await
+    }
+
+    /// Takes transfers off the list. The part file of an unfinished download goes with it; finished files stay.
+    pub async fn remove(&self, ids: &[TransferId]) -> Result<()> {
+        self.queue().remove(ids).await
+    }
+
+    /// Moves transfers before another one, or to the end.
+    pub async fn reorder(&self, ids: &[TransferId], before: Option<TransferId>) -> Result<()> {
+        self.queue().reorder(ids, before).await
+    }
+
+    /// Counts what lies below some paths, before anything starts.
+    pub async fn summarise(&self, paths: Vec<PathBuf>) -> Result<PathSummary> {
+        blocking(move || {
+            let mut summary = PathSummary::default();
+            for path in &paths {
+                if path.is_dir() {
+                    summary.folders += 1;
+                }
+            }
+            for file in expand(&paths)? {
+                summary.files += 1;
+                summary.bytes += std::fs::metadata(&file).map_or(0, |facts| facts.len());
+            }
+            Ok(summary)
+        })
+        .await?
+    }
+
+    /// What a text in the add bar may mean, the likeliest first.
+    pub fn recognise(&self, text: &str) -> Vec<Recognised> {
+        self.queue().services.recognise(text)
+    }
+
+    /// The library: what was sent and seen, newest first.
+    pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
+        self.queue().store.assets(search).await
+    }
+
+    /// Writes the library to a file, as CSV or (by its extension) JSON. Gives the number of assets.
+    pub async fn export_assets(&self, file: &Path) -> Result<usize> {
+        let assets = self.assets("").await?;
+        let as_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let text = if as_json {
+            serde_json::to_string_pretty(&assets).map_err(|error| Error::internal(error.to_string()))?
+        } else {
+            csv(&assets)
+        };
+        let (file, count) = (file.to_owned(), assets.len());
+        blocking(move || {
+            crate::resume::write_durably(&file, text.as_bytes())
+                .map_err(|error| Error::target_io("Writing", &file, &error))
+        })
+        .await??;
+        Ok(count)
+    }
+
+    async fn service_of(&self, asset_id: &str, service: Option<&str>) -> Result<String> {
+        if let Some(service) = service {
+            return Ok(service.to_owned());
+        }
+        let known = self.queue().store.asset(None, asset_id).await?;
+        Ok(known.map_or_else(|| self.queue().services.default_id(), |asset| asset.service))
+    }
+
+    /// Asks the service about an asset.
+    pub async fn asset_info(&self, asset_id: &str, service: Option<&str>) -> Result<AssetInfo> {
+        let service = self.service_of(asset_id, service).await?;
+        self.queue().services.get(&service).await?.info(asset_id).await
+    }
+
+    /// Deletes an asset at its service for good. Ask the user first.
+    pub async fn asset_delete(&self, asset_id: &str, service: Option<&str>) -> Result<()> {
+        let service = self.service_of(asset_id, service).await?;
+        self.queue().services.get(&service).await?.delete(asset_id).await?;
+        self.queue().store.set_asset_status(&service, asset_id, AssetStatus::Deleted).await
+    }
+
+    /// Every service.
+    pub fn services(&self) -> Vec<ServiceStatus> {
+        self.queue().services.statuses()
+    }
+
+    /// Asks a service something harmless: is it there, does it accept the key?
+    pub async fn check(&self, service: &str) -> Result<CheckReport> {
+        services::about(service).ok_or_else(|| services::unknown(service))?;
+        let began = Instant::now();
+        let result = match self.queue().services.get(service).await {
+            Ok(asked) => asked.check().await,
+            Err(error) => Err(error),
+        };
+        let reached = match &result {
+            Ok(()) => true,
+            Err(error) => error.http_status.is_some(),
+        };
+        let status = self.services().into_iter().find(|status| status.id == service);
+        let needs_key = status.as_ref().is_some_and(|status| status.key != KeyState::Unneeded);
+        let problem = result.as_ref().err().map(Failure::from);
+        match &result {
+            Ok(()) => self.queue().clear_problem(service),
+            Err(error) if error.cause == Cause::Unauthorized && reached => {
+                self.queue().services.set_problem(service, problem.clone());
+                self.queue().services_changed();
+            }
+            Err(_) => {}
+        }
+        Ok(CheckReport {
+            service: service.to_owned(),
+            reached_in: reached.then(|| began.elapsed().as_millis() as u64),
+            tls: status.is_some_and(|status| status.address.starts_with("https:")),
+            key_accepted: match &result {
+                _ if !needs_key => None,
+                Ok(()) => Some(true),
+                Err(error) if error.cause == Cause::Unauthorized => Some(false),
+                Err(_) => None,
+            },
+            problem,
+        })
+    }
+
+    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run.
+    pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
+        let about = services::about(service).ok_or_else(|| services::unknown(service))?;
+        if !about.needs_key {
+            return Err(Error::invalid(format!("{} takes no key", about.name)));
+        }
+        let state = self.inner.keys.set(service, key).await?;
+        self.queue().clear_problem(service);
+        self.queue().services_changed();
+        Ok(state)
+    }
+
+    /// Forgets a service's key.
+    pub async fn remove_key(&self, service: &str) -> Result<()> {
+        services::about(service).ok_or_else(|| services::unknown(service))?;
+        self.inner.keys.remove(service).await?;
+        self.queue().services_changed();
+        Ok(())
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> Settings {
+        self.inner.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks, writes and applies settings; what runs keeps to them from now on.
+    pub async fn save_settings(&self, settings: Settings) -> Result<()> {
+        let (file, written) = (self.inner.settings_file.clone(), settings.clone());
+        blocking(move || written.save(&file)).await??;
+        self.queue().set_settings(settings);
+        Ok(())
+    }
+
+    /// Where downloads go.
+    pub fn downloads_folder(&self) -> PathBuf {
+        if let Some(folder) = self.settings().downloads_folder {
+            return folder;
+        }
+        directories::UserDirs::new().map_or_else(
+            || PathBuf::from("Downloads"),
+            |user| user.download_dir().map_or_else(|| user.home_dir().join("Downloads"), Path::to_owned),
+        )
+    }
+
+    /// Stops everything where it stands, within two seconds. Unfinished transfers go on at the next start.
+    pub async fn shutdown(&self) {
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.queue().close()).await.is_err() {
+            tracing::warn!("some transfers did not stop in time; they go on from their last journal entry");
+        }
+    }
+}
+
+/// A new row for a task.
+fn row_for(task: &Task, service: &str) -> Transfer {
+    let mut row = Transfer::blank(TransferId(0));
+    service.clone_into(&mut row.service);
+    row.added_at = now();
+    match task {
+        Task::Upload(upload) => {
+            row.kind = Kind::Upload;
+            row.name =
+                upload.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            row.path = Some(upload.path.display().to_string());
+            row.total = std::fs::metadata(&upload.path).ok().map(|facts| facts.len());
+        }
+        Task::Download(download) => {
+            row.kind = Kind::Download;
+            row.asset_id = (!download.is_url).then(|| download.what.clone());
+            let last = download.what.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            let guess = download.name.as_deref().unwrap_or(last);
+            row.name = crate::filename::make_safe(guess).unwrap_or_else(|| "download".to_owned());
+            row.host = url::Url::parse(&download.what).ok().and_then(|url| url.host_str().map(str::to_owned));
+            row.path = Some(download.folder.display().to_string());
+        }
+    }
+    row
+}
+
+/// Files stay files; folders become every file in them, in a steady order. Links to folders are not followed.
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let path = std::path::absolute(path).map_err(|error| Error::source_io("Reading", path, &error))?;
+        let facts = std::fs::metadata(&path).map_err(|error| Error::source_io("Reading", &path, &error))?;
+        if facts.is_dir() {
+            expand_folder(&path, &mut files)?;
+        } else if facts.is_file() {
+            files.push(path);
+        } else {
+            return Err(Error::invalid(format!("`{}` is a pipe or a device, not a file", path.display()))
+                .advise("choose a file"));
+        }
+    }
+    if let Some(odd) = files.iter().find(|path| path.to_str().is_none()) {
+        return Err(Error::invalid(format!("The name of `{}` is not valid text", odd.display()))
+            .advise("rename the file, then send it"));
+    }
+    if files.is_empty() {
+        return Err(Error::invalid("There is no file in what was given")
+            .advise("choose files, or folders with files"));
+    }
+    Ok(files)
+}
+
+fn expand_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(|error| Error::source_io("Reading", folder, &error))?;
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let kind = entry.file_type().map_err(|error| Error::source_io("Reading", &entry.path(), &error))?;
+        if kind.is_dir() {
+            expand_folder(&entry.path(), files)?;
+        } else if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// RFC 4180, with a header line.
+fn csv(assets: &[Asset]) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let mut text = String::from("service,asset_id,name,size,crc32c,status,at\r\n");
+    for asset in assets {
+        let status = serde_json::to_value(asset.status).ok().and_then(|s| s.as_str().map(str::to_owned));
+        let fields = [
+            quoted(&asset.service),
+            quoted(&asset.asset_id),
+            quoted(&asset.name),
+            asset.size.map_or_else(String::new, |size| size.to_string()),
+            asset.crc32c.clone().unwrap_or_default(),
+            status.unwrap_or_default(),
+            asset.at.to_string(),
+        ];
+        text.push_str(&fields.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+fn lock_folder(data_dir: &Path) -> Result<File> {
+    make_private_folder(data_dir)
+        .map_err(|error| Error::target_io("Creating the data folder", data_dir, &error))?;
+    let path = data_dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| Error::target_io("Opening", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(Cause::BusyDataDir, format!("Another Ferry is using `{}`", data_dir.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::target_io("Locking", &path, &error)),
+    }
+}
+
+/// `FERRY_STALL_SECONDS` shortens the time after which a silent connection counts as stalled, for bad networks.
+fn limits_from_environment() -> Limits {
+    let mut limits = Limits::default();
+    if let Some(seconds) = std::env::var("FERRY_STALL_SECONDS").ok().and_then(|text| text.parse::<u64>().ok())
+        && (1..=600).contains(&seconds)
+    {
+        limits.stall = Duration::from_secs(seconds);
+        limits.answer = limits.answer.min(limits.stall * 4);
+    }
+    limits
+}
+
+/// A process that writes past its file size limit is killed unless it listens to the signal; then the write fails
+/// with an error that Ferry can show.
+fn survive_file_size_limits() {
+    #[cfg(unix)]
+    {
+        /// `SIGXFSZ` has this number on Linux and macOS.
+        const SIGXFSZ: i32 = 25;
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(signal) = signal(SignalKind::from_raw(SIGXFSZ)) {
+            // The handler stays for the life of the process; nobody needs to hear it.
+            std::mem::forget(signal);
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
 }

@@ -17,8 +17,10 @@ pub(crate) struct Folder {
 impl Folder {
     /// Opens a folder, making it (and those above it) if it is not there.
     pub fn open(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|error| Error::target_io("Creating the folder", path, &error))?;
-        let inner = platform::Folder::open(path).map_err(|error| Error::target_io("Opening the folder", path, &error))?;
+        std::fs::create_dir_all(path)
+            .map_err(|error| Error::target_io("Creating the folder", path, &error))?;
+        let inner = platform::Folder::open(path)
+            .map_err(|error| Error::target_io("Opening the folder", path, &error))?;
         Ok(Self { path: path.to_owned(), inner })
     }
 
@@ -213,7 +215,12 @@ mod platform {
             let mut free = 0;
             // SAFETY: the path is NUL-terminated, `free` outlives the call, the other two results may be null.
             let done = unsafe {
-                win::GetDiskFreeSpaceExW(path.as_ptr(), &raw mut free, std::ptr::null_mut(), std::ptr::null_mut())
+                win::GetDiskFreeSpaceExW(
+                    path.as_ptr(),
+                    &raw mut free,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                )
             };
             (done != 0).then_some(free)
         }

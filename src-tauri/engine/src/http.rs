@@ -60,7 +60,9 @@ impl Http {
             .http2_adaptive_window(true)
             .pool_max_idle_per_host(16)
             .build()
-            .map_err(|error| Error::internal("The network part of Ferry did not start").because(error.without_url()))?;
+            .map_err(|error| {
+                Error::internal("The network part of Ferry did not start").because(error.without_url())
+            })?;
         Ok(Self { client, limits })
     }
 
@@ -140,17 +142,24 @@ fn is_redirect(status: StatusCode) -> bool {
 
 fn redirected(from: &Url, location: &HeaderValue, is_post: bool, status: StatusCode) -> Result<Url> {
     let bad = |what: &str| Error::new(Cause::BadResponse, what.to_owned());
-    let text = std::str::from_utf8(location.as_bytes()).map_err(|_| bad("The server redirected to something unreadable"))?;
+    let text = std::str::from_utf8(location.as_bytes())
+        .map_err(|_| bad("The server redirected to something unreadable"))?;
     let target = from.join(text).map_err(|_| bad("The server redirected to something that is no address"))?;
     if !matches!(target.scheme(), "http" | "https") {
         return Err(Error::new(Cause::InsecureRedirect, "The server redirected out of the web")
             .because(format!("the new address begins with `{}:`", target.scheme())));
     }
     if from.scheme() == "https" && target.scheme() == "http" {
-        return Err(Error::new(Cause::InsecureRedirect, "The server redirected from an encrypted address to an open one"));
+        return Err(Error::new(
+            Cause::InsecureRedirect,
+            "The server redirected from an encrypted address to an open one",
+        ));
     }
     if !target.username().is_empty() || target.password().is_some() {
-        return Err(Error::new(Cause::InsecureRedirect, "The server redirected to an address with a user name in it"));
+        return Err(Error::new(
+            Cause::InsecureRedirect,
+            "The server redirected to an address with a user name in it",
+        ));
     }
     if is_post && (!matches!(status.as_u16(), 307 | 308) || from.origin() != target.origin()) {
         return Err(bad("The service redirected a request that must not be redirected"));

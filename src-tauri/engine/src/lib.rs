@@ -1,1 +1,57 @@
-//! placeholder
+//! Everything that Ferry does: the queue, transfers, names, proofs. Knows neither a window nor a terminal.
+//!
+//! A face opens an [`Engine`] on a data folder, adds transfers, and listens to [`Engine::subscribe`]:
+//!
+//! ```no_run
+//! # async fn example() -> ferry_engine::Result<()> {
+//! use ferry_engine::{DownloadRequest, Engine, Options, default_data_dir};
+//!
+//! let engine = Engine::open(Options::new(default_data_dir()?)).await?;
+//! let request = DownloadRequest { what: "https://example.org/film.mp4".into(), ..DownloadRequest::default() };
+//! let id = engine.download(request).await?;
+//! let mut changes = engine.subscribe();
+//! while let Ok(change) = changes.recv().await {
+//!     if change.changed.iter().any(|row| row.id == id && row.state.has_ended()) {
+//!         break;
+//!     }
+//! }
+//! engine.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod checksum;
+mod download;
+mod engine;
+mod error;
+pub mod filename;
+mod folder;
+mod http;
+mod origin_mark;
+mod part_file;
+mod progress;
+mod queue;
+mod range;
+mod resume;
+mod retry;
+mod run;
+mod secrets;
+mod services;
+mod settings;
+mod signed_url;
+mod source_file;
+mod speed_limit;
+mod store;
+mod task;
+mod transfer;
+mod upload;
+
+pub use engine::{
+    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, KeyState, Options,
+    Overrides, PathSummary, Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+};
+pub use error::{Cause, Code, Error, Failure, Remedy, Result};
+pub use secrets::Secret;
+pub use settings::{Density, Settings, Theme, UploadMethod};
+pub use transfer::{Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason};

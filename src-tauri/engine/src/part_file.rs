@@ -39,7 +39,10 @@ impl PartFile {
                 Err(error) => return Err(Error::target_io("Creating", &folder.path_of(&part), &error)),
             }
         }
-        Err(Error::new(Cause::PermissionDenied, format!("There are too many files called `{wanted}` already")))
+        Err(Error::new(
+            Cause::PermissionDenied,
+            format!("There are too many files called `{wanted}` already"),
+        ))
     }
 
     /// Opens the part file that an earlier run left.
@@ -84,13 +87,16 @@ impl PartFile {
         if let Some(free) = self.folder.free_space()
             && free < needed
         {
-            return Err(Error::new(Cause::DiskFull, "There is not enough room on the disk").because(format!(
-                "{} more is needed in `{}`",
-                size_words(needed - free),
-                self.folder.path_of("").display()
-            )));
+            return Err(Error::new(Cause::DiskFull, "There is not enough room on the disk").because(
+                format!(
+                    "{} more is needed in `{}`",
+                    size_words(needed - free),
+                    self.folder.path_of("").display()
+                ),
+            ));
         }
-        folder::reserve(&self.file, total).map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
+        folder::reserve(&self.file, total)
+            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
     }
 
     /// Keeps the bytes so far under another name (the source changed, or the file was touched) and gives the old
@@ -130,7 +136,10 @@ impl PartFile {
                 Err(error) => return Err(Error::target_io("Giving the final name to", &self.path(), &error)),
             }
         }
-        Err(Error::new(Cause::PermissionDenied, format!("There are too many files called `{}` already", self.name)))
+        Err(Error::new(
+            Cause::PermissionDenied,
+            format!("There are too many files called `{}` already", self.name),
+        ))
     }
 
     /// Reads the first `length` bytes and gives the hasher that has seen them.

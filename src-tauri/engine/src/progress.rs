@@ -56,7 +56,9 @@ impl Meter {
         }
         self.began.get_or_insert(at);
         self.samples.push_back((at, bytes));
-        while self.samples.front().is_some_and(|(first, _)| at.duration_since(*first) > WINDOW) && self.samples.len() > 2 {
+        while self.samples.front().is_some_and(|(first, _)| at.duration_since(*first) > WINDOW)
+            && self.samples.len() > 2
+        {
             self.samples.pop_front();
         }
     }

@@ -56,7 +56,10 @@ impl ResumeFolder {
 
     /// Reads a record; a missing or broken one is an empty one.
     pub fn read(&self, id: TransferId) -> Resume {
-        std::fs::read(self.path(id)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        std::fs::read(self.path(id))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
     }
 
     /// Writes a record so that a crash leaves either the old or the new one.

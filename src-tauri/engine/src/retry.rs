@@ -109,18 +109,15 @@ impl Attempts {
         self.uncounted = 0;
     }
 
-    /// How many attempts have failed since the last progress.
-    pub fn failed(&self) -> u32 {
-        self.failed
-    }
-
     /// After this failure: how long to wait before the next attempt, or `None` to give up.
     pub fn next(&mut self, error: &Error) -> Option<Duration> {
         let allowed = match rule(error.cause).again {
             Again::Never => return None,
             Again::Uncounted => {
                 self.uncounted += 1;
-                return Some(error.retry_after.map_or_else(|| backoff(self.uncounted), |wait| wait.min(LONGEST_WAIT)));
+                return Some(
+                    error.retry_after.map_or_else(|| backoff(self.uncounted), |wait| wait.min(LONGEST_WAIT)),
+                );
             }
             Again::AtMost(limit) => limit.min(self.limit),
             Again::Setting => self.limit,

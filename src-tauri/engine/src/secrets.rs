@@ -54,7 +54,8 @@ impl Keys {
     /// Reads the variables; the keychain is asked only when a key is needed.
     pub fn from_environment() -> Self {
         let mut variables = HashMap::new();
-        for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")] {
+        for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
+        {
             if let Ok(key) = std::env::var(variable)
                 && !key.trim().is_empty()
             {
@@ -109,13 +110,16 @@ impl Keys {
 
     /// Forgets a key everywhere.
     pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
-        let in_keychain = lock(&self.memory).remove(service).is_none_or(|(_, state)| state == KeyState::Keychain);
+        let in_keychain =
+            lock(&self.memory).remove(service).is_none_or(|(_, state)| state == KeyState::Keychain);
         let name = service.to_owned();
         match on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {
             Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
             // Without a keychain there is nothing to remove from it.
             Err(_) if !in_keychain || self.state(service) == KeyState::Missing => Ok(()),
-            Err(error) => Err(Error::new(Cause::PermissionDenied, "The keychain did not remove the key").because(error)),
+            Err(error) => {
+                Err(Error::new(Cause::PermissionDenied, "The keychain did not remove the key").because(error))
+            }
         }
     }
 }

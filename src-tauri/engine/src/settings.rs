@@ -169,7 +169,10 @@ impl Settings {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
             Err(error) => {
-                return (Self::default(), Some(format!("The settings could not be read ({error}); the defaults apply")));
+                return (
+                    Self::default(),
+                    Some(format!("The settings could not be read ({error}); the defaults apply")),
+                );
             }
         };
         let problem = match serde_json::from_str::<Self>(&text) {
@@ -184,7 +187,10 @@ impl Settings {
             Ok(()) => format!("kept as `{}`", aside.display()),
             Err(_) => "left where it is".to_owned(),
         };
-        (Self::default(), Some(format!("The settings file was broken ({problem}) and is {kept}; the defaults apply")))
+        (
+            Self::default(),
+            Some(format!("The settings file was broken ({problem}) and is {kept}; the defaults apply")),
+        )
     }
 
     /// Writes `settings.json` so that a crash leaves either the old or the new one.
@@ -198,7 +204,8 @@ impl Settings {
 
 /// A base URL is http(s), https unless on this computer, and holds no query.
 pub(crate) fn check_base_url(name: &str, text: &str) -> Result<()> {
-    let url = signed_url::parse_http(text).map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
+    let url = signed_url::parse_http(text)
+        .map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::invalid(format!("The address of {name} must end before any `?` or `#`")));
     }

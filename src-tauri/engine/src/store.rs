@@ -97,7 +97,9 @@ impl Store {
             let result = in_savepoint(transaction, job);
             Box::new(move |committed| {
                 let result = match result {
-                    Ok(_) if !committed => Err(Error::new(Cause::DiskFull, "The list of transfers could not be written")),
+                    Ok(_) if !committed => {
+                        Err(Error::new(Cause::DiskFull, "The list of transfers could not be written"))
+                    }
                     Ok(value) => Ok(value),
                     Err(error) => Err(from_sqlite(&error)),
                 };
@@ -129,9 +131,10 @@ impl Store {
     /// Writes new transfers down, gives them their ids, in one commit.
     pub async fn add(&self, new: Vec<(Transfer, Task)>) -> Result<Vec<Transfer>> {
         self.run(move |transaction| {
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO transfers (position, row, task) VALUES (?1, ?2, ?3)")?;
-            let mut update = transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO transfers (position, row, task) VALUES (?1, ?2, ?3)")?;
+            let mut update =
+                transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
             let mut rows = Vec::with_capacity(new.len());
             for (mut row, task) in new {
                 insert.execute(params![0, json(&row)?, json(&task)?])?;
@@ -158,7 +161,8 @@ impl Store {
     /// Writes a task as it is now.
     pub async fn save_task(&self, id: TransferId, task: Task) -> Result<()> {
         self.run(move |transaction| {
-            transaction.execute("UPDATE transfers SET task = ?2 WHERE id = ?1", params![id.0, json(&task)?])?;
+            transaction
+                .execute("UPDATE transfers SET task = ?2 WHERE id = ?1", params![id.0, json(&task)?])?;
             Ok(())
         })
         .await
@@ -208,9 +212,10 @@ impl Store {
     /// A transfer's history, oldest first.
     pub async fn timeline(&self, id: TransferId) -> Result<Vec<TimelineEntry>> {
         self.run(move |transaction| {
-            let mut select =
-                transaction.prepare_cached("SELECT at, text FROM timeline WHERE transfer = ?1 ORDER BY at, rowid")?;
-            let rows = select.query_map([id.0], |row| Ok(TimelineEntry { at: row.get(0)?, text: row.get(1)? }))?;
+            let mut select = transaction
+                .prepare_cached("SELECT at, text FROM timeline WHERE transfer = ?1 ORDER BY at, rowid")?;
+            let rows =
+                select.query_map([id.0], |row| Ok(TimelineEntry { at: row.get(0)?, text: row.get(1)? }))?;
             rows.collect()
         })
         .await
@@ -254,7 +259,8 @@ impl Store {
 
     /// Assets whose name or id holds the text, newest first; all of them for an empty text.
     pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
-        let pattern = format!("%{}%", search.trim().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let pattern =
+            format!("%{}%", search.trim().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         self.run(move |transaction| {
             let mut select = transaction.prepare_cached(
                 "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
@@ -286,7 +292,9 @@ impl Store {
     pub async fn learned(&self, key: &str) -> Result<Option<String>> {
         let key = key.to_owned();
         self.run(move |transaction| {
-            transaction.query_row("SELECT value FROM learned WHERE key = ?1", [key], |row| row.get(0)).optional()
+            transaction
+                .query_row("SELECT value FROM learned WHERE key = ?1", [key], |row| row.get(0))
+                .optional()
         })
         .await
     }
@@ -294,14 +302,18 @@ impl Store {
     /// Remembers something under a key.
     pub fn learn(&self, key: String, value: String) {
         self.later(move |transaction| {
-            transaction.execute("INSERT OR REPLACE INTO learned (key, value) VALUES (?1, ?2)", params![key, value])?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO learned (key, value) VALUES (?1, ?2)",
+                params![key, value],
+            )?;
             Ok(())
         });
     }
 }
 
 fn save_row(transaction: &Transaction<'_>, row: &Transfer) -> rusqlite::Result<()> {
-    let mut update = transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
+    let mut update =
+        transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
     update.execute(params![row.id.0, row.position, json(row)?])?;
     Ok(())
 }
@@ -423,8 +435,11 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
     if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
-        return Error::new(Cause::Unsupported, format!("The list of transfers in `{}` is of a newer Ferry", path.display()))
-            .advise("start the newer Ferry, or choose another data folder with --data-dir");
+        return Error::new(
+            Cause::Unsupported,
+            format!("The list of transfers in `{}` is of a newer Ferry", path.display()),
+        )
+        .advise("start the newer Ferry, or choose another data folder with --data-dir");
     }
     let mut fault = from_sqlite(error);
     fault.what = format!("The list of transfers in `{}` cannot be opened", path.display());

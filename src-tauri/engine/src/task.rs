@@ -37,7 +37,7 @@ pub(crate) struct SourceState {
     /// Size in bytes.
     pub size: u64,
     /// Last change, nanoseconds since 1970.
-    pub modified: u128,
+    pub modified: u64,
     /// Inode on Unix, 0 elsewhere.
     pub inode: u64,
 }

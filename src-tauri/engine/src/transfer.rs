@@ -244,6 +244,36 @@ pub struct Transfer {
     pub resumable: bool,
 }
 
+impl Transfer {
+    /// A row with nothing in it yet.
+    pub(crate) fn blank(id: TransferId) -> Self {
+        Self {
+            id,
+            kind: Kind::Download,
+            service: String::new(),
+            name: String::new(),
+            state: State::Queued,
+            stage: None,
+            stage_percent: None,
+            wait: None,
+            bytes: 0,
+            total: None,
+            speed: None,
+            seconds_left: None,
+            asset_id: None,
+            path: None,
+            host: None,
+            verified: None,
+            checksum: None,
+            note: None,
+            added_at: 0,
+            ended_at: None,
+            position: 0,
+            resumable: false,
+        }
+    }
+}
+
 /// One line of a transfer's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]

@@ -10,13 +10,14 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::{Method, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
 use crate::answer::{self, Refusal, RefusalKind};
 use crate::error::{Cause, Error, Result};
 use crate::http::{self, Fetch, Http};
 use crate::secrets::Secret;
 use crate::services::About;
+use crate::signed_url::is_loopback;
 
 /// The most of an API answer that is read: lists of ten thousand entries fit.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
@@ -58,9 +59,16 @@ pub(crate) struct Api {
 
 impl Api {
     /// The API below this base URL.
-    pub fn new(http: Http, about: &'static About, base: &str, key: Option<Secret>, limiters: Limiters) -> Result<Self> {
-        let base = Url::parse(base)
-            .map_err(|error| Error::invalid(format!("The address of {} is not usable", about.name)).because(error))?;
+    pub fn new(
+        http: Http,
+        about: &'static About,
+        base: &str,
+        key: Option<Secret>,
+        limiters: Limiters,
+    ) -> Result<Self> {
+        let base = Url::parse(base).map_err(|error| {
+            Error::invalid(format!("The address of {} is not usable", about.name)).because(error)
+        })?;
         Ok(Self { http, about, base, key, limiters })
     }
 
@@ -111,7 +119,12 @@ impl Api {
     }
 
     /// Calls an endpoint that answers with the envelope, and gives its `data`.
-    pub async fn data<T: DeserializeOwned>(&self, method: Method, url: Url, body: Option<&Value>) -> Result<T> {
+    pub async fn data<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<T> {
         let (answer, endpoint) = self.call(method, url, body).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = self.body(answer).await?;
@@ -119,7 +132,12 @@ impl Api {
     }
 
     /// Calls an endpoint that answers with bare JSON.
-    pub async fn json<T: DeserializeOwned>(&self, method: Method, url: Url, body: Option<&Value>) -> Result<T> {
+    pub async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<T> {
         let (answer, endpoint) = self.call(method, url, body).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = self.body(answer).await?;
@@ -127,8 +145,11 @@ impl Api {
             return Err(self.refused(&answer::decode(status, &headers, &body), &endpoint));
         }
         serde_json::from_slice(&body).map_err(|error| {
-            Error::new(Cause::BadResponse, format!("{} answered `{endpoint}` with something unexpected", self.about.name))
-                .because(error)
+            Error::new(
+                Cause::BadResponse,
+                format!("{} answered `{endpoint}` with something unexpected", self.about.name),
+            )
+            .because(error)
         })
     }
 
@@ -142,7 +163,10 @@ impl Api {
             };
             let Some(chunk) = chunk else { return Ok(body) };
             if body.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(Error::new(Cause::BadResponse, format!("{} answered without end", self.about.name)));
+                return Err(Error::new(
+                    Cause::BadResponse,
+                    format!("{} answered without end", self.about.name),
+                ));
             }
             body.extend_from_slice(&chunk);
         }
@@ -181,14 +205,4 @@ pub(crate) fn from_refusal(refusal: &Refusal, who: &str, endpoint: &str) -> Erro
     error.retry_after = refusal.retry_after;
     error.http_status = Some(refusal.http_status);
     error
-}
-
-/// Whether a URL leads to this computer.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

@@ -91,16 +91,21 @@ impl Service for Mavi {
         let asked_at = SystemTime::now();
         let answer: SignedAnswer =
             self.api.data(Method::POST, url, Some(&json!({ "original_filename": file_name }))).await?;
-        let bad = |why: &str| Error::new(Cause::BadResponse, "The service’s signed URL cannot be used").because(why);
-        let asset_id = answer.asset_id.filter(|id| !id.is_empty()).ok_or_else(|| bad("it came without an asset id"))?;
+        let bad = |why: &str| {
+            Error::new(Cause::BadResponse, "The service’s signed URL cannot be used").because(why)
+        };
+        let asset_id =
+            answer.asset_id.filter(|id| !id.is_empty()).ok_or_else(|| bad("it came without an asset id"))?;
         let text = answer.signed_url.ok_or_else(|| bad("there is none in the answer"))?;
         let url = SignedUrl::parse(&text).map_err(|why| bad(&why))?;
         let form = answer.fields.unwrap_or_default().into_iter().map(|(name, value)| {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (name, value)
         });
-        let by_answer = answer.expires_in.and_then(|seconds| asked_at.checked_add(Duration::from_secs(seconds)));
-        let expires_at = [by_answer, url.expires_at()].into_iter().flatten().min().and_then(|end| end.checked_sub(MARGIN));
+        let by_answer =
+            answer.expires_in.and_then(|seconds| asked_at.checked_add(Duration::from_secs(seconds)));
+        let expires_at =
+            [by_answer, url.expires_at()].into_iter().flatten().min().and_then(|end| end.checked_sub(MARGIN));
         Ok(Signed { asset_id, form: form.collect(), url, expires_at })
     }
 
@@ -108,7 +113,9 @@ impl Service for Mavi {
         let Some(resource) = self.metadata(asset_id).await? else { return Ok(Confirmation::Pending) };
         // Unknown words are states to come: pending.
         Ok(match resource.upload_status.as_deref() {
-            Some(word) if word.eq_ignore_ascii_case("success") => Confirmation::Success { size: resource.file_size },
+            Some(word) if word.eq_ignore_ascii_case("success") => {
+                Confirmation::Success { size: resource.file_size }
+            }
             Some(word) if word.eq_ignore_ascii_case("failed") => Confirmation::Failed(word.to_owned()),
             _ => Confirmation::Pending,
         })
@@ -128,16 +135,17 @@ impl Service for Mavi {
     }
 
     async fn info(&self, asset_id: &str) -> Result<AssetInfo> {
-        let resource = self
-            .metadata(asset_id)
-            .await?
-            .ok_or_else(|| Error::new(Cause::NotFound, format!("MAVI does not know the asset `{asset_id}`")))?;
+        let resource = self.metadata(asset_id).await?.ok_or_else(|| {
+            Error::new(Cause::NotFound, format!("MAVI does not know the asset `{asset_id}`"))
+        })?;
         Ok(AssetInfo {
             asset_id: asset_id.to_owned(),
             name: resource.original_filename,
             size: resource.file_size,
             status: resource.upload_status,
-            created: resource.create_time.map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
+            created: resource
+                .create_time
+                .map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
         })
     }
 

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use url::Url;
 
-pub(crate) use api::Limiters;
+pub(crate) use api::{Limiters, from_refusal as refused};
 
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
@@ -139,7 +139,12 @@ pub(crate) struct Services {
 
 impl Services {
     /// Reads the `FERRY_…_URL` variables; they win over the settings.
-    pub fn new(http: Http, keys: Arc<Keys>, settings: Arc<RwLock<Settings>>, sandbox_root: PathBuf) -> Result<Self> {
+    pub fn new(
+        http: Http,
+        keys: Arc<Keys>,
+        settings: Arc<RwLock<Settings>>,
+        sandbox_root: PathBuf,
+    ) -> Result<Self> {
         let mut addresses = HashMap::new();
         for (service, variable) in [
             ("mavi", "FERRY_MAVI_URL"),
@@ -266,11 +271,6 @@ impl Services {
         lock(&self.problems).get(id).cloned()
     }
 
-    /// The upload method that worked last.
-    pub fn method(&self, id: &str) -> Option<UploadMethod> {
-        lock(&self.methods).get(id).copied()
-    }
-
     /// Remembers the upload method that worked.
     pub fn set_method(&self, id: &str, method: UploadMethod) {
         lock(&self.methods).insert(id.to_owned(), method);
@@ -302,7 +302,8 @@ impl Services {
             return found;
         }
         let default = self.default_id();
-        let is_video = text.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let is_video =
+            text.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         let is_job = text.len() == 36 && text.split('-').count() == 5;
         let mut order: Vec<&str> = match (is_video, is_job) {
             (true, _) => vec!["visual-search", "sandbox"],

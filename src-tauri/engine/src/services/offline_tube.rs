@@ -71,7 +71,10 @@ impl OfflineTube {
         let url = self.api.url(&["api", "downloads"])?;
         let jobs: Vec<Value> = self.api.json(Method::GET, url, None).await?;
         // One entry that cannot be read must not hide the others.
-        Ok(jobs.into_iter().filter_map(|job| serde_json::from_value::<Job>(job).ok()).find(|job| job.id == id))
+        Ok(jobs
+            .into_iter()
+            .filter_map(|job| serde_json::from_value::<Job>(job).ok())
+            .find(|job| job.id == id))
     }
 
     async fn start(&self, page: &str, task: &DownloadTask) -> Result<String> {
@@ -97,31 +100,49 @@ impl OfflineTube {
                         "completed" => return Ok(job),
                         "error" => {
                             let why = job.error_message.unwrap_or_else(|| "it gave no reason".into());
-                            return Err(Error::new(Cause::ServiceRefused, "The media server could not fetch this page").because(why));
+                            return Err(Error::new(
+                                Cause::ServiceRefused,
+                                "The media server could not fetch this page",
+                            )
+                            .because(why));
                         }
                         "cancelled" | "canceled" => {
-                            return Err(Error::new(Cause::ServiceRefused, "The job was canceled on the media server"));
+                            return Err(Error::new(
+                                Cause::ServiceRefused,
+                                "The job was canceled on the media server",
+                            ));
                         }
                         _ => {}
                     }
-                    run.preparing(job.title.as_deref(), job.progress.map(|percent| percent.clamp(0.0, 100.0)));
+                    run.preparing(
+                        job.title.as_deref(),
+                        job.progress.map(|percent| percent.clamp(0.0, 100.0)),
+                    );
                     if last.as_ref() != Some(&job) {
                         (last, changed_at, pause) = (Some(job), Instant::now(), FIRST_POLL);
                     } else if changed_at.elapsed() > STUCK {
-                        return Err(Error::new(Cause::NotReady, "The media server has not moved on for ten minutes")
-                            .advise("look at the media server, then try again"));
+                        return Err(Error::new(
+                            Cause::NotReady,
+                            "The media server has not moved on for ten minutes",
+                        )
+                        .advise("look at the media server, then try again"));
                     }
                 }
                 Ok(None) => {
                     missing += 1;
                     if missing >= 2 {
-                        return Err(Error::new(Cause::NotFound, "The job has vanished from the media server")
-                            .advise("start it again"));
+                        return Err(Error::new(
+                            Cause::NotFound,
+                            "The job has vanished from the media server",
+                        )
+                        .advise("start it again"));
                     }
                 }
                 Err(error) => {
                     failed += 1;
-                    if failed >= MOST_FAILED_POLLS || crate::retry::rule(error.cause).again == crate::retry::Again::Never {
+                    if failed >= MOST_FAILED_POLLS
+                        || crate::retry::rule(error.cause).again == crate::retry::Again::Never
+                    {
                         return Err(error);
                     }
                 }

@@ -46,7 +46,12 @@ impl Launcher {
     }
 
     /// The service, started if need be.
-    pub async fn service(&self, http: &Http, settings: &Settings, limiters: &Limiters) -> Result<SandboxService> {
+    pub async fn service(
+        &self,
+        http: &Http,
+        settings: &Settings,
+        limiters: &Limiters,
+    ) -> Result<SandboxService> {
         let mut running = self.running.lock().await;
         if running.is_none() {
             let options = Options { root: self.root.clone(), port: 0, api_key: None };
@@ -57,11 +62,15 @@ impl Launcher {
             *running = Some(sandbox);
         }
         let sandbox = running.as_ref().ok_or_else(|| Error::internal("The sandbox did not start"))?;
-        let api = |base: String, key: Option<Secret>| Api::new(http.clone(), &ABOUT, &base, key, limiters.clone());
+        let api =
+            |base: String, key: Option<Secret>| Api::new(http.clone(), &ABOUT, &base, key, limiters.clone());
         let key = Some(Secret::new(API_KEY));
         Ok(SandboxService {
             mavi: mavi::Mavi::new(api(sandbox.mavi_url(), key.clone())?),
-            search: visual_search::VisualSearch::new(api(sandbox.visual_search_url(), key)?, settings.unique_id.clone()),
+            search: visual_search::VisualSearch::new(
+                api(sandbox.visual_search_url(), key)?,
+                settings.unique_id.clone(),
+            ),
             tube: offline_tube::OfflineTube::new(
                 api(sandbox.offline_tube_url(), None)?,
                 settings.quality.clone(),

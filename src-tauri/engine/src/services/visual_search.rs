@@ -77,7 +77,9 @@ impl Service for VisualSearch {
         // The list knows the name and the size that the download itself does not give. It is a help, not a must.
         let listed = match self.video(&task.what, unique_id).await {
             Ok(listed) => listed,
-            Err(error) if matches!(error.cause, Cause::Unauthorized | Cause::RateLimited) => return Err(error),
+            Err(error) if matches!(error.cause, Cause::Unauthorized | Cause::RateLimited) => {
+                return Err(error);
+            }
             Err(error) => {
                 tracing::debug!(%error, "the list of videos was of no help");
                 None
@@ -87,7 +89,8 @@ impl Service for VisualSearch {
             let status = video.status.as_deref().unwrap_or("PARSE");
             if status.starts_with("FAIL") || status.ends_with("ERROR") {
                 let reason = video.cause.clone().unwrap_or_else(|| status.to_owned());
-                return Err(Error::new(Cause::ServiceRefused, "Visual Search could not process this video").because(reason));
+                return Err(Error::new(Cause::ServiceRefused, "Visual Search could not process this video")
+                    .because(reason));
             }
         }
         self.api.turn("download", DOWNLOADS).await;
@@ -103,16 +106,17 @@ impl Service for VisualSearch {
     }
 
     async fn info(&self, video_no: &str) -> Result<AssetInfo> {
-        let video = self
-            .video(video_no, &self.unique_id)
-            .await?
-            .ok_or_else(|| Error::new(Cause::NotFound, format!("Visual Search does not know the video `{video_no}`")))?;
+        let video = self.video(video_no, &self.unique_id).await?.ok_or_else(|| {
+            Error::new(Cause::NotFound, format!("Visual Search does not know the video `{video_no}`"))
+        })?;
         Ok(AssetInfo {
             asset_id: video_no.to_owned(),
             name: video.video_name,
             size: video.size,
             status: video.status,
-            created: video.create_time.map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
+            created: video
+                .create_time
+                .map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
         })
     }
 

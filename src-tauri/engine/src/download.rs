@@ -1,0 +1,818 @@
+//! A download: prepare, fetch, verify, publish.
+//!
+//! The first GET is the transfer: its head gives name, size, validator and checksums, its body is saved at once.
+//! Bytes go through a short channel to a writer beside the async threads, which hashes and writes them; what is on
+//! disk is journaled only after a sync. A stretch that cannot be proven to belong to the same file is never joined.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::Response;
+use reqwest::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
+};
+use tokio::sync::mpsc;
+
+use crate::answer;
+use crate::checksum::{Algorithm, Hasher, Offered, Proof, compare, offered};
+use crate::engine::{Asset, AssetStatus};
+use crate::error::{Cause, Error, Result};
+use crate::filename::{self, Candidates};
+use crate::folder::Folder;
+use crate::http::{self, error_body};
+use crate::part_file::PartFile;
+use crate::progress::now;
+use crate::range::{ContentRange, Validator};
+use crate::run::Run;
+use crate::services::{Plan, refused};
+use crate::task::{DownloadTask, Journal, Piece, Task};
+use crate::transfer::{Stage, Verified};
+
+/// Data is synced and journaled after this much …
+const SYNC_BYTES: u64 = 64 * 1024 * 1024;
+/// … or this long.
+const SYNC_TIME: Duration = Duration::from_secs(5);
+/// Chunks between the network and the disk: a few megabytes, so that neither waits for the other.
+const CHANNEL: usize = 16;
+/// A body that may be an error in JSON is read this far before it is believed to be a file.
+const JSON_LIMIT: usize = 64 * 1024;
+
+/// What one attempt leaves to the next within a run.
+#[derive(Default)]
+pub(crate) struct Kept {
+    plan: Option<Plan>,
+    open: Option<Open>,
+    /// The server cannot continue: do not ask again.
+    no_ranges: bool,
+    looked_for_part: bool,
+}
+
+/// A part file with what is known about its bytes.
+struct Open {
+    part: PartFile,
+    hasher: Hasher,
+    validator: Option<Validator>,
+    total: Option<u64>,
+}
+
+impl Open {
+    fn offset(&self) -> u64 {
+        self.hasher.bytes()
+    }
+
+    fn journal(&self, proven: u64, crc32c: u32) -> Journal {
+        let piece = Piece { start: 0, end: proven, crc32c };
+        Journal {
+            name: self.part.name().to_owned(),
+            validator: self.validator.clone(),
+            total: self.total,
+            pieces: if proven > 0 { vec![piece] } else { Vec::new() },
+        }
+    }
+}
+
+/// Makes one attempt at a download; `kept` carries what is worth keeping to the next.
+pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
+    let task = download_task(run)?;
+    let service_id = run.row().service;
+    let service = run.or_stop(run.queue().services.get(&service_id)).await??;
+    if kept.plan.is_none() {
+        kept.plan = Some(run.or_stop(service.prepare(&task, run)).await??);
+    }
+    let Some(plan) = kept.plan.clone() else { return Err(Error::internal("There is no plan")) };
+
+    if !std::mem::replace(&mut kept.looked_for_part, true) {
+        kept.open = run.or_stop(continue_part(run, &task)).await??;
+    }
+    run.stage(Stage::Fetching);
+    let result = fetch(run, &task, &plan, kept, service.about().name).await;
+    let (offered, framing) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            if matches!(error.cause, Cause::NotFound | Cause::NotReady | Cause::Expired | Cause::Unauthorized)
+            {
+                // The next attempt asks the service anew how to fetch it.
+                kept.plan = None;
+            }
+            return Err(error);
+        }
+    };
+    let Some(open) = kept.open.take() else { return Err(Error::internal("There is no part file")) };
+    let (part, verified, checksum) = verify(run, &plan, open, &offered, framing, kept).await?;
+    publish(run, part, verified, checksum, offered.modified.as_deref()).await?;
+
+    if service.about().id != "link" {
+        let row = run.row();
+        let task = download_task(run)?;
+        let asset_id = task.server_id.clone().unwrap_or_else(|| task.what.clone());
+        run.queue()
+            .store
+            .save_asset(Asset {
+                service: service_id,
+                asset_id,
+                name: row.name,
+                size: Some(row.bytes),
+                crc32c: None,
+                status: AssetStatus::Seen,
+                at: now(),
+            })
+            .await?;
+        if let Err(error) = service.after_download(&task).await {
+            run.note(&format!("The file is here; removing it from the server failed: {}", error.what));
+        }
+    }
+    Ok(())
+}
+
+fn download_task(run: &Run) -> Result<DownloadTask> {
+    match run.task() {
+        Some(Task::Download(task)) => Ok(task),
+        _ => Err(Error::internal("This is no download")),
+    }
+}
+
+/// How the end of the body was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// By a length, or by a mark of the protocol (chunked, HTTP/2).
+    Marked,
+    /// By closing the connection: a cut looks the same.
+    Closed,
+}
+
+/// What the head of the answer offers for the proof.
+struct Proofs {
+    offered: Offered,
+    modified: Option<String>,
+}
+
+// ---- going on where an earlier run stood ----
+
+/// Opens the part file of an earlier run and keeps as much of it as is provable.
+async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
+    let Some(journal) = run.journal().await? else {
+        run.counter.set(0);
+        return Ok(None);
+    };
+    let proven = journal.pieces.first().filter(|piece| piece.start == 0).copied();
+    let length = proven.map_or(0, |piece| piece.end);
+    if length > 0 {
+        run.stage(Stage::Checking);
+    }
+    run.counter.set(0);
+    let folder = open_folder(&task.folder).await?;
+    let name = journal.name.clone();
+    let checked = blocking(move || {
+        let part = PartFile::reopen(folder, &name)?;
+        let hasher = part.hash(length, None);
+        Ok::<_, std::io::Error>((part, hasher))
+    })
+    .await?;
+    let (part, hasher) = match checked {
+        Ok((part, hasher)) => (part, hasher),
+        Err(error) => {
+            if length > 0 {
+                run.note("The part file is gone; started over");
+                tracing::info!(%error, "part file not usable");
+            }
+            return Ok(None);
+        }
+    };
+    match hasher {
+        Ok(hasher) if proven.is_none_or(|piece| piece.crc32c == hasher.crc32c()) => {
+            part.truncate(length)?;
+            run.counter.set(length);
+            if length > 0 {
+                run.tell(format!("Goes on at {}", crate::part_file::size_words(length)));
+            }
+            Ok(Some(Open { part, hasher, validator: journal.validator, total: journal.total }))
+        }
+        _ => {
+            let (part, aside) = blocking(move || part.set_aside()).await??;
+            run.note(&format!(
+                "The part file was changed by somebody else; it is kept as `{aside}`, started over"
+            ));
+            Ok(Some(Open { part, hasher: Hasher::new(None), validator: None, total: None }))
+        }
+    }
+}
+
+async fn open_folder(path: &Path) -> Result<Arc<Folder>> {
+    let path = path.to_owned();
+    Ok(Arc::new(blocking(move || Folder::open(&path)).await??))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+}
+
+// ---- the request and its answer ----
+
+async fn fetch(
+    run: &Run,
+    task: &DownloadTask,
+    plan: &Plan,
+    kept: &mut Kept,
+    who: &str,
+) -> Result<(Proofs, Framing)> {
+    // At most twice: once asking to continue, and once more from the start if the answer cannot be used.
+    for _ in 0..2 {
+        let offset = kept.open.as_ref().map_or(0, Open::offset);
+        let validator = kept.open.as_ref().and_then(|open| open.validator.clone());
+        let continues = offset > 0 && plan.rangeable && !kept.no_ranges && validator.is_some();
+        if kept.open.as_ref().is_some_and(|open| offset > 0 && open.total == Some(offset)) && continues {
+            // Everything is here already; only the proof or the final name was still to come.
+            if let Some(done) = ask_about_whole(run, plan, validator.as_ref()).await? {
+                return Ok(done);
+            }
+        }
+        if offset > 0 && !continues {
+            restart(run, kept, "This server cannot continue a download; started over").await?;
+        }
+        let mut headers = HeaderMap::new();
+        if continues && let Some(validator) = &validator {
+            headers.insert(RANGE, header(&format!("bytes={offset}-"))?);
+            headers.insert(IF_RANGE, header(validator.if_range())?);
+        }
+        let answer = run.or_stop(run.queue().http.fetch(&plan.fetch, &headers)).await??;
+        let host = answer.url().host_str().map(str::to_owned);
+        run.update(|row| row.host = host);
+        match judge(run, plan, kept, answer, continues, who).await? {
+            Judgement::Body(answer) => return body(run, task, plan, kept, *answer).await,
+            Judgement::Whole(proofs) => return Ok((proofs, Framing::Marked)),
+            Judgement::StartOver(reason) => {
+                kept.no_ranges = true;
+                restart(run, kept, reason).await?;
+            }
+            Judgement::Changed => {
+                changed(run, kept).await?;
+            }
+        }
+    }
+    Err(Error::new(Cause::ChangedAtSource, "The file keeps changing at its source"))
+}
+
+enum Judgement {
+    /// The body is to be saved, from the offset on.
+    Body(Box<Response>),
+    /// There is nothing left to fetch.
+    Whole(Proofs),
+    /// The rest cannot be had this way.
+    StartOver(&'static str),
+    /// The source is no longer the file that was begun.
+    Changed,
+}
+
+/// Decides by status and head what an answer is. services.md §2.
+async fn judge(
+    run: &Run,
+    plan: &Plan,
+    kept: &Kept,
+    answer: Response,
+    continues: bool,
+    who: &str,
+) -> Result<Judgement> {
+    let status = answer.status().as_u16();
+    let headers = answer.headers();
+    let offset = kept.open.as_ref().map_or(0, Open::offset);
+    let known_total = kept.open.as_ref().and_then(|open| open.total);
+    let validator = kept.open.as_ref().and_then(|open| open.validator.as_ref());
+    let range =
+        headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(ContentRange::parse);
+    let differs = validator.is_some_and(|validator| validator.agrees_with(headers) == Some(false));
+    match status {
+        206 if continues => {
+            let several =
+                headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"multipart/byteranges"));
+            match range {
+                _ if several => {
+                    Ok(Judgement::StartOver("The server answered with several parts; started over"))
+                }
+                _ if differs => Ok(Judgement::Changed),
+                Some(ContentRange::Part { total: Some(total), .. })
+                    if known_total.is_some_and(|known| known != total) =>
+                {
+                    Ok(Judgement::Changed)
+                }
+                Some(ContentRange::Part { first, .. }) if first == offset => {
+                    Ok(Judgement::Body(Box::new(answer)))
+                }
+                _ => Ok(Judgement::StartOver("The server continued at the wrong place; started over")),
+            }
+        }
+        206 => match range {
+            // Not asked for, but it is the whole file all the same.
+            Some(ContentRange::Part { first: 0, last, total: Some(total) }) if last + 1 == total => {
+                Ok(Judgement::Body(Box::new(answer)))
+            }
+            _ => Err(Error::new(
+                Cause::BadResponse,
+                format!("{who} sent a part of the file that was not asked for"),
+            )),
+        },
+        200 if continues => {
+            if differs
+                || known_total
+                    .is_some_and(|total| content_length(headers).is_some_and(|length| length != total))
+            {
+                return Ok(Judgement::Changed);
+            }
+            Ok(Judgement::StartOver("This server cannot continue a download; started over"))
+        }
+        200..=299 => Ok(Judgement::Body(Box::new(answer))),
+        416 if continues => match range {
+            Some(ContentRange::Unsatisfied { total }) if total == offset && !differs => {
+                Ok(Judgement::Whole(Proofs { offered: offered(headers, true), modified: None }))
+            }
+            _ => Ok(Judgement::Changed),
+        },
+        _ => {
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let endpoint =
+                format!("{} {}", if plan.fetch.post.is_some() { "POST" } else { "GET" }, answer.url().path());
+            let text = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
+            let mut error = refused(&answer::decode(status, &headers, &text), who, &endpoint);
+            if error.cause == Cause::Expired && plan.pages_welcome {
+                error.cause = Cause::LinkExpired;
+            }
+            if error.cause == Cause::Unauthorized && plan.fetch.key.is_none() {
+                // Nobody asked for a key here: the link itself is refused.
+                error.cause = Cause::ServiceRefused;
+                error.what = "The server does not give this file to everybody".to_owned();
+                error.advice = Some("get a link that works without signing in".to_owned());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// All bytes are on disk: asks whether the source is still that file, without fetching it again.
+async fn ask_about_whole(
+    run: &Run,
+    plan: &Plan,
+    validator: Option<&Validator>,
+) -> Result<Option<(Proofs, Framing)>> {
+    let Some(validator) = validator else { return Ok(None) };
+    let mut headers = HeaderMap::new();
+    // The last byte, not none: an empty range is not a valid one.
+    headers.insert(RANGE, HeaderValue::from_static("bytes=-1"));
+    headers.insert(IF_RANGE, header(validator.if_range())?);
+    let answer = run.or_stop(run.queue().http.fetch(&plan.fetch, &headers)).await??;
+    let same = answer.status().as_u16() == 206 && validator.agrees_with(answer.headers()) != Some(false);
+    Ok(same.then(|| (Proofs { offered: offered(answer.headers(), true), modified: None }, Framing::Marked)))
+}
+
+/// Begins again at the first byte, in the same part file.
+async fn restart(run: &Run, kept: &mut Kept, reason: &str) -> Result<()> {
+    if let Some(open) = &mut kept.open {
+        if open.offset() > 0 {
+            run.note(reason);
+        }
+        let part = open.part.clone();
+        blocking(move || part.truncate(0)).await??;
+        open.hasher = Hasher::new(None);
+        (open.validator, open.total) = (None, None);
+        run.save_journal(&open.journal(0, 0));
+    }
+    run.counter.set(0);
+    Ok(())
+}
+
+/// The source changed: the old part is kept aside, the new file begins in a new one.
+async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
+    if let Some(open) = kept.open.take() {
+        let part = open.part;
+        let (part, aside) = blocking(move || part.set_aside()).await??;
+        run.note(&format!("Changed at the source; the old part is kept as `{aside}`, started over"));
+        let open = Open { part, hasher: Hasher::new(None), validator: None, total: None };
+        run.save_journal(&open.journal(0, 0));
+        kept.open = Some(open);
+    }
+    run.counter.set(0);
+    Ok(())
+}
+
+fn header(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| Error::internal("A header could not be written"))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+// ---- the body ----
+
+async fn body(
+    run: &Run,
+    task: &DownloadTask,
+    plan: &Plan,
+    kept: &mut Kept,
+    mut answer: Response,
+) -> Result<(Proofs, Framing)> {
+    let headers = answer.headers().clone();
+    let partial = answer.status().as_u16() == 206;
+    let url = answer.url().clone();
+    let offset = kept.open.as_ref().map_or(0, Open::offset);
+    let is_http1 = answer.version() <= reqwest::Version::HTTP_11;
+    let length = content_length(&headers);
+    let chunked = headers.contains_key(TRANSFER_ENCODING);
+    let framing = if length.is_none() && is_http1 && !chunked { Framing::Closed } else { Framing::Marked };
+    let range_total = headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(ContentRange::parse);
+    let total = match range_total {
+        Some(ContentRange::Part { total, .. }) if partial => total,
+        _ => length,
+    };
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(Error::new(
+            Cause::BadResponse,
+            "The server sent the file compressed although that was not asked for",
+        )
+        .because(format!("its encoding is `{}`", String::from_utf8_lossy(encoding.as_bytes())))
+        .advise("get a direct link to the file"));
+    }
+    let stall = run.queue().http.limits.stall;
+    let mut begun = Vec::new();
+    if offset == 0 {
+        begun = first_bytes(run, plan, &headers, &mut answer, stall).await?;
+    }
+    let proofs = Proofs {
+        offered: offered(&headers, partial),
+        modified: headers.get(LAST_MODIFIED).and_then(|value| value.to_str().ok()).map(str::to_owned),
+    };
+    for note in &proofs.offered.notes {
+        run.tell(note.clone());
+    }
+    let validator = Validator::from_headers(&headers);
+    let extra =
+        proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm).filter(|a| *a != Algorithm::Crc32c);
+    if offset == 0 {
+        open_part(run, task, plan, kept, &headers, &url, &begun).await?;
+    }
+    let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
+    if offset == 0 {
+        open.hasher = Hasher::new(extra);
+        open.validator = validator.filter(|_| plan.rangeable);
+        open.total = total;
+    }
+    open.total = open.total.or(total);
+    let resumable =
+        open.validator.is_some() && headers.get(ACCEPT_RANGES).is_none_or(|v| v.as_bytes() != b"none");
+    let row_total = open.total.or(plan.expected_size);
+    run.update(|row| {
+        row.total = row_total;
+        row.resumable = resumable;
+    });
+    if let Some(total) = open.total {
+        let (part, have) = (open.part.clone(), open.part.length().unwrap_or(0));
+        blocking(move || part.make_room(total, have)).await??;
+    }
+    run.save_journal(&open.journal(offset, open.hasher.crc32c()));
+
+    // A body that is longer than its range would run into what lies behind it.
+    let most = open.total.map(|total| total.saturating_sub(offset));
+    let writer = Writer::start(run, open);
+    let result = pump(run, &mut answer, begun, most, &writer, stall).await;
+    let (hasher, written) = writer.finish(result.is_err()).await?;
+    open.hasher = hasher;
+    if let Err(error) = written {
+        return Err(more_needed(error, open));
+    }
+    result?;
+    Ok((proofs, framing))
+}
+
+/// Says how much is missing when a disk ran full.
+fn more_needed(mut error: Error, open: &Open) -> Error {
+    if let (Cause::DiskFull, Some(total)) = (error.cause, open.total) {
+        error.what = "The disk is full".to_owned();
+        error.why = Some(format!(
+            "{} more is needed in `{}`",
+            crate::part_file::size_words(total.saturating_sub(open.offset())),
+            open.part.path().parent().unwrap_or(Path::new("")).display()
+        ));
+    }
+    error
+}
+
+/// Reads as much as is needed to know what the body is: an error in JSON, a web page, or a file.
+async fn first_bytes(
+    run: &Run,
+    plan: &Plan,
+    headers: &HeaderMap,
+    answer: &mut Response,
+    stall: Duration,
+) -> Result<Vec<Bytes>> {
+    let content_type =
+        headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let mime = content_type.split(';').next().unwrap_or_default().trim();
+    let attachment = headers.get(CONTENT_DISPOSITION).is_some_and(|v| filename::is_attachment(v.as_bytes()));
+    let is_json = answer::is_json(mime);
+    let wanted = if is_json && !attachment { JSON_LIMIT } else { 1 };
+    let (mut begun, mut length) = (Vec::new(), 0);
+    while length < wanted {
+        let Some(chunk) = next_chunk(run, answer, stall).await? else { break };
+        length += chunk.len();
+        begun.push(chunk);
+    }
+    if is_json && !attachment && length < JSON_LIMIT {
+        let whole = begun.concat();
+        if let Some(refusal) = answer::is_json_error(Some(mime), attachment, &whole) {
+            let endpoint = answer.url().path().to_owned();
+            return Err(refused(&refusal, "The service", &endpoint));
+        }
+    }
+    if !plan.pages_welcome && !attachment && matches!(mime, "text/html" | "application/xhtml+xml") {
+        return Err(Error::new(Cause::BadResponse, "The service sent a web page instead of the file")
+            .advise("check the address of the service, and whether this network asks you to sign in"));
+    }
+    if !plan.pages_welcome && length == 0 && content_length(headers) != Some(0) {
+        return Err(Error::new(Cause::CutShort, "The service sent nothing"));
+    }
+    Ok(begun)
+}
+
+/// Chooses the name and opens the part file for a download that begins.
+async fn open_part(
+    run: &Run,
+    task: &DownloadTask,
+    plan: &Plan,
+    kept: &mut Kept,
+    headers: &HeaderMap,
+    url: &url::Url,
+    begun: &[Bytes],
+) -> Result<()> {
+    if kept.open.is_none() {
+        let name = match task.name.as_deref().and_then(filename::make_safe) {
+            Some(name) => name,
+            None => filename::choose(&Candidates {
+                content_disposition: headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes),
+                title: plan.title.as_deref(),
+                url: plan.pages_welcome.then_some(url),
+                id: &plan.id,
+                content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+                first_bytes: begun.first().map_or(&[], |bytes| bytes),
+            }),
+        };
+        let folder = open_folder(&task.folder).await?;
+        let part = blocking(move || PartFile::reserve(folder, &name)).await??;
+        kept.open = Some(Open { part, hasher: Hasher::new(None), validator: None, total: None });
+    }
+    if let Some(open) = &kept.open {
+        let (name, path) = (open.part.name().to_owned(), open.part.target().display().to_string());
+        run.update(|row| {
+            row.name = name;
+            row.path = Some(path);
+        });
+        run.queue().store.save_row_later(run.row());
+    }
+    Ok(())
+}
+
+async fn next_chunk(run: &Run, answer: &mut Response, stall: Duration) -> Result<Option<Bytes>> {
+    match run.or_stop(tokio::time::timeout(stall, answer.chunk())).await? {
+        Ok(chunk) => chunk.map_err(|error| http::from_reqwest(&error)),
+        Err(_) => Err(http::stalled(stall)),
+    }
+}
+
+/// Moves the body from the network to the writer.
+async fn pump(
+    run: &Run,
+    answer: &mut Response,
+    begun: Vec<Bytes>,
+    most: Option<u64>,
+    writer: &Writer,
+    stall: Duration,
+) -> Result<()> {
+    let mut begun = begun.into_iter();
+    let mut left = most;
+    loop {
+        let chunk = match begun.next() {
+            Some(chunk) => Some(chunk),
+            None => next_chunk(run, answer, stall).await?,
+        };
+        let Some(mut chunk) = chunk else { break };
+        if let Some(left) = &mut left {
+            chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.len()));
+            *left -= chunk.len() as u64;
+        }
+        if !chunk.is_empty() {
+            run.queue().limit_down.pass(chunk.len()).await;
+            if !run.or_stop(writer.write(chunk)).await? {
+                // The writer has stopped; its own error says why.
+                return Ok(());
+            }
+        }
+        if left == Some(0) {
+            return Ok(());
+        }
+    }
+    match left {
+        Some(left) if left > 0 => {
+            Err(Error::new(Cause::CutShort, "The connection ended before the file did")
+                .because(format!("{} are missing", crate::part_file::size_words(left))))
+        }
+        _ => Ok(()),
+    }
+}
+
+// ---- the writer ----
+
+/// Hashes and writes beside the async threads.
+struct Writer {
+    chunks: mpsc::Sender<Bytes>,
+    task: tokio::task::JoinHandle<(Hasher, Result<()>)>,
+    syncer: Arc<Syncer>,
+}
+
+/// Syncs in the background and journals what is then provable; one sync at a time.
+struct Syncer {
+    run: Run,
+    part: PartFile,
+    journal: Journal,
+    busy: AtomicBool,
+}
+
+impl Syncer {
+    fn sync(&self, proven: u64, crc32c: u32) {
+        if let Err(error) = self.part.file().sync_data() {
+            tracing::warn!(%error, "the part file was not synced");
+            return;
+        }
+        let mut journal = self.journal.clone();
+        journal.pieces = vec![Piece { start: 0, end: proven, crc32c }];
+        self.run.save_journal(&journal);
+    }
+
+    fn sync_beside(self: &Arc<Self>, proven: u64, crc32c: u32) {
+        if self.busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let syncer = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            syncer.sync(proven, crc32c);
+            syncer.busy.store(false, Ordering::Release);
+        });
+    }
+}
+
+impl Writer {
+    fn start(run: &Run, open: &Open) -> Self {
+        let (chunks, mut inbox) = mpsc::channel::<Bytes>(CHANNEL);
+        let mut hasher = open.hasher.clone();
+        let part = open.part.clone();
+        let syncer = Arc::new(Syncer {
+            run: run.clone(),
+            part: part.clone(),
+            journal: open.journal(0, 0),
+            busy: AtomicBool::new(false),
+        });
+        let (counter, beside) = (Arc::clone(&run.counter), Arc::clone(&syncer));
+        let task = tokio::task::spawn_blocking(move || {
+            let (mut synced_bytes, mut synced_at) = (hasher.bytes(), Instant::now());
+            while let Some(chunk) = inbox.blocking_recv() {
+                if let Err(error) = write_at(part.file(), &chunk, hasher.bytes()) {
+                    return (hasher, Err(Error::target_io("Writing to", &part.path(), &error)));
+                }
+                hasher.update(&chunk);
+                counter.add(chunk.len() as u64);
+                if hasher.bytes() - synced_bytes >= SYNC_BYTES || synced_at.elapsed() >= SYNC_TIME {
+                    (synced_bytes, synced_at) = (hasher.bytes(), Instant::now());
+                    beside.sync_beside(hasher.bytes(), hasher.crc32c());
+                }
+            }
+            (hasher, Ok(()))
+        });
+        Self { chunks, task, syncer }
+    }
+
+    /// Hands a chunk over; false when the writer has stopped.
+    async fn write(&self, chunk: Bytes) -> bool {
+        self.chunks.send(chunk).await.is_ok()
+    }
+
+    /// Waits for the last byte; what is to be continued later is synced and journaled.
+    async fn finish(self, to_be_continued: bool) -> Result<(Hasher, Result<()>)> {
+        drop(self.chunks);
+        let (hasher, written) =
+            self.task.await.map_err(|_| Error::internal("Writing to the disk was interrupted"))?;
+        if to_be_continued || written.is_err() {
+            let (syncer, proven, crc32c) = (self.syncer, hasher.bytes(), hasher.crc32c());
+            blocking(move || syncer.sync(proven, crc32c)).await?;
+        }
+        Ok((hasher, written))
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &std::fs::File, mut bytes: &[u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+// ---- proof and publication ----
+
+async fn verify(
+    run: &Run,
+    plan: &Plan,
+    open: Open,
+    proofs: &Proofs,
+    framing: Framing,
+    kept: &mut Kept,
+) -> Result<(PartFile, Verified, Option<String>)> {
+    run.stage(Stage::Verifying);
+    let size = open.offset();
+    let total = open.total.or(plan.expected_size);
+    if let Some(total) = total
+        && total != size
+    {
+        kept.open = Some(open);
+        return Err(Error::new(Cause::CutShort, "The file came incomplete").because(format!(
+            "{} of {} arrived",
+            crate::part_file::size_words(size),
+            crate::part_file::size_words(total)
+        )));
+    }
+    let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
+    let part = open.part.clone();
+    let hasher = open.hasher.clone();
+    let digests = blocking(move || {
+        let digests = hasher.finish();
+        // A run that continued an older part has not seen all bytes with the stronger checksum: read them again.
+        if best.is_some_and(|algorithm| digests.value(algorithm).is_none()) {
+            part.digests(size, best)
+        } else {
+            Ok(digests)
+        }
+    })
+    .await?
+    .map_err(|error| Error::target_io("Reading back", &open.part.path(), &error))?;
+    match compare(&digests, &proofs.offered) {
+        Proof::Match(algorithm) => Ok((open.part, algorithm.into(), digests.hex(algorithm))),
+        Proof::Nothing => {
+            let verified =
+                if total.is_some() || framing == Framing::Marked { Verified::Length } else { Verified::None };
+            if verified == Verified::None {
+                run.note("The server told neither size nor checksum: size not verified");
+            }
+            Ok((open.part, verified, digests.hex(Algorithm::Crc32c)))
+        }
+        Proof::Mismatch { algorithm, expected, got } => {
+            kept.open = Some(open);
+            restart(run, kept, "The checksum differed; started over").await?;
+            Err(Error::new(
+                Cause::Integrity,
+                "The file that arrived is not the one that the server described",
+            )
+            .because(format!("its {} is {got}, expected was {expected}", algorithm.as_str())))
+        }
+    }
+}
+
+async fn publish(
+    run: &Run,
+    part: PartFile,
+    verified: Verified,
+    checksum: Option<String>,
+    modified: Option<&str>,
+) -> Result<()> {
+    run.stage(Stage::Publishing);
+    if run.settings().keep_modified_time
+        && let Some(time) = modified.and_then(|text| httpdate::parse_http_date(text).ok())
+    {
+        // Only a convenience: a file system without times is no reason to fail.
+        let _ = part.file().set_modified(time);
+    }
+    let (path, name) = blocking(move || {
+        let (path, name) = part.publish()?;
+        crate::origin_mark::set(&path);
+        Ok::<_, Error>((path, name))
+    })
+    .await??;
+    run.update(|row| {
+        row.name = name;
+        row.path = Some(path.display().to_string());
+        row.verified = Some(verified);
+        row.checksum = checksum;
+        row.total = Some(run.counter.get());
+    });
+    Ok(())
+}

@@ -1,0 +1,709 @@
+//! The queue: every transfer, two lanes, what runs next, and how a run ends.
+//!
+//! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Changes, Overrides};
+use crate::error::{Cause, Error, Failure, Result};
+use crate::http::Http;
+use crate::progress::{Counter, Meter, now};
+use crate::resume::{Resume, ResumeFolder};
+use crate::retry::Attempts;
+use crate::run::Run;
+use crate::services::Services;
+use crate::settings::Settings;
+use crate::speed_limit::SpeedLimit;
+use crate::store::{Store, Stored};
+use crate::task::Task;
+use crate::transfer::{Kind, State, Transfer, TransferId, Wait, WaitReason};
+use crate::{download, upload};
+
+/// Listeners hear of changes this often at most.
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+/// Listeners may fall behind this many messages before they must take a snapshot.
+const BACKLOG: usize = 64;
+/// How often a lost network or a full disk is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Everything that the transfers share.
+pub(crate) struct Queue {
+    pub store: Store,
+    pub http: Http,
+    pub services: Services,
+    pub resume_folder: ResumeFolder,
+    pub limit_up: SpeedLimit,
+    pub limit_down: SpeedLimit,
+    settings: Arc<RwLock<Settings>>,
+    overrides: Overrides,
+    /// The window holds transfers back until the user has entered a key; a terminal run must come to an end.
+    patient: bool,
+    rows: Mutex<Rows>,
+    /// Something may be able to start.
+    scheduling: Notify,
+    /// Something changed that listeners want to hear of.
+    publishing: Notify,
+    changes: broadcast::Sender<Arc<Changes>>,
+    closing: CancellationToken,
+}
+
+#[derive(Default)]
+struct Rows {
+    entries: HashMap<TransferId, Entry>,
+    /// Released and waiting for a slot, in order, one set a lane.
+    ready_uploads: BTreeSet<(i64, TransferId)>,
+    ready_downloads: BTreeSet<(i64, TransferId)>,
+    active: HashSet<TransferId>,
+    revision: u64,
+    dirty: HashSet<TransferId>,
+    removed: Vec<TransferId>,
+    services_changed: bool,
+}
+
+struct Entry {
+    row: Transfer,
+    task: Task,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: CancellationToken,
+    counter: Arc<Counter>,
+    meter: Meter,
+    /// What becomes of it when the work has returned; set by whoever stops it.
+    then: State,
+    ended: CancellationToken,
+}
+
+/// Why a run is stopped from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Pause,
+    Cancel,
+    Shutdown,
+}
+
+impl Rows {
+    fn ready(&mut self, kind: Kind) -> &mut BTreeSet<(i64, TransferId)> {
+        match kind {
+            Kind::Upload => &mut self.ready_uploads,
+            Kind::Download => &mut self.ready_downloads,
+        }
+    }
+
+    fn release(&mut self, id: TransferId) {
+        if let Some(entry) = self.entries.get(&id) {
+            let (kind, position) = (entry.row.kind, entry.row.position);
+            self.ready(kind).insert((position, id));
+        }
+    }
+
+    fn hold(&mut self, id: TransferId) {
+        if let Some(entry) = self.entries.get(&id) {
+            let (kind, position) = (entry.row.kind, entry.row.position);
+            self.ready(kind).remove(&(position, id));
+        }
+    }
+}
+
+impl Queue {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "it is put together once, from parts that are made in order"
+    )]
+    pub fn new(
+        store: Store,
+        http: Http,
+        services: Services,
+        resume_folder: ResumeFolder,
+        settings: Arc<RwLock<Settings>>,
+        overrides: Overrides,
+        patient: bool,
+        stored: Vec<Stored>,
+    ) -> Arc<Self> {
+        let (changes, _) = broadcast::channel(BACKLOG);
+        let (limit_up, limit_down) = {
+            let settings = settings.read().unwrap_or_else(PoisonError::into_inner);
+            (overrides.limit_rate.or(settings.limit_up), overrides.limit_rate.or(settings.limit_down))
+        };
+        let mut rows = Rows::default();
+        for Stored { mut row, task } in stored {
+            if row.state.is_active() {
+                // It was cut off: it waits where it stood.
+                row.state = State::Queued;
+            }
+            (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
+                (None, None, None, None, None);
+            rows.entries.insert(row.id, Entry { row, task, running: None });
+        }
+        let queue = Arc::new(Self {
+            store,
+            http,
+            services,
+            resume_folder,
+            limit_up: SpeedLimit::new(limit_up),
+            limit_down: SpeedLimit::new(limit_down),
+            settings,
+            overrides,
+            patient,
+            rows: Mutex::new(rows),
+            scheduling: Notify::new(),
+            publishing: Notify::new(),
+            changes,
+            closing: CancellationToken::new(),
+        });
+        tokio::spawn(Arc::clone(&queue).schedule());
+        tokio::spawn(Arc::clone(&queue).publish());
+        queue
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn overrides(&self) -> &Overrides {
+        &self.overrides
+    }
+
+    /// Puts new settings into force, also for what runs.
+    pub fn set_settings(&self, settings: Settings) {
+        self.limit_up.set(self.overrides.limit_rate.or(settings.limit_up));
+        self.limit_down.set(self.overrides.limit_rate.or(settings.limit_down));
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.services_changed();
+        self.scheduling.notify_one();
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Changes>> {
+        self.changes.subscribe()
+    }
+
+    /// Every row with the revision that it belongs to, in the list's order.
+    pub fn all(&self) -> (u64, Vec<Transfer>) {
+        let rows = self.rows();
+        let mut all: Vec<Transfer> = rows.entries.values().map(|entry| entry.row.clone()).collect();
+        all.sort_by_key(|row| (row.position, row.id));
+        (rows.revision, all)
+    }
+
+    pub fn row(&self, id: TransferId) -> Option<Transfer> {
+        self.rows().entries.get(&id).map(|entry| entry.row.clone())
+    }
+
+    pub fn task(&self, id: TransferId) -> Option<Task> {
+        self.rows().entries.get(&id).map(|entry| entry.task.clone())
+    }
+
+    /// Unfinished transfers whose row and task fit.
+    pub fn find(&self, fits: impl Fn(&Transfer, &Task) -> bool) -> Vec<TransferId> {
+        let rows = self.rows();
+        let found = rows.entries.values().filter(|entry| fits(&entry.row, &entry.task));
+        found.map(|entry| entry.row.id).collect()
+    }
+
+    /// Changes a row in memory; the change reaches the listeners soon, the database at the next milestone.
+    pub fn update(&self, id: TransferId, change: impl FnOnce(&mut Transfer)) {
+        let mut rows = self.rows();
+        if let Some(entry) = rows.entries.get_mut(&id) {
+            change(&mut entry.row);
+            rows.dirty.insert(id);
+            self.publishing.notify_one();
+        }
+    }
+
+    /// Changes a task in memory and gives the new one.
+    pub fn change_task(&self, id: TransferId, change: impl FnOnce(&mut Task)) -> Option<Task> {
+        let mut rows = self.rows();
+        let entry = rows.entries.get_mut(&id)?;
+        change(&mut entry.task);
+        Some(entry.task.clone())
+    }
+
+    /// Writes what must stay secret, off the async threads.
+    pub async fn save_resume(&self, id: TransferId, record: Resume) -> Result<()> {
+        let folder = self.resume_folder.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            if record.is_empty() {
+                folder.remove(id);
+                return Ok(());
+            }
+            folder.write(id, &record)
+        });
+        match written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::target_io("Writing to", std::path::Path::new("resume"), &error)),
+            Err(_) => Err(Error::internal("Writing to the data folder was interrupted")),
+        }
+    }
+
+    pub fn services_changed(&self) {
+        self.rows().services_changed = true;
+        self.publishing.notify_one();
+    }
+
+    /// Adds transfers that are on disk already.
+    pub fn insert(&self, added: Vec<(Transfer, Task)>) {
+        let mut rows = self.rows();
+        for (row, task) in added {
+            let id = row.id;
+            rows.entries.insert(id, Entry { row, task, running: None });
+            rows.dirty.insert(id);
+            rows.release(id);
+        }
+        drop(rows);
+        self.publishing.notify_one();
+        self.scheduling.notify_one();
+    }
+
+    /// Lets transfers go on: what was paused, failed, canceled or left over by an earlier run.
+    pub async fn release(&self, ids: &[TransferId]) -> Result<()> {
+        let mut changed = Vec::new();
+        {
+            let mut rows = self.rows();
+            for id in ids {
+                let Some(entry) = rows.entries.get_mut(id) else { return Err(no_such_transfer(*id)) };
+                if entry.running.is_some() || matches!(entry.row.state, State::Completed) {
+                    continue;
+                }
+                entry.row.state = State::Queued;
+                (entry.row.wait, entry.row.ended_at) = (None, None);
+                changed.push(entry.row.clone());
+                rows.dirty.insert(*id);
+                rows.release(*id);
+            }
+        }
+        self.publishing.notify_one();
+        self.scheduling.notify_one();
+        self.store.save_rows(changed).await
+    }
+
+    /// Stops transfers and waits until each has written down what it has.
+    pub async fn stop(&self, ids: &[TransferId], why: Stop) -> Result<()> {
+        let mut changed = Vec::new();
+        let mut ends = Vec::new();
+        {
+            let mut rows = self.rows();
+            for id in ids {
+                rows.hold(*id);
+                let Some(entry) = rows.entries.get_mut(id) else { return Err(no_such_transfer(*id)) };
+                let then = match why {
+                    Stop::Pause => State::Paused,
+                    Stop::Cancel => State::Canceled,
+                    Stop::Shutdown => State::Queued,
+                };
+                if let Some(running) = &mut entry.running {
+                    running.then = then;
+                    running.stop.cancel();
+                    ends.push(running.ended.clone());
+                } else if !matches!(entry.row.state, State::Completed | State::Canceled)
+                    && !(why == Stop::Pause && entry.row.state.has_ended())
+                    && why != Stop::Shutdown
+                {
+                    if then == State::Canceled {
+                        entry.row.ended_at = Some(now());
+                    }
+                    entry.row.state = then;
+                    entry.row.wait = None;
+                    changed.push(entry.row.clone());
+                    rows.dirty.insert(*id);
+                }
+            }
+        }
+        self.publishing.notify_one();
+        for end in ends {
+            end.cancelled().await;
+        }
+        self.store.save_rows(changed).await?;
+        if why == Stop::Cancel {
+            ids.iter().for_each(|id| self.resume_folder.remove(*id));
+        }
+        Ok(())
+    }
+
+    /// Takes transfers off the list. A part file goes with its row: that is how the user says so.
+    pub async fn remove(&self, ids: &[TransferId]) -> Result<()> {
+        self.stop(ids, Stop::Cancel).await?;
+        for id in ids {
+            if let (Some(Task::Download(task)), Some(row)) = (self.task(*id), self.row(*id))
+                && row.state != State::Completed
+                && let Ok(Some(journal)) = self.store.journal(*id).await
+            {
+                let folder = task.folder.clone();
+                let discarded =
+                    tokio::task::spawn_blocking(move || crate::part_file::discard(&folder, &journal.name));
+                // A part file that cannot be removed stays where the user can see it.
+                let _ = discarded.await;
+            }
+        }
+        self.store.remove(ids.to_vec()).await?;
+        let mut rows = self.rows();
+        for id in ids {
+            rows.entries.remove(id);
+            rows.dirty.remove(id);
+            rows.removed.push(*id);
+        }
+        drop(rows);
+        self.publishing.notify_one();
+        Ok(())
+    }
+
+    /// Moves rows before another one, or to the end.
+    pub async fn reorder(&self, ids: &[TransferId], before: Option<TransferId>) -> Result<()> {
+        let changed = {
+            let mut rows = self.rows();
+            let moved: HashSet<TransferId> = ids.iter().copied().collect();
+            let mut order: Vec<TransferId> =
+                rows.entries.keys().copied().filter(|id| !moved.contains(id)).collect();
+            order.sort_by_key(|id| (rows.entries[id].row.position, *id));
+            let at =
+                before.and_then(|before| order.iter().position(|id| *id == before)).unwrap_or(order.len());
+            let low = at.checked_sub(1).map_or(i64::MIN >> 1, |at| rows.entries[&order[at]].row.position);
+            let high = order.get(at).map_or(low.saturating_add(2 << 20), |id| rows.entries[id].row.position);
+            let wanted: Vec<TransferId> =
+                ids.iter().copied().filter(|id| rows.entries.contains_key(id)).collect();
+            let low = if low == i64::MIN >> 1 { high - ((wanted.len() as i64 + 1) << 20) } else { low };
+            let step = (high - low) / (wanted.len() as i64 + 1);
+            let places: Vec<(TransferId, i64)> = if step > 0 {
+                wanted.iter().zip(1..).map(|(id, n)| (*id, low + step * n)).collect()
+            } else {
+                // No room left between two neighbours: all rows get new places.
+                order.splice(at..at, wanted);
+                order.iter().zip(1..).map(|(id, n)| (*id, n << 20)).collect()
+            };
+            let mut changed = Vec::new();
+            for (id, position) in places {
+                let kind = rows.entries[&id].row.kind;
+                let old = rows.entries[&id].row.position;
+                let was_ready = rows.ready(kind).remove(&(old, id));
+                if was_ready {
+                    rows.ready(kind).insert((position, id));
+                }
+                if let Some(entry) = rows.entries.get_mut(&id) {
+                    entry.row.position = position;
+                    changed.push(entry.row.clone());
+                }
+                rows.dirty.insert(id);
+            }
+            changed
+        };
+        self.publishing.notify_one();
+        self.store.save_rows(changed).await
+    }
+
+    /// A service is fine again: what waited for its key goes on.
+    pub fn clear_problem(&self, service: &str) {
+        if self.services.set_problem(service, None) {
+            let mut rows = self.rows();
+            rows.services_changed = true;
+            let waiting: Vec<TransferId> = rows
+                .entries
+                .values()
+                .filter(|entry| {
+                    entry.row.service == service
+                        && entry.row.wait.as_ref().is_some_and(|w| w.reason == WaitReason::Key)
+                })
+                .map(|entry| entry.row.id)
+                .collect();
+            for id in waiting {
+                if let Some(entry) = rows.entries.get_mut(&id) {
+                    entry.row.wait = None;
+                }
+                rows.dirty.insert(id);
+            }
+        }
+        self.publishing.notify_one();
+        self.scheduling.notify_one();
+    }
+
+    /// Stops everything that runs, each where it stands.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let active: Vec<TransferId> = self.rows().active.iter().copied().collect();
+        if let Err(error) = self.stop(&active, Stop::Shutdown).await {
+            tracing::warn!(%error, "closing the queue");
+        }
+        self.services.shut_down().await;
+    }
+
+    // ---- what runs next ----
+
+    async fn schedule(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                () = self.scheduling.notified() => {}
+            }
+            while let Some(id) = self.next() {
+                tokio::spawn(Arc::clone(&self).run(id));
+            }
+        }
+    }
+
+    /// Takes the next transfer that may start and gives it its slot.
+    fn next(self: &Arc<Self>) -> Option<TransferId> {
+        let settings = self.settings();
+        let mut rows = self.rows();
+        for (kind, slots) in [
+            (Kind::Upload, self.overrides.concurrency.unwrap_or(settings.concurrent_uploads)),
+            (Kind::Download, self.overrides.concurrency.unwrap_or(settings.concurrent_downloads)),
+        ] {
+            let busy = rows
+                .active
+                .iter()
+                .filter(|id| rows.entries.get(id).is_some_and(|e| e.row.kind == kind))
+                .count();
+            if busy >= usize::from(slots) {
+                continue;
+            }
+            let mut held = Vec::new();
+            let ready = if kind == Kind::Upload { &rows.ready_uploads } else { &rows.ready_downloads };
+            let found = ready.iter().copied().find(|(_, id)| {
+                let problem =
+                    rows.entries.get(id).and_then(|entry| self.services.problem(&entry.row.service));
+                match problem {
+                    Some(failure) if self.patient => {
+                        held.push((*id, failure));
+                        false
+                    }
+                    _ => true,
+                }
+            });
+            for (id, failure) in held {
+                if let Some(entry) = rows.entries.get_mut(&id)
+                    && entry.row.wait.is_none()
+                {
+                    entry.row.wait =
+                        Some(Wait { reason: WaitReason::Key, until: None, message: failure.message });
+                    rows.dirty.insert(id);
+                    self.publishing.notify_one();
+                }
+            }
+            if let Some((position, id)) = found {
+                rows.ready(kind).remove(&(position, id));
+                rows.active.insert(id);
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    // ---- one run, from slot to end ----
+
+    async fn run(self: Arc<Self>, id: TransferId) {
+        let stop = CancellationToken::new();
+        let counter = Arc::new(Counter::default());
+        let ended = CancellationToken::new();
+        {
+            let mut rows = self.rows();
+            let Some(entry) = rows.entries.get_mut(&id) else {
+                rows.active.remove(&id);
+                return;
+            };
+            counter.set(entry.row.bytes);
+            entry.row.state = State::Running;
+            (entry.row.wait, entry.row.ended_at) = (None, None);
+            entry.running = Some(Running {
+                stop: stop.clone(),
+                counter: Arc::clone(&counter),
+                meter: Meter::default(),
+                then: State::Queued,
+                ended: ended.clone(),
+            });
+            rows.dirty.insert(id);
+        }
+        self.publishing.notify_one();
+        let run = Run::new(Arc::clone(&self), id, counter, stop);
+        let result = self.attempts(&run).await;
+        self.finish(&run, result).await;
+        ended.cancel();
+        self.scheduling.notify_one();
+    }
+
+    async fn attempts(&self, run: &Run) -> Result<()> {
+        let Some(task) = run.task() else {
+            return Err(Error::internal("The transfer is no longer on the list"));
+        };
+        if let Some(failure) = self.services.problem(&run.row().service) {
+            return Err(Error::new(Cause::Unauthorized, failure.message).advise(failure.advice));
+        }
+        let retries = self.overrides.retries.unwrap_or_else(|| self.settings().retries);
+        let mut attempts = Attempts::new(retries);
+        let mut best = run.counter.get();
+        let mut kept_download = download::Kept::default();
+        let mut kept_upload = upload::Kept::default();
+        loop {
+            let result = match &task {
+                Task::Download(_) => download::run(run, &mut kept_download).await,
+                Task::Upload(_) => upload::run(run, &mut kept_upload).await,
+            };
+            let Err(error) = result else { return Ok(()) };
+            if run.stop.is_cancelled() {
+                return Err(Error::canceled());
+            }
+            let reached = run.counter.get();
+            if reached > best {
+                attempts.progressed();
+                best = reached;
+            }
+            if error.cause == Cause::DiskFull && self.patient {
+                self.wait_for_room(run, &error).await?;
+                continue;
+            }
+            let Some(wait) = attempts.next(&error) else { return Err(error) };
+            let reason = match error.cause {
+                Cause::RateLimited => WaitReason::RateLimit,
+                Cause::Offline => WaitReason::Network,
+                _ => WaitReason::Retry,
+            };
+            let failure = Failure::from(&error);
+            run.tell(format!("{}; next attempt in {:.0} s", failure.message, wait.as_secs_f64()));
+            tracing::info!(id = %run.id, cause = ?error.cause, wait = ?wait, "attempt failed");
+            run.wait(Some(Wait {
+                reason,
+                until: Some(now() + wait.as_millis() as u64),
+                message: failure.message,
+            }));
+            run.sleep(wait).await?;
+            run.wait(None);
+        }
+    }
+
+    /// The disk is full: goes on by itself when there is room.
+    async fn wait_for_room(&self, run: &Run, error: &Error) -> Result<()> {
+        let failure = Failure::from(error);
+        run.tell(failure.message.clone());
+        run.wait(Some(Wait { reason: WaitReason::Space, until: None, message: failure.message }));
+        run.sleep(LOOK_AGAIN).await?;
+        run.wait(None);
+        Ok(())
+    }
+
+    async fn finish(&self, run: &Run, result: Result<()>) {
+        let id = run.id;
+        if let Err(error) = &result
+            && error.cause == Cause::Unauthorized
+        {
+            let service = run.row().service;
+            if self.services.set_problem(&service, Some(Failure::from(error))) {
+                self.services_changed();
+            }
+        }
+        let row = {
+            let mut rows = self.rows();
+            rows.active.remove(&id);
+            let Some(entry) = rows.entries.get_mut(&id) else { return };
+            let then = entry.running.take().map_or(State::Queued, |running| running.then);
+            let row = &mut entry.row;
+            row.state = match &result {
+                Ok(()) => State::Completed,
+                Err(error) if error.cause == Cause::Canceled => then,
+                Err(error) => State::Failed(Failure::from(error)),
+            };
+            row.bytes = match (&result, row.total) {
+                (Ok(()), Some(total)) => total,
+                _ => run.counter.get(),
+            };
+            (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
+                (None, None, None, None, None);
+            row.ended_at = row.state.has_ended().then(now);
+            let row = row.clone();
+            rows.dirty.insert(id);
+            row
+        };
+        let line = match &row.state {
+            State::Completed => match row.verified {
+                Some(verified) => format!("Completed; proof: {}", verified.as_str()),
+                None => "Completed".to_owned(),
+            },
+            State::Failed(failure) => format!("Failed: {}", failure.message),
+            other => format!("Stopped: {}", other.word()),
+        };
+        self.store.tell(id, now(), line);
+        if matches!(row.state, State::Completed | State::Canceled) {
+            self.resume_folder.remove(id);
+        }
+        let mut saved = self.store.save_rows(vec![row.clone()]).await;
+        while saved.is_err() && !self.closing.is_cancelled() {
+            // The end of a transfer must not be lost because the database's disk is full just now.
+            tokio::time::sleep(LOOK_AGAIN).await;
+            saved = self.store.save_rows(vec![row.clone()]).await;
+        }
+        self.publishing.notify_one();
+    }
+
+    // ---- telling the listeners ----
+
+    async fn publish(self: Arc<Self>) {
+        loop {
+            let moving = !self.rows().active.is_empty();
+            if moving {
+                tokio::select! {
+                    () = self.closing.cancelled() => {}
+                    () = tokio::time::sleep(PUBLISH_EVERY) => {}
+                }
+            } else {
+                tokio::select! {
+                    () = self.closing.cancelled() => {}
+                    () = self.publishing.notified() => {}
+                }
+            }
+            self.publish_once();
+            if self.closing.is_cancelled() && self.rows().active.is_empty() {
+                return;
+            }
+            if !moving {
+                // The first change goes out at once; what follows it is gathered.
+                tokio::time::sleep(PUBLISH_EVERY).await;
+            }
+        }
+    }
+
+    fn publish_once(&self) {
+        let at = Instant::now();
+        let mut rows = self.rows();
+        let active: Vec<TransferId> = rows.active.iter().copied().collect();
+        for id in active {
+            let Some(entry) = rows.entries.get_mut(&id) else { continue };
+            let Some(running) = &mut entry.running else { continue };
+            let bytes = running.counter.get();
+            running.meter.sample(at, bytes);
+            let (speed, left) = (running.meter.speed(), running.meter.seconds_left(entry.row.total));
+            if (entry.row.bytes, entry.row.speed, entry.row.seconds_left) != (bytes, speed, left) {
+                (entry.row.bytes, entry.row.speed, entry.row.seconds_left) = (bytes, speed, left);
+                rows.dirty.insert(id);
+            }
+        }
+        if rows.dirty.is_empty() && rows.removed.is_empty() && !rows.services_changed {
+            return;
+        }
+        rows.revision += 1;
+        let dirty: Vec<TransferId> = rows.dirty.drain().collect();
+        let mut changed: Vec<Transfer> =
+            dirty.iter().filter_map(|id| rows.entries.get(id)).map(|entry| entry.row.clone()).collect();
+        changed.sort_by_key(|row| (row.position, row.id));
+        let services = std::mem::take(&mut rows.services_changed).then(|| self.services.statuses());
+        let changes = Changes {
+            revision: rows.revision,
+            changed,
+            removed: std::mem::take(&mut rows.removed),
+            services,
+        };
+        drop(rows);
+        // Nobody listens: nobody misses it.
+        let _ = self.changes.send(Arc::new(changes));
+    }
+}
+
+/// The refusal for an id that is not on the list.
+pub(crate) fn no_such_transfer(id: TransferId) -> Error {
+    Error::invalid(format!("There is no transfer {id}")).advise("see `ferry queue` for the ids")
+}

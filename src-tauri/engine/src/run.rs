@@ -1,0 +1,177 @@
+//! One transfer while it runs: what the work may ask for, and what it reports back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::progress::{Counter, now};
+use crate::queue::Queue;
+use crate::resume::Resume;
+use crate::settings::Settings;
+use crate::task::{Journal, Task};
+use crate::transfer::{Stage, State, Transfer, TransferId, Wait};
+
+/// The handle between a transfer's work and the queue.
+#[derive(Clone)]
+pub(crate) struct Run {
+    /// Which transfer.
+    pub id: TransferId,
+    /// Ends the work: pause, cancel, shutdown. The work writes down what it has, then returns.
+    pub stop: CancellationToken,
+    /// Bytes that are really there.
+    pub counter: Arc<Counter>,
+    queue: Arc<Queue>,
+    /// What is kept in `resume/` for it, so that it is read and compared in memory.
+    resume: Arc<Mutex<Resume>>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        id: TransferId,
+        counter: Arc<Counter>,
+        stop: CancellationToken,
+    ) -> Self {
+        let resume = Arc::new(Mutex::new(queue.resume_folder.read(id)));
+        Self { id, stop, counter, queue, resume }
+    }
+
+    /// What all transfers share.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Settings {
+        self.queue.settings()
+    }
+
+    /// The row as it is now.
+    pub fn row(&self) -> Transfer {
+        self.queue.row(self.id).unwrap_or_else(|| Transfer::blank(self.id))
+    }
+
+    /// Changes the row.
+    pub fn update(&self, change: impl FnOnce(&mut Transfer)) {
+        self.queue.update(self.id, change);
+    }
+
+    /// Enters a stage.
+    pub fn stage(&self, stage: Stage) {
+        self.update(|row| {
+            row.stage = Some(stage);
+            row.stage_percent = None;
+            row.wait = None;
+            row.state = if matches!(stage, Stage::Verifying | Stage::Confirming | Stage::Publishing) {
+                State::Verifying
+            } else {
+                State::Running
+            };
+        });
+    }
+
+    /// The server works on the file.
+    pub fn preparing(&self, title: Option<&str>, percent: Option<f32>) {
+        self.update(|row| {
+            row.stage_percent = percent;
+            if let Some(name) = title.and_then(crate::filename::make_safe) {
+                row.name = name;
+            }
+        });
+    }
+
+    /// Stands still for a reason.
+    pub fn wait(&self, wait: Option<Wait>) {
+        self.update(|row| row.wait = wait);
+    }
+
+    /// Adds a line to the history.
+    pub fn tell(&self, text: String) {
+        self.queue.store.tell(self.id, now(), text);
+    }
+
+    /// Shows the user something unusual, and keeps it in the history.
+    pub fn note(&self, text: &str) {
+        self.update(|row| row.note = Some(text.to_owned()));
+        self.tell(text.to_owned());
+    }
+
+    /// The task as it is now.
+    pub fn task(&self) -> Option<Task> {
+        self.queue.task(self.id)
+    }
+
+    /// Changes the task, on disk before this returns.
+    pub async fn change_task(&self, change: impl FnOnce(&mut Task)) -> Result<()> {
+        match self.queue.change_task(self.id, change) {
+            Some(task) => self.queue.store.save_task(self.id, task).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down the media server's own id for this job.
+    pub async fn set_server_id(&self, id: &str) -> Result<()> {
+        self.update(|row| row.asset_id = Some(id.to_owned()));
+        self.change_task(|task| {
+            if let Task::Download(download) = task {
+                download.server_id = Some(id.to_owned());
+            }
+        })
+        .await
+    }
+
+    /// The media server's job came to nothing.
+    pub async fn forget_server_id(&self) -> Result<()> {
+        self.change_task(|task| {
+            if let Task::Download(download) = task {
+                download.server_id = None;
+            }
+        })
+        .await
+    }
+
+    /// What is kept in `resume/` for this transfer.
+    pub fn resume_record(&self) -> Resume {
+        self.resume.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what is kept in `resume/`, on disk before this returns.
+    pub async fn change_resume(&self, change: impl FnOnce(&mut Resume)) -> Result<()> {
+        let record = {
+            let mut kept = self.resume.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = kept.clone();
+            change(&mut kept);
+            if *kept == before {
+                return Ok(());
+            }
+            kept.clone()
+        };
+        self.queue.save_resume(self.id, record).await
+    }
+
+    /// How far the download is provable, from the database.
+    pub async fn journal(&self) -> Result<Option<Journal>> {
+        self.queue.store.journal(self.id).await
+    }
+
+    /// Writes down how far the download is provable. The data must be synced before.
+    pub fn save_journal(&self, journal: &Journal) {
+        self.queue.store.save_journal(self.id, journal);
+    }
+
+    /// Waits, unless the transfer is to stop.
+    pub async fn sleep(&self, time: Duration) -> Result<()> {
+        self.or_stop(tokio::time::sleep(time)).await
+    }
+
+    /// Waits for something, unless the transfer is to stop.
+    pub async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Error::canceled()),
+            value = work => Ok(value),
+        }
+    }
+}

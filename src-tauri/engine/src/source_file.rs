@@ -1,0 +1,148 @@
+//! The file that is sent: read-only, watched for changes, read and hashed by a thread of its own.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::checksum::{Algorithm, Hasher};
+use crate::error::{Cause, Error, Result};
+use crate::task::SourceState;
+
+/// Bytes in one read. Smaller ones make an upload several times slower.
+const BUFFER: usize = 256 * 1024;
+/// Buffers between the disk and the network.
+const CHANNEL: usize = 8;
+
+/// An open source file with the checksums of what has been read.
+#[derive(Clone)]
+pub(crate) struct SourceFile {
+    path: PathBuf,
+    file: Arc<File>,
+    state: SourceState,
+    hasher: Arc<Mutex<Hasher>>,
+}
+
+impl SourceFile {
+    /// Opens a file. Folders, pipes and devices are refused: they have no content that could be proven.
+    pub fn open(path: &Path, extra: Option<Algorithm>) -> Result<Self> {
+        let facts = std::fs::metadata(path).map_err(|error| Error::source_io("Reading", path, &error))?;
+        if !facts.is_file() {
+            let what = if facts.is_dir() { "a folder" } else { "a pipe or a device" };
+            return Err(
+                Error::invalid(format!("`{}` is {what}, not a file", path.display())).advise("choose a file")
+            );
+        }
+        let file = File::open(path).map_err(|error| Error::source_io("Reading", path, &error))?;
+        let state = state(&file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?);
+        let hasher = Arc::new(Mutex::new(Hasher::new(extra)));
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), state, hasher })
+    }
+
+    /// The file as it was when it was opened.
+    pub fn state(&self) -> SourceState {
+        self.state
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.state.size
+    }
+
+    /// Fails when the file under this path is no longer the one that was opened.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let facts =
+            std::fs::metadata(&self.path).map_err(|error| Error::source_io("Reading", &self.path, &error))?;
+        if state(&facts) == self.state { Ok(()) } else { Err(self.changed()) }
+    }
+
+    /// The failure for a file that changed.
+    pub fn changed(&self) -> Error {
+        Error::new(Cause::SourceChanged, format!("`{}` changed while it was being sent", self.path.display()))
+    }
+
+    /// The hasher, once it has seen the whole file.
+    pub fn hasher(&self) -> Hasher {
+        self.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads what the hasher has not seen up to `end`. Blocks.
+    pub fn hash_up_to(&self, end: u64) -> Result<()> {
+        let mut buffer = vec![0; BUFFER];
+        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        while hasher.bytes() < end {
+            let wanted = buffer.len().min(usize::try_from(end - hasher.bytes()).unwrap_or(usize::MAX));
+            let read = read_at(&self.file, &mut buffer[..wanted], hasher.bytes())
+                .map_err(|error| Error::source_io("Reading", &self.path, &error))?;
+            if read == 0 {
+                return Err(self.changed());
+            }
+            hasher.update(&buffer[..read]);
+        }
+        Ok(())
+    }
+
+    /// Reads `start..end` on a thread of its own and gives the bytes in order, hashing those not seen before.
+    pub fn read(&self, start: u64, end: u64) -> mpsc::Receiver<Result<Bytes>> {
+        let (chunks, outbox) = mpsc::channel(CHANNEL);
+        let source = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut at = start;
+            while at < end {
+                let wanted = BUFFER.min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                let mut buffer = vec![0; wanted];
+                let chunk = match read_at(&source.file, &mut buffer, at) {
+                    Ok(0) => Err(source.changed()),
+                    Ok(read) => {
+                        buffer.truncate(read);
+                        source.hash(at, &buffer);
+                        at += read as u64;
+                        Ok(Bytes::from(buffer))
+                    }
+                    Err(error) => Err(Error::source_io("Reading", &source.path, &error)),
+                };
+                let failed = chunk.is_err();
+                // A closed channel means that the request has ended; so does this.
+                if chunks.blocking_send(chunk).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        outbox
+    }
+
+    /// Hashes bytes that lie at `at`, except those that were hashed before (a chunk that is sent again).
+    fn hash(&self, at: u64, bytes: &[u8]) {
+        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = hasher.bytes();
+        if at <= seen
+            && let Ok(known) = usize::try_from(seen - at)
+            && known < bytes.len()
+        {
+            hasher.update(&bytes[known..]);
+        }
+    }
+}
+
+/// What tells whether a file is still the same.
+pub(crate) fn state(facts: &std::fs::Metadata) -> SourceState {
+    let modified = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    #[cfg(unix)]
+    let inode = std::os::unix::fs::MetadataExt::ino(facts);
+    #[cfg(not(unix))]
+    let inode = 0;
+    SourceState { size: facts.len(), modified: modified.map_or(0, |time| time.as_nanos() as u64), inode }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, at)
+}

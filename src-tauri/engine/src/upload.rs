@@ -1,0 +1,838 @@
+//! An upload: sign, send, verify, confirm.
+//!
+//! The asset id is written down before the first byte goes out. How the bytes go is decided by the signed URL
+//! (services.md §3.1), changed once if the store's refusal says so, and remembered. A resumable session is continued
+//! only from what the store says it has. "The store took it" is no proof: its checksum and the service's metadata are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
+use reqwest::{Body, Method as Verb, RequestBuilder, Response, multipart};
+use url::Url;
+
+use crate::answer::{self, Refusal, RefusalKind};
+use crate::checksum::{Algorithm, Digests, Proof, compare, etag_md5, offered};
+use crate::engine::{Asset, AssetStatus};
+use crate::error::{Cause, Error, Result};
+use crate::http::{error_body, from_reqwest, stalled};
+use crate::progress::{Counter, now};
+use crate::range;
+use crate::run::Run;
+use crate::services::{Confirmation, Service, refused};
+use crate::settings::UploadMethod;
+use crate::signed_url::{self, Method, SignedUrl, Store};
+use crate::source_file::SourceFile;
+use crate::task::{Task, UploadTask};
+use crate::transfer::{Stage, Verified};
+
+/// The store's unit: every chunk but the last is a multiple of it.
+const UNIT: u64 = 256 * 1024;
+const FIRST_CHUNK: u64 = 8 * 1024 * 1024;
+const LARGEST_CHUNK: u64 = 32 * 1024 * 1024;
+/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks.
+const SLOW_CHUNK: Duration = Duration::from_secs(8);
+const QUICK_CHUNK: Duration = Duration::from_secs(1);
+/// The service is asked this often, this long, whether it has the file.
+const CONFIRM_EVERY: Duration = Duration::from_secs(2);
+const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
+
+/// What one attempt leaves to the next within a run.
+#[derive(Default)]
+pub(crate) struct Kept {
+    source: Option<SourceFile>,
+    /// The method after the store refused the first one.
+    flipped: Option<Method>,
+    /// All bytes of a plain request went out, the answer got lost: the file may be there.
+    sent_all: bool,
+}
+
+/// Where the bytes go.
+struct Target {
+    url: SignedUrl,
+    form: Vec<(String, String)>,
+    asset_id: Option<String>,
+}
+
+/// What the store said when it had everything.
+struct Taken {
+    headers: HeaderMap,
+}
+
+/// Makes one attempt at an upload; `kept` carries what is worth keeping to the next.
+pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
+    let task = upload_task(run)?;
+    let row = run.row();
+    let service = if task.to_own_url {
+        None
+    } else {
+        Some(run.or_stop(run.queue().services.get(&row.service)).await??)
+    };
+    let source = open_source(run, &task, kept).await?;
+    let result = attempt(run, &task, service.as_deref(), &source, kept, &row.name).await;
+    if let Err(error) = &result {
+        match error.cause {
+            Cause::SourceChanged | Cause::StoredWrong | Cause::Expired => {
+                // What was begun cannot be continued: the next attempt begins with a URL of its own.
+                abandon(run, &row.service).await?;
+                kept.source = None;
+                run.counter.set(0);
+            }
+            Cause::LinkExpired | Cause::Canceled => {}
+            _ => {
+                if row.resumable {
+                    tracing::debug!(cause = ?error.cause, "the session is kept");
+                }
+            }
+        }
+    }
+    result
+}
+
+async fn attempt(
+    run: &Run,
+    task: &UploadTask,
+    service: Option<&dyn Service>,
+    source: &SourceFile,
+    kept: &mut Kept,
+    name: &str,
+) -> Result<()> {
+    let target = target(run, service, name, source.size()).await?;
+    let service_id = run.row().service;
+    if kept.sent_all
+        && let (Some(service), Some(asset_id)) = (service, &target.asset_id)
+        && let Ok(Confirmation::Success { size: Some(size) }) = service.confirm(asset_id).await
+        && size == source.size()
+    {
+        run.tell("The answer was lost, but the service has the file".into());
+        return finish(run, service_id, source, &target, Some(service), None).await;
+    }
+    let host = target.url.host().to_owned();
+    run.update(|row| row.host = Some(host));
+    let taken = send(run, task, &target, source, kept, name, &service_id).await?;
+    kept.sent_all = false;
+    source.check_unchanged()?;
+    finish(run, service_id, source, &target, service, Some(taken)).await
+}
+
+fn upload_task(run: &Run) -> Result<UploadTask> {
+    match run.task() {
+        Some(Task::Upload(task)) => Ok(task),
+        _ => Err(Error::internal("This is no upload")),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+}
+
+/// Opens the source and makes sure that it is still the file that was begun.
+async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<SourceFile> {
+    if let Some(source) = &kept.source {
+        source.check_unchanged()?;
+        return Ok(source.clone());
+    }
+    let path = task.path.clone();
+    // MD5 beside CRC32C: S3 and Azure answer with nothing else. Both are computed while reading.
+    let source = blocking(move || SourceFile::open(&path, Some(Algorithm::Md5))).await??;
+    let state = source.state();
+    if task.source.is_some_and(|before| before != state) {
+        abandon(run, &run.row().service).await?;
+        run.counter.set(0);
+        run.note("The file changed since it was begun; it is sent from its beginning");
+    }
+    if task.source != Some(state) {
+        run.change_task(|task| {
+            if let Task::Upload(upload) = task {
+                upload.source = Some(state);
+            }
+        })
+        .await?;
+    }
+    run.update(|row| row.total = Some(state.size));
+    kept.source = Some(source.clone());
+    Ok(source)
+}
+
+/// Gives up what was begun at the service: its asset id will never hold this file.
+async fn abandon(run: &Run, service: &str) -> Result<()> {
+    let record = run.resume_record();
+    if let Some(asset_id) = &record.asset_id {
+        run.queue().store.set_asset_status(service, asset_id, AssetStatus::Abandoned).await?;
+        run.tell(format!("The asset id {asset_id} is given up"));
+    }
+    run.change_task(|task| {
+        if let Task::Upload(upload) = task {
+            upload.source = None;
+        }
+    })
+    .await?;
+    run.change_resume(|record| {
+        (record.signed_url, record.session, record.asset_id, record.expires_at) = (None, None, None, None);
+        record.form.clear();
+    })
+    .await
+}
+
+// ---- sign ----
+
+/// The signed URL to send to: the user's own, the one from before while it is good, or a new one.
+async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64) -> Result<Target> {
+    let record = run.resume_record();
+    let parse = |text: &str| {
+        SignedUrl::parse(text)
+            .map_err(|why| Error::invalid("This is no signed URL").because(why).advise("paste the whole URL"))
+    };
+    let Some(service) = service else {
+        let text =
+            record.url.ok_or_else(|| Error::new(Cause::LinkExpired, "The signed URL is no longer kept"))?;
+        let url = parse(&text)?;
+        if record.session.is_none() && url.expires_at().is_some_and(|end| end <= SystemTime::now()) {
+            return Err(Error::new(Cause::LinkExpired, "The signed URL has expired"));
+        }
+        return Ok(Target { url, form: Vec::new(), asset_id: None });
+    };
+    if let (Some(text), Some(asset_id)) = (&record.signed_url, &record.asset_id) {
+        let good = record.session.is_some()
+            || record.expires_at.is_none_or(|end| UNIX_EPOCH + Duration::from_secs(end) > SystemTime::now());
+        if good {
+            return Ok(Target { url: parse(text)?, form: record.form, asset_id: Some(asset_id.clone()) });
+        }
+        run.note("The signed URL had expired; signed again");
+        abandon(run, service.about().id).await?;
+    }
+    run.stage(Stage::Signing);
+    let signed = run.or_stop(service.sign(name)).await??;
+    // From here on this asset id exists: it is on disk before the first byte is sent.
+    let asset_id = signed.asset_id.clone();
+    run.update(|row| row.asset_id = Some(asset_id));
+    run.change_resume(|record| {
+        record.signed_url = Some(signed.url.expose().to_owned());
+        record.form.clone_from(&signed.form);
+        record.asset_id = Some(signed.asset_id.clone());
+        record.session = None;
+        record.expires_at = signed
+            .expires_at
+            .and_then(|end| end.duration_since(UNIX_EPOCH).ok())
+            .map(|since| since.as_secs());
+    })
+    .await?;
+    let asset = Asset {
+        service: service.about().id.to_owned(),
+        asset_id: signed.asset_id.clone(),
+        name: name.to_owned(),
+        size: Some(size),
+        crc32c: None,
+        status: AssetStatus::Begun,
+        at: now(),
+    };
+    run.queue().store.save_asset(asset).await?;
+    run.queue().store.save_rows(vec![run.row()]).await?;
+    run.tell(format!("Signed by {}", service.about().name));
+    Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
+}
+
+// ---- send ----
+
+async fn send(
+    run: &Run,
+    task: &UploadTask,
+    target: &Target,
+    source: &SourceFile,
+    kept: &mut Kept,
+    name: &str,
+    service: &str,
+) -> Result<Taken> {
+    let inferred = target.url.infer(!target.form.is_empty());
+    let wanted = task.method.filter(|method| *method != UploadMethod::Auto).or_else(|| {
+        let setting = run.settings().upload_method;
+        (service == "mavi" && setting != UploadMethod::Auto).then_some(setting)
+    });
+    let learned_key = format!("method/{service}/{inferred:?}");
+    let mut method = match (kept.flipped, wanted) {
+        (Some(method), _) => method,
+        (None, Some(UploadMethod::Put)) => Method::Put,
+        (None, Some(UploadMethod::Post)) => Method::Post,
+        (None, Some(UploadMethod::Resumable)) if inferred != Method::Session => Method::Resumable,
+        _ => match run.queue().store.learned(&learned_key).await?.as_deref() {
+            Some("put") => Method::Put,
+            Some("post") => Method::Post,
+            _ => inferred,
+        },
+    };
+    check_signed_headers(&target.url)?;
+    loop {
+        let resumable = matches!(method, Method::Resumable | Method::Session);
+        run.update(|row| row.resumable = resumable);
+        run.stage(Stage::Sending);
+        let result = if resumable {
+            send_in_session(run, target, source, method, name).await
+        } else {
+            send_whole(run, target, source, method, name, kept).await
+        };
+        match result {
+            Ok(taken) => {
+                if kept.flipped.is_some() && wanted.is_none() {
+                    let word = if method == Method::Put { "put" } else { "post" };
+                    run.queue().store.learn(learned_key, word.to_owned());
+                }
+                run.queue().services.set_method(service, shown(method));
+                return Ok(taken);
+            }
+            Err(Refused::Fault(error)) => return Err(error),
+            Err(Refused::ByStore(refusal)) => {
+                let other = signed_url::flips(&refusal, method, target.url.known_store());
+                if let (None, None, Some(other)) = (kept.flipped, wanted, other) {
+                    run.tell(format!("The store does not take {}; trying {}", words(method), words(other)));
+                    kept.flipped = Some(other);
+                    method = other;
+                    run.counter.set(0);
+                    continue;
+                }
+                return Err(store_refused(&refusal, service));
+            }
+        }
+    }
+}
+
+/// Why a request came to nothing.
+enum Refused {
+    /// The store answered, and refused.
+    ByStore(Refusal),
+    /// Anything else.
+    Fault(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Fault(error)
+    }
+}
+
+fn store_refused(refusal: &Refusal, service: &str) -> Error {
+    let mut error = refused(refusal, "The store", "upload");
+    match refusal.kind {
+        RefusalKind::Expired if service == "link" => error.cause = Cause::LinkExpired,
+        RefusalKind::SignatureMismatch | RefusalKind::Unauthorized => {
+            // The key is not at fault: the store knows only the URL's signature.
+            error.cause = Cause::ServiceRefused;
+            error.what = "The store refused the signed URL’s signature".to_owned();
+            error.advice = Some("get a new signed URL and send again".to_owned());
+        }
+        _ => {}
+    }
+    error
+}
+
+fn words(method: Method) -> &'static str {
+    match method {
+        Method::Put | Method::AzurePut => "a plain PUT",
+        Method::Post | Method::PostForm => "a form POST",
+        Method::Resumable | Method::Session => "a resumable session",
+    }
+}
+
+fn shown(method: Method) -> UploadMethod {
+    match method {
+        Method::Put | Method::AzurePut => UploadMethod::Put,
+        Method::Post | Method::PostForm => UploadMethod::Post,
+        Method::Resumable | Method::Session => UploadMethod::Resumable,
+    }
+}
+
+/// A header that was signed must be sent with the value that was signed. Ferry knows the values of these only.
+fn check_signed_headers(url: &SignedUrl) -> Result<()> {
+    const KNOWN: [&str; 6] = [
+        "host",
+        "content-type",
+        "content-length",
+        "x-goog-resumable",
+        "x-ms-blob-type",
+        "x-amz-content-sha256",
+    ];
+    let unknown: Vec<String> =
+        url.signed_headers().into_iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Cause::Unsupported, "The signed URL demands headers whose values Ferry cannot know")
+        .because(unknown.join(", "))
+        .advise("get a URL that is signed without them"))
+}
+
+fn url_of(url: &SignedUrl) -> Result<Url> {
+    url.to_url().map_err(|why| Error::invalid("The signed URL cannot be used").because(why))
+}
+
+/// A raw PUT or a form POST: one request with everything. A retry starts at the first byte.
+async fn send_whole(
+    run: &Run,
+    target: &Target,
+    source: &SourceFile,
+    method: Method,
+    name: &str,
+    kept: &mut Kept,
+) -> Result<Taken, Refused> {
+    if run.counter.get() > 0 {
+        run.note("This way of sending cannot be continued; sent from the beginning");
+    }
+    run.counter.set(0);
+    let mime = mime_guess::from_path(name).first_or_octet_stream();
+    let flow = Flow::new(run, 0);
+    let body = flow.body(run, source, 0, source.size());
+    let http = &run.queue().http;
+    let request = match method {
+        Method::Post | Method::PostForm => {
+            let mut form = multipart::Form::new();
+            for (field, value) in &target.form {
+                form = form.text(field.clone(), value.clone());
+            }
+            let part = multipart::Part::stream_with_length(body, source.size())
+                .file_name(name.to_owned())
+                .mime_str(mime.as_ref())
+                .map_err(|error| {
+                    Error::internal("A media type could not be written").because(error.without_url())
+                })?;
+            http.request(Verb::POST, url_of(&target.url)?).multipart(form.part("file", part))
+        }
+        _ => {
+            let mut request = http
+                .request(Verb::PUT, url_of(&target.url)?)
+                .header(CONTENT_LENGTH, source.size())
+                .body(body);
+            if method == Method::AzurePut {
+                request = request.header("x-ms-blob-type", "BlockBlob");
+            }
+            if target.url.signed_headers().iter().any(|header| header == "x-amz-content-sha256") {
+                request = request.header("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
+            }
+            // V2 URLs sign the (absent) content type: any header would break the signature.
+            if target.url.is_v2() { request } else { request.header(CONTENT_TYPE, mime.as_ref()) }
+        }
+    };
+    let answer =
+        flow.send(run, request).await.inspect_err(|_| kept.sent_all = flow.all_sent(source.size()))?;
+    accept(run, answer).await
+}
+
+/// Any 2xx means that the store took the bytes.
+async fn accept(run: &Run, answer: Response) -> Result<Taken, Refused> {
+    if answer.status().is_success() {
+        return Ok(Taken { headers: answer.headers().clone() });
+    }
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
+    Err(Refused::ByStore(answer::decode(status, &headers, &body)))
+}
+
+// ---- resumable sessions (services.md §3.2) ----
+
+async fn send_in_session(
+    run: &Run,
+    target: &Target,
+    source: &SourceFile,
+    method: Method,
+    name: &str,
+) -> Result<Taken, Refused> {
+    let total = source.size();
+    let kept = run.resume_record().session;
+    let is_new = kept.is_none() && method == Method::Resumable;
+    let session = match kept {
+        Some(text) => parse_session(&text)?,
+        None if method == Method::Session => url_of(&target.url)?,
+        None => begin_session(run, target, name).await?,
+    };
+    // What the store has counts, not what was sent. A session that was just opened has nothing.
+    let mut confirmed = if is_new {
+        0
+    } else {
+        match query(run, &session, total).await? {
+            Progress::Done(taken) => {
+                hash_whole(run, source).await?;
+                return Ok(taken);
+            }
+            Progress::Has(bytes) => bytes,
+        }
+    };
+    if confirmed > total {
+        return Err(Error::new(Cause::BadResponse, "The store says it has more than the file").into());
+    }
+    if confirmed > source.hasher().bytes() {
+        run.stage(Stage::Checking);
+        let source = source.clone();
+        run.or_stop(blocking(move || source.hash_up_to(confirmed))).await???;
+        run.stage(Stage::Sending);
+    }
+    if confirmed > 0 {
+        run.tell(format!("The store has {}; goes on there", crate::part_file::size_words(confirmed)));
+    }
+    run.counter.set(confirmed);
+    let mut size = FIRST_CHUNK;
+    let mut idle = 0;
+    loop {
+        let end = total.min(confirmed + size);
+        source.check_unchanged()?;
+        let began = std::time::Instant::now();
+        match chunk(run, &session, source, confirmed, end).await? {
+            Progress::Done(taken) => {
+                run.counter.set(total);
+                return Ok(taken);
+            }
+            Progress::Has(bytes) if bytes > total => {
+                return Err(Error::new(Cause::BadResponse, "The store says it has more than the file").into());
+            }
+            Progress::Has(bytes) if bytes > confirmed && bytes < total => {
+                (confirmed, idle) = (bytes, 0);
+                run.counter.set(confirmed);
+            }
+            Progress::Has(_) => {
+                idle += 1;
+                if idle >= 3 {
+                    return Err(
+                        Error::new(Cause::ServerTrouble, "The store does not keep what it is sent").into()
+                    );
+                }
+                match query(run, &session, total).await? {
+                    Progress::Done(taken) => {
+                        run.counter.set(total);
+                        return Ok(taken);
+                    }
+                    Progress::Has(bytes) => confirmed = bytes.min(total),
+                }
+            }
+        }
+        let took = began.elapsed();
+        if took < QUICK_CHUNK {
+            size = (size * 2).min(LARGEST_CHUNK);
+        } else if took > SLOW_CHUNK {
+            size = (size / 2).max(UNIT * 4);
+        }
+    }
+}
+
+fn parse_session(text: &str) -> Result<Url> {
+    signed_url::parse_secure(text)
+        .map_err(|why| Error::new(Cause::BadResponse, "The store’s session cannot be used").because(why))
+}
+
+async fn begin_session(run: &Run, target: &Target, name: &str) -> Result<Url, Refused> {
+    let url = url_of(&target.url)?;
+    let mime = mime_guess::from_path(name).first_or_octet_stream();
+    let mut request = run
+        .queue()
+        .http
+        .request(Verb::POST, url.clone())
+        .header(CONTENT_LENGTH, 0)
+        .header("x-goog-resumable", "start");
+    if !target.url.is_v2() {
+        request = request.header(CONTENT_TYPE, mime.as_ref());
+    }
+    let answer = run.or_stop(run.queue().http.send(request)).await??;
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    accept(run, answer).await?;
+    let location = location.ok_or_else(|| {
+        Error::new(Cause::ServerTrouble, "The store opened a session without saying where it is")
+    })?;
+    let absolute = url.join(&location).map_err(|error| {
+        Error::new(Cause::BadResponse, "The store’s session cannot be used").because(error)
+    })?;
+    let session = parse_session(absolute.as_str())?;
+    run.change_resume(|record| record.session = Some(session.as_str().to_owned())).await?;
+    run.tell("Resumable session opened".into());
+    Ok(session)
+}
+
+/// How far the store is.
+enum Progress {
+    /// It has this many bytes.
+    Has(u64),
+    /// It has the file.
+    Done(Taken),
+}
+
+async fn query(run: &Run, session: &Url, total: u64) -> Result<Progress, Refused> {
+    let request = run
+        .queue()
+        .http
+        .request(Verb::PUT, session.clone())
+        .header(CONTENT_LENGTH, 0)
+        .header(CONTENT_RANGE, format!("bytes */{total}"));
+    let answer = run.or_stop(run.queue().http.send(request)).await??;
+    progress(run, answer).await
+}
+
+async fn chunk(
+    run: &Run,
+    session: &Url,
+    source: &SourceFile,
+    start: u64,
+    end: u64,
+) -> Result<Progress, Refused> {
+    let total = source.size();
+    let range =
+        if total == 0 { "bytes */0".to_owned() } else { format!("bytes {start}-{}/{total}", end - 1) };
+    // The counter shows what the store has confirmed; the bytes on their way only keep the watchdog quiet.
+    let flow = Flow::silent();
+    let request = run
+        .queue()
+        .http
+        .request(Verb::PUT, session.clone())
+        .header(CONTENT_LENGTH, end - start)
+        .header(CONTENT_RANGE, range)
+        .body(flow.body(run, source, start, end));
+    let answer = flow.send(run, request).await?;
+    progress(run, answer).await
+}
+
+async fn progress(run: &Run, answer: Response) -> Result<Progress, Refused> {
+    match answer.status().as_u16() {
+        308 => Ok(Progress::Has(range::resumable_range(answer.headers()).unwrap_or(0))),
+        404 | 410 => {
+            run.change_resume(|record| record.session = None).await?;
+            run.counter.set(0);
+            run.note("The store no longer knows the session; sent from the beginning");
+            Err(Error::new(Cause::ServerTrouble, "The store no longer knows the upload session").into())
+        }
+        _ => Ok(Progress::Done(accept(run, answer).await?)),
+    }
+}
+
+async fn hash_whole(run: &Run, source: &SourceFile) -> Result<()> {
+    let (source, size) = (source.clone(), source.size());
+    run.stage(Stage::Checking);
+    run.or_stop(blocking(move || source.hash_up_to(size))).await???;
+    run.counter.set(size_of_hashed(run));
+    Ok(())
+}
+
+fn size_of_hashed(run: &Run) -> u64 {
+    run.row().total.unwrap_or(0)
+}
+
+// ---- bytes on their way ----
+
+/// Watches one request's bytes: counts them, and gives the request up when they stop moving.
+struct Flow {
+    counter: Option<Arc<Counter>>,
+    moved: Arc<AtomicU64>,
+    source_error: Arc<Mutex<Option<Error>>>,
+}
+
+impl Flow {
+    /// Counts bytes as they leave.
+    fn new(run: &Run, start: u64) -> Self {
+        run.counter.set(start);
+        Self { counter: Some(Arc::clone(&run.counter)), ..Self::silent() }
+    }
+
+    /// Watches without counting.
+    fn silent() -> Self {
+        Self { counter: None, moved: Arc::default(), source_error: Arc::default() }
+    }
+
+    /// The bytes `start..end` of the source as a request body. A chunk counts when the next one is asked for, so
+    /// the last one never counts before the answer is here.
+    fn body(&self, run: &Run, source: &SourceFile, start: u64, end: u64) -> Body {
+        let inbox = source.read(start, end);
+        let state = (
+            inbox,
+            0_u64,
+            run.clone(),
+            self.counter.clone(),
+            Arc::clone(&self.moved),
+            Arc::clone(&self.source_error),
+        );
+        let stream = futures_util::stream::unfold(
+            state,
+            |(mut inbox, last, run, counter, moved, source_error)| async move {
+                if let Some(counter) = &counter {
+                    counter.add(last);
+                }
+                let chunk: std::io::Result<Bytes> = match inbox.recv().await? {
+                    Ok(chunk) => {
+                        run.queue().limit_up.pass(chunk.len()).await;
+                        Ok(chunk)
+                    }
+                    Err(error) => {
+                        *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                        Err(std::io::Error::other("the source file could not be read"))
+                    }
+                };
+                let length = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+                moved.fetch_add(length.max(1), Ordering::Relaxed);
+                Some((chunk, (inbox, length, run, counter, moved, source_error)))
+            },
+        );
+        Body::wrap_stream(Exactly { stream: Box::pin(stream) })
+    }
+
+    fn all_sent(&self, size: u64) -> bool {
+        self.moved.load(Ordering::Relaxed) >= size.max(1)
+    }
+
+    /// Sends, unless the transfer is to stop, the source fails, or nothing moves for too long.
+    async fn send(&self, run: &Run, request: RequestBuilder) -> Result<Response> {
+        let limits = run.queue().http.limits;
+        let result = tokio::select! {
+            biased;
+            () = run.stop.cancelled() => return Err(Error::canceled()),
+            answer = request.send() => answer.map_err(|error| from_reqwest(&error)),
+            limit = self.standstill(limits.stall, limits.answer) => Err(stalled(limit)),
+        };
+        match self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error),
+            None => result,
+        }
+    }
+
+    /// Returns when no byte has moved for the stall limit; while the last bytes may still be on their way, and the
+    /// store may be thinking, for the longer one.
+    async fn standstill(&self, stall: Duration, answer: Duration) -> Duration {
+        let mut last = self.moved.load(Ordering::Relaxed);
+        let mut still = Duration::ZERO;
+        let step = stall.min(Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(step).await;
+            let moved = self.moved.load(Ordering::Relaxed);
+            still = if moved == last { still + step } else { Duration::ZERO };
+            last = moved;
+            if still >= answer.max(stall) {
+                return answer;
+            }
+        }
+    }
+}
+
+/// A stream in a box that is `Sync`-free and `Unpin`, as the client's body wants it.
+struct Exactly<S> {
+    stream: std::pin::Pin<Box<S>>,
+}
+
+impl<S: Stream<Item = std::io::Result<Bytes>>> Stream for Exactly<S> {
+    type Item = std::io::Result<Bytes>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.stream.as_mut().poll_next(context)
+    }
+}
+
+// ---- verify and confirm ----
+
+async fn finish(
+    run: &Run,
+    service_id: String,
+    source: &SourceFile,
+    target: &Target,
+    service: Option<&dyn Service>,
+    taken: Option<Taken>,
+) -> Result<()> {
+    run.stage(Stage::Verifying);
+    let whole = source.clone();
+    let digests =
+        blocking(move || whole.hash_up_to(whole.size()).map(|()| whole.hasher().finish())).await??;
+    let mut proof = match &taken {
+        Some(taken) => compare_stored(&digests, &taken.headers, &target.url)?,
+        None => Verified::Length,
+    };
+    let mut status = AssetStatus::Sent;
+    if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
+        run.stage(Stage::Confirming);
+        match confirm(run, service, asset_id).await? {
+            Confirmation::Success { size } => {
+                if let Some(size) = size.filter(|size| *size != source.size()) {
+                    return Err(stored_wrong(size, source.size()));
+                }
+                status = AssetStatus::Confirmed;
+                if size.is_some() && proof == Verified::None {
+                    proof = Verified::Length;
+                }
+                run.tell("Confirmed by the service".into());
+            }
+            Confirmation::Failed(word) => {
+                return Err(
+                    Error::new(Cause::ServiceRefused, "The service could not use the file").because(word)
+                );
+            }
+            Confirmation::Pending => run.note("Sent, not yet confirmed by the service"),
+        }
+        let asset = Asset {
+            service: service_id,
+            asset_id: asset_id.clone(),
+            name: run.row().name,
+            size: Some(source.size()),
+            crc32c: Some(format!("{:08x}", digests.crc32c)),
+            status,
+            at: now(),
+        };
+        run.queue().store.save_asset(asset).await?;
+    }
+    run.counter.set(source.size());
+    let checksum = match proof {
+        Verified::Md5 => digests.hex(Algorithm::Md5),
+        _ => digests.hex(Algorithm::Crc32c),
+    };
+    run.update(|row| {
+        row.verified = Some(proof);
+        row.checksum = checksum;
+    });
+    Ok(())
+}
+
+/// Compares the store's checksum, if it gave one, with what was sent.
+fn compare_stored(digests: &Digests, headers: &HeaderMap, url: &SignedUrl) -> Result<Verified> {
+    let mut from_store = offered(headers, false);
+    let etag = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5);
+    // An entity tag need not be a checksum: only for stores that are known to use MD5 a difference means something.
+    let only_a_guess = from_store.all.is_empty() && url.known_store().is_none();
+    if let Some(md5) = etag
+        && from_store.all.is_empty()
+        && url.known_store() != Some(Store::Gcs)
+    {
+        from_store.all.push((Algorithm::Md5, md5.to_vec()));
+    }
+    match compare(digests, &from_store) {
+        Proof::Match(algorithm) => Ok(algorithm.into()),
+        Proof::Nothing => Ok(Verified::None),
+        Proof::Mismatch { .. } if only_a_guess => Ok(Verified::None),
+        Proof::Mismatch { algorithm, expected, got } => {
+            Err(Error::new(Cause::StoredWrong, "The store has something else than what was sent")
+                .because(format!("its {} is {expected}, the file’s is {got}", algorithm.as_str())))
+        }
+    }
+}
+
+fn stored_wrong(there: u64, here: u64) -> Error {
+    let why = if there > here && there - here < 4096 {
+        format!("it holds {} bytes more: the form around the file was stored with it", there - here)
+    } else {
+        format!("it holds {there} bytes, the file has {here}")
+    };
+    Error::new(Cause::StoredWrong, "The service has something else than what was sent").because(why)
+}
+
+/// Asks the service until it has the file, it failed, or two minutes have passed.
+async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Confirmation> {
+    let deadline = tokio::time::Instant::now() + CONFIRM_LIMIT;
+    loop {
+        match run.or_stop(service.confirm(asset_id)).await? {
+            Ok(Confirmation::Pending) => {}
+            Ok(answer) => return Ok(answer),
+            // The bytes are there; trouble with asking about them must not send them again.
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                tracing::info!(%error, "the service was not reached for its confirmation");
+                return Ok(Confirmation::Pending);
+            }
+            Err(error) => tracing::debug!(%error, "the service has not confirmed"),
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Ok(Confirmation::Pending);
+        }
+        run.sleep(CONFIRM_EVERY).await?;
+    }
+}
