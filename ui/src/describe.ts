@@ -1,0 +1,192 @@
+/** A transfer in words: what its row shows and what a screen reader says. Never says more than the engine has confirmed. */
+import * as format from './format';
+import { m } from './paraglide/messages.js';
+import type { Stage, Transfer, Verified, Wait } from './types';
+
+export interface Progress {
+  /** 0 to 1; absent = nobody knows how much there will be. */
+  fraction: number | null;
+  tone: 'accent' | 'soft' | 'bad' | 'still';
+  /** Bytes move, or the server works on it. */
+  live: boolean;
+  /** The main number: `68%`, or `214 MB` where the size is unknown. */
+  number: string;
+  /** Beside the number. */
+  beside: string;
+  /** At the far end: speed and time left. */
+  end: string;
+}
+
+const stages: Record<Stage, () => string> = {
+  preparing: m.stage_preparing,
+  checking: m.stage_checking,
+  fetching: m.stage_fetching,
+  signing: m.stage_signing,
+  sending: m.stage_sending,
+  verifying: m.stage_verifying,
+  confirming: m.stage_confirming,
+  publishing: m.stage_publishing,
+  removing: m.stage_removing,
+};
+
+export const stageName = (stage: Stage) => stages[stage]();
+
+const checksums: Record<Verified, string> = {
+  sha256: 'SHA-256',
+  md5: 'MD5',
+  crc32c: 'CRC32C',
+  length: '',
+  none: '',
+};
+
+/** The badge of something that is done, and what it means in full. */
+export function proof(verified: Verified | null): { text: string; title: string; strong: boolean } {
+  if (verified === null || verified === 'none')
+    return { text: m.verified_none(), title: m.verified_none_long(), strong: false };
+  if (verified === 'length') return { text: m.verified_length(), title: m.verified_length_long(), strong: false };
+  const how = checksums[verified];
+  return { text: m.verified_by({ how }), title: m.verified_long({ how }), strong: true };
+}
+
+/** How much is there, 0 to 1. Full only when the engine says so. */
+function fractionOf({ bytes, total, state }: Transfer): number | null {
+  if (state.is === 'completed') return 1;
+  if (total === null) return null;
+  return total === 0 ? 0 : Math.min(1, bytes / total);
+}
+
+/** Why it stands still, as a short phrase. */
+export function waiting(wait: Wait, now: number): string {
+  const time = wait.until === null ? null : format.duration(Math.max(0, (wait.until - now) / 1000));
+  switch (wait.reason) {
+    case 'retry':
+      return time === null ? m.wait_retry() : m.wait_retry_in({ time });
+    case 'rate_limit':
+      return time === null ? m.wait_rate_limit_open() : m.wait_rate_limit({ time });
+    case 'network':
+      return m.wait_network();
+    case 'key':
+      return m.wait_key();
+    case 'space':
+      return m.wait_space();
+  }
+}
+
+/** The bar of a row and its numbers; nothing for rows that show a badge instead. `now` is asked for only while a clock counts down. */
+export function progress(transfer: Transfer, now: () => number): Progress | null {
+  const { state, stage, stage_percent, wait, bytes, total, speed, seconds_left } = transfer;
+  const fraction = fractionOf(transfer);
+  const moved = format.bytes(bytes);
+  const number = fraction === null ? moved : format.percent(fraction);
+  const beside = fraction === null ? '' : moved;
+  const still = { fraction: fraction ?? 0, tone: 'still', live: false, number, beside } as const;
+
+  switch (state.is) {
+    case 'completed':
+    case 'canceled':
+      return null;
+    case 'queued':
+      if (wait) return { ...still, end: waiting(wait, wait.until === null ? 0 : now()) };
+      return bytes > 0 ? { ...still, end: m.state_queued_short() } : null;
+    case 'paused':
+      return { ...still, end: m.state_paused() };
+    case 'failed':
+      if (bytes === 0) return null;
+      return {
+        ...still,
+        fraction: fraction ?? 1,
+        tone: 'bad',
+        beside: '',
+        end: m.kept({ done: total === null ? moved : m.of_total({ done: moved, total: format.bytes(total) }) }),
+      };
+    case 'verifying':
+      return { fraction, tone: 'soft', live: true, number, beside, end: stageName('verifying') };
+    case 'running':
+      if (wait) return { ...still, end: waiting(wait, wait.until === null ? 0 : now()) };
+      if (stage === 'preparing') {
+        const part = stage_percent === null ? null : Math.min(1, stage_percent / 100);
+        return {
+          fraction: part,
+          tone: 'soft',
+          live: true,
+          number: part === null ? '' : format.percent(part),
+          beside: m.on_the_server(),
+          end: '',
+        };
+      }
+      return {
+        fraction,
+        tone: stage === 'fetching' || stage === 'sending' || stage === null ? 'accent' : 'soft',
+        live: true,
+        number,
+        beside,
+        end:
+          speed === null
+            ? ''
+            : [format.speed(speed), seconds_left !== null && m.time_left({ time: format.duration(seconds_left) })]
+                .filter((part) => part !== false)
+                .join(' · '),
+      };
+  }
+}
+
+/** The state in a word or two, for badges and facts. */
+export function stateName(transfer: Transfer): string {
+  switch (transfer.state.is) {
+    case 'queued':
+      return m.state_queued();
+    case 'running':
+      return transfer.stage ? stageName(transfer.stage) : m.state_running();
+    case 'verifying':
+      return m.state_verifying();
+    case 'completed':
+      return m.state_completed();
+    case 'paused':
+      return m.state_paused();
+    case 'failed':
+      return m.state_failed();
+    case 'canceled':
+      return m.state_canceled();
+  }
+}
+
+/** The second line of a row, after the arrow and the service. */
+export function subline(transfer: Transfer, now: () => number): string[] {
+  const { state, stage, total, wait, note } = transfer;
+  const parts: string[] = [];
+  if (total !== null) parts.push(format.bytes(total));
+  if (state.is === 'running' || state.is === 'verifying') {
+    if (wait) parts.push(format.sentence(wait.message).replace(/\.$/, ''));
+    else if (stage) parts.push(stageName(stage));
+    if (total === null && stage !== 'preparing') parts.push(m.size_unknown());
+  } else if (state.is === 'queued' && !wait) parts.push(m.state_queued().toLocaleLowerCase());
+  else if (transfer.ended_at !== null) parts.push(format.when(transfer.ended_at, now()));
+  if (note) parts.push(note);
+  return parts;
+}
+
+/** What happened and the way out, as sentences. */
+export function failureText({ message, advice }: { message: string; advice: string }): string {
+  return [message, advice].filter(Boolean).map(format.sentence).join(' ');
+}
+
+/** The row as one sentence: "interview-raw.mp4, uploading to MAVI, 68%, 12 s left". */
+export function rowName(transfer: Transfer, service: string): string {
+  const { state, kind, name, seconds_left, wait } = transfer;
+  const parts = [name];
+  const way = kind === 'upload' ? m.row_uploading({ service }) : m.row_downloading({ service });
+  if (state.is === 'running' || state.is === 'verifying') {
+    parts.push(way);
+    const fraction = fractionOf(transfer);
+    if (wait) parts.push(waiting(wait, wait.until ?? 0));
+    else if (transfer.stage && transfer.stage !== 'fetching' && transfer.stage !== 'sending')
+      parts.push(stageName(transfer.stage));
+    parts.push(fraction === null ? format.bytes(transfer.bytes) : format.percent(fraction));
+    if (seconds_left !== null && !wait) parts.push(m.time_left({ time: format.duration(seconds_left) }));
+  } else {
+    parts.push(service, stateName(transfer));
+    if (state.is === 'completed') parts.push(proof(transfer.verified).text);
+    if (state.is === 'failed') parts.push(state.message);
+  }
+  return parts.join(', ');
+}

@@ -1,0 +1,70 @@
+import * as actions from './actions';
+import { addBar } from './add-bar.svelte';
+import * as ipc from './ipc';
+import { navigation } from './navigation.svelte';
+import { services } from './services.svelte';
+import { settings } from './settings.svelte';
+import type { PathSummary, ServiceStatus } from './types';
+
+/** Files held over the window: what they are, and which service they would go to if let go now. */
+class Dropping {
+  paths = $state.raw<string[] | null>(null);
+  summary = $state.raw<PathSummary | null>(null);
+  /** Service under the pointer. */
+  over = $state<string | null>(null);
+
+  /** Where files go that are dropped anywhere: the default service, or the first that takes uploads. */
+  get main(): ServiceStatus | undefined {
+    const ready = services.uploading;
+    return ready.find((service) => service.id === settings.current?.default_service) ?? ready[0];
+  }
+
+  handle(drop: ipc.Drop) {
+    if (drop.type === 'leave') {
+      this.#end();
+      return;
+    }
+    if (drop.type === 'enter' || this.paths === null) this.#begin(drop.paths);
+    this.over = zoneAt(drop.x, drop.y) ?? this.main?.id ?? null;
+    if (drop.type !== 'drop') return;
+    const service = this.over;
+    this.#end();
+    if (service !== null && drop.paths.length > 0) void actions.upload(drop.paths, service);
+  }
+
+  /** Text or a link let go on the window is read like one that was pasted. */
+  takeText(text: string) {
+    const first = text.split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#'));
+    if (!first) return;
+    navigation.go('transfers');
+    addBar.focus(first.trim());
+  }
+
+  #begin(paths: string[]) {
+    this.paths = paths;
+    this.summary = null;
+    ipc.summarise(paths).then(
+      (summary) => {
+        if (this.paths === paths) this.summary = summary;
+      },
+      // The count of what is held is known anyway; what could not be read is said when it is let go.
+      () => undefined,
+    );
+  }
+
+  #end() {
+    this.paths = null;
+    this.summary = null;
+    this.over = null;
+  }
+}
+
+function zoneAt(x: number, y: number): string | null {
+  for (const element of document.elementsFromPoint(x, y)) {
+    const zone = element.closest<HTMLElement>('[data-drop-service]');
+    if (zone) return zone.dataset.dropService ?? null;
+  }
+  return null;
+}
+
+export const dropping = new Dropping();

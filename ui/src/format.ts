@@ -1,0 +1,143 @@
+/** Numbers, sizes and times as people read them, in the language of the window and the habits of their region. */
+import { m } from './paraglide/messages.js';
+import { getLocale } from './paraglide/runtime.js';
+
+/** The reader's regional variant of the window's language: `en-GB` where the window speaks `en`. */
+function region(): string {
+  const language = getLocale();
+  const wanted = typeof navigator === 'undefined' ? [] : navigator.languages;
+  return wanted.find((tag) => tag === language || tag.startsWith(`${language}-`)) ?? language;
+}
+
+const formatters = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>();
+
+function kept<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>(
+  name: string,
+  make: (locale: string) => T,
+): T {
+  const locale = region();
+  const key = `${locale} ${name}`;
+  const found = formatters.get(key) as T | undefined;
+  if (found) return found;
+  const made = make(locale);
+  formatters.set(key, made);
+  return made;
+}
+
+const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'] as const;
+
+function scaled(bytes: number): { value: number; unit: (typeof UNITS)[number]; digits: number } {
+  let step = 0;
+  let value = Math.max(0, bytes);
+  // 999.5 kB would be written "1,000 kB": it belongs to the next unit.
+  while (value >= 999.5 && step < UNITS.length - 1) {
+    value /= 1000;
+    step += 1;
+  }
+  const digits = step > 0 && value < 9.95 ? 1 : 0;
+  return { value, unit: UNITS[step] ?? 'byte', digits };
+}
+
+function unitFormat(unit: string, digits: number): Intl.NumberFormat {
+  return kept(
+    `${unit} ${digits}`,
+    (locale) =>
+      new Intl.NumberFormat(locale, {
+        style: 'unit',
+        unit,
+        unitDisplay: unit.startsWith('byte') ? 'narrow' : 'short',
+        minimumFractionDigits: digits,
+        maximumFractionDigits: digits,
+      }),
+  );
+}
+
+/** `1.2 GB`, `816 MB`, `12 kB`. */
+export function bytes(count: number): string {
+  const { value, unit, digits } = scaled(count);
+  return unitFormat(unit, digits).format(value);
+}
+
+/** `38 MB/s`. */
+export function speed(bytesPerSecond: number): string {
+  const { value, unit, digits } = scaled(bytesPerSecond);
+  return unitFormat(`${unit}-per-second`, digits).format(value);
+}
+
+/** `1,204`. */
+export function count(value: number): string {
+  return kept('count', (locale) => new Intl.NumberFormat(locale)).format(value);
+}
+
+/** `68%`. Rounds down: 100 % is said only when all of it is there. */
+export function percent(fraction: number): string {
+  return kept('percent', (locale) => new Intl.NumberFormat(locale, { style: 'percent' })).format(
+    Math.floor(Math.min(1, Math.max(0, fraction)) * 100) / 100,
+  );
+}
+
+/** `12 s`, `3 min`, `1 h 5 min`, `2 d`. */
+export function duration(seconds: number): string {
+  if (seconds < 1) return m.less_than_second();
+  if (seconds < 60) return m.seconds({ n: count(Math.round(seconds)) });
+  const all = Math.round(seconds / 60);
+  if (all < 60) return m.minutes({ n: count(all) });
+  const hours = Math.floor(all / 60);
+  if (hours >= 48) return m.days({ n: count(Math.round(hours / 24)) });
+  const rest = all % 60;
+  return rest === 0 ? m.hours({ n: count(hours) }) : m.hours_minutes({ h: count(hours), n: count(rest) });
+}
+
+/** `09:31`. */
+export function clock(at: number): string {
+  return kept('clock', (locale) => new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' })).format(at);
+}
+
+/** `09:31:02`. */
+export function clockSeconds(at: number): string {
+  return kept(
+    'clock seconds',
+    (locale) => new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit' }),
+  ).format(at);
+}
+
+/** `21 November 2026 at 09:31:02`, for tooltips. */
+export function moment(at: number): string {
+  return kept('moment', (locale) => new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'medium' })).format(
+    at,
+  );
+}
+
+/** `2 minutes ago`, `09:40`, `yesterday 18:02`, `19 Nov`, `19 Nov 2024`. */
+export function when(at: number, now: number): string {
+  const minutes = Math.floor((now - at) / 60_000);
+  if (minutes < 1) return m.just_now();
+  if (minutes < 60) {
+    return kept('ago', (locale) => new Intl.RelativeTimeFormat(locale, { numeric: 'always', style: 'long' })).format(
+      -minutes,
+      'minute',
+    );
+  }
+  const midnight = new Date(now).setHours(0, 0, 0, 0);
+  if (at >= midnight) return clock(at);
+  if (at >= new Date(midnight - 1).setHours(0, 0, 0, 0)) return m.yesterday_at({ time: clock(at) });
+  const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
+  return kept(
+    sameYear ? 'day' : 'day and year',
+    (locale) =>
+      new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', year: sameYear ? undefined : 'numeric' }),
+  ).format(at);
+}
+
+/** The last part of a path: the folder or file itself. */
+export function lastPart(path: string): string {
+  return path.replace(/[\\/]+$/, '').split(/[\\/]/).pop() || path;
+}
+
+/** A whole sentence from a clause that the engine wrote: capital first letter, full stop. */
+export function sentence(text: string): string {
+  const trimmed = text.trim();
+  if (!trimmed) return '';
+  const capital = trimmed.charAt(0).toLocaleUpperCase(region()) + trimmed.slice(1);
+  return /[.!?…。！？]$/.test(capital) ? capital : `${capital}.`;
+}

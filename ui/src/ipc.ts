@@ -1,0 +1,103 @@
+/** The only door to the engine: commands, the one stream of changes, and what is dropped on the window. */
+import { invoke } from '@tauri-apps/api/core';
+import { listen } from '@tauri-apps/api/event';
+import { getCurrentWebview } from '@tauri-apps/api/webview';
+
+import type {
+  Asset,
+  AssetInfo,
+  Changes,
+  CheckReport,
+  Failure,
+  KeyState,
+  PathSummary,
+  Recognised,
+  ServiceStatus,
+  Settings,
+  Snapshot,
+  TimelineEntry,
+  TransferId,
+  UploadMethod,
+} from './types';
+
+export type Unlisten = () => void;
+
+export const snapshot = () => invoke<Snapshot>('snapshot');
+
+export const onChanges = (handle: (changes: Changes) => void): Promise<Unlisten> =>
+  listen<Changes>('transfers-changed', (event) => handle(event.payload));
+
+/** Asks for files, or for folders, with the system's own dialog. Empty = the dialog was closed. */
+export const pickFiles = (folders: boolean) => invoke<string[]>('pick_files', { folders });
+
+export const summarise = (paths: string[]) => invoke<PathSummary>('summarise', { paths });
+
+export const upload = (paths: string[], service: string | null = null, method: UploadMethod | null = null) =>
+  invoke<TransferId[]>('upload', { request: { paths, service, method } });
+
+export const download = (what: string, service: string | null = null) =>
+  invoke<TransferId>('download', { request: { what, service } });
+
+export const recognise = (text: string) => invoke<Recognised[]>('recognise', { text });
+
+export const pause = (ids: TransferId[]) => invoke<void>('pause', { ids });
+export const resume = (ids: TransferId[]) => invoke<void>('resume', { ids });
+export const cancel = (ids: TransferId[]) => invoke<void>('cancel', { ids });
+export const retry = (ids: TransferId[]) => invoke<void>('retry', { ids });
+export const remove = (ids: TransferId[]) => invoke<void>('remove', { ids });
+
+/** Puts these before that one; `null` = at the end. */
+export const reorder = (ids: TransferId[], before: TransferId | null) => invoke<void>('reorder', { ids, before });
+
+export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
+export const showInFolder = (id: TransferId) => invoke<void>('show_in_folder', { id });
+export const openFile = (id: TransferId) => invoke<void>('open_file', { id });
+
+export const assets = (search: string) => invoke<Asset[]>('assets', { search });
+export const assetInfo = (assetId: string, service: string) => invoke<AssetInfo>('asset_info', { assetId, service });
+export const assetDelete = (assetId: string, service: string) => invoke<void>('asset_delete', { assetId, service });
+
+/** Writes the library to a file of the user's choice; `null` = the dialog was closed. */
+export const exportAssets = () => invoke<string | null>('export_assets');
+
+export const services = () => invoke<ServiceStatus[]>('services');
+export const check = (service: string) => invoke<CheckReport>('check', { service });
+export const setKey = (service: string, key: string) => invoke<KeyState>('set_key', { service, key });
+export const removeKey = (service: string) => invoke<void>('remove_key', { service });
+
+export const saveSettings = (settings: Settings) => invoke<void>('save_settings', { settings });
+
+/** Asks for a folder and saves it as the Downloads folder; `null` = the dialog was closed. */
+export const pickDownloadsFolder = () => invoke<string | null>('pick_downloads_folder');
+
+/** A report without names, keys or addresses, for the people who maintain Ferry. */
+export const diagnostics = () => invoke<string>('diagnostics');
+
+export type Drop =
+  | { type: 'enter' | 'over' | 'drop'; paths: string[]; x: number; y: number }
+  | { type: 'leave' };
+
+/** Files dragged over the window. Paths come from the system, positions in CSS pixels. */
+export function onDrop(handle: (drop: Drop) => void): Promise<Unlisten> {
+  let paths: string[] = [];
+  return getCurrentWebview().onDragDropEvent(({ payload }) => {
+    if (payload.type === 'leave') {
+      handle({ type: 'leave' });
+      return;
+    }
+    if (payload.type !== 'over') paths = payload.paths;
+    const scale = window.devicePixelRatio || 1;
+    handle({ type: payload.type, paths, x: payload.position.x / scale, y: payload.position.y / scale });
+  });
+}
+
+/** Commands fail with a `Failure`; anything else is a fault in Ferry and is shown as one. */
+export function asFailure(error: unknown): Failure {
+  if (isFailure(error)) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'internal', message, advice: '', remedy: 'report' };
+}
+
+function isFailure(error: unknown): error is Failure {
+  return typeof error === 'object' && error !== null && 'code' in error && 'message' in error && 'remedy' in error;
+}

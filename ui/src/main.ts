@@ -1,0 +1,9 @@
+import './base.css';
+import './overlays.css';
+
+import { mount } from 'svelte';
+
+import App from './App.svelte';
+
+const target = document.getElementById('app');
+if (target) mount(App, { target });

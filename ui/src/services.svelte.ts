@@ -1,0 +1,46 @@
+import * as ipc from './ipc';
+import type { CheckReport, ServiceStatus } from './types';
+
+/** The services as the engine last told, and what their live checks said. */
+class Services {
+  all = $state.raw<ServiceStatus[]>([]);
+  /** The last check of each service since the window opened. */
+  checks = $state<Record<string, CheckReport>>({});
+  checking = $state<Record<string, boolean>>({});
+
+  set(all: ServiceStatus[]) {
+    this.all = all;
+  }
+
+  find(id: string): ServiceStatus | undefined {
+    return this.all.find((service) => service.id === id);
+  }
+
+  /** Its name for people. */
+  name(id: string): string {
+    return this.find(id)?.name ?? id;
+  }
+
+  /** Those with a card and a place in the side bar: plain links need no setting up. */
+  get shown(): ServiceStatus[] {
+    return this.all.filter((service) => service.id !== 'link');
+  }
+
+  /** Those that dropped files can go to right now. */
+  get uploading(): ServiceStatus[] {
+    return this.shown.filter((service) => service.uploads && service.ready);
+  }
+
+  async check(id: string): Promise<CheckReport> {
+    this.checking[id] = true;
+    try {
+      const report = await ipc.check(id);
+      this.checks[id] = report;
+      return report;
+    } finally {
+      this.checking[id] = false;
+    }
+  }
+}
+
+export const services = new Services();

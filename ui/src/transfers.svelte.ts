@@ -1,0 +1,181 @@
+import { type Filter, matches, type Order, orders, tabOf } from './columns';
+import { services } from './services.svelte';
+import type { Transfer, TransferId } from './types';
+
+/** One point of a speed curve. */
+export interface Sample {
+  /** Milliseconds since 1970. */
+  at: number;
+  /** Bytes a second. */
+  speed: number;
+}
+
+/** A state that a transfer came into just now. */
+export interface Turn {
+  transfer: Transfer;
+  before: Transfer['state']['is'];
+}
+
+const MOST_SAMPLES = 240;
+const NO_COUNTS: Record<Filter, number> = { all: 0, active: 0, done: 0, attention: 0 };
+const NO_TOTALS = { down: 0, up: 0, running: 0, waiting: 0, paused: 0, offline: 0 };
+
+/** The list of transfers: a copy of what the engine says, kept in order, with its counts. Holds nothing of its own that matters. */
+export class Transfers {
+  /** Every transfer, in the chosen order. Replaced, never changed in place. */
+  list = $state.raw<Transfer[]>([]);
+  counts = $state.raw(NO_COUNTS);
+  totals = $state.raw(NO_TOTALS);
+  loaded = $state(false);
+
+  filter = $state<Filter>('all');
+  search = $state('');
+  #order = $state<Order>('queue');
+  /** Removed by the user, still in the engine until the undo has passed. */
+  #hidden = $state.raw<ReadonlySet<TransferId>>(new Set());
+
+  #rows = new Map<TransferId, Transfer>();
+  #samples = new Map<TransferId, Sample[]>();
+  /** Total speed over the last minute, oldest first. */
+  pulse = $state.raw<Sample[]>([]);
+
+  /** What the list shows: filtered and searched. */
+  readonly shown: Transfer[] = $derived.by(() => {
+    const query = this.search.trim().toLowerCase();
+    const { filter } = this;
+    const hidden = this.#hidden;
+    if (filter === 'all' && !query && hidden.size === 0) return this.list;
+    const name = (id: string) => services.name(id);
+    return this.list.filter(
+      (transfer) =>
+        (filter === 'all' || tabOf(transfer) === filter) &&
+        !hidden.has(transfer.id) &&
+        (!query || matches(transfer, query, name)),
+    );
+  });
+
+  get order(): Order {
+    return this.#order;
+  }
+
+  set order(order: Order) {
+    this.#order = order;
+    this.list = [...this.#rows.values()].sort(orders[order].compare);
+  }
+
+  get(id: TransferId): Transfer | undefined {
+    return this.#rows.get(id);
+  }
+
+  /** The speed curve of one transfer, as far as this window has seen it. */
+  samples(id: TransferId): Sample[] {
+    return this.#samples.get(id) ?? [];
+  }
+
+  /** Everything anew, from a snapshot. */
+  reset(all: Transfer[]) {
+    this.#rows = new Map(all.map((transfer) => [transfer.id, transfer]));
+    this.list = [...all].sort(orders[this.#order].compare);
+    this.loaded = true;
+    this.#hidden = new Set([...this.#hidden].filter((id) => this.#rows.has(id)));
+    this.#count(Date.now());
+  }
+
+  /** What changed since. Answers which transfers came into another state. */
+  apply(changed: Transfer[], removed: TransferId[], now = Date.now()): Turn[] {
+    const turns: Turn[] = [];
+    const moved = new Map<TransferId, Transfer>();
+    const replaced = new Map<TransferId, Transfer>();
+    const { compare } = orders[this.#order];
+    for (const transfer of changed) {
+      const before = this.#rows.get(transfer.id);
+      if (before && before.state.is !== transfer.state.is) turns.push({ transfer, before: before.state.is });
+      // Only what sorts differently has to find a new place; at five changes a second in 100,000 rows this matters.
+      if (before && compare(before, transfer) === 0) replaced.set(transfer.id, transfer);
+      else moved.set(transfer.id, transfer);
+      this.#rows.set(transfer.id, transfer);
+      this.#sample(transfer, now);
+    }
+    const gone = new Set(removed);
+    for (const id of gone) {
+      this.#rows.delete(id);
+      this.#samples.delete(id);
+    }
+    this.list = merged(this.list, replaced, moved, gone, compare);
+    if (gone.size > 0) this.#unhide(gone);
+    this.#count(now);
+    return turns;
+  }
+
+  /** Takes rows out of sight until their removal is final. */
+  hide(ids: TransferId[]) {
+    this.#hidden = new Set([...this.#hidden, ...ids]);
+    this.#count(Date.now());
+  }
+
+  unhide(ids: TransferId[]) {
+    this.#unhide(new Set(ids));
+    this.#count(Date.now());
+  }
+
+  #unhide(ids: ReadonlySet<TransferId>) {
+    if (this.#hidden.size === 0) return;
+    this.#hidden = new Set([...this.#hidden].filter((id) => !ids.has(id)));
+  }
+
+  #sample(transfer: Transfer, now: number) {
+    if (transfer.state.is !== 'running' || transfer.speed === null) return;
+    const samples = this.#samples.get(transfer.id) ?? [];
+    samples.push({ at: now, speed: transfer.speed });
+    // A long transfer keeps the whole curve at half the detail instead of losing its beginning.
+    this.#samples.set(transfer.id, samples.length > MOST_SAMPLES ? samples.filter((_, i) => i % 2 === 1) : samples);
+  }
+
+  #count(now: number) {
+    const counts = { ...NO_COUNTS };
+    const totals = { ...NO_TOTALS };
+    for (const transfer of this.#rows.values()) {
+      if (this.#hidden.has(transfer.id)) continue;
+      counts.all += 1;
+      counts[tabOf(transfer)] += 1;
+      const { is } = transfer.state;
+      if (is === 'running' || is === 'verifying') {
+        if (transfer.wait) totals.waiting += 1;
+        else totals.running += 1;
+        if (transfer.kind === 'upload') totals.up += transfer.speed ?? 0;
+        else totals.down += transfer.speed ?? 0;
+      } else if (is === 'queued') totals.waiting += 1;
+      else if (is === 'paused') totals.paused += 1;
+      if (transfer.wait?.reason === 'network') totals.offline += 1;
+    }
+    this.counts = counts;
+    this.totals = totals;
+    const since = now - 60_000;
+    this.pulse = [...this.pulse.filter((sample) => sample.at >= since), { at: now, speed: totals.down + totals.up }];
+  }
+}
+
+/** The ordered list with some rows replaced where they stand, some put in anew and some taken out. */
+function merged(
+  list: Transfer[],
+  replaced: ReadonlyMap<TransferId, Transfer>,
+  moved: ReadonlyMap<TransferId, Transfer>,
+  gone: ReadonlySet<TransferId>,
+  compare: (a: Transfer, b: Transfer) => number,
+): Transfer[] {
+  const incoming = [...moved.values()].filter((transfer) => !gone.has(transfer.id)).sort(compare);
+  const result: Transfer[] = [];
+  let next = 0;
+  for (const old of list) {
+    if (gone.has(old.id) || moved.has(old.id)) continue;
+    const row = replaced.get(old.id) ?? old;
+    for (let first = incoming[next]; first && compare(first, row) < 0; first = incoming[next]) {
+      result.push(first);
+      next += 1;
+    }
+    result.push(row);
+  }
+  return result.concat(incoming.slice(next));
+}
+
+export const transfers = new Transfers();
