@@ -1,0 +1,404 @@
+//! What can be typed: every command and option, with its help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use ferry_engine::{TransferId, UploadMethod};
+
+use crate::size;
+
+/// Moves files between this computer and services that hand out signed URLs, and proves that they arrived.
+///
+/// With nothing set up, everything goes to a built-in service on this computer, the sandbox: `ferry upload FILE`
+/// prints an id, `ferry download ID` brings the file back.
+#[derive(Debug, Parser)]
+#[command(name = "ferry", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  ferry demo                              the whole way of a file, proven, in a few seconds
+  ferry upload movie.mp4                  prints the asset id, a tab, the path
+  ferry download re_0123456789            prints the path of the finished file
+  ferry download https://example.org/a.iso --dir /tmp
+  ferry resume                            goes on with everything unfinished
+
+Exit codes: 0 all completed, 1 at least one failed, 2 usage, 130 interrupted (the queue is kept).")]
+pub struct Arguments {
+    /// Options of every command.
+    #[command(flatten)]
+    pub everywhere: Everywhere,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Everywhere {
+    /// Where settings, queue and library live [default: the platform's data folder].
+    #[arg(long, global = true, value_name = "DIR", env = "FERRY_DATA_DIR", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+    /// One JSON object a line on stdout, nothing else there.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress; errors still on stderr.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send files; folders send every file in them.
+    #[command(after_help = "\
+Examples:
+  ferry upload movie.mp4 photos/
+  ferry upload movie.mp4 --service mavi --limit-rate 2M
+  ferry upload movie.mp4 --to - < signed-url.txt
+
+Prints one line a file, in the order given: the asset id (`-` with --to), a tab, the path.")]
+    Upload(Upload),
+    /// Bring files into the Downloads folder.
+    #[command(after_help = "\
+Examples:
+  ferry download re_0123456789 VI0123456789
+  ferry download https://example.org/file.iso --connections 4
+  ferry download https://example.org/watch/1 --service offline-tube --quality 1080p --remove-after
+
+Prints one line a file, in the order given: its full path. The same download again continues an unfinished one;
+nothing is ever overwritten.")]
+    Download(Download),
+    /// Show the queue.
+    Queue(Rows),
+    /// Pause transfers; without an id, everything unfinished.
+    Pause(Rows),
+    /// Go on with transfers; without an id, with everything unfinished, also after a crash.
+    Resume(Continue),
+    /// Give transfers up, keeping what has arrived; without an id, everything unfinished.
+    Cancel(Rows),
+    /// Try failed or canceled transfers again; without an id, everything that failed.
+    Retry(Continue),
+    /// Take transfers off the list, with what an unfinished one has saved; without an id, everything completed.
+    Remove(Rows),
+    /// The library of what was sent.
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "\
+Examples:
+  ferry assets --search holiday
+  ferry assets --export library.csv
+  ferry assets info re_0123456789
+  ferry assets delete re_0123456789")]
+    Assets(Assets),
+    /// Show which services are set up.
+    Services,
+    /// Ask a service whether it is there and takes the key.
+    Check {
+        /// The service.
+        service: Service,
+    },
+    /// Set or remove a service's key.
+    #[command(subcommand)]
+    Key(Key),
+    /// Run the built-in service on this computer until Ctrl-C.
+    Sandbox {
+        /// Port on 127.0.0.1 [default: any free one].
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        port: u16,
+    },
+    /// Show the whole way of a file against the built-in service: sign, send, verify, download, compare.
+    Demo {
+        /// Size of the file that is sent.
+        #[arg(long, default_value = "64MiB", value_parser = size::parse)]
+        size: u64,
+    },
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+/// What `upload` takes.
+#[derive(Debug, Args)]
+pub struct Upload {
+    /// Files and folders.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Where to send them [default: the default service of the settings].
+    #[arg(long, value_name = "S")]
+    pub service: Option<Service>,
+    /// Send the one file to this signed URL of your own; `-` reads it from stdin, so that it is not in the process
+    /// list.
+    #[arg(long, value_name = "SIGNED_URL", conflicts_with = "service")]
+    pub to: Option<String>,
+    /// How to send [default: by what the signed URL says].
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// Speed and patience.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// What `download` takes.
+#[derive(Debug, Args)]
+pub struct Download {
+    /// A link, an asset id, a video number, a server's download id; with `--service offline-tube` a page.
+    #[arg(required = true, value_name = "WHAT")]
+    pub what: Vec<String>,
+    /// Where from [default: `link` for http(s) URLs, else the default service of the settings].
+    #[arg(long, value_name = "S")]
+    pub service: Option<Service>,
+    /// Folder to save in [default: the Downloads folder].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Name to save under [default: the one that the service gives].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Visual Search: the `unique_id` that was used at upload.
+    #[arg(long, value_name = "ID")]
+    pub unique_id: Option<String>,
+    /// Media downloader: the quality to ask for, as in `720p`.
+    #[arg(long, value_name = "Q")]
+    pub quality: Option<String>,
+    /// Media downloader: remove the file from the server afterwards.
+    #[arg(long)]
+    pub remove_after: bool,
+    /// Most connections for one file, 1 to 16.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub connections: Option<u8>,
+    /// Speed and patience.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// Speed and patience of this run.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Pace {
+    /// Most bytes a second, all transfers together, as in `2M`.
+    #[arg(long, value_name = "RATE", value_parser = size::parse_rate)]
+    pub limit_rate: Option<u64>,
+    /// Transfers at the same time, 1 to 16.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub concurrency: Option<u8>,
+    /// Attempts without any progress in between before a transfer fails [default: 5].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: Option<u32>,
+}
+
+/// Rows of the queue.
+#[derive(Debug, Args)]
+pub struct Rows {
+    /// Ids, as `ferry queue` shows them.
+    #[arg(value_name = "ID")]
+    pub ids: Vec<TransferId>,
+}
+
+/// Rows of the queue that are to move.
+#[derive(Debug, Args)]
+pub struct Continue {
+    /// Ids, as `ferry queue` shows them.
+    #[arg(value_name = "ID")]
+    pub ids: Vec<TransferId>,
+    /// Speed and patience.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// What `assets` takes.
+#[derive(Debug, Args)]
+pub struct Assets {
+    /// Only those whose name or id holds this text.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub search: String,
+    /// Write the whole library to a file, `.csv` or `.json`.
+    #[arg(long, value_name = "FILE", conflicts_with = "search")]
+    pub export: Option<PathBuf>,
+    /// One asset.
+    #[command(subcommand)]
+    pub one: Option<OneAsset>,
+}
+
+/// What can be done with one asset.
+#[derive(Debug, Subcommand)]
+pub enum OneAsset {
+    /// Ask the service what it knows of an asset.
+    Info {
+        /// The asset's id.
+        id: String,
+        /// The service [default: the one that the library knows it from].
+        #[arg(long, value_name = "S")]
+        service: Option<Service>,
+    },
+    /// Delete an asset at the service, for good.
+    Delete {
+        /// The asset's id.
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// The service [default: the one that the library knows it from].
+        #[arg(long, value_name = "S")]
+        service: Option<Service>,
+    },
+}
+
+/// What can be done with a key.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Keep a key in the platform's keychain. Reads it from stdin.
+    #[command(after_help = "\
+Examples:
+  ferry key set mavi                      asks for it, showing nothing
+  pass show memories.ai | ferry key set mavi
+
+Without a keychain, set FERRY_MAVI_KEY or FERRY_VISUAL_SEARCH_KEY instead.")]
+    Set {
+        /// The service.
+        service: KeyedService,
+    },
+    /// Forget a key.
+    Remove {
+        /// The service.
+        service: KeyedService,
+    },
+}
+
+/// A service, by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Service {
+    /// memories.ai MAVI v2.
+    Mavi,
+    /// memories.ai Visual Search v1.
+    VisualSearch,
+    /// The media downloader.
+    OfflineTube,
+    /// The built-in service on this computer.
+    Sandbox,
+    /// Plain URLs.
+    Link,
+}
+
+impl Service {
+    /// Its id in the engine.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Mavi => "mavi",
+            Self::VisualSearch => "visual-search",
+            Self::OfflineTube => "offline-tube",
+            Self::Sandbox => "sandbox",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// A service that takes a key.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum KeyedService {
+    /// memories.ai MAVI v2.
+    Mavi,
+    /// memories.ai Visual Search v1.
+    VisualSearch,
+}
+
+impl KeyedService {
+    /// Its id in the engine.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Mavi => "mavi",
+            Self::VisualSearch => "visual-search",
+        }
+    }
+
+    /// The variable that holds its key where there is no keychain.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Mavi => "FERRY_MAVI_KEY",
+            Self::VisualSearch => "FERRY_VISUAL_SEARCH_KEY",
+        }
+    }
+}
+
+/// How an upload is sent.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Method {
+    /// By what the signed URL says.
+    Auto,
+    /// Raw PUT.
+    Put,
+    /// POST as multipart form.
+    Post,
+    /// Resumable session.
+    Resumable,
+}
+
+impl From<Method> for UploadMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Auto => Self::Auto,
+            Method::Put => Self::Put,
+            Method::Post => Self::Post,
+            Method::Resumable => Self::Resumable,
+        }
+    }
+}
+
+/// Reads the command line, also what clap's rules cannot say.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let arguments = Arguments::try_parse_from(words)?;
+    let conflict = match &arguments.command {
+        Command::Upload(upload) if upload.to.is_some() => match upload.paths.as_slice() {
+            [path] if path.is_dir() => Some("--to takes one file; a folder cannot go to one signed URL"),
+            [_] => None,
+            _ => Some("--to takes one file; send the others to their own signed URLs"),
+        },
+        Command::Download(download) if download.name.is_some() && download.what.len() > 1 => {
+            Some("--name names one file; leave it out, or download the others by themselves")
+        }
+        _ => None,
+    };
+    match conflict {
+        Some(why) => Err(Arguments::command().error(ErrorKind::ArgumentConflict, why)),
+        None => Ok(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Arguments, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_every_command_stand_anywhere() {
+        assert!(read("ferry --json queue").is_ok_and(|a| a.everywhere.json));
+        assert!(read("ferry queue --json --quiet").is_ok_and(|a| a.everywhere.json && a.everywhere.quiet));
+        assert!(read("ferry assets info re_1 --data-dir x").is_ok_and(|a| a.everywhere.data_dir.is_some()));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "ferry",
+            "ferry upload",
+            "ferry upload a b --to -",
+            "ferry upload a --to - --service mavi",
+            "ferry upload a --method fax",
+            "ferry upload a --limit-rate fast",
+            "ferry download a b --name c",
+            "ferry download a --connections 0",
+            "ferry download a --service ftp",
+            "ferry key set sandbox",
+            "ferry check nobody",
+            "ferry pause seven",
+            "ferry demo --size big",
+        ] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `ferry assets`: the library of what was sent.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use ferry_engine::{Asset, AssetStatus, Error};
+
+use super::Session;
+use crate::Outcome;
+use crate::arguments::{Assets, OneAsset, Pace, Service};
+use crate::clock;
+use crate::size;
+
+/// Shows, exports, or asks about the library.
+pub async fn run(assets: Assets, session: &mut Session) -> Result<Outcome, Error> {
+    match (assets.one, assets.export) {
+        (Some(OneAsset::Info { id, service }), _) => info(&id, service, session).await,
+        (Some(OneAsset::Delete { id, yes, service }), _) => delete(&id, yes, service, session).await,
+        (None, Some(file)) => export(&file, session).await,
+        (None, None) => list(&assets.search, session).await,
+    }
+}
+
+async fn list(search: &str, session: &mut Session) -> Result<Outcome, Error> {
+    let engine = session.open(Pace::default()).await?;
+    let assets = engine.assets(search).await?;
+    if assets.is_empty() {
+        session.report.note(if search.is_empty() {
+            "The library is empty."
+        } else {
+            "Nothing in the library matches."
+        });
+        return Ok(Outcome::Completed);
+    }
+    let id_width =
+        assets.iter().map(|asset| asset.asset_id.chars().count()).max().unwrap_or(0).max("ASSET ID".len());
+    let row = |id: &str, service: &str, size: &str, status: &str, when: &str, name: &str| {
+        format!("{id:<id_width$}  {service:<13}  {size:>10}  {status:<9}  {when:<16}  {name}")
+    };
+    session.report.line(&row("ASSET ID", "SERVICE", "SIZE", "STATUS", "WHEN (UTC)", "NAME"));
+    for asset in &assets {
+        let size = asset.size.map_or_else(|| "-".to_owned(), size::show);
+        let when = clock::show(asset.at);
+        session.report.line(&row(&asset.asset_id, &asset.service, &size, status(asset), &when, &asset.name));
+        session.report.object(asset);
+    }
+    Ok(Outcome::Completed)
+}
+
+fn status(asset: &Asset) -> &'static str {
+    match asset.status {
+        AssetStatus::Begun => "begun",
+        AssetStatus::Sent => "sent",
+        AssetStatus::Confirmed => "confirmed",
+        AssetStatus::Seen => "seen",
+        AssetStatus::Abandoned => "abandoned",
+        AssetStatus::Deleted => "deleted",
+    }
+}
+
+async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
+    let engine = session.open(Pace::default()).await?;
+    let file = std::path::absolute(file)
+        .map_err(|error| Error::invalid("--export has no full path").because(error))?;
+    let count = engine.export_assets(&file).await?;
+    session.report.line(&file.display().to_string());
+    session.report.object(
+        &serde_json::json!({"event": "exported", "path": file.display().to_string(), "count": count}),
+    );
+    let assets = if count == 1 { "asset" } else { "assets" };
+    session.report.note(&format!("{count} {assets} written"));
+    Ok(Outcome::Completed)
+}
+
+async fn info(id: &str, service: Option<Service>, session: &mut Session) -> Result<Outcome, Error> {
+    let engine = session.open(Pace::default()).await?;
+    let info = engine.asset_info(id, service.map(Service::id)).await?;
+    let mut line = |label: &str, value: Option<String>| {
+        if let Some(value) = value {
+            session.report.line(&format!("{label:<9}{value}"));
+        }
+    };
+    line("id", Some(info.asset_id.clone()));
+    line("name", info.name.clone());
+    line("size", info.size.map(|bytes| format!("{} ({bytes} bytes)", size::show(bytes))));
+    line("status", info.status.clone());
+    line("created", info.created.clone());
+    session.report.object(&info);
+    Ok(Outcome::Completed)
+}
+
+async fn delete(
+    id: &str,
+    yes: bool,
+    service: Option<Service>,
+    session: &mut Session,
+) -> Result<Outcome, Error> {
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            let error = Error::invalid(format!("`{id}` was not deleted: nobody is there to be asked"));
+            session.report.error(&error.advise("add --yes to delete it for good without a question"));
+            return Ok(Outcome::Usage);
+        }
+        if !confirmed(id).await {
+            session.report.note("Nothing was deleted.");
+            return Ok(Outcome::Failed);
+        }
+    }
+    let engine = session.open(Pace::default()).await?;
+    engine.asset_delete(id, service.map(Service::id)).await?;
+    session.report.line(id);
+    session.report.object(&serde_json::json!({"event": "deleted", "asset_id": id}));
+    Ok(Outcome::Completed)
+}
+
+async fn confirmed(id: &str) -> bool {
+    let question = format!("Delete `{id}` at the service for good? It cannot be brought back. [y/N] ");
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        // A terminal that takes no question gives no answer either, and that means no.
+        let _ = write!(std::io::stderr(), "{question}");
+        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    matches!(asked.await, Ok(Ok(answer)) if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,46 @@
+//! `ferry download`.
+
+use std::path::PathBuf;
+
+use ferry_engine::{DownloadRequest, Error};
+use tokio::sync::mpsc;
+
+use super::Session;
+use crate::Outcome;
+use crate::arguments::Download;
+use crate::follow::{Item, follow};
+
+/// Brings files and follows them to their ends.
+pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, Error> {
+    let folder = match &download.dir {
+        Some(folder) => Some(full(folder)?),
+        None => None,
+    };
+    let engine = session.open_with(download.pace, download.connections).await?;
+    let changes = engine.subscribe();
+    let (sender, added) = mpsc::channel(64);
+    let adding = async {
+        for what in download.what {
+            let request = DownloadRequest {
+                what,
+                service: download.service.map(|service| service.id().to_owned()),
+                folder: folder.clone(),
+                name: download.name.clone(),
+                unique_id: download.unique_id.clone(),
+                quality: download.quality.clone(),
+                remove_after: download.remove_after.then_some(true),
+                connections: download.connections,
+            };
+            let added = engine.download(request).await.map(|id| Item { id, path: None });
+            // The follower ends only after this side.
+            let _ = sender.send(added).await;
+        }
+        drop(sender);
+    };
+    let (outcome, ()) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
+    Ok(outcome)
+}
+
+fn full(folder: &std::path::Path) -> Result<PathBuf, Error> {
+    std::path::absolute(folder).map_err(|error| Error::invalid("--dir has no full path").because(error))
+}

@@ -1,0 +1,36 @@
+//! `ferry key`: a key goes from stdin into the keychain, and nowhere else.
+
+use ferry_engine::{Cause, Error, KeyState};
+
+use super::{Session, read_secret};
+use crate::Outcome;
+use crate::arguments::{Key, KeyedService, Pace};
+
+/// Sets or removes a key.
+pub async fn run(key: Key, session: &mut Session) -> Result<Outcome, Error> {
+    match key {
+        Key::Set { service } => set(service, session).await,
+        Key::Remove { service } => {
+            let engine = session.open(Pace::default()).await?;
+            engine.remove_key(service.id()).await?;
+            session.report.note(&format!("The key of {} is forgotten.", service.id()));
+            session.report.object(&serde_json::json!({"event": "key_removed", "service": service.id()}));
+            Ok(Outcome::Completed)
+        }
+    }
+}
+
+async fn set(service: KeyedService, session: &mut Session) -> Result<Outcome, Error> {
+    let key = read_secret("Key (not shown): ").await?;
+    let engine = session.open(Pace::default()).await?;
+    let state = engine.set_key(service.id(), key).await?;
+    if state != KeyState::Keychain {
+        // Memory ends with this process: to claim success would be a lie.
+        return Err(Error::new(Cause::Unsupported, "The key was not kept")
+            .because("there is no keychain here that takes it")
+            .advise(format!("set the variable {} instead, or unlock the keychain", service.variable())));
+    }
+    session.report.note(&format!("The key of {} is in the keychain.", service.id()));
+    session.report.object(&serde_json::json!({"event": "key_set", "service": service.id()}));
+    Ok(Outcome::Completed)
+}

@@ -1,0 +1,184 @@
+//! The commands, one file a group. Each parses nothing and decides nothing: it asks the engine and reports.
+
+mod assets;
+mod demo;
+mod download;
+mod key;
+mod man;
+mod queue;
+mod sandbox;
+mod services;
+mod upload;
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ferry_engine::{Engine, Error, Options, Overrides, Secret};
+
+use crate::Outcome;
+use crate::arguments::{Command, Everywhere, Pace};
+use crate::interrupt::Interrupt;
+use crate::report::Report;
+
+/// The most that is read from stdin: no URL and no key is longer.
+const LONGEST_SECRET: u64 = 64 * 1024;
+
+/// Runs a command to its end.
+pub async fn run(command: Command, mut session: Session) -> Outcome {
+    let ended = dispatch(command, &mut session).await;
+    session.close(ended)
+}
+
+/// Runs the sandbox until it is interrupted.
+pub async fn serve_sandbox(port: u16, interrupt: &mut Interrupt, mut session: Session) -> Outcome {
+    let ended = sandbox::run(port, interrupt, &mut session).await;
+    session.close(ended)
+}
+
+async fn dispatch(command: Command, session: &mut Session) -> Result<Outcome, Error> {
+    match command {
+        Command::Upload(upload) => upload::run(upload, session).await,
+        Command::Download(download) => download::run(download, session).await,
+        Command::Queue(rows) => queue::list(rows, session).await,
+        Command::Pause(rows) => queue::pause(rows, session).await,
+        Command::Resume(rows) => queue::resume(rows, session).await,
+        Command::Cancel(rows) => queue::cancel(rows, session).await,
+        Command::Retry(rows) => queue::retry(rows, session).await,
+        Command::Remove(rows) => queue::remove(rows, session).await,
+        Command::Assets(assets) => assets::run(assets, session).await,
+        Command::Services => services::list(session).await,
+        Command::Check { service } => services::check(service, session).await,
+        Command::Key(key) => key::run(key, session).await,
+        Command::Demo { size } => demo::run(size, session).await,
+        Command::Sandbox { .. } => Err(Error::internal("The sandbox was started without an ear for Ctrl-C")),
+        Command::Man => man::run(session),
+    }
+}
+
+/// What every command works with.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it says what it has to say.
+    pub report: Report,
+    data_dir: Option<PathBuf>,
+    engines: Arc<Engines>,
+}
+
+impl Session {
+    /// A session with the options that stand on the command line.
+    pub fn new(everywhere: &Everywhere, engines: Arc<Engines>) -> Self {
+        let data_dir = everywhere.data_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
+        Self { report: Report::new(everywhere), data_dir, engines }
+    }
+
+    /// Says how a command failed, if it did.
+    fn close(&mut self, ended: Result<Outcome, Error>) -> Outcome {
+        self.report.finish();
+        ended.unwrap_or_else(|error| {
+            self.report.error(&error);
+            Outcome::Failed
+        })
+    }
+
+    /// Where settings, queue and library live.
+    pub fn data_dir(&self) -> Result<PathBuf, Error> {
+        match &self.data_dir {
+            Some(folder) => std::path::absolute(folder)
+                .map_err(|error| Error::invalid("The data folder has no full path").because(error)),
+            None => ferry_engine::default_data_dir(),
+        }
+    }
+
+    /// Opens the user's engine. Only what this run adds or resumes will move.
+    pub async fn open(&self, pace: Pace) -> Result<Engine, Error> {
+        self.open_with(pace, None).await
+    }
+
+    /// Opens the user's engine with a number of connections for this run.
+    pub async fn open_with(&self, pace: Pace, connections: Option<u8>) -> Result<Engine, Error> {
+        let mut options = Options::new(self.data_dir()?);
+        options.resume_unfinished = false;
+        options.overrides = Overrides {
+            limit_rate: pace.limit_rate,
+            concurrency: pace.concurrency,
+            retries: pace.retries,
+            connections,
+        };
+        let engine = Engine::open(options).await?;
+        self.engines.keep(&engine, true);
+        for notice in engine.snapshot().notices {
+            self.report.note(&notice);
+        }
+        Ok(engine)
+    }
+
+    /// Opens an engine that has nothing to do with the user's queue.
+    pub async fn open_apart(&self, data_dir: PathBuf) -> Result<Engine, Error> {
+        let mut options = Options::new(data_dir);
+        options.resume_unfinished = false;
+        let engine = Engine::open(options).await?;
+        self.engines.keep(&engine, false);
+        Ok(engine)
+    }
+}
+
+/// The engines of this run, so that an interruption can close them in order.
+#[derive(Default)]
+pub struct Engines(Mutex<Vec<(Engine, bool)>>);
+
+impl std::fmt::Debug for Engines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engines")
+    }
+}
+
+impl Engines {
+    fn keep(&self, engine: &Engine, users_own: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((engine.clone(), users_own));
+    }
+
+    fn all(&self) -> Vec<(Engine, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the user's queue holds something that `ferry resume` would go on with.
+    pub fn something_unfinished(&self) -> bool {
+        let engines = self.all();
+        let mut users_own = engines.iter().filter(|(_, users_own)| *users_own);
+        users_own.any(|(engine, _)| engine.snapshot().transfers.iter().any(queue::is_unfinished))
+    }
+
+    /// Writes everything down and lets the data folders go.
+    pub async fn shut_down(&self) {
+        for (engine, _) in self.all() {
+            engine.shutdown().await;
+        }
+    }
+}
+
+/// Reads a secret: asked for without echo on a terminal, else the whole of stdin.
+async fn read_secret(prompt: &'static str) -> Result<Secret, Error> {
+    // Reading blocks for as long as a person thinks: not on the async threads.
+    let read = tokio::task::spawn_blocking(move || {
+        let stdin = std::io::stdin();
+        if stdin.is_terminal() {
+            return rpassword::prompt_password(prompt);
+        }
+        let mut text = String::new();
+        stdin.lock().take(LONGEST_SECRET).read_to_string(&mut text)?;
+        Ok(text)
+    });
+    let text = match read.await {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => return Err(Error::invalid("Nothing usable came from stdin").because(error)),
+        Err(error) => return Err(Error::internal(error.to_string())),
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(
+            Error::invalid("Nothing came from stdin").advise("write it to stdin, as in `ferry … < FILE`")
+        );
+    }
+    Ok(Secret::new(text))
+}

@@ -1,0 +1,31 @@
+//! `ferry sandbox`: the built-in service, for scripts and for trying things out.
+
+use ferry_engine::{Cause, Error};
+use ferry_sandbox::{Options, Sandbox};
+
+use super::Session;
+use crate::Outcome;
+use crate::interrupt::Interrupt;
+
+/// Runs the sandbox until Ctrl-C. Its data folder is shared with the one inside `ferry upload`, so that ids of one
+/// are known to the other.
+pub async fn run(port: u16, interrupt: &mut Interrupt, session: &mut Session) -> Result<Outcome, Error> {
+    let root = session.data_dir()?.join("sandbox");
+    let sandbox = Sandbox::start(Options { root, port, api_key: None }).await.map_err(|error| {
+        Error::new(Cause::Unreachable, format!("The sandbox could not listen on port {port}"))
+            .because(error)
+            .advise("choose another port, or leave --port out")
+    })?;
+    session.report.line(&format!("listening on {}", sandbox.url()));
+    session.report.line(&format!("FERRY_MAVI_URL={}", sandbox.mavi_url()));
+    session.report.line(&format!("FERRY_VISUAL_SEARCH_URL={}", sandbox.visual_search_url()));
+    session.report.line(&format!("FERRY_OFFLINE_TUBE_URL={}", sandbox.offline_tube_url()));
+    session.report.object(&serde_json::json!({
+        "event": "listening", "url": sandbox.url(), "mavi_url": sandbox.mavi_url(),
+        "visual_search_url": sandbox.visual_search_url(), "offline_tube_url": sandbox.offline_tube_url(),
+    }));
+    session.report.note("Ctrl-C ends it.");
+    interrupt.next().await;
+    sandbox.stop().await;
+    Ok(Outcome::Completed)
+}

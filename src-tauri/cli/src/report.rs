@@ -1,0 +1,339 @@
+//! What Ferry says: results on stdout, progress and failures on stderr, or one JSON object a line on stdout.
+
+use std::collections::HashMap;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, WaitReason};
+use serde::Serialize;
+
+use crate::arguments::Everywhere;
+use crate::bars::Bars;
+use crate::redaction::redact;
+use crate::size;
+
+/// Plain progress lines are at least this far apart.
+const BETWEEN_LINES: Duration = Duration::from_secs(1);
+/// `progress` events of one transfer are at least this far apart.
+const BETWEEN_EVENTS: Duration = Duration::from_millis(200);
+
+/// What a JSON line tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// Written down in the queue.
+    Added,
+    /// Holds a slot and moves.
+    Started,
+    /// More bytes are there.
+    Progress,
+    /// Proven.
+    Completed,
+    /// Ended in an error.
+    Failed,
+    /// Stands still until the user says otherwise.
+    Paused,
+    /// Given up by the user.
+    Canceled,
+}
+
+/// One JSON line about a transfer. Fields that do not apply are left out; an unknown total is `null`.
+#[derive(Debug, Serialize)]
+struct TransferLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Event>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    id: TransferId,
+    kind: Kind,
+    service: &'a str,
+    name: &'a str,
+    bytes: u64,
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asset_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+}
+
+impl<'a> TransferLine<'a> {
+    fn new(transfer: &'a Transfer, path: Option<&'a str>) -> Self {
+        let failure = match &transfer.state {
+            State::Failed(failure) => Some(failure),
+            _ => None,
+        };
+        Self {
+            event: None,
+            state: None,
+            id: transfer.id,
+            kind: transfer.kind,
+            service: &transfer.service,
+            name: &transfer.name,
+            bytes: transfer.bytes,
+            total: transfer.total,
+            path: path.or(transfer.path.as_deref()),
+            asset_id: transfer.asset_id.as_deref(),
+            verified: transfer.verified.map(ferry_engine::Verified::as_str),
+            checksum: transfer.checksum.as_deref(),
+            code: failure.map(|failure| failure.code.as_str()),
+            message: failure.map(failure_text),
+            note: transfer.note.as_deref(),
+        }
+    }
+}
+
+/// `what happened; why; what to do`
+fn failure_text(failure: &Failure) -> String {
+    redact(&format!("{}; {}", failure.message, failure.advice)).into_owned()
+}
+
+/// Where a command says what it has to say.
+#[derive(Debug)]
+pub struct Report {
+    json: bool,
+    quiet: bool,
+    bars: Option<Bars>,
+    stdout_gone: bool,
+    last_line: Option<Instant>,
+    last_events: HashMap<TransferId, (Instant, u64)>,
+}
+
+impl Report {
+    /// Looks at the options and at what stdout and stderr are.
+    pub fn new(everywhere: &Everywhere) -> Self {
+        let fancy = !everywhere.json
+            && !everywhere.quiet
+            && io::stdout().is_terminal()
+            && io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|value| value != "dumb");
+        Self {
+            json: everywhere.json,
+            quiet: everywhere.quiet,
+            bars: fancy.then(Bars::new),
+            stdout_gone: false,
+            last_line: None,
+            last_events: HashMap::new(),
+        }
+    }
+
+    /// Writes one line to stdout at once: whoever reads a pipe wants it early. A reader that has gone is no error;
+    /// the transfers go on.
+    fn stdout(&mut self, line: &str) {
+        if self.stdout_gone {
+            return;
+        }
+        let write = || {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{line}").and_then(|()| out.flush())
+        };
+        let written = match &self.bars {
+            Some(bars) => bars.beside(write),
+            None => write(),
+        };
+        self.stdout_gone = written.is_err();
+    }
+
+    fn stderr(&self, line: &str) {
+        let write = || {
+            // Nobody is left to be told that stderr is gone.
+            let _ = writeln!(io::stderr().lock(), "{}", redact(line));
+        };
+        match &self.bars {
+            Some(bars) => bars.beside(write),
+            None => write(),
+        }
+    }
+
+    /// A line for people on stdout; nothing with `--json`.
+    pub fn line(&mut self, line: &str) {
+        if !self.json {
+            self.stdout(line);
+        }
+    }
+
+    /// A JSON line on stdout; nothing without `--json`.
+    pub fn object(&mut self, object: &impl Serialize) {
+        if self.json
+            && let Ok(line) = serde_json::to_string(object)
+        {
+            self.stdout(&line);
+        }
+    }
+
+    /// Something worth knowing on stderr; nothing with `--quiet`.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.stderr(text);
+        }
+    }
+
+    /// A failure that belongs to no transfer.
+    pub fn error(&mut self, error: &Error) {
+        self.stderr(&format!("error[{}]: {error}", error.code()));
+        let message = redact(&error.to_string()).into_owned();
+        self.object(&serde_json::json!({"event": Event::Failed, "code": error.code(), "message": message}));
+    }
+
+    /// A failure that belongs to no transfer and is told on stderr only.
+    pub fn complaint(&self, failure: &Failure) {
+        self.stderr(&format!("error[{}]: {}", failure.code, failure_text(failure)));
+    }
+
+    /// A failure of a transfer.
+    pub fn failure(&mut self, transfer: &Transfer, failure: &Failure, path: Option<&str>) {
+        let text = failure_text(failure);
+        // With several transfers, a reader must see which one it was.
+        let subject =
+            if text.contains(&transfer.name) { String::new() } else { format!("{}: ", transfer.name) };
+        self.stderr(&format!("error[{}]: {subject}{text}", failure.code));
+        let line = TransferLine {
+            event: Some(Event::Failed),
+            code: Some(failure.code.as_str()),
+            message: Some(text),
+            ..TransferLine::new(transfer, path)
+        };
+        self.object(&line);
+    }
+
+    /// Something happened to a transfer.
+    pub fn event(&mut self, event: Event, transfer: &Transfer, path: Option<&str>) {
+        self.object(&TransferLine { event: Some(event), ..TransferLine::new(transfer, path) });
+    }
+
+    /// A transfer will not be heard of again.
+    pub fn ended(&mut self, id: TransferId) {
+        self.last_events.remove(&id);
+        if let Some(bars) = &mut self.bars {
+            bars.end(id);
+        }
+    }
+
+    /// A row of the queue as a JSON line.
+    pub fn row(&mut self, transfer: &Transfer) {
+        self.object(&TransferLine {
+            state: Some(transfer.state.word()),
+            ..TransferLine::new(transfer, None)
+        });
+    }
+
+    /// A transfer that moves: its bar or its event, not too often.
+    pub fn moving(&mut self, transfer: &Transfer, path: Option<&str>) {
+        if let Some(bars) = &mut self.bars {
+            bars.show(transfer);
+        }
+        if self.json {
+            let now = Instant::now();
+            let due = self.last_events.get(&transfer.id).is_none_or(|(at, bytes)| {
+                now.duration_since(*at) >= BETWEEN_EVENTS && *bytes != transfer.bytes
+            });
+            if due && transfer.bytes > 0 {
+                self.last_events.insert(transfer.id, (now, transfer.bytes));
+                self.event(Event::Progress, transfer, path);
+            }
+        }
+    }
+
+    /// Says in one plain line how the whole run stands, if the last such line is long enough ago.
+    pub fn summary<'a>(&mut self, done: usize, all: usize, moving: impl Iterator<Item = &'a Transfer>) {
+        if let Some(bars) = &mut self.bars {
+            bars.headline(done, all);
+            return;
+        }
+        if self.json || self.quiet || self.last_line.is_some_and(|at| at.elapsed() < BETWEEN_LINES) {
+            return;
+        }
+        let moving: Vec<&Transfer> = moving.collect();
+        let Some(first) = moving.first() else { return };
+        self.last_line = Some(Instant::now());
+        let line = if all == 1 {
+            format!("{}: {}", first.name, standing(first))
+        } else {
+            let speed: u64 = moving.iter().filter_map(|transfer| transfer.speed).sum();
+            let speed = if speed > 0 { format!(", {}/s", size::show(speed)) } else { String::new() };
+            format!("{done} of {all} done{speed}; {}: {}", first.name, standing(first))
+        };
+        self.stderr(&line);
+    }
+
+    /// Takes the bars off the terminal.
+    pub fn finish(&mut self) {
+        if let Some(bars) = &mut self.bars {
+            bars.clear();
+        }
+    }
+}
+
+/// How a transfer stands, in words: `45 %, 12.3 of 27.0 MiB, 5.1 MiB/s, 3 s left`.
+pub fn standing(transfer: &Transfer) -> String {
+    let mut words = Vec::new();
+    if let Some(wait) = &transfer.wait {
+        words.push(waiting(wait.reason, wait.until));
+        words.push(wait.message.clone());
+    } else if let Some(stage) = transfer.stage {
+        let percent = transfer.stage_percent.map_or_else(String::new, |percent| format!(" {percent:.0} %"));
+        words.push(format!("{}{percent}", stage_word(stage)));
+    }
+    if transfer.bytes > 0 {
+        words.push(match transfer.total {
+            Some(total) if total > 0 => format!(
+                "{} %, {} of {}",
+                transfer.bytes.saturating_mul(100) / total,
+                size::show(transfer.bytes),
+                size::show(total)
+            ),
+            _ => size::show(transfer.bytes),
+        });
+    }
+    if let Some(speed) = transfer.speed {
+        words.push(format!("{}/s", size::show(speed)));
+    }
+    if let Some(seconds) = transfer.seconds_left {
+        words.push(format!("{} left", size::show_seconds(seconds)));
+    }
+    if words.is_empty() { transfer.state.word().to_owned() } else { words.join(", ") }
+}
+
+fn stage_word(stage: ferry_engine::Stage) -> &'static str {
+    use ferry_engine::Stage;
+    match stage {
+        Stage::Preparing => "the server prepares it",
+        Stage::Checking => "checking what is here",
+        Stage::Fetching => "fetching",
+        Stage::Signing => "signing",
+        Stage::Sending => "sending",
+        Stage::Verifying => "verifying",
+        Stage::Confirming => "waiting for the service to confirm",
+        Stage::Publishing => "publishing",
+        Stage::Removing => "removing it from the server",
+    }
+}
+
+fn waiting(reason: WaitReason, until: Option<u64>) -> String {
+    let what = match reason {
+        WaitReason::Retry => "trying again",
+        WaitReason::RateLimit => "the service asked for a pause",
+        WaitReason::Network => "waiting for the network",
+        WaitReason::Key => "waiting for a key",
+        WaitReason::Space => "waiting for room on the disk",
+    };
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.as_millis() as u64);
+    match until {
+        Some(until) if until > now => {
+            format!("{what} in {}", size::show_seconds((until - now).div_ceil(1000)))
+        }
+        _ => what.to_owned(),
+    }
+}
