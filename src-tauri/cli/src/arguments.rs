@@ -82,7 +82,6 @@ nothing is ever overwritten.")]
     /// Take transfers off the list, with what an unfinished one has saved; without an id, everything completed.
     Remove(Rows),
     /// The library of what was sent.
-    #[command(args_conflicts_with_subcommands = true)]
     #[command(after_help = "\
 Examples:
   ferry assets --search holiday
@@ -344,20 +343,45 @@ impl From<Method> for UploadMethod {
 /// Reads the command line, also what clap's rules cannot say.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
     let arguments = Arguments::try_parse_from(words)?;
-    let conflict = match &arguments.command {
-        Command::Upload(upload) if upload.to.is_some() => match upload.paths.as_slice() {
-            [path] if path.is_dir() => Some("--to takes one file; a folder cannot go to one signed URL"),
-            [_] => None,
-            _ => Some("--to takes one file; send the others to their own signed URLs"),
-        },
+    match conflict(&arguments.command) {
+        Some((command, why)) => {
+            let mut all = Arguments::command();
+            all.build();
+            let command =
+                all.find_subcommand_mut(command).map_or_else(Arguments::command, |found| found.clone());
+            Err(command.clone().error(ErrorKind::ArgumentConflict, why))
+        }
+        None => Ok(arguments),
+    }
+}
+
+/// What cannot be meant, with the command's name.
+fn conflict(command: &Command) -> Option<(&'static str, &'static str)> {
+    match command {
+        Command::Upload(upload) => {
+            let is_url =
+                |path: &PathBuf| path.to_str().is_some_and(|text| text.contains("://")) && !path.exists();
+            let why = match (&upload.to, upload.paths.as_slice()) {
+                (_, paths) if paths.iter().any(is_url) => {
+                    "a URL is no file: bring it with `ferry download`, or name it with --to if the file goes there"
+                }
+                (Some(_), [path]) if path.is_dir() => {
+                    "--to takes one file; a folder cannot go to one signed URL"
+                }
+                (Some(_), [_, _, ..]) => "--to takes one file; send the others to their own signed URLs",
+                _ => return None,
+            };
+            Some(("upload", why))
+        }
         Command::Download(download) if download.name.is_some() && download.what.len() > 1 => {
-            Some("--name names one file; leave it out, or download the others by themselves")
+            Some(("download", "--name names one file; leave it out, or download the others by themselves"))
+        }
+        Command::Assets(assets)
+            if assets.one.is_some() && (assets.export.is_some() || !assets.search.is_empty()) =>
+        {
+            Some(("assets", "--search and --export are about the whole library, not about one asset"))
         }
         _ => None,
-    };
-    match conflict {
-        Some(why) => Err(Arguments::command().error(ErrorKind::ArgumentConflict, why)),
-        None => Ok(arguments),
     }
 }
 
@@ -378,6 +402,7 @@ mod tests {
     fn options_of_every_command_stand_anywhere() {
         assert!(read("ferry --json queue").is_ok_and(|a| a.everywhere.json));
         assert!(read("ferry queue --json --quiet").is_ok_and(|a| a.everywhere.json && a.everywhere.quiet));
+        assert!(read("ferry assets --json info re_1").is_ok_and(|a| a.everywhere.json));
         assert!(read("ferry assets info re_1 --data-dir x").is_ok_and(|a| a.everywhere.data_dir.is_some()));
     }
 
@@ -388,6 +413,8 @@ mod tests {
             "ferry upload",
             "ferry upload a b --to -",
             "ferry upload a --to - --service mavi",
+            "ferry upload https://a.example/b?signature=c",
+            "ferry assets --search a info b",
             "ferry upload a --method fax",
             "ferry upload a --limit-rate fast",
             "ferry download a b --name c",

@@ -117,7 +117,9 @@ impl Course {
                 open.started = true;
                 report.event(Event::Started, transfer, path);
             }
-            report.moving(transfer, path);
+            if transfer.state.is_active() {
+                report.moving(transfer, path);
+            }
         }
         open.shown = (transfer.state.is_active() || transfer.wait.is_some()).then(|| transfer.clone());
         match &transfer.state {

@@ -57,8 +57,6 @@ struct TransferLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    checksum: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
@@ -84,7 +82,6 @@ impl<'a> TransferLine<'a> {
             path: path.or(transfer.path.as_deref()),
             asset_id: transfer.asset_id.as_deref(),
             verified: transfer.verified.map(ferry_engine::Verified::as_str),
-            checksum: transfer.checksum.as_deref(),
             code: failure.map(|failure| failure.code.as_str()),
             message: failure.map(failure_text),
             note: transfer.note.as_deref(),
@@ -295,7 +292,7 @@ pub fn standing(transfer: &Transfer) -> String {
             _ => size::show(transfer.bytes),
         });
     }
-    if let Some(speed) = transfer.speed {
+    if let Some(speed) = transfer.speed.filter(|speed| *speed > 0) {
         words.push(format!("{}/s", size::show(speed)));
     }
     if let Some(seconds) = transfer.seconds_left {

@@ -57,11 +57,8 @@ pub async fn list(rows: Rows, session: &mut Session) -> Result<Outcome, Error> {
         lines.iter().chain([&heads]).map(|line| line[column].len()).max().unwrap_or(0)
     });
     let row = |cells: &[String; 5], last: &str| {
-        let mut text = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            text.push_str(&format!("{cell:<width$}  "));
-        }
-        text + last
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        padded.collect::<String>() + last
     };
     if !transfers.is_empty() {
         session.report.line(&row(&heads, "NAME"));
