@@ -183,7 +183,15 @@ fn read_body(content_type: Option<&str>, body: &[u8]) -> Said {
     }
     let is_page =
         content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("html")) || looks_like_page(text);
-    Said { message: if is_page { page_title(text) } else { text.to_owned() }, ..Said::default() }
+    let message = if is_page {
+        page_title(text)
+    } else if text.starts_with('<') {
+        // XML of another kind, or with a document type: not for people, and who knows what it echoes.
+        String::new()
+    } else {
+        text.to_owned()
+    };
+    Said { message, ..Said::default() }
 }
 
 fn read_json(object: &Map<String, Value>) -> Said {
@@ -337,7 +345,8 @@ fn read_xml(text: &str) -> Option<Said> {
 
 fn looks_like_page(text: &str) -> bool {
     let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
-    start.starts_with("<!doctype html") || start.contains("<html") || start.contains("<head")
+    start.starts_with("<!doctype html")
+        || ["<html>", "<html ", "<head>"].iter().any(|tag| start.contains(tag))
 }
 
 /// The title of a page, or its text where it has none.
@@ -456,6 +465,12 @@ fn classify(status: StatusCode, said: &Said) -> RefusalKind {
 
 /// Makes a text of the other side's fit to show: one line, nothing invisible, no secrets, at most `limit` characters.
 pub(crate) fn clean(text: &str, limit: usize) -> String {
+    // A store that explains a wrong signature in plain text goes on with all that belongs to it.
+    let lower = text.to_ascii_lowercase();
+    let telltale =
+        ["stringtosign", "string to sign", "string-to-sign", "canonicalrequest", "canonical request"];
+    let end = telltale.iter().filter_map(|words| lower.find(words)).min().unwrap_or(text.len());
+    let text = &text[..end];
     let mut words = String::new();
     // The cut comes last, or half a secret could stay; what is far beyond it need not be looked at.
     for word in text.split_whitespace().take(limit) {
@@ -480,6 +495,7 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
 
 /// Takes the query off an echoed URL, the value off a signature's parameter, and keys out of a word.
 fn redact(word: &str) -> String {
+    /// The short ones only where they stand alone: `design=` is no signature.
     const SECRETS: [&str; 12] = [
         "x-goog-signature",
         "x-goog-credential",
@@ -506,8 +522,8 @@ fn redact(word: &str) -> String {
         for (start, _) in lower.match_indices(name) {
             let before = lower[..start].chars().next_back();
             let after = lower[start + name.len()..].trim_start_matches(['"', '\'']);
-            let is_whole = before.is_none_or(|c| !c.is_ascii_alphanumeric());
-            if is_whole && after.starts_with(['=', ':']) && after.len() > 1 {
+            let is_name = name.contains(['-', '_']) || before.is_none_or(|c| !c.is_ascii_alphanumeric());
+            if is_name && after.starts_with(['=', ':']) && after.len() > 1 {
                 let end = word.len() - after.len() + 1;
                 return format!("{}{HIDDEN}", &word[..end]);
             }
@@ -544,5 +560,189 @@ pub(crate) fn number_or_string<'de, D: Deserializer<'de>>(deserializer: D) -> Re
             whole.map(Some).ok_or_else(|| D::Error::custom("a whole number was expected"))
         }
         _ => Err(D::Error::custom("a number was expected")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Deserialize)]
+    struct Row {
+        name: String,
+        status: u16,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        body: String,
+        expected: Expected,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Expected {
+        kind: String,
+        code: Option<String>,
+        message: String,
+        request_id: Option<String>,
+        retry_after: Option<u64>,
+    }
+
+    fn status(code: u16) -> StatusCode {
+        StatusCode::from_u16(code).unwrap()
+    }
+
+    #[test]
+    fn every_spelling_of_an_error_is_understood() {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/answers.json"));
+        let rows: Vec<Row> = serde_json::from_str(text).unwrap();
+        for row in rows {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &row.headers {
+                headers
+                    .insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            }
+            let refusal = decode(status(row.status), &headers, row.body.as_bytes());
+            assert!(!format!("{refusal:?}").contains("MARKED-SECRET"), "{}: {refusal:?}", row.name);
+            assert_eq!(refusal.http_status, row.status);
+            let got = Expected {
+                kind: format!("{:?}", refusal.kind),
+                code: refusal.code,
+                message: refusal.message,
+                request_id: refusal.request_id,
+                retry_after: refusal.retry_after.map(|wait| wait.as_secs()),
+            };
+            assert_eq!(got, row.expected, "{}", row.name);
+        }
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Data {
+        #[serde(default, deserialize_with = "number_or_string")]
+        size: Option<u64>,
+    }
+
+    fn data(code: u16, body: &str) -> Result<Data, Refusal> {
+        envelope_data(status(code), &HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn success_has_many_spellings() {
+        for code in ["200", "\"200\"", "200.0", "\"0000\"", "0", "\"0\"", "\"\"", "null"] {
+            let body = format!("{{\"code\":{code},\"msg\":\"success\",\"data\":{{\"size\":\"5\"}}}}");
+            assert_eq!(data(200, &body), Ok(Data { size: Some(5) }), "{code}");
+        }
+        for body in [
+            "{\"data\":{\"size\":5}}",
+            "{\"code\":200,\"success\":true,\"failed\":false,\"data\":{\"size\":5.0}}",
+        ] {
+            assert_eq!(data(201, body), Ok(Data { size: Some(5) }), "{body}");
+        }
+        assert!(envelope_data::<()>(status(204), &HeaderMap::new(), b"{\"code\":200}").is_ok());
+    }
+
+    #[test]
+    fn everything_else_is_an_error() {
+        for body in [
+            "{\"code\":\"0001\",\"msg\":\"no\",\"data\":{}}",
+            "{\"code\":400,\"msg\":\"no\",\"data\":{}}",
+            "{\"code\":200,\"msg\":\"no\",\"success\":false,\"data\":{}}",
+            "{\"code\":200,\"msg\":\"no\",\"failed\":true,\"data\":{}}",
+            "{\"code\":200,\"msg\":\"no\",\"failed\":\"True\",\"data\":{}}",
+            "{\"code\":true,\"msg\":\"no\",\"success\":false}",
+        ] {
+            let refusal = data(200, body).unwrap_err();
+            assert_eq!(refusal.message, "no", "{body}");
+        }
+        let refusal = data(500, "{\"code\":200,\"msg\":\"fine\",\"data\":{}}").unwrap_err();
+        assert_eq!((refusal.http_status, refusal.kind), (500, RefusalKind::ServerTrouble));
+        let page = data(200, "<html><title>Log in</title></html>").unwrap_err();
+        assert_eq!(page.message, "the answer is not as documented: Log in");
+        let wrong = data(200, "{\"code\":200,\"msg\":\"ok\",\"data\":{\"size\":\"large\"}}").unwrap_err();
+        assert!(wrong.message.starts_with("the answer is not as documented"), "{}", wrong.message);
+    }
+
+    #[test]
+    fn numbers_may_come_as_text() {
+        let size = |text: &str| {
+            serde_json::from_str::<Data>(&format!("{{\"size\":{text}}}")).map(|data| data.size).ok()
+        };
+        for (text, expected) in [
+            ("133652816", Some(Some(133_652_816))),
+            ("\"133652816\"", Some(Some(133_652_816))),
+            ("\" 3 \"", Some(Some(3))),
+            ("18446744073709551615", Some(Some(u64::MAX))),
+            ("\"18446744073709551615\"", Some(Some(u64::MAX))),
+            ("5.0", Some(Some(5))),
+            ("null", Some(None)),
+            ("\"\"", Some(None)),
+            ("-1", None),
+            ("\"-1\"", None),
+            ("1.5", None),
+            ("\"x\"", None),
+            ("true", None),
+            ("[]", None),
+        ] {
+            assert_eq!(size(text), expected, "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Data>("{}").unwrap(), Data { size: None });
+    }
+
+    #[test]
+    fn a_json_file_is_not_an_error() {
+        let error = b"{\"code\":\"0001\",\"msg\":\"download video error\"}";
+        let json = Some("application/json;charset=UTF-8");
+        assert_eq!(is_json_error(json, false, error).unwrap().message, "download video error");
+        assert!(is_json_error(Some("application/problem+json"), false, b"{\"success\":false}").is_some());
+        assert!(is_json_error(json, true, error).is_none());
+        assert!(is_json_error(Some("application/octet-stream"), false, error).is_none());
+        assert!(is_json_error(None, false, error).is_none());
+        for file in [
+            "{\"notes\":[1,2]}",
+            "{\"code\":7}",
+            "[{\"code\":1,\"msg\":\"x\"}]",
+            "{\"code\":1,\"msg\":",
+            "",
+            "null",
+        ] {
+            assert!(is_json_error(json, false, file.as_bytes()).is_none(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_nesting_bomb_is_only_text() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("<a>", "</a>")] {
+            let body = open.repeat(30_000) + &close.repeat(30_000);
+            let refusal = decode(status(500), &HeaderMap::new(), body.as_bytes());
+            assert!(refusal.message.chars().count() <= LONGEST_MESSAGE);
+            assert!(data(200, &body).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            words in "(<[a-zA-Z!/]{0,6}>?|&[a-z#0-9]{0,5};?|\\?|=|sig|sk-|é|[a-z]{1,9}| ){0,60}",
+            code in 200u16..600,
+        ) {
+            for body in [bytes, words.clone().into_bytes(), format!("<html>{words}").into_bytes(), format!("<Error>{words}").into_bytes()] {
+                let refusal = decode(status(code), &HeaderMap::new(), &body);
+                prop_assert!(refusal.message.chars().count() <= LONGEST_MESSAGE);
+                prop_assert!(!refusal.message.chars().any(is_invisible));
+                let _ = envelope_data::<Value>(status(code), &HeaderMap::new(), &body);
+                let _ = is_json_error(Some("application/json"), false, &body);
+            }
+        }
+
+        #[test]
+        fn no_signature_survives(before in "[a-zA-Z :]{0,20}", after in "[a-z&=% ]{0,20}", at in 0usize..4) {
+            let name = ["?X-Goog-Signature=", "&sig=", "upload_id=", "X-Amz-Signature: "][at];
+            let value = "0123456789abcdef";
+            // A blank between name and value ends the word; only what stands together is known to belong together.
+            let text = format!("{before} https://h/p{name}{value}{after}");
+            let shown = clean(&text, LONGEST_MESSAGE);
+            prop_assert!(at == 3 || !shown.contains(value), "{}", shown);
+        }
     }
 }

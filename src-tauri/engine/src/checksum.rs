@@ -224,7 +224,7 @@ impl Offered {
             match value.strip_prefix(':').and_then(|value| value.strip_suffix(':')) {
                 Some(value) => self.take_base64(name, key.trim(), value),
                 None if algorithm(key.trim()).is_some() => {
-                    self.ignore(name, "its value is not between colons")
+                    self.ignore(name, "its value is not between colons");
                 }
                 None => {}
             }
@@ -394,7 +394,8 @@ mod tests {
         let goog = format!("crc32c=n03x6A==,md5={MD5}");
         let digest_header = format!("SHA-256={SHA},unixsum=30637");
         let repr = format!("sha-512=:AAAA:, sha-256=:{SHA}:;x=1");
-        let rows: Vec<(Vec<(&'static str, &str)>, bool, Vec<(Algorithm, Vec<u8>)>, usize)> = vec![
+        type Row<'a> = (Vec<(&'static str, &'a str)>, bool, Vec<(Algorithm, Vec<u8>)>, usize);
+        let rows: Vec<Row<'_>> = vec![
             (vec![], false, vec![], 0),
             // The value in Google's own documentation.
             (vec![("x-goog-hash", "crc32c=n03x6A==")], false, vec![crc(0x9f4d_f1e8)], 0),

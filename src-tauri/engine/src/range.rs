@@ -189,6 +189,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Given = &'static [(&'static str, &'static str)];
+
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in pairs {
@@ -265,7 +267,7 @@ mod tests {
         const NOW: &str = "Sat, 21 Nov 2026 12:00:00 GMT";
         let etag = |text: &str| Some(Validator::Etag(text.into()));
         let dated = |text: &str| Some(Validator::LastModified(text.into()));
-        let rows: &[(&[(&str, &str)], Option<Validator>)] = &[
+        let rows: &[(Given, Option<Validator>)] = &[
             (&[("etag", "\"abc\"")], etag("\"abc\"")),
             (&[("etag", "\"\"")], etag("\"\"")),
             (&[("etag", "\"abc\""), ("last-modified", OLD), ("date", NOW)], etag("\"abc\"")),
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_session_says_how_much_it_kept() {
-        let rows: &[(&[(&str, &str)], Option<u64>)] = &[
+        let rows: &[(Given, Option<u64>)] = &[
             (&[], Some(0)),
             (&[("range", "bytes=0-0")], Some(1)),
             (&[("range", "bytes=0-524287")], Some(524_288)),

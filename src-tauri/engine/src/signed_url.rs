@@ -323,3 +323,180 @@ fn unix_time(year: u64, month: u64, day: u64) -> Option<SystemTime> {
     // Days from 1 March of year 0 to 1 January 1970.
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(days.checked_sub(719_468)? * 86_400))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::RefusalKind;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize)]
+    struct Fixture {
+        accepted: Vec<Accepted>,
+        refused: Vec<Refused>,
+    }
+
+    #[derive(Deserialize)]
+    struct Accepted {
+        name: String,
+        url: String,
+        #[serde(default)]
+        form_fields: bool,
+        expected: Expected,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Expected {
+        method: String,
+        store: Option<String>,
+        signed_headers: Vec<String>,
+        v2: bool,
+        expires_at: Option<u64>,
+        sent_as_is: bool,
+    }
+
+    #[derive(Deserialize)]
+    struct Refused {
+        name: String,
+        url: String,
+    }
+
+    #[test]
+    fn the_url_says_how_it_wants_to_be_used() {
+        let text =
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/signed-urls.json"));
+        let fixture: Fixture = serde_json::from_str(text).unwrap();
+        for row in fixture.accepted {
+            let url = SignedUrl::parse(&row.url).unwrap();
+            let since_1970 =
+                |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let got = Expected {
+                method: format!("{:?}", url.infer(row.form_fields)),
+                store: url.known_store().map(|store| format!("{store:?}")),
+                signed_headers: url.signed_headers(),
+                v2: url.is_v2(),
+                expires_at: url.expires_at().map(since_1970),
+                sent_as_is: url.to_url().is_ok(),
+            };
+            assert_eq!(got, row.expected, "{}", row.name);
+            assert_eq!(url.expose(), row.url, "{}", row.name);
+            assert!(!format!("{url} {url:?}").contains("MARKED-SECRET"), "{}", row.name);
+        }
+        for row in fixture.refused {
+            let reason = SignedUrl::parse(&row.url).unwrap_err();
+            assert!(
+                !reason.is_empty() && (row.url.is_empty() || !reason.contains(&row.url)),
+                "{}: {reason}",
+                row.name
+            );
+        }
+    }
+
+    #[test]
+    fn only_host_and_path_are_shown() {
+        let url = SignedUrl::parse(" https://h.example:8443/a/b?sig=x#y\n").unwrap();
+        assert_eq!(url.to_string(), "https://h.example:8443/a/b?•••");
+        assert_eq!(format!("{url:?}"), "SignedUrl(https://h.example:8443/a/b?•••)");
+        assert_eq!(SignedUrl::parse("http://[::1]:80/a").unwrap().to_string(), "http://[::1]/a");
+    }
+
+    #[test]
+    fn links_and_secret_targets_differ_in_http() {
+        assert!(parse_http("http://example.com/a").is_ok());
+        assert!(parse_secure("http://example.com/a").is_err());
+        for here in [
+            "http://localhost/",
+            "http://a.localhost/",
+            "http://127.8.9.1/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            assert!(parse_secure(here).is_ok(), "{here}");
+        }
+        for elsewhere in ["http://0.0.0.0/", "http://10.0.0.1/", "http://localhost.example/"] {
+            assert!(parse_secure(elsewhere).is_err(), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_flips_the_method_only_when_it_is_about_the_method() {
+        use Method::{AzurePut, Post, PostForm, Put, Resumable, Session};
+        let gcs = Some(Store::Gcs);
+        let rows = [
+            (403, Some("SignatureDoesNotMatch"), Put, gcs, Some(Post)),
+            (403, Some("SignatureDoesNotMatch"), Post, gcs, Some(Put)),
+            (403, Some("SignatureDoesNotMatch"), Resumable, gcs, None),
+            (403, Some("AccessDenied"), Put, gcs, None),
+            (400, Some("InvalidPolicyDocument"), Post, gcs, Some(Put)),
+            (400, Some("InvalidPolicyDocument"), PostForm, gcs, Some(Put)),
+            (400, Some("InvalidArgument"), Post, gcs, Some(Put)),
+            (400, Some("InvalidArgument"), Put, gcs, None),
+            (400, Some("ExpiredToken"), Put, gcs, None),
+            (400, Some("MalformedSecurityHeader"), Put, gcs, None),
+            (400, None, Put, None, None),
+            (405, None, Put, gcs, Some(Post)),
+            (405, None, Post, None, Some(Put)),
+            (405, None, Resumable, None, Some(Put)),
+            (405, None, AzurePut, None, Some(Post)),
+            (405, None, Session, gcs, None),
+            (501, Some("NotImplemented"), Post, gcs, Some(Put)),
+            (404, None, Put, None, Some(Post)),
+            (404, Some("NoSuchKey"), Put, gcs, None),
+            (415, None, Post, None, Some(Put)),
+            (415, None, Post, gcs, None),
+            (408, None, Put, None, None),
+            (500, None, Put, None, None),
+            (503, Some("SlowDown"), Post, None, None),
+            (200, Some("SignatureDoesNotMatch"), Put, None, None),
+        ];
+        for (http_status, code, sent, store, expected) in rows {
+            let refusal = Refusal {
+                http_status,
+                code: code.map(str::to_owned),
+                message: String::new(),
+                request_id: None,
+                kind: RefusalKind::Other,
+                retry_after: None,
+            };
+            assert_eq!(flips(&refusal, sent, store), expected, "{http_status} {code:?} {sent:?} {store:?}");
+        }
+    }
+
+    #[test]
+    fn days_are_counted_right() {
+        let days = |year, month, day| {
+            unix_time(year, month, day)
+                .map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / 86_400)
+        };
+        for (date, expected) in [
+            ((1970, 1, 1), Some(0)),
+            ((1972, 3, 1), Some(790)),
+            ((2000, 2, 29), Some(11_016)),
+            ((2026, 11, 21), Some(20_778)),
+            ((2100, 3, 1), Some(47_541)),
+            ((1969, 12, 31), None),
+            ((2026, 13, 1), None),
+            ((2026, 0, 1), None),
+            ((2026, 1, 0), None),
+        ] {
+            assert_eq!(days(date.0, date.1, date.2), expected, "{date:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,80}", query in "(X-(Goog|Amz)-(Date|Expires)=|se=|sv=|sig=|Expires=|[0-9TZ:.-]{0,20}|é|&){0,12}") {
+            for text in [text.clone(), format!("https://h/{text}?{query}"), format!("https://h?{query}")] {
+                if let Ok(url) = SignedUrl::parse(&text) {
+                    let _ = (url.infer(false), url.signed_headers(), url.is_v2(), url.known_store(), url.expires_at());
+                    prop_assert_eq!(url.expose(), text.trim());
+                    if let Some(at) = url.to_string().find('?') {
+                        prop_assert_eq!(&url.to_string()[at..], "?•••");
+                    }
+                    let _ = url.to_url();
+                }
+            }
+        }
+    }
+}
