@@ -89,7 +89,8 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         kept.open = run.or_stop(continue_part(run, &task)).await??;
     }
     run.stage(Stage::Fetching);
-    let result = fetch(run, &task, &plan, kept, service.about().name).await;
+    let who = if plan.pages_welcome { "The server" } else { service.about().name };
+    let result = fetch(run, &task, &plan, kept, who).await;
     let (offered, framing) = match result {
         Ok(done) => done,
         Err(error) => {
@@ -163,7 +164,7 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
     if length > 0 {
         run.stage(Stage::Checking);
     }
-    run.counter.set(0);
+    run.counter.set(length);
     let folder = open_folder(&task.folder).await?;
     let name = journal.name.clone();
     let checked = blocking(move || {
@@ -175,6 +176,7 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
     let (part, hasher) = match checked {
         Ok((part, hasher)) => (part, hasher),
         Err(error) => {
+            run.counter.set(0);
             if length > 0 {
                 run.note("The part file is gone; started over");
                 tracing::info!(%error, "part file not usable");
@@ -469,8 +471,8 @@ async fn body(
         row.resumable = resumable;
     });
     if let Some(total) = open.total {
-        let (part, have) = (open.part.clone(), open.part.length().unwrap_or(0));
-        blocking(move || part.make_room(total, have)).await??;
+        let part = open.part.clone();
+        blocking(move || part.make_room(total)).await??;
     }
     run.save_journal(&open.journal(offset, open.hasher.crc32c()));
 

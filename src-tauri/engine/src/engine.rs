@@ -273,6 +273,8 @@ pub struct Overrides {
     pub retries: Option<u32>,
     /// Most connections for one download.
     pub connections: Option<u8>,
+    /// No byte for this long counts as a stall; else `FERRY_STALL_SECONDS`, else 30 s.
+    pub stall: Option<Duration>,
 }
 
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.
@@ -318,7 +320,12 @@ impl Engine {
             blocking(move || lock_folder(&data_dir)).await??
         };
         let settings_file = data_dir.join("settings.json");
-        let (settings, broken_settings) = Settings::load(&settings_file);
+        let (mut settings, broken_settings) = Settings::load(&settings_file);
+        let keys = Arc::new(Keys::from_environment());
+        if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
+            // A key in the environment is a real service set up, for as long as it is there.
+            "mavi".clone_into(&mut settings.default_service);
+        }
         let settings = Arc::new(RwLock::new(settings));
         let (store, stored, broken_store) = {
             let file = data_dir.join("ferry.db");
@@ -326,8 +333,7 @@ impl Engine {
         };
         let resume_folder = ResumeFolder::open(&data_dir)
             .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
-        let keys = Arc::new(Keys::from_environment());
-        let http = Http::new(limits_from_environment())?;
+        let http = Http::new(limits(options.overrides.stall))?;
         let services =
             Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
         let mut notices: Vec<String> = broken_settings.into_iter().collect();
@@ -743,6 +749,10 @@ impl Engine {
             return Err(Error::invalid(format!("{} takes no key", about.name)));
         }
         let state = self.inner.keys.set(service, key).await?;
+        if about.uploads && self.settings().default_service == "sandbox" {
+            // The sandbox is the default only until a real service is set up.
+            self.save_settings(Settings { default_service: service.to_owned(), ..self.settings() }).await?;
+        }
         self.queue().clear_problem(service);
         self.queue().services_changed();
         Ok(state)
@@ -895,14 +905,12 @@ fn lock_folder(data_dir: &Path) -> Result<File> {
     }
 }
 
-/// `FERRY_STALL_SECONDS` shortens the time after which a silent connection counts as stalled, for bad networks.
-fn limits_from_environment() -> Limits {
+fn limits(stall: Option<Duration>) -> Limits {
+    let variable = || std::env::var("FERRY_STALL_SECONDS").ok()?.parse().ok().map(Duration::from_secs);
     let mut limits = Limits::default();
-    if let Some(seconds) = std::env::var("FERRY_STALL_SECONDS").ok().and_then(|text| text.parse::<u64>().ok())
-        && (1..=600).contains(&seconds)
-    {
-        limits.stall = Duration::from_secs(seconds);
-        limits.answer = limits.answer.min(limits.stall * 4);
+    if let Some(stall) = stall.or_else(variable).filter(|stall| !stall.is_zero()) {
+        limits.stall = stall;
+        limits.answer = limits.answer.min(stall * 4);
     }
     limits
 }

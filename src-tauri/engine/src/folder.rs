@@ -74,6 +74,17 @@ impl Folder {
     }
 }
 
+/// Bytes on disk that belong to a file, also those set aside and not yet written.
+pub(crate) fn allocated(file: &File) -> u64 {
+    file.metadata().map_or(0, |facts| {
+        #[cfg(unix)]
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&facts) * 512;
+        #[cfg(not(unix))]
+        let blocks = 0;
+        facts.len().max(blocks)
+    })
+}
+
 /// Sets blocks aside for a file without changing its length. Not every file system can; that is no error.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     platform::reserve(file, length)

@@ -71,19 +71,15 @@ impl PartFile {
         self.folder.path_of(&part_name(&self.name))
     }
 
-    /// Bytes in the part file.
-    pub fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
     /// Cuts the part file to what is provable.
     pub fn truncate(&self, length: u64) -> Result<()> {
         self.file.set_len(length).map_err(|error| Error::target_io("Writing to", &self.path(), &error))
     }
 
     /// Makes sure that there is room for the rest of a file of this size, and sets it aside.
-    pub fn make_room(&self, total: u64, have: u64) -> Result<()> {
-        let needed = total.saturating_sub(have);
+    pub fn make_room(&self, total: u64) -> Result<()> {
+        // Room that an earlier attempt set aside is no longer free, but it is ours.
+        let needed = total.saturating_sub(folder::allocated(&self.file));
         if let Some(free) = self.folder.free_space()
             && free < needed
         {

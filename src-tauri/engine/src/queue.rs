@@ -28,6 +28,8 @@ use crate::{download, upload};
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// Listeners may fall behind this many messages before they must take a snapshot.
 const BACKLOG: usize = 64;
+/// A running row is written down this often, so that a kill shows nearly the truth.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How often a lost network or a full disk is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -132,10 +134,15 @@ impl Queue {
             (overrides.limit_rate.or(settings.limit_up), overrides.limit_rate.or(settings.limit_down))
         };
         let mut rows = Rows::default();
-        for Stored { mut row, task } in stored {
+        for Stored { mut row, task, journal } in stored {
             if row.state.is_active() {
                 // It was cut off: it waits where it stood.
                 row.state = State::Queued;
+            }
+            if let Some(journal) = journal.filter(|_| row.state != State::Completed) {
+                // The row may have been written long before the kill; the journal knows what is provable.
+                row.bytes = journal.proven();
+                row.total = row.total.or(journal.total);
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
@@ -643,6 +650,7 @@ impl Queue {
     // ---- telling the listeners ----
 
     async fn publish(self: Arc<Self>) {
+        let mut saved_at = Instant::now();
         loop {
             let moving = !self.rows().active.is_empty();
             if moving {
@@ -657,6 +665,10 @@ impl Queue {
                 }
             }
             self.publish_once();
+            if moving && saved_at.elapsed() >= SAVE_EVERY {
+                saved_at = Instant::now();
+                self.save_active();
+            }
             if self.closing.is_cancelled() && self.rows().active.is_empty() {
                 return;
             }
@@ -665,6 +677,12 @@ impl Queue {
                 tokio::time::sleep(PUBLISH_EVERY).await;
             }
         }
+    }
+
+    fn save_active(&self) {
+        let rows = self.rows();
+        let active = rows.active.iter().filter_map(|id| rows.entries.get(id));
+        active.for_each(|entry| self.store.save_row_later(entry.row.clone()));
     }
 
     fn publish_once(&self) {

@@ -139,3 +139,73 @@ pub fn longest_backoff(attempt: u32) -> Duration {
 fn backoff(attempt: u32) -> Duration {
     longest_backoff(attempt).mul_f64(rand::rng().random_range(0.0..=1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Row {
+        cause: Cause,
+        code: Code,
+        remedy: Remedy,
+        /// Attempts that are allowed after the first, with the user's setting at 5; absent = never counted.
+        again: Option<u32>,
+    }
+
+    /// The promise in `docs/reliability.md`, row by row, against the table that decides.
+    #[test]
+    fn every_row_of_the_promise_is_what_the_table_does() {
+        let rows: Vec<Row> = serde_json::from_str(include_str!("../../../tests/fixtures/retries.json")).unwrap();
+        let promised: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
+        assert_eq!(promised.len(), TABLE.len(), "each cause has one row in both");
+        for row in rows {
+            let rule = rule(row.cause);
+            assert_eq!((rule.cause, rule.code, rule.remedy), (row.cause, row.code, row.remedy));
+            assert!(!rule.advice.is_empty(), "{:?} leaves the user alone", row.cause);
+            let mut attempts = Attempts::new(5);
+            let error = Error::new(row.cause, "x");
+            let allowed = (0..50).take_while(|_| attempts.next(&error).is_some()).count() as u32;
+            assert_eq!(Some(allowed).filter(|allowed| *allowed < 50), row.again, "{:?}", row.cause);
+        }
+    }
+
+    #[test]
+    fn waits_grow_to_a_minute_and_what_the_server_asks_for_wins_within_ten() {
+        let longest: Vec<u64> = (1..=8).map(|n| longest_backoff(n).as_secs()).collect();
+        assert_eq!(longest, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let mut attempts = Attempts::new(50);
+        for n in 1..=50 {
+            let wait = attempts.next(&Error::new(Cause::CutShort, "x")).unwrap();
+            assert!(wait <= longest_backoff(n), "attempt {n} waits {wait:?}");
+        }
+        let mut asked = Error::new(Cause::ServerTrouble, "x");
+        asked.retry_after = Some(Duration::from_secs(7));
+        assert_eq!(Attempts::new(1).next(&asked), Some(Duration::from_secs(7)));
+        asked.retry_after = Some(Duration::from_secs(86_400));
+        assert_eq!(Attempts::new(1).next(&asked), Some(LONGEST_WAIT));
+    }
+
+    #[test]
+    fn progress_gives_all_attempts_back() {
+        let mut attempts = Attempts::new(1);
+        let cut = Error::new(Cause::CutShort, "x");
+        assert!(attempts.next(&cut).is_some());
+        attempts.progressed();
+        assert!(attempts.next(&cut).is_some());
+        assert!(attempts.next(&cut).is_none());
+    }
+
+    #[test]
+    fn a_pause_that_the_service_asks_for_is_no_failed_attempt() {
+        let mut attempts = Attempts::new(0);
+        for _ in 0..100 {
+            assert!(attempts.next(&Error::new(Cause::RateLimited, "x")).is_some());
+        }
+        assert!(attempts.next(&Error::new(Cause::CutShort, "x")).is_none());
+    }
+}

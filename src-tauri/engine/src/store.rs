@@ -55,6 +55,8 @@ pub(crate) struct Stored {
     pub row: Transfer,
     /// What it was asked to do.
     pub task: Task,
+    /// How far a download is provable.
+    pub journal: Option<Journal>,
 }
 
 /// The handle of the writing thread.
@@ -400,13 +402,16 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Vec<Stored>> {
-    let mut select = connection.prepare("SELECT row, task FROM transfers ORDER BY position")?;
-    let rows = select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut select = connection.prepare("SELECT row, task, journal FROM transfers ORDER BY position")?;
+    let rows = select.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+    })?;
     let mut stored = Vec::new();
     for texts in rows {
-        let (row, task) = texts?;
+        let (row, task, journal) = texts?;
+        let journal = journal.and_then(|text| serde_json::from_str(&text).ok());
         match (serde_json::from_str(&row), serde_json::from_str(&task)) {
-            (Ok(row), Ok(task)) => stored.push(Stored { row, task }),
+            (Ok(row), Ok(task)) => stored.push(Stored { row, task, journal }),
             // One unreadable row must not take the others with it; it stays in the file for a repair.
             _ => tracing::error!("a stored transfer could not be read"),
         }

@@ -78,6 +78,13 @@ pub(crate) struct Journal {
     pub pieces: Vec<Piece>,
 }
 
+impl Journal {
+    /// Bytes that are provably on disk.
+    pub fn proven(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+    }
+}
+
 /// A stretch of the file that lies synced on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Piece {
