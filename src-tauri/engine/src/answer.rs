@@ -374,12 +374,13 @@ fn without_tags(page: &str, lower: &str) -> String {
     while let Some(open) = page[at..].find('<').map(|found| at + found) {
         text.push_str(&page[at..open]);
         text.push(' ');
-        // What scripts and style sheets hold is not for people.
+        // What scripts and style sheets hold is not for people: on to the tag that closes them.
         let skipped = ["script", "style"].into_iter().find(|name| lower[open + 1..].starts_with(name));
-        let end = match skipped {
-            Some(name) => lower[open..].find(&format!("</{name}")).map(|found| open + found + 2),
-            None => page[open..].find('>').map(|found| open + found + 1),
+        let tag = match skipped {
+            Some(name) => lower[open..].find(&format!("</{name}")).map(|found| open + found),
+            None => Some(open),
         };
+        let end = tag.and_then(|tag| Some(tag + page[tag..].find('>')? + 1));
         let Some(end) = end else { return text };
         at = end;
     }
