@@ -1,1 +1,51 @@
-fn main(){}
+//! Gives the window its configuration, its icons, and a permission for each command: without an explicit `allow` in
+//! `capabilities/` the page can call nothing.
+
+/// The commands of `src/commands.rs`.
+const COMMANDS: &[&str] = &[
+    "snapshot",
+    "pick_files",
+    "summarise",
+    "upload",
+    "download",
+    "recognise",
+    "pause",
+    "resume",
+    "cancel",
+    "retry",
+    "remove",
+    "reorder",
+    "timeline",
+    "show_in_folder",
+    "open_file",
+    "assets",
+    "asset_info",
+    "asset_delete",
+    "export_assets",
+    "services",
+    "check",
+    "set_key",
+    "remove_key",
+    "save_settings",
+    "pick_downloads_folder",
+    "diagnostics",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // `cargo check` and the engine's tests must not need Node: without a built page there is one that says so.
+    let page = std::path::Path::new("ui/dist/index.html");
+    println!("cargo:rerun-if-changed=ui/dist");
+    if !page.exists() {
+        std::fs::create_dir_all("ui/dist")?;
+        std::fs::write(
+            page,
+            "<!doctype html><title>Ferry</title><p>Build the page first: cd ui; npm run build</p>\n",
+        )?;
+    }
+    tauri_build::try_build(
+        tauri_build::Attributes::new()
+            .capabilities_path_pattern("./src-tauri/capabilities/**/*")
+            .app_manifest(tauri_build::AppManifest::new().commands(COMMANDS)),
+    )?;
+    Ok(())
+}

@@ -1,1 +1,277 @@
-//! x
+//! The shell around the engine: start-up, plugins, the window. No logic of transfers lives here.
+
+mod batch;
+mod commands;
+mod events;
+mod granted_paths;
+mod openable;
+mod report;
+mod system;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use ferry_engine::{Code, Engine, Options, Theme, default_data_dir};
+use tauri::webview::{NewWindowResponse, WebviewWindowBuilder};
+use tauri::{AppHandle, Manager as _, Url, WebviewWindow};
+
+/// The label of the one window, as `tauri.conf.json` and the capabilities know it.
+const WINDOW: &str = "main";
+
+const HELP: &str = "\
+Usage: ferry-desktop [--help | --version]
+
+The window of Ferry. `ferry` is the same engine in a terminal.
+
+FERRY_DATA_DIR  where settings, queue and library live; one process at a time owns it
+FERRY_LOG       what to log on stderr (error, warn, info, debug); default: warn
+";
+
+/// Starts the window and stays until it is closed.
+///
+/// Answers 1 when there is no display, when the data folder cannot be opened or belongs to another Ferry, and 2 for
+/// arguments that it does not know.
+pub fn run() -> ExitCode {
+    if let Some(code) = answer_arguments() {
+        return code;
+    }
+    log_to_stderr();
+    #[cfg(target_os = "linux")]
+    if gtk::init().is_err() {
+        tell(
+            "error: Ferry's window needs a display, and DISPLAY or WAYLAND_DISPLAY names none; use `ferry` in a terminal",
+        );
+        return ExitCode::FAILURE;
+    }
+    let data_dir = match default_data_dir() {
+        Ok(folder) => folder,
+        Err(error) => {
+            tell(&format!("error[{}]: {error}", error.code()));
+            return ExitCode::FAILURE;
+        }
+    };
+    match build(&data_dir) {
+        Ok(app) => {
+            app.run(system::on_run_event);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tell(&format!("error: the window could not be made; {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
+    // The engine opens while the toolkit starts. A second instance ends in `build`, below, before it looks at the result.
+    let mut options = Options::new(data_dir.to_owned());
+    options.resume_unfinished = true;
+    let opening = tauri::async_runtime::spawn(Engine::open(options));
+
+    tauri::Builder::default()
+        .plugin(single_instance(data_dir))
+        .plugin(tauri_plugin_fs::init())
+        .plugin(tauri_plugin_notification::init())
+        .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
+        .plugin(tauri_plugin_window_state::Builder::new().with_state_flags(kept_window_state()).build())
+        .invoke_handler(tauri::generate_handler![
+            commands::snapshot,
+            commands::pick_files,
+            commands::summarise,
+            commands::upload,
+            commands::download,
+            commands::recognise,
+            commands::pause,
+            commands::resume,
+            commands::cancel,
+            commands::retry,
+            commands::remove,
+            commands::reorder,
+            commands::timeline,
+            commands::show_in_folder,
+            commands::open_file,
+            commands::assets,
+            commands::asset_info,
+            commands::asset_delete,
+            commands::export_assets,
+            commands::services,
+            commands::check,
+            commands::set_key,
+            commands::remove_key,
+            commands::save_settings,
+            commands::pick_downloads_folder,
+            commands::diagnostics,
+        ])
+        .manage(granted_paths::Hovering::default())
+        .manage(system::Asking::default())
+        .on_window_event(system::on_window_event)
+        .setup(move |app| {
+            let opened = tauri::async_runtime::block_on(opening)?;
+            match opened {
+                Ok(engine) => start(app.handle(), &engine)?,
+                Err(error) => refuse_to_start(app.handle(), &error),
+            }
+            Ok(())
+        })
+        .build(tauri::generate_context!())
+}
+
+/// The window comes last: its page finds every command ready.
+fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
+    app.manage(engine.clone());
+    events::forward(app.clone(), engine);
+    system::start(app, engine);
+
+    let config = app.config().app.windows.iter().find(|window| window.label == WINDOW);
+    let config = config.cloned().unwrap_or_default();
+    let window = WebviewWindowBuilder::from_config(app, &config)?
+        .on_navigation(is_own_page)
+        .on_new_window(|_, _| NewWindowResponse::Deny)
+        .build()?;
+    show_theme(&window, engine.settings().theme);
+    Ok(())
+}
+
+/// Says why there will be no window, in a dialog and on stderr, then ends with 1.
+fn refuse_to_start(app: &AppHandle, error: &ferry_engine::Error) {
+    tell(&format!("error[{}]: {error}", error.code()));
+    let title =
+        if error.code() == Code::BusyDataDir { "Ferry is already at work" } else { "Ferry cannot start" };
+    let dialog = rfd::AsyncMessageDialog::new()
+        .set_level(rfd::MessageLevel::Error)
+        .set_title(title)
+        .set_description(sentences(error))
+        .set_buttons(rfd::MessageButtons::OkCustom("Close".into()));
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        dialog.show().await;
+        app.exit(1);
+    });
+}
+
+/// What happened, why and what to do, each as a sentence.
+fn sentences(error: &ferry_engine::Error) -> String {
+    let mut text = String::new();
+    for part in [Some(error.what.as_str()), error.why.as_deref(), Some(error.advice())].into_iter().flatten()
+    {
+        let mut letters = part.chars();
+        if let Some(first) = letters.next() {
+            text.extend(first.to_uppercase());
+            text.push_str(letters.as_str().trim_end_matches('.'));
+            text.push_str(".\n");
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Keeps the window's frame, and the ground under the page until it has painted, in the theme of the settings.
+fn show_theme(window: &WebviewWindow, theme: Theme) {
+    let wanted = match theme {
+        Theme::System => None,
+        Theme::Light => Some(tauri::Theme::Light),
+        Theme::Dark => Some(tauri::Theme::Dark),
+    };
+    let outcome = window.set_theme(wanted).and_then(|()| {
+        let dark = wanted.map_or_else(|| window.theme(), Ok)? == tauri::Theme::Dark;
+        let ground = if dark {
+            tauri::window::Color(0x16, 0x1a, 0x21, 0xff)
+        } else {
+            tauri::window::Color(0xff, 0xff, 0xff, 0xff)
+        };
+        window.set_background_color(Some(ground))
+    });
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "the theme of the window's frame could not be set");
+    }
+}
+
+/// The page never leaves Ferry's own address, whatever it is made to click on.
+fn is_own_page(url: &Url) -> bool {
+    match url.scheme() {
+        "tauri" => true,
+        // Windows knows no schemes of its own in a webview; there the page has this name.
+        "http" | "https" => match url.host_str() {
+            Some("tauri.localhost") => true,
+            Some("localhost") => tauri::is_dev(),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn single_instance(data_dir: &Path) -> tauri::plugin::TauriPlugin<tauri::Wry> {
+    let builder = tauri_plugin_single_instance::Builder::new()
+        .callback(|app, _arguments, _folder| system::show_window(app));
+    // Where a data folder was chosen, "the same Ferry" means the same folder.
+    let builder = if std::env::var_os("FERRY_DATA_DIR").is_some() {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        data_dir.hash(&mut hasher);
+        builder.dbus_id(format!("app.ferry.desktop.data{:016x}", hasher.finish()))
+    } else {
+        builder
+    };
+    builder.build()
+}
+
+fn kept_window_state() -> tauri_plugin_window_state::StateFlags {
+    use tauri_plugin_window_state::StateFlags as Keep;
+    Keep::SIZE | Keep::POSITION | Keep::MAXIMIZED | Keep::FULLSCREEN
+}
+
+fn answer_arguments() -> Option<ExitCode> {
+    let argument = std::env::args_os().nth(1)?;
+    let text = match argument.to_str() {
+        Some("--version" | "-V") => format!("ferry-desktop {}\n", env!("CARGO_PKG_VERSION")),
+        Some("--help" | "-h") => HELP.to_owned(),
+        // macOS hands a process serial number to programs that the Finder starts.
+        Some(other) if other.starts_with("-psn_") => return None,
+        _ => {
+            tell(&format!("error: unknown argument `{}`; see ferry-desktop --help", argument.display()));
+            return Some(ExitCode::from(2));
+        }
+    };
+    // A closed pipe is no reason to fail.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Some(ExitCode::SUCCESS)
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| "warn".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// One line for whoever started Ferry from a terminal.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_cannot_leave() {
+        for (address, own) in [
+            ("tauri://localhost/", true),
+            ("http://tauri.localhost/index.html", true),
+            ("https://example.org/", false),
+            ("http://tauri.localhost.example.org/", false),
+            ("file:///etc/passwd", false),
+            ("data:text/html,x", false),
+            ("javascript:alert(1)", false),
+        ] {
+            assert_eq!(is_own_page(&address.parse().unwrap()), own, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_error_reads_as_sentences() {
+        let error = ferry_engine::Error::invalid("the folder is a file")
+            .because("not a directory.")
+            .advise("choose another");
+        assert_eq!(sentences(&error), "The folder is a file.\nNot a directory.\nChoose another.");
+    }
+}

@@ -1,0 +1,274 @@
+//! The work since the last time that nothing ran: what taskbar, tray and the notice at the end speak of.
+
+use std::collections::HashMap;
+
+use ferry_engine::{Kind, State, Transfer, TransferId, WaitReason};
+
+/// Runs, or will run without anybody doing anything. What waits for a key, for room or for the network may wait for
+/// days: it keeps no computer awake and no window open.
+pub(crate) fn is_working(transfer: &Transfer) -> bool {
+    let waits_for_the_world = transfer
+        .wait
+        .as_ref()
+        .is_some_and(|wait| matches!(wait.reason, WaitReason::Key | WaitReason::Space | WaitReason::Network));
+    matches!(transfer.state, State::Queued | State::Running | State::Verifying) && !waits_for_the_world
+}
+
+/// The rows that were at work in the same stretch of time.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    rows: HashMap<TransferId, Row>,
+    /// Ends that were told already are not told again when such a row changes later.
+    told_until: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    kind: Kind,
+    name: String,
+    stands: Stands,
+    bytes: u64,
+    total: Option<u64>,
+    speed: u64,
+    ended_at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Working,
+    Waiting,
+    Completed,
+    Failed,
+}
+
+/// How a batch ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Files that arrived at a service.
+    pub sent: usize,
+    /// Files that arrived here.
+    pub downloaded: usize,
+    /// Transfers that need the user.
+    pub failed: usize,
+    /// The file's name, if there was only one.
+    pub only: Option<String>,
+}
+
+impl Batch {
+    /// Begins with what is at work already; what ended before is old news.
+    pub fn new(transfers: &[Transfer]) -> Self {
+        let mut batch = Self { told_until: newest_end(transfers), ..Self::default() };
+        batch.take_in(transfers, &[]);
+        batch
+    }
+
+    /// Follows one set of changes.
+    pub fn take_in(&mut self, changed: &[Transfer], removed: &[TransferId]) {
+        for transfer in changed {
+            let stands = match &transfer.state {
+                State::Queued | State::Running | State::Verifying if is_working(transfer) => Stands::Working,
+                State::Queued | State::Running | State::Verifying => Stands::Waiting,
+                State::Completed => Stands::Completed,
+                State::Failed(_) => Stands::Failed,
+                State::Paused | State::Canceled => {
+                    self.rows.remove(&transfer.id);
+                    continue;
+                }
+            };
+            let is_news = match stands {
+                Stands::Working | Stands::Waiting => true,
+                Stands::Completed | Stands::Failed => {
+                    transfer.ended_at.is_some_and(|at| at > self.told_until)
+                }
+            };
+            if is_news {
+                let row = Row {
+                    kind: transfer.kind,
+                    name: transfer.name.clone(),
+                    stands,
+                    bytes: transfer.bytes,
+                    total: transfer.total,
+                    speed: if stands == Stands::Working { transfer.speed.unwrap_or(0) } else { 0 },
+                    ended_at: transfer.ended_at.unwrap_or(0),
+                };
+                self.rows.insert(transfer.id, row);
+            }
+        }
+        for id in removed {
+            self.rows.remove(id);
+        }
+    }
+
+    /// Something moves, or is about to.
+    pub fn is_working(&self) -> bool {
+        self.rows.values().any(|row| row.stands == Stands::Working)
+    }
+
+    /// Bytes a second that way.
+    pub fn speed(&self, kind: Kind) -> u64 {
+        self.rows.values().filter(|row| row.kind == kind).map(|row| row.speed).sum()
+    }
+
+    /// How much of the batch is done, in percent; absent while a size is unknown.
+    pub fn percent(&self) -> Option<u64> {
+        let (mut bytes, mut total) = (0_u64, 0_u64);
+        for row in self.rows.values().filter(|row| matches!(row.stands, Stands::Working | Stands::Completed))
+        {
+            // A finished file counts with the size it turned out to have.
+            let size = if row.stands == Stands::Completed { row.bytes } else { row.total? };
+            bytes = bytes.saturating_add(row.bytes.min(size));
+            total = total.saturating_add(size);
+        }
+        bytes.saturating_mul(100).checked_div(total)
+    }
+
+    /// Once nothing works any more: how it ended, if anything did, and a fresh start.
+    pub fn finish(&mut self) -> Option<Outcome> {
+        if self.is_working() {
+            return None;
+        }
+        let count = |stands, kind: Option<Kind>| {
+            self.rows
+                .values()
+                .filter(|row| row.stands == stands && kind.is_none_or(|kind| row.kind == kind))
+                .count()
+        };
+        let sent = count(Stands::Completed, Some(Kind::Upload));
+        let downloaded = count(Stands::Completed, Some(Kind::Download));
+        let failed = count(Stands::Failed, None);
+        let mut ended =
+            self.rows.values().filter(|row| matches!(row.stands, Stands::Completed | Stands::Failed));
+        let only = match (ended.next(), ended.next()) {
+            (Some(row), None) => Some(row.name.clone()),
+            _ => None,
+        };
+        self.told_until = self.rows.values().map(|row| row.ended_at).fold(self.told_until, u64::max);
+        self.rows.clear();
+        (sent + downloaded + failed > 0).then_some(Outcome { sent, downloaded, failed, only })
+    }
+}
+
+impl Outcome {
+    /// The notice's first line.
+    pub fn title(&self) -> String {
+        if let Some(name) = &self.only {
+            let verb = match (self.failed, self.sent) {
+                (0, 0) => "Downloaded",
+                (0, _) => "Sent",
+                _ => "Stopped",
+            };
+            return format!("{verb}: {name}");
+        }
+        let files = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        match (self.sent, self.downloaded) {
+            (0, 0) => format!("{} stopped", files(self.failed)),
+            (sent, 0) => format!("{} sent", files(sent)),
+            (0, downloaded) => format!("{} downloaded", files(downloaded)),
+            (sent, downloaded) => format!("{} sent, {downloaded} downloaded", files(sent)),
+        }
+    }
+
+    /// The notice's second line.
+    pub fn body(&self) -> String {
+        match self.failed {
+            0 => "Everything has arrived.".to_owned(),
+            1 => "1 transfer needs you.".to_owned(),
+            count => format!("{count} transfers need you."),
+        }
+    }
+}
+
+fn newest_end(transfers: &[Transfer]) -> u64 {
+    transfers.iter().filter_map(|transfer| transfer.ended_at).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(
+        id: u64,
+        kind: &str,
+        state: &str,
+        bytes: u64,
+        total: Option<u64>,
+        ended_at: Option<u64>,
+    ) -> Transfer {
+        let state = match state {
+            "failed" => {
+                serde_json::json!({"is": "failed", "code": "network", "message": "m", "advice": "a", "remedy": "retry"})
+            }
+            word => serde_json::json!({ "is": word }),
+        };
+        serde_json::from_value(serde_json::json!({
+            "id": id, "kind": kind, "service": "sandbox", "name": format!("file {id}"), "state": state, "stage": null,
+            "stage_percent": null, "wait": null, "bytes": bytes, "total": total, "speed": 10, "seconds_left": null,
+            "asset_id": null, "path": null, "host": null, "verified": null, "checksum": null, "note": null,
+            "added_at": 1, "ended_at": ended_at, "position": 1, "resumable": true
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_batch_is_told_once_and_whole() {
+        let mut batch = Batch::new(&[row(1, "upload", "completed", 5, Some(5), Some(100))]);
+        assert_eq!(batch.finish(), None, "what ended before the start is old");
+
+        batch.take_in(
+            &[
+                row(2, "upload", "running", 50, Some(100), None),
+                row(3, "download", "queued", 0, Some(100), None),
+            ],
+            &[],
+        );
+        assert!(batch.is_working());
+        assert_eq!(
+            (batch.percent(), batch.speed(Kind::Upload), batch.speed(Kind::Download)),
+            (Some(25), 10, 10)
+        );
+        assert_eq!(batch.finish(), None);
+
+        batch.take_in(&[row(2, "upload", "completed", 100, Some(100), Some(200))], &[]);
+        assert_eq!(batch.percent(), Some(50));
+        batch.take_in(&[row(3, "download", "failed", 20, Some(100), Some(210))], &[]);
+        let outcome = batch.finish().unwrap();
+        assert_eq!(outcome, Outcome { sent: 1, downloaded: 0, failed: 1, only: None });
+        assert_eq!(
+            (outcome.title().as_str(), outcome.body().as_str()),
+            ("1 file sent", "1 transfer needs you.")
+        );
+
+        batch.take_in(&[row(2, "upload", "completed", 100, Some(100), Some(200))], &[]);
+        assert_eq!(batch.finish(), None, "an old row that changed once more is no news");
+    }
+
+    #[test]
+    fn a_transfer_too_quick_to_be_seen_running_counts() {
+        let mut batch = Batch::new(&[]);
+        batch.take_in(&[row(9, "download", "completed", 7, Some(7), Some(300))], &[]);
+        assert_eq!(batch.finish().unwrap().title(), "Downloaded: file 9");
+    }
+
+    #[test]
+    fn unknown_sizes_give_no_percent_and_removed_rows_no_count() {
+        let mut batch = Batch::new(&[]);
+        batch.take_in(&[row(1, "download", "running", 50, None, None)], &[]);
+        assert_eq!(batch.percent(), None);
+        batch.take_in(&[], &[TransferId(1)]);
+        assert!(!batch.is_working());
+        assert_eq!(batch.finish(), None);
+    }
+
+    #[test]
+    fn waiting_for_a_key_is_not_work() {
+        let mut waiting = row(1, "upload", "queued", 0, Some(5), None);
+        waiting.wait =
+            serde_json::from_value(serde_json::json!({"reason": "key", "until": null, "message": "m"}))
+                .unwrap();
+        assert!(!is_working(&waiting));
+        waiting.wait =
+            serde_json::from_value(serde_json::json!({"reason": "retry", "until": 5, "message": "m"}))
+                .unwrap();
+        assert!(is_working(&waiting));
+    }
+}

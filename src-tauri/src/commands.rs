@@ -1,0 +1,297 @@
+//! What the page may ask for: parse, call the engine, return. Errors cross as [`Failure`].
+#![expect(clippy::needless_pass_by_value, reason = "Tauri hands every argument over by value")]
+
+use std::path::{Path, PathBuf};
+
+use ferry_engine::{
+    Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind,
+    PathSummary, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands, TimelineEntry,
+    Transfer, TransferId, UploadRequest,
+};
+use rfd::AsyncFileDialog;
+use tauri::{AppHandle, State, WebviewWindow};
+use tauri_plugin_opener::OpenerExt as _;
+
+use crate::{granted_paths, openable, report, show_theme};
+
+type Answer<T> = Result<T, Failure>;
+
+/// The engine's error as the page shows it.
+fn failure(error: Error) -> Failure {
+    Failure::from(&error)
+}
+
+/// Everything that the page needs to draw itself.
+#[tauri::command(async)]
+pub(crate) fn snapshot(engine: State<'_, Engine>) -> Snapshot {
+    engine.snapshot()
+}
+
+/// Lets the user choose files, or folders; empty = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn pick_files(app: AppHandle, window: WebviewWindow, folders: bool) -> Answer<Vec<String>> {
+    let dialog = dialog(&window);
+    let picked = if folders {
+        dialog.set_title("Upload folders").pick_folders().await
+    } else {
+        dialog.set_title("Upload files").pick_files().await
+    };
+    let mut paths = Vec::new();
+    for handle in picked.unwrap_or_default() {
+        paths.push(text_of(handle.path())?);
+        granted_paths::grant(&app, handle.path())?;
+    }
+    Ok(paths)
+}
+
+/// Counts what lies below dropped, hovering or chosen paths.
+#[tauri::command]
+pub(crate) async fn summarise(
+    app: AppHandle,
+    engine: State<'_, Engine>,
+    paths: Vec<PathBuf>,
+) -> Answer<PathSummary> {
+    let paths = granted_paths::require_visible(&app, paths).await?;
+    engine.summarise(paths).await.map_err(failure)
+}
+
+/// Sends files that the user dropped or chose.
+#[tauri::command]
+pub(crate) async fn upload(
+    app: AppHandle,
+    engine: State<'_, Engine>,
+    mut request: UploadRequest,
+) -> Answer<Vec<TransferId>> {
+    if request.to.is_some() {
+        return Err(failure(Error::new(Cause::PermissionDenied, "The window sends to services only")));
+    }
+    request.paths = granted_paths::require(&app, request.paths).await?;
+    engine.upload(request).await.map_err(failure)
+}
+
+/// Brings a file into the Downloads folder. The page does not choose the folder.
+#[tauri::command]
+pub(crate) async fn download(engine: State<'_, Engine>, request: DownloadRequest) -> Answer<TransferId> {
+    if request.folder.is_some() {
+        let error = Error::new(Cause::PermissionDenied, "The window saves to the Downloads folder only")
+            .advise("choose the Downloads folder in the settings");
+        return Err(failure(error));
+    }
+    engine.download(request).await.map_err(failure)
+}
+
+/// What the add bar's text could be, best first.
+#[tauri::command(async)]
+pub(crate) fn recognise(engine: State<'_, Engine>, text: &str) -> Vec<Recognised> {
+    engine.recognise(text)
+}
+
+/// Stops these where they stand.
+#[tauri::command]
+pub(crate) async fn pause(engine: State<'_, Engine>, ids: Vec<TransferId>) -> Answer<()> {
+    engine.pause(&ids).await.map_err(failure)
+}
+
+/// Goes on with these.
+#[tauri::command]
+pub(crate) async fn resume(engine: State<'_, Engine>, ids: Vec<TransferId>) -> Answer<()> {
+    engine.resume(&ids).await.map_err(failure)
+}
+
+/// Gives these up.
+#[tauri::command]
+pub(crate) async fn cancel(engine: State<'_, Engine>, ids: Vec<TransferId>) -> Answer<()> {
+    engine.cancel(&ids).await.map_err(failure)
+}
+
+/// Tries these again.
+#[tauri::command]
+pub(crate) async fn retry(engine: State<'_, Engine>, ids: Vec<TransferId>) -> Answer<()> {
+    engine.retry(&ids).await.map_err(failure)
+}
+
+/// Takes these off the list.
+#[tauri::command]
+pub(crate) async fn remove(engine: State<'_, Engine>, ids: Vec<TransferId>) -> Answer<()> {
+    engine.remove(&ids).await.map_err(failure)
+}
+
+/// Puts these before another one, or at the end.
+#[tauri::command]
+pub(crate) async fn reorder(
+    engine: State<'_, Engine>,
+    ids: Vec<TransferId>,
+    before: Option<TransferId>,
+) -> Answer<()> {
+    engine.reorder(&ids, before).await.map_err(failure)
+}
+
+/// A transfer's history.
+#[tauri::command]
+pub(crate) async fn timeline(engine: State<'_, Engine>, id: TransferId) -> Answer<Vec<TimelineEntry>> {
+    engine.timeline(id).await.map_err(failure)
+}
+
+/// Shows a transfer's file in the system's file manager.
+#[tauri::command(async)]
+pub(crate) fn show_in_folder(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
+    reveal(&app, &file_of(&engine, id)?)
+}
+
+/// Opens a transfer's file with the program for its kind. What would run is shown in its folder instead.
+#[tauri::command(async)]
+pub(crate) fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
+    let path = file_of(&engine, id)?;
+    if !openable::is_openable(&path) {
+        return reveal(&app, &path);
+    }
+    app.opener().open_path(text_of(&path)?, None::<&str>).map_err(|error| {
+        failure(
+            Error::internal("The file could not be opened")
+                .because(error)
+                .advise("show it in its folder instead"),
+        )
+    })
+}
+
+/// The library.
+#[tauri::command]
+pub(crate) async fn assets(engine: State<'_, Engine>, search: String) -> Answer<Vec<Asset>> {
+    engine.assets(&search).await.map_err(failure)
+}
+
+/// What the service says about an asset just now.
+#[tauri::command]
+pub(crate) async fn asset_info(
+    engine: State<'_, Engine>,
+    asset_id: String,
+    service: Option<String>,
+) -> Answer<AssetInfo> {
+    engine.asset_info(&asset_id, service.as_deref()).await.map_err(failure)
+}
+
+/// Deletes an asset at its service.
+#[tauri::command]
+pub(crate) async fn asset_delete(
+    engine: State<'_, Engine>,
+    asset_id: String,
+    service: Option<String>,
+) -> Answer<()> {
+    engine.asset_delete(&asset_id, service.as_deref()).await.map_err(failure)
+}
+
+/// Writes the library to a file of the user's choice; nothing = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn export_assets(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+) -> Answer<Option<String>> {
+    let dialog = dialog(&window)
+        .set_title("Export the library")
+        .set_file_name("ferry-library.csv")
+        .add_filter("Table (CSV)", &["csv"])
+        .add_filter("JSON", &["json"]);
+    let Some(chosen) = dialog.save_file().await else { return Ok(None) };
+    engine.export_assets(chosen.path()).await.map_err(failure)?;
+    Ok(Some(chosen.path().display().to_string()))
+}
+
+/// Every service.
+#[tauri::command(async)]
+pub(crate) fn services(engine: State<'_, Engine>) -> Vec<ServiceStatus> {
+    engine.services()
+}
+
+/// Checks a service, live.
+#[tauri::command]
+pub(crate) async fn check(engine: State<'_, Engine>, service: String) -> Answer<CheckReport> {
+    engine.check(&service).await.map_err(failure)
+}
+
+/// Keeps a key. It never comes back.
+#[tauri::command]
+pub(crate) async fn set_key(engine: State<'_, Engine>, service: String, key: String) -> Answer<KeyState> {
+    engine.set_key(&service, Secret::new(key)).await.map_err(failure)
+}
+
+/// Forgets a key.
+#[tauri::command]
+pub(crate) async fn remove_key(engine: State<'_, Engine>, service: String) -> Answer<()> {
+    engine.remove_key(&service).await.map_err(failure)
+}
+
+/// Saves the settings, except for the Downloads folder: that one only the user's own choice in a dialog changes.
+#[tauri::command]
+pub(crate) async fn save_settings(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+    mut settings: Settings,
+) -> Answer<()> {
+    let before = engine.settings();
+    settings.downloads_folder = before.downloads_folder;
+    let theme = settings.theme;
+    engine.save_settings(settings).await.map_err(failure)?;
+    if theme != before.theme {
+        show_theme(&window, theme);
+    }
+    Ok(())
+}
+
+/// Lets the user choose the Downloads folder and saves it; nothing = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn pick_downloads_folder(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+) -> Answer<Option<String>> {
+    let dialog = dialog(&window).set_title("Downloads folder").set_directory(engine.downloads_folder());
+    let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
+    let mut settings = engine.settings();
+    settings.downloads_folder = Some(chosen.path().to_owned());
+    engine.save_settings(settings).await.map_err(failure)?;
+    Ok(Some(chosen.path().display().to_string()))
+}
+
+/// A report for the people who maintain Ferry, without keys, names or addresses.
+#[tauri::command(async)]
+pub(crate) fn diagnostics(engine: State<'_, Engine>) -> String {
+    report::write(&engine.snapshot())
+}
+
+/// A file dialog in front of the window.
+fn dialog(window: &WebviewWindow) -> AsyncFileDialog {
+    let dialog = AsyncFileDialog::new();
+    if cfg!(any(windows, target_os = "macos")) { dialog.set_parent(window) } else { dialog }
+}
+
+/// A path for the page, which knows text only.
+fn text_of(path: &Path) -> Answer<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let error =
+            Error::invalid(format!("The name `{}` is not valid text", path.display())).advise("rename it");
+        failure(error)
+    })
+}
+
+/// The file behind a row: the source of an upload, or a download that is complete.
+fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
+    let transfer = engine.transfer(id).ok_or_else(|| failure(Error::invalid("There is no such transfer")))?;
+    let path = finished_path(&transfer)
+        .ok_or_else(|| failure(Error::invalid("The file is not complete yet").advise("wait until it is")))?;
+    if !path.exists() {
+        let error = Error::new(Cause::SourceMissing, format!("`{}` is not there any more", path.display()));
+        return Err(failure(error));
+    }
+    Ok(path)
+}
+
+fn finished_path(transfer: &Transfer) -> Option<PathBuf> {
+    let there = transfer.kind == Kind::Upload || transfer.state == Stands::Completed;
+    transfer.path.as_ref().filter(|_| there).map(PathBuf::from)
+}
+
+fn reveal(app: &AppHandle, path: &Path) -> Answer<()> {
+    app.opener().reveal_item_in_dir(path).map_err(|error| {
+        let error = Error::internal("The folder could not be shown").because(error);
+        failure(error.advise(format!("look for `{}` in your file manager", path.display())))
+    })
+}

@@ -1,0 +1,94 @@
+//! The report that a user copies for the people who maintain Ferry. It holds no key, no name of a file, no address.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use ferry_engine::{Settings, Snapshot, State};
+
+/// Version, system, settings that were changed, and counts.
+pub(crate) fn write(snapshot: &Snapshot) -> String {
+    let mut report = format!(
+        "Ferry {} ({}) on {} {}, webview {}\n",
+        env!("CARGO_PKG_VERSION"),
+        if cfg!(debug_assertions) { "debug" } else { "release" },
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        tauri::webview_version().unwrap_or_else(|_| "unknown".into()),
+    );
+    settings(&mut report, &snapshot.settings);
+    services(&mut report, snapshot);
+    transfers(&mut report, snapshot);
+    report
+}
+
+fn settings(report: &mut String, settings: &Settings) {
+    // Addresses and folders say who and where somebody is: only that they were changed is told.
+    let private = ["downloads_folder", "mavi_url", "visual_search_url", "offline_tube_url", "unique_id"];
+    let (Ok(serde_json::Value::Object(now)), Ok(usual)) =
+        (serde_json::to_value(settings), serde_json::to_value(Settings::default()))
+    else {
+        return;
+    };
+    let _ = writeln!(report, "\nSettings that differ from the defaults:");
+    for (name, value) in now {
+        if usual.get(&name) != Some(&value) {
+            let shown =
+                if private.contains(&name.as_str()) { "(changed)".to_owned() } else { value.to_string() };
+            let _ = writeln!(report, "  {name}: {shown}");
+        }
+    }
+}
+
+fn services(report: &mut String, snapshot: &Snapshot) {
+    let _ = writeln!(report, "\nServices:");
+    for service in &snapshot.services {
+        let problem = service.problem.as_ref().map_or("none", |failure| failure.code.as_str());
+        let _ = writeln!(
+            report,
+            "  {}: ready {}, key {:?}, address from a variable {}, problem {problem}",
+            service.id, service.ready, service.key, service.address_from_variable
+        );
+    }
+}
+
+fn transfers(report: &mut String, snapshot: &Snapshot) {
+    let mut counts = BTreeMap::<String, usize>::new();
+    for transfer in &snapshot.transfers {
+        let state = match &transfer.state {
+            State::Failed(failure) => format!("failed {}", failure.code),
+            other => other.word().to_owned(),
+        };
+        *counts.entry(format!("{} {} {state}", transfer.service, transfer.kind.as_str())).or_default() += 1;
+    }
+    let _ = writeln!(report, "\nTransfers: {}", snapshot.transfers.len());
+    for (what, count) in counts {
+        let _ = writeln!(report, "  {what}: {count}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_tells_no_address_and_no_folder() {
+        let settings = Settings {
+            downloads_folder: Some("/home/someone/secret".into()),
+            mavi_url: "https://mavi.internal.example".into(),
+            unique_id: "someone".into(),
+            connections: 3,
+            ..Settings::default()
+        };
+        let snapshot = Snapshot {
+            revision: 1,
+            transfers: Vec::new(),
+            services: Vec::new(),
+            settings,
+            downloads_folder: "/home/someone/secret".into(),
+            notices: Vec::new(),
+        };
+        let report = write(&snapshot);
+        assert!(!report.contains("someone") && !report.contains("internal.example"), "{report}");
+        assert!(report.contains("connections: 3") && report.contains("mavi_url: (changed)"), "{report}");
+    }
+}

@@ -1,0 +1,413 @@
+//! What Ferry shows and asks outside of its window: tray, taskbar progress, one notice a batch, the question before
+//! quitting while work runs; and what it tells the computer: not to fall asleep until the work is done.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ferry_engine::{Engine, Kind, State, TransferId};
+use tauri::menu::{Menu, MenuItem, PredefinedMenuItem};
+use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
+use tauri::window::{ProgressBarState, ProgressBarStatus};
+use tauri::{AppHandle, Manager as _, RunEvent, Window, WindowEvent};
+use tauri_plugin_notification::NotificationExt as _;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::WINDOW;
+use crate::batch::{Batch, Outcome, is_working};
+use crate::granted_paths::Hovering;
+
+/// How long the engine may take to write everything down when Ferry ends.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(2);
+
+/// A panel redraws for every change: once a second is enough for numbers that people read.
+const TRAY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether the question before quitting is on the screen.
+#[derive(Debug, Default)]
+pub(crate) struct Asking(AtomicBool);
+
+/// Makes the tray and begins to follow the work.
+pub(crate) fn start(app: &AppHandle, engine: &Engine) {
+    let tray = make_tray(app);
+    leave_on_signals(app);
+    let brought_forward = app.clone();
+    let on_click = app.notification().on_action(move |_| show_window(&brought_forward));
+    if let Err(error) = on_click {
+        tracing::debug!(%error, "a click on a notice will do nothing");
+    }
+    let (app, engine) = (app.clone(), engine.clone());
+    // A thread of its own: the calls to the desktop's bus block.
+    let watching =
+        std::thread::Builder::new().name("system".into()).spawn(move || watch(&app, &engine, tray));
+    if let Err(error) = watching {
+        tracing::warn!(%error, "tray, taskbar and notices stand still");
+    }
+}
+
+/// Brings the window to the front.
+pub(crate) fn show_window(app: &AppHandle) {
+    if let Some(window) = app.get_webview_window(WINDOW) {
+        let _ = window.unminimize();
+        let _ = window.show();
+        let _ = window.set_focus();
+    }
+}
+
+/// Follows drags, and asks before the window closes on running work.
+pub(crate) fn on_window_event(window: &Window, event: &WindowEvent) {
+    match event {
+        WindowEvent::DragDrop(drag) => window.state::<Hovering>().follow(drag),
+        WindowEvent::CloseRequested { api, .. } => {
+            let running = running(window.app_handle());
+            if running > 0 {
+                api.prevent_close();
+                ask_to_quit(window.app_handle(), running);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Asks before quitting from outside the window, and lets the engine finish its writing at the very end.
+pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
+    match event {
+        // Without a code it was the desktop that asked; with one, Ferry has decided.
+        RunEvent::ExitRequested { code: None, api, .. } if app.get_webview_window(WINDOW).is_some() => {
+            let running = running(app);
+            if running > 0 {
+                api.prevent_exit();
+                ask_to_quit(app, running);
+            }
+        }
+        RunEvent::Exit => {
+            if let Some(engine) = app.try_state::<Engine>() {
+                let engine = engine.inner().clone();
+                let goodbye = async move { tokio::time::timeout(LONGEST_GOODBYE, engine.shutdown()).await };
+                if tauri::async_runtime::block_on(goodbye).is_err() {
+                    tracing::warn!("the last writing took too long; the next start sorts it out");
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Ends Ferry, after a question if work runs.
+fn quit(app: &AppHandle) {
+    match running(app) {
+        0 => app.exit(0),
+        running => ask_to_quit(app, running),
+    }
+}
+
+fn running(app: &AppHandle) -> usize {
+    app.try_state::<Engine>().map_or(0, |engine| {
+        engine.snapshot().transfers.iter().filter(|transfer| is_working(transfer)).count()
+    })
+}
+
+fn ask_to_quit(app: &AppHandle, running: usize) {
+    if app.state::<Asking>().0.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    show_window(app);
+    let (quit, keep) = ("Quit".to_owned(), "Keep running".to_owned());
+    let what = match running {
+        1 => "A transfer is still running. It stops here and goes on at the next start.".to_owned(),
+        count => format!("{count} transfers are still running. They stop here and go on at the next start."),
+    };
+    let dialog = rfd::AsyncMessageDialog::new()
+        .set_level(rfd::MessageLevel::Warning)
+        .set_title("Quit Ferry?")
+        .set_description(what)
+        .set_buttons(rfd::MessageButtons::OkCancelCustom(quit.clone(), keep));
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        let answer = dialog.show().await;
+        app.state::<Asking>().0.store(false, Ordering::Release);
+        // Closing the question keeps things as they are.
+        if matches!(answer, rfd::MessageDialogResult::Ok) || answer == rfd::MessageDialogResult::Custom(quit)
+        {
+            app.exit(0);
+        }
+    });
+}
+
+/// A service manager or a terminal that ends Ferry is no reason to lose a checkpoint.
+#[cfg(unix)]
+fn leave_on_signals(app: &AppHandle) {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let app = app.clone();
+        tauri::async_runtime::spawn(async move {
+            match signal(kind) {
+                Ok(mut arrived) => {
+                    arrived.recv().await;
+                    app.exit(0);
+                }
+                Err(error) => tracing::warn!(%error, "a signal cannot be heard"),
+            }
+        });
+    }
+}
+
+#[cfg(not(unix))]
+fn leave_on_signals(_app: &AppHandle) {}
+
+struct Tray {
+    icon: TrayIcon,
+    speeds: MenuItem<tauri::Wry>,
+}
+
+/// A desktop without a tray, or without the library for it, goes without.
+fn make_tray(app: &AppHandle) -> Option<Tray> {
+    // The library behind the tray is looked for at run time, and its absence is a panic.
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build_tray(app)));
+    match made {
+        Ok(Ok(tray)) => Some(tray),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "there is no tray icon");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("there is no tray icon: the desktop lacks the library for it");
+            None
+        }
+    }
+}
+
+fn build_tray(app: &AppHandle) -> tauri::Result<Tray> {
+    let speeds = MenuItem::with_id(app, "speeds", idle_words(), false, None::<&str>)?;
+    let menu = Menu::with_items(
+        app,
+        &[
+            &speeds,
+            &PredefinedMenuItem::separator(app)?,
+            &MenuItem::with_id(app, "open", "Open Ferry", true, None::<&str>)?,
+            &MenuItem::with_id(app, "pause", "Pause all", true, None::<&str>)?,
+            &MenuItem::with_id(app, "resume", "Resume all", true, None::<&str>)?,
+            &PredefinedMenuItem::separator(app)?,
+            &MenuItem::with_id(app, "quit", "Quit Ferry", true, None::<&str>)?,
+        ],
+    )?;
+    // Only macOS tints an icon to fit its menu bar. Elsewhere a panel may be light or dark: colours show on both.
+    let image = if cfg!(target_os = "macos") {
+        tauri::include_image!("icons/tray.png")
+    } else {
+        tauri::include_image!("icons/64x64.png")
+    };
+    let mut builder = TrayIconBuilder::with_id("ferry")
+        .icon(image)
+        .icon_as_template(true)
+        .tooltip("Ferry")
+        .menu(&menu)
+        .show_menu_on_left_click(cfg!(target_os = "macos"))
+        .on_menu_event(|app, event| match event.id().as_ref() {
+            "open" => show_window(app),
+            "pause" => pause_all(app),
+            "resume" => resume_all(app),
+            "quit" => quit(app),
+            _ => {}
+        })
+        .on_tray_icon_event(|tray, event| {
+            let left = matches!(
+                event,
+                TrayIconEvent::Click { button: MouseButton::Left, button_state: MouseButtonState::Up, .. }
+            );
+            // On macOS that click opens the menu.
+            if left && !cfg!(target_os = "macos") {
+                show_window(tray.app_handle());
+            }
+        });
+    // The icon passes through a file; a folder of the user's own is safer than one that everybody shares.
+    if let Ok(folder) = app.path().app_cache_dir() {
+        builder = builder.temp_dir_path(folder);
+    }
+    Ok(Tray { icon: builder.build(app)?, speeds })
+}
+
+fn pause_all(app: &AppHandle) {
+    let engine = app.state::<Engine>().inner().clone();
+    tauri::async_runtime::spawn(async move {
+        let ids = ids(&engine, |state| matches!(state, State::Queued | State::Running | State::Verifying));
+        if let Err(error) = engine.pause(&ids).await {
+            tracing::warn!(%error, "pausing everything failed");
+        }
+    });
+}
+
+fn resume_all(app: &AppHandle) {
+    let engine = app.state::<Engine>().inner().clone();
+    tauri::async_runtime::spawn(async move {
+        let ids = ids(&engine, |state| matches!(state, State::Paused));
+        if let Err(error) = engine.resume(&ids).await {
+            tracing::warn!(%error, "resuming everything failed");
+        }
+    });
+}
+
+fn ids(engine: &Engine, wanted: impl Fn(&State) -> bool) -> Vec<TransferId> {
+    engine
+        .snapshot()
+        .transfers
+        .iter()
+        .filter(|transfer| wanted(&transfer.state))
+        .map(|transfer| transfer.id)
+        .collect()
+}
+
+/// What is on show just now, so that nothing is drawn twice.
+struct Shown {
+    app: AppHandle,
+    tray: Option<Tray>,
+    tray_text: Option<String>,
+    tray_at: Option<Instant>,
+    progress: Option<Progress>,
+    awake: Option<keepawake::KeepAwake>,
+    awake_tried: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Percent(u64),
+    Unknown,
+}
+
+fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
+    // Listening begins before looking, so that nothing falls in between.
+    let mut changes = engine.subscribe();
+    let mut batch = Batch::new(&engine.snapshot().transfers);
+    let mut shown = Shown {
+        app: app.clone(),
+        tray,
+        tray_text: None,
+        tray_at: None,
+        progress: None,
+        awake: None,
+        awake_tried: false,
+    };
+    loop {
+        shown.show(&batch);
+        let outcome = batch.finish();
+        if let Some(outcome) = outcome
+            && engine.settings().notifications
+            && !is_in_front(app)
+        {
+            notify(app, &outcome);
+        }
+        match changes.blocking_recv() {
+            Ok(changes) => batch.take_in(&changes.changed, &changes.removed),
+            Err(RecvError::Lagged(_)) => batch.take_in(&engine.snapshot().transfers, &[]),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+impl Shown {
+    fn show(&mut self, batch: &Batch) {
+        let working = batch.is_working();
+        self.show_in_tray(batch, working);
+        self.show_in_taskbar(working.then(|| batch.percent().map_or(Progress::Unknown, Progress::Percent)));
+        self.keep_awake(working);
+    }
+
+    fn show_in_tray(&mut self, batch: &Batch, working: bool) {
+        let Some(tray) = &self.tray else { return };
+        let text = working.then(|| speed_words(batch.speed(Kind::Download), batch.speed(Kind::Upload)));
+        let due = !working || self.tray_at.is_none_or(|at| at.elapsed() >= TRAY_INTERVAL);
+        if text == self.tray_text || !due {
+            return;
+        }
+        let words = text.clone().unwrap_or_else(|| idle_words().to_owned());
+        // A panel that refuses is not worth a word: the next change tries again.
+        let _ = tray.speeds.set_text(&words);
+        let _ = tray.icon.set_tooltip(Some(format!("Ferry: {words}")));
+        // Windows has no room for words beside an icon.
+        let _ = tray.icon.set_title(text.as_deref());
+        self.tray_text = text;
+        self.tray_at = Some(Instant::now());
+    }
+
+    fn show_in_taskbar(&mut self, progress: Option<Progress>) {
+        if progress == self.progress {
+            return;
+        }
+        let Some(window) = self.app.get_webview_window(WINDOW) else { return };
+        let (status, percent) = match progress {
+            None => (ProgressBarStatus::None, None),
+            Some(Progress::Unknown) => (ProgressBarStatus::Indeterminate, None),
+            Some(Progress::Percent(percent)) => (ProgressBarStatus::Normal, Some(percent)),
+        };
+        if window.set_progress_bar(ProgressBarState { status: Some(status), progress: percent }).is_ok() {
+            self.progress = progress;
+        }
+    }
+
+    fn keep_awake(&mut self, working: bool) {
+        if !working {
+            self.awake = None;
+            self.awake_tried = false;
+        } else if !self.awake_tried {
+            self.awake_tried = true;
+            let asked = keepawake::Builder::default()
+                .idle(true)
+                .reason("Files are on their way")
+                .app_name("Ferry")
+                .app_reverse_domain("app.ferry.desktop")
+                .create();
+            match asked {
+                Ok(awake) => self.awake = Some(awake),
+                Err(error) => tracing::debug!(%error, "the computer may fall asleep while files move"),
+            }
+        }
+    }
+}
+
+fn is_in_front(app: &AppHandle) -> bool {
+    app.get_webview_window(WINDOW)
+        .is_some_and(|window| window.is_focused().unwrap_or(false) && !window.is_minimized().unwrap_or(false))
+}
+
+fn notify(app: &AppHandle, outcome: &Outcome) {
+    let shown = app.notification().builder().title(outcome.title()).body(outcome.body()).show();
+    if let Err(error) = shown {
+        tracing::debug!(%error, "a notice could not be shown");
+    }
+}
+
+fn idle_words() -> &'static str {
+    "Nothing is running"
+}
+
+/// `↓ 41 MB/s  ↑ 0.3 MB/s`, only the ways in which something moves.
+fn speed_words(down: u64, up: u64) -> String {
+    let mut words = Vec::new();
+    for (arrow, speed) in [('↓', down), ('↑', up)] {
+        if speed > 0 {
+            words.push(format!("{arrow} {}", speed_word(speed)));
+        }
+    }
+    if words.is_empty() { "Starting…".to_owned() } else { words.join("  ") }
+}
+
+fn speed_word(bytes: u64) -> String {
+    let (value, unit) = match bytes {
+        0..1_000_000 => (bytes as f64 / 1e3, "kB/s"),
+        1_000_000..1_000_000_000 => (bytes as f64 / 1e6, "MB/s"),
+        _ => (bytes as f64 / 1e9, "GB/s"),
+    };
+    let digits = usize::from(value < 10.0);
+    format!("{value:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_are_short() {
+        assert_eq!(speed_words(41_000_000, 310_000), "↓ 41 MB/s  ↑ 310 kB/s");
+        assert_eq!(speed_words(0, 1_250_000_000), "↑ 1.2 GB/s");
+        assert_eq!(speed_words(0, 0), "Starting…");
+    }
+}
