@@ -1,0 +1,284 @@
+//! Accepts connections and takes each request to its service; what holds for all services is done here: the log, faults of any request, answers that
+//! leave before the request has been read.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, StatusCode, Version};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use futures_util::StreamExt;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use crate::faults::{FaultKind, Moment, RateLimitSpelling};
+use crate::requests::Entry;
+use crate::signature::{Provider, Refusal};
+use crate::wire::{self, Hangup, Metered, Misbehaviour, Wire};
+use crate::{Call, Shared, control, files, mavi, offline_tube, store, visual_search};
+
+/// hyper reads up to this much at once; its default would cost several times the system calls.
+const LARGEST_READ: usize = 1 << 20;
+
+/// Serves until told to stop.
+pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping: CancellationToken) {
+    let router = Router::new()
+        .merge(mavi::routes())
+        .merge(visual_search::routes())
+        .merge(offline_tube::routes())
+        .merge(files::routes())
+        .merge(control::routes())
+        .fallback(store::handle)
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Arc::clone(&shared));
+    loop {
+        let accepted = tokio::select! {
+            () = stopping.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection =
+                    connection(stream, router.clone(), Arc::clone(&shared), stopping.child_token());
+                shared.tasks.spawn(connection);
+            }
+            // Out of descriptors, or gone before it was accepted: others may still come.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, gone: CancellationToken) {
+    let _gone_at_the_end = gone.clone().drop_guard();
+    let _ = stream.set_nodelay(true);
+    let stream = Arc::new(stream);
+    let wire = TokioIo::new(Wire(Arc::clone(&stream)));
+    let service = {
+        let gone = gone.clone();
+        service_fn(move |request| {
+            let (stream, router, shared, gone) =
+                (Arc::clone(&stream), router.clone(), Arc::clone(&shared), gone.clone());
+            async move { answer(request, &stream, router, &shared, gone).await }
+        })
+    };
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(LARGEST_READ);
+    let serving = builder.serve_connection(wire, service);
+    tokio::select! {
+        () = gone.cancelled() => {}
+        // A connection that breaks has been answered as far as it could be.
+        _ = serving => {}
+    }
+}
+
+/// The connection closes without (further) answer.
+#[derive(Debug)]
+struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("closed on purpose")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+async fn answer(
+    request: hyper::Request<hyper::body::Incoming>,
+    stream: &TcpStream,
+    router: Router,
+    shared: &Arc<Shared>,
+    gone: CancellationToken,
+) -> Result<Response, Closed> {
+    let (mut parts, body) = request.into_parts();
+    let version = parts.version;
+    let entry = shared.requests.begin(&parts);
+    let call = Call { entry: Arc::clone(&entry), faults: shared.faults.clone(), gone };
+    let (body, body_over) = Metered::request(Body::new(body), &entry);
+    parts.extensions.insert(call.clone());
+    let request = Request::from_parts(parts, body);
+    // If this future is dropped because the connection ended, the entry must still end.
+    let mut finishing = FinishOnDrop(Some(Arc::clone(&entry)));
+
+    let response = respond(request, router, &call).await;
+    let early = !body_over.load(Ordering::Acquire);
+    let misbehaviour = response.extensions().get::<Misbehaviour>().cloned();
+    if response.extensions().get::<Hangup>().is_some() {
+        return Err(Closed);
+    }
+    entry.answered(response.status().as_u16());
+    let by_hand = version < Version::HTTP_2 && (misbehaviour.is_some() || early);
+    if by_hand {
+        let (head, body) = response.into_parts();
+        let how = misbehaviour.unwrap_or_default();
+        let _ = wire::send(stream, &head, body, &how, early, &entry).await;
+        return Err(Closed);
+    }
+    // From here on the entry ends with the answer's body.
+    finishing.0 = None;
+    let response = match misbehaviour.and_then(|how| how.cut_after) {
+        // HTTP/2 frames cannot be written by hand; a stream that breaks is what a cut looks like there.
+        Some(after) => response.map(|body| broken_after(body, after)),
+        None => response,
+    };
+    Ok(response.map(|body| Metered::response(body, &entry)))
+}
+
+struct FinishOnDrop(Option<Arc<Entry>>);
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        if let Some(entry) = &self.0 {
+            entry.finish();
+        }
+    }
+}
+
+fn broken_after(body: Body, after: u64) -> Body {
+    let mut left = after;
+    let pieces = body.into_data_stream().map(move |piece| {
+        let mut piece = piece?;
+        if left == 0 {
+            return Err(axum::Error::new(Closed));
+        }
+        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= piece.len() as u64;
+        Ok(piece)
+    });
+    Body::from_stream(pieces)
+}
+
+async fn respond(request: Request, mut router: Router, call: &Call) -> Response {
+    if !from_here(&request) {
+        return (StatusCode::MISDIRECTED_REQUEST, "This server answers to loopback names only.")
+            .into_response();
+    }
+    let path = request.uri().path().to_owned();
+    if path.starts_with("/_sandbox/") {
+        return router.call(request).await.unwrap_or_else(|never: Infallible| match never {});
+    }
+    for fault in call.claim(Moment::Request) {
+        match fault {
+            FaultKind::NoAnswer => return store::hang_up(),
+            FaultKind::Silence => {
+                let mut body = request.into_body().into_data_stream();
+                while let Some(Ok(_)) = body.next().await {}
+                std::future::pending::<()>().await;
+                return store::hang_up();
+            }
+            FaultKind::Redirect { status, location } => {
+                let mut response = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND).into_response();
+                header(&mut response, LOCATION, &location);
+                return response;
+            }
+            FaultKind::RateLimit { spelling, retry_after } => {
+                let mut response = rate_limited(&path, spelling);
+                if let Some(wait) = retry_after {
+                    header(&mut response, RETRY_AFTER, &wait);
+                }
+                return response;
+            }
+            FaultKind::Status { status, retry_after, body, content_type, after } => {
+                let mut read = 0;
+                let mut incoming = request.into_body().into_data_stream();
+                while read < after
+                    && let Some(Ok(piece)) = incoming.next().await
+                {
+                    read += piece.len() as u64;
+                }
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut response = match body {
+                    Some(body) => (status, body).into_response(),
+                    None => error_of(&path, status),
+                };
+                if let Some(content_type) = content_type {
+                    header(&mut response, CONTENT_TYPE, &content_type);
+                }
+                if let Some(wait) = retry_after {
+                    header(&mut response, RETRY_AFTER, &wait);
+                }
+                return response;
+            }
+            _ => {}
+        }
+    }
+    if *request.method() == Method::HEAD && is_service(&path) {
+        // FastAPI answers HEAD on a GET route so; the others do not document it.
+        let mut response = offline_tube::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        header(&mut response, ALLOW, "GET");
+        return response;
+    }
+    router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
+}
+
+/// Only loopback names are served, so that a web page cannot reach the sandbox through a name that it points here.
+fn from_here(request: &Request) -> bool {
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()))
+        .unwrap_or_default();
+    let host = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(authority, |(host, _)| host);
+    matches!(host, "127.0.0.1" | "localhost" | "[::1]") || host.ends_with(".localhost")
+}
+
+fn is_service(path: &str) -> bool {
+    [mavi::BASE, visual_search::BASE, offline_tube::BASE].iter().any(|base| path.starts_with(base))
+}
+
+fn header(response: &mut Response, name: axum::http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// An error as the service behind this path spells it.
+fn error_of(path: &str, status: StatusCode) -> Response {
+    let text = status.canonical_reason().unwrap_or("Error");
+    if path.starts_with(mavi::BASE) || path.starts_with(visual_search::BASE) {
+        mavi::error(status, text)
+    } else if path.starts_with(offline_tube::BASE) {
+        offline_tube::error(status, text)
+    } else if ["/files/", "/generate/", "/sink"].iter().any(|prefix| path.starts_with(prefix)) {
+        (status, text).into_response()
+    } else {
+        let code = match status.as_u16() {
+            401 | 403 => "AccessDenied",
+            404 => "NoSuchKey",
+            408 => "RequestTimeout",
+            429 => "TooManyRequests",
+            503 => "ServiceUnavailable",
+            400..=499 => "InvalidArgument",
+            _ => "InternalError",
+        };
+        store::refused(Refusal::new(Provider::Google, status.as_u16(), code, text))
+    }
+}
+
+fn rate_limited(path: &str, spelling: RateLimitSpelling) -> Response {
+    let envelope = |code: serde_json::Value| {
+        Json(json!({"code": code, "msg": "Request has exceeded the limit.", "data": null, "success": false, "failed": true})).into_response()
+    };
+    match spelling {
+        RateLimitSpelling::Http => error_of(path, StatusCode::TOO_MANY_REQUESTS),
+        RateLimitSpelling::Code => envelope(json!(429)),
+        RateLimitSpelling::TextCode => envelope(json!("0429")),
+        RateLimitSpelling::BadRequest => {
+            mavi::error(StatusCode::BAD_REQUEST, "Request has exceeded the limit.")
+        }
+    }
+}
