@@ -1,0 +1,315 @@
+/**
+ * The real window, used as a person uses it: node tests/desktop/run.mjs
+ *
+ * Needs the built program (cargo build -p ferry-desktop, or its path in FERRY_DESKTOP) with the built page in it.
+ * Pictures of every step are in target/desktop-test.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+import { Display, sleep, until } from './display.mjs';
+import { Driver } from './webdriver.mjs';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
+const PROGRAM = resolve(process.env.FERRY_DESKTOP ?? join(TARGET, 'debug/ferry-desktop'));
+const PICTURES = join(TARGET, 'desktop-test');
+const NAME = 'Überfahrt nach Sète, 100% é #1.mp4';
+/** A proof by content, not by length alone. */
+const CHECKSUM = /^(crc32c|md5|sha256)$/;
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+
+if (!existsSync(PROGRAM)) {
+  console.error(`${PROGRAM} is not there: build it first`);
+  process.exit(1);
+}
+rmSync(PICTURES, { recursive: true, force: true });
+mkdirSync(PICTURES, { recursive: true });
+
+// The folder's path must not hold a ':' (the accessibility bus).
+const folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
+const home = join(folder, 'home');
+const environment = {
+  PATH: process.env.PATH,
+  HOME: home,
+  LANG: 'C.UTF-8',
+  XDG_RUNTIME_DIR: join(folder, 'run'),
+  XDG_CONFIG_HOME: join(home, '.config'),
+  XDG_DATA_HOME: join(home, '.local/share'),
+  XDG_CACHE_HOME: join(home, '.cache'),
+  FERRY_DATA_DIR: join(folder, 'data'),
+};
+for (const one of [environment.XDG_RUNTIME_DIR, environment.XDG_CONFIG_HOME, join(home, 'Downloads')]) {
+  mkdirSync(one, { recursive: true, mode: 0o700 });
+}
+writeFileSync(join(environment.XDG_CONFIG_HOME, 'user-dirs.dirs'), 'XDG_DOWNLOAD_DIR="$HOME/Downloads"\n');
+
+const film = randomBytes(3_000_000);
+const source = join(folder, 'source', NAME);
+const large = join(folder, 'source', 'large.bin');
+mkdirSync(join(folder, 'source'));
+writeFileSync(source, film);
+writeFileSync(large, randomBytes(6_000_000));
+const secret = join(folder, 'secret.txt');
+writeFileSync(secret, 'nobody granted this');
+
+let display, driver, page;
+let pictures = 0;
+
+async function step(name, work) {
+  const begin = Date.now();
+  await work();
+  console.log(`ok  ${name} (${((Date.now() - begin) / 1000).toFixed(1)} s)`);
+}
+
+async function picture(name) {
+  pictures += 1;
+  await page?.painted();
+  await display.screenshot(join(PICTURES, `${String(pictures).padStart(2, '0')}-${name}.png`));
+}
+
+async function centre() {
+  const place = await display.place(await display.window('Ferry'));
+  return { x: place.x + Math.round(place.width * 0.6), y: place.y + Math.round(place.height * 0.5) };
+}
+
+/** Starts the program without a driver, as a second one. */
+function start(changes) {
+  const environmentOfIt = { ...environment, ...changes };
+  for (const [name, value] of Object.entries(changes)) if (value === null) delete environmentOfIt[name];
+  const program = spawn(PROGRAM, [], { env: environmentOfIt, stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  program.stderr.setEncoding('utf8');
+  program.stderr.on('data', (text) => (said += text));
+  const ended = new Promise((done) => program.once('exit', (code, signal) => done({ code, signal, said })));
+  return { program, ended, said: () => said };
+}
+
+const rows = () => page.evaluate('return [...document.querySelectorAll("[role=row][data-id]")].map((row) => row.innerText)');
+const transfers = async () => (await page.invoke('snapshot')).ok.transfers;
+
+async function refused(command, args, words) {
+  const answer = await page.invoke(command, args);
+  assert.ok(answer.refused, `${command} ${JSON.stringify(args)} was allowed: ${JSON.stringify(answer.ok)}`);
+  assert.match(JSON.stringify(answer.refused), words, command);
+}
+
+async function test() {
+  await step('without a display: one line and 1', async () => {
+    const { code, said } = await start({ DISPLAY: null, WAYLAND_DISPLAY: null }).ended;
+    assert.equal(code, 1);
+    assert.match(said, /^error: .*display.*\n$/);
+  });
+
+  await step('the first start', async () => {
+    page = await driver.open(PROGRAM);
+    await page.find('button', 'Start with the sandbox');
+    // Whatever the page itself does against its own policy is a fault; what the tests provoke comes later.
+    await page.evaluate(`
+      window.violations = [];
+      document.addEventListener('securitypolicyviolation', (event) =>
+        window.violations.push(event.effectiveDirective + ' ' + event.blockedURI + ' ' + event.sourceFile));`);
+    await picture('first-run');
+    await page.click('button', 'Start with the sandbox');
+    await page.find('nav button', 'Transfers');
+    await picture('empty');
+  });
+
+  await step('a dropped file is sent and verified', async () => {
+    await display.drop([source], await centre(), async () => {
+      await page.find('[role=status]', 'Upload 1 file');
+      await page.find('[role=status]', '3.0 MB');
+      await picture('drop');
+    });
+    await page.find('[role=row][data-id]', NAME);
+    const row = await until('the verified badge', async () => (await rows()).find((text) => /Verified/.test(text)), 30);
+    assert.ok(row.includes(NAME), row);
+    await picture('sent');
+    const [sent] = await transfers();
+    assert.deepEqual([sent.kind, sent.state.is, sent.name, sent.bytes], ['upload', 'completed', NAME, film.length]);
+    assert.match(sent.verified, CHECKSUM);
+  });
+
+  await step('a click in the library brings it back under its name', async () => {
+    await page.click('nav button', 'Library');
+    await page.find('[role=row]', NAME);
+    await page.click('[role=row]', NAME);
+    await picture('library');
+    await page.click('button', 'Download again');
+    const target = join(home, 'Downloads', NAME);
+    await until('the file in Downloads', () => existsSync(target), 30);
+    assert.equal(sha256(readFileSync(target)), sha256(film));
+    assert.deepEqual(readdirSync(join(home, 'Downloads')), [NAME]);
+    await page.click('nav button', 'Transfers');
+    await until('two finished rows', async () => (await rows()).filter((text) => /Verified/.test(text)).length === 2);
+    await picture('back');
+  });
+
+  await step('the page obeys its own policy', async () => {
+    assert.deepEqual(await page.evaluate('return window.violations'), []);
+  });
+
+  await step('the page cannot reach for what nobody granted', async () => {
+    const granted = { service: 'sandbox', method: null };
+    await refused('upload', { request: { ...granted, paths: [secret] } }, /permission_denied/);
+    await refused('upload', { request: { ...granted, paths: [source, '/etc/passwd'] } }, /permission_denied/);
+    await refused('upload', { request: { ...granted, paths: [`${source}/../../secret.txt`] } }, /permission_denied/);
+    await refused('upload', { request: { ...granted, paths: ['secret.txt'] } }, /permission_denied/);
+    const to = 'http://127.0.0.1:9/?X-Goog-Signature=1';
+    await refused('upload', { request: { ...granted, paths: [source], to } }, /permission_denied/);
+    await refused('summarise', { paths: [secret] }, /permission_denied/);
+    await refused('download', { request: { what: 're_x', service: 'sandbox', folder: folder } }, /permission_denied/);
+    const before = (await page.invoke('snapshot')).ok.settings.downloads_folder;
+    const { settings } = (await page.invoke('snapshot')).ok;
+    await page.invoke('save_settings', { settings: { ...settings, downloads_folder: '/etc' } });
+    assert.equal((await page.invoke('snapshot')).ok.settings.downloads_folder, before);
+    assert.equal((await transfers()).length, 2);
+
+    for (const [command, args] of [
+      ['plugin:fs|read_text_file', { path: source }],
+      ['plugin:fs|write_text_file', { path: join(folder, 'x'), contents: 'x' }],
+      ['plugin:fs|exists', { path: source }],
+      ['plugin:opener|open_path', { path: '/bin/sh' }],
+      ['plugin:opener|open_url', { url: 'https://example.org' }],
+      ['plugin:opener|reveal_item_in_dir', { path: '/etc' }],
+      ['plugin:notification|notify', { options: { title: 'x' } }],
+      ['plugin:window-state|save_window_state', { flags: 1 }],
+      ['plugin:window|close', { label: 'main' }],
+      ['plugin:webview|create_webview_window', { options: { label: 'x', url: 'https://example.org' } }],
+      ['plugin:event|emit', { event: 'transfers-changed', payload: {} }],
+    ]) {
+      await refused(command, args, /not allowed|not found|denied/i);
+    }
+  });
+
+  await step('the page runs and loads nothing from elsewhere', async () => {
+    const visits = [];
+    const server = createServer((request, response) => {
+      visits.push(request.url);
+      response.setHeader('access-control-allow-origin', '*');
+      response.end('window.remote = 1');
+    });
+    await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+    const remote = `http://127.0.0.1:${server.address().port}`;
+    await page.evaluate(
+      `const [remote] = arguments;
+       const add = (name, set) => document.body.append(Object.assign(document.createElement(name), set));
+       add('script', { textContent: 'window.inline = 1' });
+       add('script', { src: remote + '/script.js' });
+       add('img', { src: remote + '/image.png' });
+       add('iframe', { src: remote + '/frame' });
+       const host = document.createElement('div');
+       host.innerHTML = '<img src="x:" onerror="window.handler = 1">';
+       document.body.append(host);
+       fetch(remote + '/fetch').catch(() => {});
+       try { window.evaluated = new Function('return 1')(); } catch {}
+       try { window.opened = window.open(remote + '/open') !== null; } catch {}
+       setTimeout(() => { location.href = remote + '/elsewhere'; }, 100);`,
+      remote,
+    );
+    await sleep(700);
+    const seen = await page.evaluate(
+      'return [window.inline, window.remote, window.handler, window.evaluated, window.opened].map((x) => x ?? null)',
+    );
+    server.close();
+    assert.deepEqual(seen.slice(0, 4), [null, null, null, null]);
+    assert.notEqual(seen[4], true);
+    assert.deepEqual(visits, []);
+    assert.match(await page.evaluate('return location.href'), /^tauri:\/\/localhost/);
+    const violations = await page.evaluate('return window.violations');
+    assert.ok(violations.some((text) => text.startsWith('script-src')), violations.join('\n'));
+    assert.ok(violations.some((text) => text.startsWith('connect-src')), violations.join('\n'));
+  });
+
+  await step('a second start brings the first forward and ends', async () => {
+    const { code } = await start({}).ended;
+    assert.equal(code, 0);
+    assert.ok(page.isAlive);
+  });
+
+  await step('a data folder in use is said in a dialog, and the end is 1', async () => {
+    const second = start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
+    const dialog = await display.window('Ferry is already at work');
+    await picture('busy');
+    await display.xdo('windowactivate', '--sync', dialog, 'key', 'Return');
+    const { code, said } = await second.ended;
+    assert.equal(code, 1);
+    assert.match(said, /error\[busy_data_dir\]/);
+  });
+
+  await step('quitting while a transfer runs is a question', async () => {
+    const { settings } = (await page.invoke('snapshot')).ok;
+    await page.invoke('save_settings', { settings: { ...settings, limit_up: 300_000 } });
+    await display.drop([large], await centre());
+    await until('the transfer to run', async () => (await transfers()).some((one) => one.bytes > 0 && one.state.is === 'running'));
+    await display.xdo('windowquit', await display.window('Ferry'));
+    const question = await display.window('Quit Ferry?');
+    await sleep(300);
+    await picture('question');
+    await display.xdo('windowactivate', '--sync', question, 'key', 'Escape');
+    await until('the question to go', async () => !(await display.hasWindow('Quit Ferry?')));
+    await sleep(200);
+    assert.ok(page.isAlive);
+    assert.ok((await transfers()).some((one) => one.state.is === 'running'));
+  });
+
+  let bytesBefore;
+  await step('a termination signal is heard within two seconds', async () => {
+    bytesBefore = (await transfers()).find((one) => one.name === 'large.bin').bytes;
+    process.kill(page.pid, 'SIGTERM');
+    const took = await page.ended();
+    assert.ok(took < 2500, `${took} ms`);
+  });
+
+  await step('the next start shows the list and goes on', async () => {
+    page = await driver.open(PROGRAM);
+    await page.find('nav button', 'Transfers');
+    await until('three rows', async () => (await rows()).length === 3);
+    const text = await page.text();
+    assert.ok(text.includes('Picked up 1 transfer'), text);
+    await picture('restarted');
+    const { settings } = (await page.invoke('snapshot')).ok;
+    assert.equal(settings.welcomed, true);
+    await page.invoke('save_settings', { settings: { ...settings, limit_up: null } });
+    const done = await until('the rest', async () => (await transfers()).find((one) => one.name === 'large.bin' && one.state.is === 'completed'), 30);
+    assert.ok(done.bytes >= bytesBefore && CHECKSUM.test(done.verified), JSON.stringify(done));
+    await until('three finished rows', async () => (await rows()).filter((row) => /Verified/.test(row)).length === 3);
+    await picture('finished');
+  });
+
+  await step('without work the window closes at once', async () => {
+    await display.xdo('windowquit', await display.window('Ferry'));
+    await page.ended();
+  });
+}
+
+const began = Date.now();
+const watchdog = setTimeout(() => {
+  console.error('the tests took more than two minutes');
+  process.exit(1);
+}, 120_000);
+let failed = false;
+try {
+  display = await Display.start(environment);
+  driver = await Driver.start(environment);
+  await test();
+} catch (error) {
+  failed = true;
+  console.error(error);
+  if (driver?.said) console.error(driver.said);
+  await display?.screenshot(join(PICTURES, 'failed.png')).catch(() => undefined);
+} finally {
+  clearTimeout(watchdog);
+  if (page?.isAlive) process.kill(page.pid);
+  driver?.stop();
+  await display?.stop();
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+}
+console.log(`${failed ? 'failed' : 'passed'} in ${((Date.now() - began) / 1000).toFixed(0)} s; pictures in ${PICTURES}`);
+process.exit(failed ? 1 : 0);
