@@ -1,2 +1,804 @@
-//! placeholder
-fn main() {}
+//! The terminal's contract, line by line: exit codes, stdout, JSON, errors, secrets, kills and resumes.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ferry_sandbox::{Fault, FaultKind};
+use serde_json::Value;
+use support::files::{assert_holds, assert_nowhere_below, names, noise};
+use support::home::{Home, Run, wait_until};
+use support::peers::{free_port, is_root};
+use support::service::Service;
+
+const MIB: usize = 1 << 20;
+
+/// Uploads a file to MAVI and gives its asset id.
+fn upload(home: &Home, path: &Path) -> String {
+    let run = home.ferry([Path::new("upload"), path, Path::new("--service"), Path::new("mavi")]).exits(0);
+    run.asset_ids().remove(0)
+}
+
+fn mavi<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    words.iter().copied().chain(["--service", "mavi"]).collect()
+}
+
+// ---- Nothing set up ----
+
+#[test]
+fn with_nothing_set_up_a_file_goes_up_and_comes_back_in_later_runs() {
+    let home = Home::new();
+    let content = noise(1, 3 * MIB + 17);
+    let path = home.file("film.mp4", &content);
+    let run = home.ferry(["upload", "film.mp4"]).exits(0);
+    let (id, shown) = run.stdout.trim_end().split_once('\t').expect("an id, a tab, the path");
+    assert!(!id.is_empty() && shown == "film.mp4", "{}", run.stdout);
+
+    let run = home.ferry(["download", id]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("film.mp4").to_str().unwrap()]);
+    assert_holds(&home.downloads().join("film.mp4"), &content);
+    assert!(home.data().join("sandbox").is_dir());
+    assert_holds(&path, &content);
+
+    // Once more: a second copy, nothing overwritten.
+    let run = home.ferry(["download", id]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("film (1).mp4").to_str().unwrap()]);
+    assert_eq!(home.downloaded(), ["film (1).mp4", "film.mp4"]);
+}
+
+#[test]
+fn the_demo_proves_the_whole_way_in_seconds_and_leaves_the_queue_alone() {
+    let home = Home::new();
+    let began = Instant::now();
+    let run = home.ferry(["demo", "--size", "16MiB"]).exits(0);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    for word in ["signed", "sent", "verified", "streamed", "named", "compared", "sha256", "Proven"] {
+        assert!(run.stdout.contains(word), "{word} is missing in: {}", run.stdout);
+    }
+    let [name] = <[String; 1]>::try_from(home.downloaded()).expect("one file");
+    assert!(!name.is_ascii() && name.starts_with("Überfahrt") && name.ends_with(".bin"), "{name}");
+    assert_eq!(run.lines().last(), Some(&home.downloads().join(&name).to_str().unwrap()));
+    assert_eq!(std::fs::metadata(home.downloads().join(&name)).unwrap().len(), 16 << 20);
+    assert_eq!(home.ferry(["queue", "--json"]).exits(0).stdout, "");
+    assert!(!home.data().join("demo").exists());
+
+    let objects = home.ferry(["demo", "--size", "1000000", "--json"]).exits(0).objects();
+    let proven = objects.last().unwrap();
+    assert_eq!(proven["event"], "proven");
+    assert_eq!(proven["bytes"], 1_000_000);
+    assert_eq!(home.downloaded().len(), 2);
+}
+
+#[test]
+fn the_sandbox_tells_its_addresses_and_runs_until_it_is_interrupted() {
+    let home = Home::new();
+    let port = free_port();
+    let running = home.start(["sandbox", "--port", &port.to_string()]);
+    wait_until("the sandbox listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    std::thread::sleep(Duration::from_millis(100));
+    stop(&running);
+    let run = running.wait().exits(0);
+    let lines = run.lines();
+    assert_eq!(lines[0], format!("listening on http://127.0.0.1:{port}"));
+    for (line, variable) in
+        lines[1..].iter().zip(["FERRY_MAVI_URL", "FERRY_VISUAL_SEARCH_URL", "FERRY_OFFLINE_TUBE_URL"])
+    {
+        assert!(line.starts_with(&format!("{variable}=http://127.0.0.1:{port}")), "{line}");
+    }
+}
+
+#[cfg(unix)]
+fn stop(running: &support::home::Started) {
+    running.signal(rustix::process::Signal::INT);
+}
+
+#[cfg(not(unix))]
+fn stop(_running: &support::home::Started) {
+    panic!("Ctrl-C cannot be sent to one program here");
+}
+
+// ---- Results ----
+
+#[test]
+fn results_stand_in_the_order_given() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    // The first is the slowest.
+    home.file("a.bin", &noise(1, 4 * MIB));
+    home.file("b.bin", &noise(2, 1000));
+    home.file("c.bin", b"");
+    let run = home.ferry(mavi(&["upload", "c.bin", "a.bin", "b.bin"])).exits(0);
+    let paths: Vec<&str> = run.lines().iter().map(|line| line.split_once('\t').unwrap().1).collect();
+    assert_eq!(paths, ["c.bin", "a.bin", "b.bin"]);
+
+    let ids = run.asset_ids();
+    let run = home.ferry(mavi(&["download", &ids[1], &ids[0], &ids[2]])).exits(0);
+    let expected = ["a.bin", "c.bin", "b.bin"].map(|name| home.downloads().join(name).display().to_string());
+    assert_eq!(run.lines(), expected);
+    assert_holds(&home.downloads().join("a.bin"), &noise(1, 4 * MIB));
+    assert_holds(&home.downloads().join("c.bin"), b"");
+}
+
+#[test]
+fn one_failure_does_not_keep_back_the_others() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", &noise(1, 1000));
+    home.file("b.bin", &noise(2, 1000));
+    let run =
+        home.ferry(mavi(&["upload", "a.bin", "missing.bin", "b.bin"])).exits(1).says_error("source_missing");
+    assert_eq!(run.lines().len(), 2);
+    assert!(run.stderr.contains("missing.bin"));
+
+    let id = run.asset_ids().remove(0);
+    let run = home.ferry(mavi(&["download", "re_unknown", &id])).exits(1).says_error("not_found");
+    assert_eq!(run.lines(), [home.downloads().join("a.bin").to_str().unwrap()]);
+    assert_eq!(home.downloaded(), ["a.bin"], "nothing under a name that is not whole");
+}
+
+#[test]
+fn folders_send_every_file_in_them() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("photos/one.jpg", &noise(1, 100));
+    home.file("photos/trip/two.jpg", &noise(2, 200));
+    home.file("photos/trip/three 渡し船.jpg", &noise(3, 300));
+    let run = home.ferry(mavi(&["upload", "photos/"])).exits(0);
+    let mut paths: Vec<&str> = run.lines().iter().map(|line| line.split_once('\t').unwrap().1).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["photos/one.jpg", "photos/trip/three 渡し船.jpg", "photos/trip/two.jpg"]);
+
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    home.ferry(mavi(&["upload", "empty"])).exits(1).says_error("invalid_input");
+}
+
+#[test]
+fn progress_comes_at_most_once_a_second_without_a_terminal_and_not_at_all_when_quiet() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.slow(MIB as u64);
+    let run = home.ferry(["download", &service.link(3 << 20, "a.bin")]).exits(0);
+    let seconds = run.took.as_secs() as usize;
+    assert!(run.stderr.lines().count() >= 1, "three seconds without a word");
+    assert!(
+        run.stderr.lines().count() <= seconds + 1,
+        "{} lines in {seconds} s:\n{}",
+        run.stderr.lines().count(),
+        run.stderr
+    );
+    assert!(!run.stderr.contains('\u{1b}') && !run.stderr.contains('\r'), "{:?}", run.stderr);
+
+    let run = home.ferry(["download", &service.link(1 << 20, "b.bin"), "--quiet"]).exits(0);
+    assert_eq!(run.stderr, "");
+    assert_eq!(run.lines().len(), 1);
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_stop_the_transfers() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let mut command =
+        home.command(["download", &service.link(1 << 20, "a.bin"), &service.link(1 << 20, "b.bin")]);
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+    assert_eq!(home.downloaded(), ["a.bin", "b.bin"]);
+}
+
+// ---- JSON ----
+
+/// Fields that every line about a transfer has, those it may have, and how often `progress` came.
+fn check_events(run: &Run) -> HashMap<String, Vec<Value>> {
+    const EVENTS: [&str; 7] = ["added", "started", "progress", "completed", "failed", "paused", "canceled"];
+    const FIELDS: [&str; 13] = [
+        "event", "id", "kind", "service", "name", "bytes", "total", "path", "asset_id", "verified", "code",
+        "message", "note",
+    ];
+    let mut by_id: HashMap<String, Vec<Value>> = HashMap::new();
+    for object in run.objects() {
+        let fields = object.as_object().unwrap();
+        for field in fields.keys() {
+            assert!(FIELDS.contains(&field.as_str()), "unknown field {field}");
+        }
+        for field in ["event", "id", "kind", "service", "name", "bytes", "total"] {
+            assert!(fields.contains_key(field), "{field} is missing in {object}");
+        }
+        assert!(EVENTS.contains(&object["event"].as_str().unwrap()), "{object}");
+        assert!(["upload", "download"].contains(&object["kind"].as_str().unwrap()));
+        assert!(object["id"].is_u64() && object["bytes"].is_u64());
+        assert!(object["total"].is_u64() || object["total"].is_null());
+        if let Some(total) = object["total"].as_u64() {
+            assert!(object["bytes"].as_u64().unwrap() <= total, "more than all: {object}");
+        }
+        match object["event"].as_str().unwrap() {
+            "completed" => {
+                let verified = object["verified"].as_str().expect("what was proven");
+                assert!(["crc32c", "md5", "sha256", "length", "none"].contains(&verified));
+                assert!(object["path"].is_string());
+            }
+            "failed" => assert!(object["code"].is_string() && object["message"].is_string()),
+            _ => assert!(object.get("code").is_none()),
+        }
+        by_id.entry(object["id"].to_string()).or_default().push(object);
+    }
+    by_id
+}
+
+fn words(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap()).filter(|word| *word != "progress").collect()
+}
+
+#[test]
+fn json_lines_tell_the_course_of_every_transfer() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", &noise(1, 2 * MIB));
+    let run = home.ferry(mavi(&["upload", "a.bin", "--json"])).exits(0);
+    let by_id = check_events(&run);
+    let events = by_id.values().next().unwrap();
+    assert_eq!(words(events), ["added", "started", "completed"]);
+    let last = events.last().unwrap();
+    assert_eq!(last["kind"], "upload");
+    assert_eq!(last["service"], "mavi");
+    assert!(["crc32c", "md5", "sha256"].contains(&last["verified"].as_str().unwrap()), "{last}");
+    assert_eq!(last["bytes"], 2 * MIB);
+    let id = last["asset_id"].as_str().unwrap().to_owned();
+
+    service.slow(2 << 20);
+    let run = home.ferry(mavi(&["download", &id, "re_unknown", "--json"])).exits(1).says_error("not_found");
+    let by_id = check_events(&run);
+    assert_eq!(by_id.len(), 2);
+    for events in by_id.values() {
+        let progress = events.iter().filter(|event| event["event"] == "progress").count();
+        assert!(progress <= 5 * (run.took.as_secs() as usize + 1), "{progress} in {:?}", run.took);
+        match *words(events).last().unwrap() {
+            "completed" => {
+                assert_eq!(words(events), ["added", "started", "completed"]);
+                assert!(progress > 0);
+                let path = events.last().unwrap()["path"].as_str().unwrap().to_owned();
+                assert_eq!(path, home.downloads().join("a.bin").to_str().unwrap());
+            }
+            other => {
+                assert_eq!(other, "failed");
+                assert_eq!(events.last().unwrap()["code"], "not_found");
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_on_stdout_is_json_whatever_the_command() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", &noise(1, 1000));
+    let id = upload(&home, Path::new("a.bin"));
+    for line in [
+        vec!["queue"],
+        vec!["services"],
+        vec!["assets"],
+        vec!["assets", "--search", "a"],
+        vec!["assets", "info", &id],
+        vec!["check", "mavi"],
+        vec!["pause"],
+        vec!["cancel"],
+        vec!["remove"],
+        vec!["resume"],
+        vec!["retry"],
+        vec!["assets", "delete", &id, "--yes"],
+        vec!["pause", "999"],
+    ] {
+        let run = home.ferry(line.iter().copied().chain(["--json"]));
+        assert!(run.code == Some(0) || line == ["pause", "999"], "{line:?}: {}", run.stderr);
+        assert!(run.objects().iter().all(Value::is_object), "{line:?}");
+    }
+}
+
+// ---- Usage ----
+
+#[test]
+fn help_and_version_are_results_and_nonsense_is_usage() {
+    let home = Home::new();
+    assert!(home.ferry(["--help"]).exits(0).stdout.contains("Examples:"));
+    assert!(home.ferry(["upload", "--help"]).exits(0).stdout.contains("signed-url.txt"));
+    assert!(home.ferry(["--version"]).exits(0).stdout.starts_with("ferry "));
+    assert!(home.ferry(["man"]).exits(0).stdout.contains(".TH ferry 1"));
+    for line in [
+        vec![],
+        vec!["fly"],
+        vec!["upload"],
+        vec!["download", "a", "--connections", "99"],
+        vec!["download", "a", "--limit-rate", "quick"],
+        vec!["upload", "a", "--service", "ftp"],
+        vec!["upload", "a", "b", "--to", "-"],
+        vec!["demo", "--size", "12 parsecs"],
+    ] {
+        let run = home.ferry(&line).exits(2);
+        assert_eq!(run.stdout, "", "{line:?}");
+        assert!(run.stderr.contains("error: "), "{line:?}");
+    }
+    let run = home.ferry(["download", "a", "--limit-rate", "2X"]).exits(2);
+    assert!(run.stderr.contains("use K, M, G or T"), "{}", run.stderr);
+    assert!(!home.data().exists(), "a typing error makes no data folder");
+}
+
+#[test]
+fn what_was_typed_wrong_is_quoted_without_its_secret() {
+    let home = Home::new();
+    let url = "https://storage.example/b/o?X-Goog-Signature=marked5ecret&x=marked5ecret";
+    home.file("a.bin", b"a");
+    for line in [
+        vec!["upload", "a.bin", "--to", url, "--method", "fax"],
+        vec!["upload", "a.bin", "--two", url],
+        vec!["upload", "a.bin", "--method", url],
+        vec!["upload", url],
+        vec!["fly", url],
+        vec![url],
+        vec!["queue", url],
+        vec!["download", "a", "--limit-rate", url],
+        vec!["pause", url],
+    ] {
+        home.ferry(&line).exits(2).hides("marked5ecret");
+    }
+}
+
+// ---- What can go wrong ----
+
+#[test]
+fn a_wrong_or_missing_key_is_said_with_the_way_out() {
+    let service = Service::start();
+    let mut home = Home::with(&service);
+    home.file("a.bin", b"a");
+    home.set("FERRY_MAVI_KEY", "sk-wrong-marked5ecret");
+    let run =
+        home.ferry(mavi(&["upload", "a.bin"])).exits(1).says_error("unauthorized").hides("marked5ecret");
+    assert_eq!(run.stdout, "");
+    let run = home.ferry(["check", "mavi"]).exits(1).says_error("unauthorized").hides("marked5ecret");
+    assert!(run.stdout.contains("key refused"), "{}", run.stdout);
+    home.set("FERRY_MAVI_KEY", "");
+    home.ferry(mavi(&["download", "re_1"])).exits(1).says_error("unauthorized");
+    assert_nowhere_below(&home.data(), "marked5ecret", &[]);
+}
+
+#[test]
+fn a_key_without_a_keychain_is_not_claimed_to_be_kept() {
+    let home = Home::new();
+    let run = home
+        .ferry_with_input(["key", "set", "mavi"], b"sk-marked5ecret\n")
+        .exits(1)
+        .says_error("unsupported");
+    let run = run.hides("marked5ecret");
+    assert!(run.stderr.contains("FERRY_MAVI_KEY"), "{}", run.stderr);
+    home.ferry_with_input(["key", "set", "mavi"], b"").exits(1).says_error("invalid_input");
+    home.ferry(["key", "set", "sandbox"]).exits(2);
+    home.ferry(["key", "remove", "mavi"]).exits(0);
+    assert_nowhere_below(&home.data(), "marked5ecret", &[]);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_refused_before_anything_is_signed() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.ferry(mavi(&["upload", "nowhere.bin"])).exits(1).says_error("source_missing");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if is_root() {
+            eprintln!("skipped: for root no file is unreadable");
+        } else {
+            let path = home.file("closed.bin", b"closed");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+            home.ferry(mavi(&["upload", "closed.bin"])).exits(1).says_error("permission_denied");
+        }
+        let pipe = home.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        home.ferry(mavi(&["upload", "pipe"])).exits(1).says_error("invalid_input");
+    }
+    assert!(service.requests().iter().all(|request| !request.path.contains("signed-url")));
+}
+
+#[test]
+fn hostile_names_stay_in_the_folder() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    for (name, saved) in [
+        ("../../../etc/passwd", "passwd"),
+        ("..\\..\\evil.exe", "evil.exe"),
+        ("CON.txt", "_CON.txt"),
+        (".bashrc", "bashrc"),
+        ("run.desktop", "run.desktop.download"),
+        ("a<b>:c|d?.txt", "a_b__c_d_.txt"),
+    ] {
+        service.heal();
+        let value = format!("attachment; filename=\"{}\"", name.replace('\\', "\\\\"));
+        service.fault(FaultKind::Headers {
+            headers: vec![("Content-Disposition".to_owned(), value.as_str().into())],
+        });
+        let run = home.ferry(["download", &service.link(100, "x"), "--dir", "safe"]).exits(0);
+        assert_eq!(run.lines(), [home.path().join("safe").join(saved).to_str().unwrap()], "for {name}");
+    }
+    assert_eq!(names(&home.path().join("safe")).len(), 6);
+}
+
+#[test]
+fn a_json_error_is_never_saved_as_a_file() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.fault(FaultKind::JsonError { code: "0001".into(), msg: "download video error".into() });
+    let run =
+        home.ferry(["download", "VI0123456789", "--service", "visual-search", "--retries", "0"]).exits(1);
+    let run = run.says_error("service_error");
+    assert!(run.stderr.contains("download video error"), "{}", run.stderr);
+    assert_eq!(home.downloaded(), Vec::<String>::new());
+}
+
+#[test]
+fn a_short_body_is_incomplete_and_goes_on_later() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.fault(FaultKind::NoLength);
+    service.fault(FaultKind::Cut { after: 300_000 });
+    let link = service.link(1_000_000, "a.bin");
+    home.ferry(["download", &link, "--retries", "0"]).exits(1).says_error("incomplete");
+    assert!(home.downloaded().iter().all(|name| name.ends_with(".ferrypart")), "{:?}", home.downloaded());
+    service.heal();
+    let run = home.ferry(["resume"]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("a.bin").to_str().unwrap()]);
+    assert_eq!(home.downloaded(), ["a.bin"]);
+    assert_eq!(std::fs::metadata(home.downloads().join("a.bin")).unwrap().len(), 1_000_000);
+}
+
+#[test]
+fn no_network_is_said_and_can_be_tried_again() {
+    let home = Home::new();
+    let link = format!("http://127.0.0.1:{}/a.bin", free_port());
+    home.ferry(["download", &link, "--retries", "0"]).exits(1).says_error("network");
+    assert_eq!(home.downloaded(), Vec::<String>::new());
+    let run = home.ferry(["queue"]).exits(0);
+    assert!(run.stdout.contains("failed") && run.stdout.contains("network"), "{}", run.stdout);
+    home.ferry(["retry", "--retries", "0"]).exits(1).says_error("network");
+}
+
+#[test]
+fn an_existing_file_is_never_replaced() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("Downloads/a.bin", b"mine");
+    let run = home.ferry(["download", &service.link(1000, "a.bin")]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("a (1).bin").to_str().unwrap()]);
+    assert_holds(&home.downloads().join("a.bin"), b"mine");
+    let run = home.ferry(["download", &service.link(1000, "b.bin"), "--name", "a.bin"]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("a (2).bin").to_str().unwrap()]);
+}
+
+#[test]
+fn a_full_disk_is_said_and_goes_on_after_room_was_made() {
+    if !cfg!(target_os = "linux") || !is_root() {
+        eprintln!("skipped: a small disk can be made by root on Linux only");
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    let disk = home.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = |words: &[&str]| std::process::Command::new("mount").args(words).arg(&disk).status();
+    if !mount(&["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this root may not mount");
+        return;
+    }
+    let _unmount = Unmount(disk.clone());
+    std::fs::write(disk.join("ballast"), noise(1, 2 * MIB)).unwrap();
+    // Known to be too large before the first byte, and found out on the way.
+    for (name, fault) in [("known.bin", None), ("unknown.bin", Some(FaultKind::NoLength))] {
+        service.heal();
+        if let Some(fault) = fault {
+            service.fault(fault);
+        }
+        home.ferry(["download", &service.link(3 << 20, name), "--dir", "disk"])
+            .exits(1)
+            .says_error("disk_full");
+        assert!(
+            names(&disk).iter().all(|name| name == "ballast" || name.ends_with(".ferrypart")),
+            "{:?}",
+            names(&disk)
+        );
+        home.ferry(["cancel"]).exits(0);
+        if name == "known.bin" {
+            home.ferry(["remove", "1"]).exits(0);
+        }
+    }
+    std::fs::remove_file(disk.join("ballast")).unwrap();
+    let run = home.ferry(["resume", "2"]).exits(0);
+    assert_eq!(run.lines(), [disk.join("unknown.bin").to_str().unwrap()]);
+    assert_eq!(std::fs::metadata(disk.join("unknown.bin")).unwrap().len(), 3 << 20);
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn one_process_at_a_time_owns_the_data_folder() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.slow(MIB as u64);
+    let running = home.start(["download", &service.link(20 << 20, "a.bin")]);
+    wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
+    let run = home.ferry(["queue"]).exits(1).says_error("busy_data_dir");
+    assert!(run.stderr.contains("--data-dir"), "{}", run.stderr);
+    home.ferry(["queue", "--data-dir", "other"]).exits(0);
+    let objects = home.ferry(["queue", "--json"]).exits(1).objects();
+    assert_eq!(objects[0]["code"], "busy_data_dir");
+    running.kill();
+}
+
+// ---- Ends that come from outside ----
+
+/// Synced data counts; the engine syncs every 5 seconds.
+const LONG_ENOUGH_TO_SYNC: Duration = Duration::from_millis(6500);
+
+#[test]
+fn a_killed_download_goes_on_where_it_stood() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let size = 24 << 20;
+    service.slow(2 << 20);
+    let running = home.start(["download", &service.link(size, "a.bin")]);
+    wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
+    std::thread::sleep(LONG_ENOUGH_TO_SYNC);
+    running.kill();
+    assert_eq!(home.downloaded(), ["a.bin.ferrypart"]);
+    service.heal();
+
+    let run = home.ferry(["resume"]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("a.bin").to_str().unwrap()]);
+    assert_eq!(home.downloaded(), ["a.bin"]);
+    let gets: Vec<_> =
+        service.requests().into_iter().filter(|request| request.path.contains("a.bin")).collect();
+    assert_eq!(gets[0].range, None);
+    let second = gets[1].range.as_deref().expect("the second run asks for the rest only");
+    let start: u64 = second.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+    assert!(start >= 4 << 20, "only {start} bytes were kept");
+    assert!(gets[1].if_range.is_some(), "the rest is asked for on a condition");
+    let sent: u64 = gets[1..].iter().map(|request| request.sent).sum();
+    assert!(sent <= size - start + (1 << 20), "{sent} bytes were sent again");
+
+    // The same bytes as an undisturbed download.
+    let whole = home.ferry(["download", &service.link(size, "a.bin"), "--dir", "whole"]).exits(0);
+    let expected = std::fs::read(whole.lines()[0]).unwrap();
+    assert_holds(&home.downloads().join("a.bin"), &expected);
+}
+
+#[test]
+fn the_same_download_again_goes_on_with_the_unfinished_one() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let link = service.link(1 << 20, "a.bin");
+    service.fault(Fault::new(FaultKind::Cut { after: 400_000 }));
+    home.ferry(["download", &link, "--retries", "0"]).exits(1).says_error("incomplete");
+    service.heal();
+    let run = home.ferry(["download", &link]).exits(0);
+    assert_eq!(run.lines(), [home.downloads().join("a.bin").to_str().unwrap()]);
+    assert_eq!(home.downloaded(), ["a.bin"]);
+    assert_eq!(home.ferry(["queue", "--json"]).exits(0).objects().len(), 1, "one row, not two");
+    assert!(service.requests().iter().any(|request| request.range.is_some()), "the rest was asked for");
+}
+
+#[test]
+fn a_killed_resumable_upload_goes_on_where_the_store_stands() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let content = noise(7, 40 * MIB);
+    home.file("film.mp4", &content);
+    service.slow(8 << 20);
+    let running = home.start(mavi(&["upload", "film.mp4", "--method", "resumable"]));
+    let chunks = || {
+        let requests = service.requests();
+        requests
+            .into_iter()
+            .filter(|r| r.content_range.as_deref().is_some_and(|range| !range.contains('*')))
+            .count()
+    };
+    wait_until("the second chunk is on its way", || chunks() >= 2);
+    std::thread::sleep(Duration::from_millis(300));
+    running.kill();
+    service.heal();
+    let before = service.requests().len();
+
+    let run = home.ferry(["resume"]).exits(0);
+    let (id, path) = run.stdout.trim_end().split_once('\t').unwrap();
+    assert!(path.ends_with("film.mp4"), "{path}");
+    let requests = service.requests();
+    let signings = requests.iter().filter(|request| request.path.contains("signed-url")).count();
+    assert_eq!(signings, 1, "no second asset id for one file");
+    let resumed: Vec<&str> =
+        requests[before..].iter().filter_map(|request| request.content_range.as_deref()).collect();
+    assert_eq!(resumed[0], format!("bytes */{}", content.len()), "the store is asked where it stands");
+    let start: usize = resumed[1].trim_start_matches("bytes ").split('-').next().unwrap().parse().unwrap();
+    assert!(start >= 8 * MIB, "the upload began again at {start}");
+
+    home.ferry(mavi(&["download", id])).exits(0);
+    assert_holds(&home.downloads().join("film.mp4"), &content);
+    assert_eq!(names(&home.data().join("resume")), Vec::<String>::new(), "nothing secret is left");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interruption_keeps_the_queue_and_says_how_to_go_on() {
+    use rustix::process::Signal;
+    let service = Service::start();
+    for signal in [Signal::INT, Signal::TERM] {
+        let home = Home::with(&service);
+        service.slow(MIB as u64);
+        let running = home.start(["download", &service.link(6 << 20, "a.bin")]);
+        wait_until("bytes are saved", || home.downloaded() == ["a.bin.ferrypart"]);
+        std::thread::sleep(Duration::from_millis(1500));
+        let asked = Instant::now();
+        running.signal(signal);
+        let run = running.wait().exits(130);
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert!(run.stderr.contains("`ferry resume`"), "{}", run.stderr);
+        assert_eq!(run.stdout, "");
+        assert!(home.ferry(["queue"]).exits(0).stdout.contains("queued"));
+        service.heal();
+        let before = service.requests().len();
+        home.ferry(["resume"]).exits(0);
+        assert_eq!(home.downloaded(), ["a.bin"]);
+        assert!(service.requests()[before].range.is_some(), "it went on, it did not start over");
+    }
+}
+
+// ---- Signed URLs of the user's own ----
+
+#[test]
+fn a_signed_url_of_ones_own_takes_one_file_and_stays_secret() {
+    let service = Service::start();
+    let mut home = Home::with(&service);
+    home.set("FERRY_LOG", "trace");
+    let content = noise(5, MIB);
+    home.file("a.bin", &content);
+    let (url, id) = service.signed_url("a.bin");
+    let query = url.split_once('?').expect("a signed URL has a query").1.to_owned();
+    let secret = &query[query.len() - 24..];
+
+    let run = home.ferry_with_input(["upload", "a.bin", "--to", "-"], format!("{url}\n").as_bytes()).exits(0);
+    assert_eq!(run.stdout, "-\ta.bin\n");
+    run.hides(secret);
+    home.ferry(mavi(&["download", &id])).exits(0);
+    assert_holds(&home.downloads().join("a.bin"), &content);
+
+    // On the command line as well; and a changed one is refused without being shown.
+    let (url, _) = service.signed_url("b.bin");
+    home.ferry(["upload", "a.bin", "--to", &url]).exits(0).hides(secret);
+    let tampered = url.replace("Signature=", "Signature=00");
+    let query = tampered.split_once('?').unwrap().1.to_owned();
+    let run = home.ferry(["upload", "a.bin", "--to", &tampered]).exits(1).hides(&query[query.len() - 24..]);
+    assert!(run.stderr.contains("error["), "{}", run.stderr);
+    assert_nowhere_below(&home.data(), &query[query.len() - 24..], &["resume"]);
+    assert_nowhere_below(&home.data(), secret, &[]);
+}
+
+#[test]
+fn the_query_of_a_link_is_kept_for_resuming_only() {
+    let service = Service::start();
+    let mut home = Home::with(&service);
+    home.set("FERRY_LOG", "trace");
+    let link = format!("{}?token=marked5ecret", service.link(1 << 20, "a.bin"));
+    service.fault(FaultKind::Cut { after: 100_000 });
+    home.ferry(["download", &link, "--retries", "0"]).exits(1).hides("marked5ecret");
+    home.ferry(["queue", "--json"]).exits(0).hides("marked5ecret");
+    assert_nowhere_below(&home.data(), "marked5ecret", &["resume"]);
+    #[cfg(unix)]
+    for file in support::files::all_below(&home.data().join("resume")) {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0, "{}", file.display());
+    }
+    service.heal();
+    home.ferry(["resume"]).exits(0).hides("marked5ecret");
+    assert_nowhere_below(&home.data(), "marked5ecret", &[]);
+}
+
+// ---- Queue, library, services ----
+
+#[cfg(unix)]
+#[test]
+fn the_queue_can_be_looked_at_and_changed() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    assert_eq!(home.ferry(["queue"]).exits(0).stdout, "");
+    service.slow(MIB as u64);
+    let running = home.start(["download", &service.link(8 << 20, "a.bin")]);
+    wait_until("bytes are saved", || home.downloaded() == ["a.bin.ferrypart"]);
+    running.signal(rustix::process::Signal::INT);
+    running.wait().exits(130);
+
+    assert_eq!(home.ferry(["pause"]).exits(0).stdout, "1\tpaused\ta.bin\n");
+    assert_eq!(home.ferry(["queue", "--json"]).exits(0).objects()[0]["state"], "paused");
+    assert_eq!(home.ferry(["cancel", "1"]).exits(0).stdout, "1\tcanceled\ta.bin\n");
+    assert_eq!(home.downloaded(), ["a.bin.ferrypart"], "a canceled transfer keeps what has arrived");
+    assert_eq!(home.ferry(["remove"]).exits(0).stdout, "", "without an id only completed rows go");
+    assert_eq!(home.ferry(["remove", "1"]).exits(0).stdout, "1\tremoved\ta.bin\n");
+    assert_eq!(home.downloaded(), Vec::<String>::new());
+    home.ferry(["cancel", "1"]).exits(1).says_error("not_found");
+    home.ferry(["resume"]).exits(0);
+}
+
+#[test]
+fn the_library_remembers_finds_exports_and_asks() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("Ferien, am Meer.mp4", &noise(1, 2000));
+    home.file("other.bin", &noise(2, 10));
+    let run = home.ferry(mavi(&["upload", "Ferien, am Meer.mp4", "other.bin"])).exits(0);
+    let id = run.asset_ids().remove(0);
+    assert_eq!(home.ferry(["assets"]).exits(0).lines().len(), 3);
+    let run = home.ferry(["assets", "--search", "meer"]).exits(0);
+    assert_eq!(run.lines().len(), 2);
+    assert!(run.stdout.contains(&id) && run.stdout.contains("2.0 KiB"), "{}", run.stdout);
+
+    let run = home.ferry(["assets", "--export", "library.csv"]).exits(0);
+    assert_eq!(run.lines(), [home.path().join("library.csv").to_str().unwrap()]);
+    let text = std::fs::read_to_string(home.path().join("library.csv")).unwrap();
+    assert!(text.contains(&id) && text.contains("\"Ferien, am Meer.mp4\""), "{text}");
+    home.ferry(["assets", "--export", "library.json"]).exits(0);
+    let text = std::fs::read_to_string(home.path().join("library.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap().as_array().map(Vec::len), Some(2));
+
+    let run = home.ferry(["assets", "info", &id]).exits(0);
+    assert!(
+        run.stdout.contains("Ferien, am Meer.mp4") && run.stdout.contains("2000 bytes"),
+        "{}",
+        run.stdout
+    );
+    home.ferry(["assets", "info", "re_unknown", "--service", "mavi"]).exits(1).says_error("not_found");
+    home.ferry(["assets", "delete", &id]).exits(2).says_error("invalid_input");
+    home.ferry(["assets", "info", &id]).exits(0);
+    assert_eq!(home.ferry(["assets", "delete", &id, "--yes"]).exits(0).lines(), [&id]);
+    home.ferry(["assets", "info", &id]).exits(1).says_error("not_found");
+}
+
+#[test]
+fn services_are_listed_and_checked() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let run = home.ferry(["services"]).exits(0);
+    let first: Vec<&str> = run.lines().iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(first, ["mavi", "visual-search", "offline-tube", "sandbox", "link"]);
+    assert!(run.stdout.contains("key from a variable"));
+    for name in first {
+        home.ferry(["check", name]).exits(0);
+    }
+    home.ferry(["check", "nobody"]).exits(2);
+}
+
+#[test]
+fn each_service_brings_its_files_its_own_way() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let page = service.link(300_000, "talk.mp4");
+    let run =
+        home.ferry(["download", &page, "--service", "offline-tube", "--quality", "1080p", "--remove-after"]);
+    let run = run.exits(0);
+    assert_eq!(run.lines().len(), 1);
+    assert!(Path::new(run.lines()[0]).is_file());
+    let asked = service.requests();
+    assert!(asked.iter().any(|request| request.method == "DELETE" && request.path.ends_with("/remove")));
+}
+
+#[test]
+fn limits_are_kept() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let run = home.ferry(["download", &service.link(2 << 20, "a.bin"), "--limit-rate", "1M"]).exits(0);
+    assert!(run.took >= Duration::from_millis(1200), "2 MiB at 1 MiB/s took {:?}", run.took);
+    assert!(run.took < Duration::from_secs(8), "2 MiB at 1 MiB/s took {:?}", run.took);
+}

@@ -104,6 +104,7 @@ impl Session {
             concurrency: pace.concurrency,
             retries: pace.retries,
             connections,
+            ..Overrides::default()
         };
         let engine = Engine::open(options).await?;
         self.engines.keep(&engine, true);

@@ -7,14 +7,14 @@ use super::Session;
 use crate::Outcome;
 use crate::interrupt::Interrupt;
 
-/// Runs the sandbox until Ctrl-C. Its data folder is shared with the one inside `ferry upload`, so that ids of one
-/// are known to the other.
+/// Runs the sandbox until Ctrl-C. Its folder is not the one of the sandbox inside `ferry upload`: a folder serves one
+/// sandbox at a time, and both should work side by side.
 pub async fn run(port: u16, interrupt: &mut Interrupt, session: &mut Session) -> Result<Outcome, Error> {
-    let root = session.data_dir()?.join("sandbox");
+    let root = session.data_dir()?.join("sandbox-server");
     let sandbox = Sandbox::start(Options { root, port, api_key: None }).await.map_err(|error| {
-        Error::new(Cause::Unreachable, format!("The sandbox could not listen on port {port}"))
-            .because(error)
-            .advise("choose another port, or leave --port out")
+        Error::new(Cause::Unreachable, "The sandbox did not start").because(error).advise(
+            "choose another port or leave --port out, and end any other `ferry sandbox` of this data folder",
+        )
     })?;
     session.report.line(&format!("listening on {}", sandbox.url()));
     session.report.line(&format!("FERRY_MAVI_URL={}", sandbox.mavi_url()));

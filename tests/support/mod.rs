@@ -1,0 +1,8 @@
+//! What the tests of the terminal share: a home of one's own, the program, the services.
+#![allow(dead_code, reason = "each test program uses its part of it")]
+
+pub mod files;
+pub mod home;
+pub mod http;
+pub mod peers;
+pub mod service;
