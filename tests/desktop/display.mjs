@@ -100,6 +100,15 @@ export class Display {
     };
   }
 
+  async press(window, key) {
+    await this.xdo('windowactivate', '--sync', window, 'key', key);
+  }
+
+  /** Closes a window as its user does, through the window manager. */
+  close(window) {
+    return this.press(window, 'alt+F4');
+  }
+
   /** Drags files onto a point, as a hand would; `hovering` is called before they are let go. */
   async drop(paths, to, hovering) {
     const [x, y] = [1225, 845];
