@@ -342,7 +342,7 @@ pub struct Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let message = match &error.why {
-            Some(why) => format!("{}: {why}", error.what),
+            Some(why) => format!("{}; {why}", error.what),
             None => error.what.clone(),
         };
         Self { code: error.code(), message, advice: error.advice().to_owned(), remedy: error.remedy() }

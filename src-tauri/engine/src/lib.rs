@@ -25,7 +25,7 @@ mod checksum;
 mod download;
 mod engine;
 mod error;
-pub mod filename;
+mod filename;
 mod folder;
 mod http;
 mod origin_mark;

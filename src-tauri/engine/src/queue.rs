@@ -654,10 +654,7 @@ impl Queue {
         loop {
             let moving = !self.rows().active.is_empty();
             if moving {
-                tokio::select! {
-                    () = self.closing.cancelled() => {}
-                    () = tokio::time::sleep(PUBLISH_EVERY) => {}
-                }
+                tokio::time::sleep(PUBLISH_EVERY).await;
             } else {
                 tokio::select! {
                     () = self.closing.cancelled() => {}
@@ -665,12 +662,12 @@ impl Queue {
                 }
             }
             self.publish_once();
+            if self.closing.is_cancelled() && !moving {
+                return;
+            }
             if moving && saved_at.elapsed() >= SAVE_EVERY {
                 saved_at = Instant::now();
                 self.save_active();
-            }
-            if self.closing.is_cancelled() && self.rows().active.is_empty() {
-                return;
             }
             if !moving {
                 // The first change goes out at once; what follows it is gathered.

@@ -76,7 +76,7 @@ impl Run {
     pub fn preparing(&self, title: Option<&str>, percent: Option<f32>) {
         self.update(|row| {
             row.stage_percent = percent;
-            if let Some(name) = title.and_then(crate::filename::make_safe) {
+            if let Some(name) = title.and_then(crate::filename::from_title) {
                 row.name = name;
             }
         });

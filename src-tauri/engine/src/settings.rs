@@ -149,10 +149,10 @@ impl Settings {
             }
         }
         for (name, url) in [("MAVI", &self.mavi_url), ("Visual Search", &self.visual_search_url)] {
-            check_base_url(name, url)?;
+            check_base_url(name, url, true)?;
         }
         if !self.offline_tube_url.is_empty() {
-            check_base_url("the media downloader", &self.offline_tube_url)?;
+            check_base_url("the media downloader", &self.offline_tube_url, false)?;
         }
         if self.downloads_folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
             return Err(Error::invalid("The Downloads folder must be a full path"));
@@ -202,10 +202,10 @@ impl Settings {
     }
 }
 
-/// A base URL is http(s), https unless on this computer, and holds no query.
-pub(crate) fn check_base_url(name: &str, text: &str) -> Result<()> {
-    let url = signed_url::parse_http(text)
-        .map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
+/// A base URL is http(s) and holds no query. A key goes nowhere in the open: https then, or this computer.
+pub(crate) fn check_base_url(name: &str, text: &str, takes_key: bool) -> Result<()> {
+    let parsed = if takes_key { signed_url::parse_secure(text) } else { signed_url::parse_http(text) };
+    let url = parsed.map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::invalid(format!("The address of {name} must end before any `?` or `#`")));
     }

@@ -589,7 +589,11 @@ async fn chunk(
 
 async fn progress(run: &Run, answer: Response) -> Result<Progress, Refused> {
     match answer.status().as_u16() {
-        308 => Ok(Progress::Has(range::resumable_range(answer.headers()).unwrap_or(0))),
+        308 => match range::resumable_range(answer.headers()) {
+            Some(kept) => Ok(Progress::Has(kept)),
+            // The next attempt asks again before anything is sent.
+            None => Err(Error::new(Cause::ServerTrouble, "The store did not say clearly how much it has").into()),
+        },
         404 | 410 => {
             run.change_resume(|record| record.session = None).await?;
             run.counter.set(0);

@@ -154,7 +154,7 @@ impl Services {
             if let Ok(text) = std::env::var(variable)
                 && !text.trim().is_empty()
             {
-                crate::settings::check_base_url(&format!("`{variable}`"), text.trim())?;
+                crate::settings::check_base_url(&format!("`{variable}`"), text.trim(), service != "offline-tube")?;
                 addresses.insert(service, text.trim().to_owned());
             }
         }

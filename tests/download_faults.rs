@@ -1,0 +1,487 @@
+//! What a download survives: rows D1 to D13 of `docs/reliability.md`, against servers that misbehave byte by byte.
+
+#[path = "support/bad_server.rs"]
+mod bad_server;
+#[path = "support/downloads.rs"]
+mod downloads;
+
+use std::time::Duration;
+
+use bad_server::{BadServer, Step, range_start, response};
+use downloads::Downloads;
+use ferry_engine::{Code, State, Verified};
+
+const ETAG: &str = "\"v1\"";
+
+/// A file whose every stretch is different, so that a wrong splice shows.
+fn content(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let next = move || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// Serves `file` with ranges, as a good server does.
+fn good_answer(head: &str, file: &[u8], etag: &str) -> Vec<u8> {
+    let length = file.len();
+    match range_start(head) {
+        Some(start) if start < length => response(
+            "206 Partial Content",
+            &[
+                ("Content-Length", &(length - start).to_string()),
+                ("Content-Range", &format!("bytes {start}-{}/{length}", length - 1)),
+                ("ETag", etag),
+            ],
+            &file[start..],
+        ),
+        _ => response("200 OK", &[("Content-Length", &length.to_string()), ("ETag", etag)], file),
+    }
+}
+
+/// The first answer is cut after `keep` bytes of its body; the others are good.
+fn cut_once(file: &[u8], keep: usize, end: fn() -> Step) -> BadServer {
+    let file = file.to_vec();
+    BadServer::start(move |head, number| {
+        let mut bytes = good_answer(head, &file, ETAG);
+        if number > 0 {
+            return vec![Step::Send(bytes)];
+        }
+        bytes.truncate(bytes.len() - file.len() + keep);
+        vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), end()]
+    })
+}
+
+#[tokio::test]
+async fn d1_a_cut_anywhere_is_resumed_and_complete() {
+    let file = content(300_000);
+    for keep in [0, 1, file.len() / 2, file.len() - 1] {
+        for end in [(|| Step::Close) as fn() -> Step, || Step::Reset] {
+            let server = cut_once(&file, keep, end);
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url("/film.mp4")).await;
+            assert_eq!(row.state, State::Completed, "cut after {keep}");
+            assert_eq!(downloads.saved("film.mp4"), file, "cut after {keep}");
+            assert_eq!(row.verified, Some(Verified::Length));
+            let requests = server.requests();
+            assert_eq!(requests.len(), 2, "cut after {keep}");
+            if keep > 1 {
+                let start = range_start(&requests[1]).expect("continues by range");
+                assert!(start > 0 && start <= keep, "asked from {start} after {keep}");
+                assert!(requests[1].to_ascii_lowercase().contains("if-range: \"v1\""));
+            }
+            downloads.nothing_else_than(&["film.mp4"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn d1_without_a_validator_it_starts_over_and_says_so() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = BadServer::start(move |_, number| {
+        let mut bytes = response("200 OK", &[("Content-Length", "200000"), ("ETag", "W/\"weak\"")], &body);
+        if number == 0 {
+            bytes.truncate(bytes.len() - 50_000);
+        }
+        vec![Step::Send(bytes), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(downloads.saved("a.bin"), file);
+    assert!(row.note.is_some_and(|note| note.contains("started over")));
+    assert!(server.requests().iter().all(|head| range_start(head).is_none()), "a weak tag must not be used");
+}
+
+#[tokio::test]
+async fn d1_a_chunked_body_that_is_cut_is_never_done() {
+    let server = BadServer::start(|_, _| {
+        let chunk = b"5\r\nhello\r\n";
+        vec![Step::Send(response("200 OK", &[("Transfer-Encoding", "chunked")], chunk)), Step::Close]
+    });
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!(downloads::code(&row), Some(Code::Incomplete));
+    assert!(!downloads.exists("a.txt"));
+}
+
+#[tokio::test]
+async fn d1_a_body_that_ends_with_the_connection_is_done_but_marked() {
+    let server = BadServer::start(|_, _| vec![Step::Send(response("200 OK", &[], b"whole?")), Step::Close]);
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)));
+    assert!(row.note.is_some_and(|note| note.contains("not verified")));
+}
+
+#[tokio::test]
+async fn d2_a_silent_connection_is_given_up_and_continued() {
+    let file = content(100_000);
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| {
+        let mut bytes = good_answer(head, &body, ETAG);
+        if number == 0 {
+            bytes.truncate(bytes.len() - 60_000);
+            return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(30))];
+        }
+        vec![Step::Send(bytes)]
+    });
+    let downloads = Downloads::with(|overrides| overrides.stall = Some(Duration::from_secs(1))).await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(downloads.saved("a.bin"), file);
+    assert_eq!(range_start(&server.requests()[1]), Some(40_000));
+}
+
+#[tokio::test]
+async fn d3_a_server_that_asks_for_a_pause_gets_it_and_it_costs_no_attempt() {
+    let server = BadServer::start(|_, number| {
+        let wait = ["1", "Thu, 01 Jan 1970 00:00:00 GMT", "soon"].get(number);
+        vec![Step::Send(match wait {
+            Some(wait) => response("429 Too Many Requests", &[("Retry-After", wait), ("Content-Length", "0")], b""),
+            None => response("200 OK", &[("Content-Length", "2")], b"ok"),
+        })]
+    });
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let began = std::time::Instant::now();
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(began.elapsed() >= Duration::from_secs(1), "the first pause was a second");
+}
+
+#[tokio::test]
+async fn d4_a_file_that_changed_meanwhile_is_never_spliced() {
+    let (old, new) = (content(200_000), vec![7; 150_000]);
+    let (before, after) = (old.clone(), new.clone());
+    let server = BadServer::start(move |head, number| {
+        if number == 0 {
+            let mut bytes = good_answer(head, &before, ETAG);
+            bytes.truncate(bytes.len() - 100_000);
+            return vec![Step::Send(bytes), Step::Close];
+        }
+        // If-Range does not match any more: the whole new file.
+        vec![Step::Send(good_answer("", &after, "\"v2\""))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(downloads.saved("a.bin"), new);
+    assert!(row.note.is_some_and(|note| note.contains("Changed at the source")));
+    assert_eq!(downloads.saved("a (1).bin.old.ferrypart"), old[..100_000], "the old part is kept");
+}
+
+#[tokio::test]
+async fn d5_wrong_answers_to_a_range_never_make_a_corrupt_file() {
+    let file = content(100_000);
+    let total = file.len();
+    type Wrong = fn(&[u8], usize) -> Vec<u8>;
+    let wrongs: [(&str, Wrong); 6] = [
+        ("200", |file, _| response("200 OK", &[("Content-Length", "100000"), ("ETag", ETAG)], file)),
+        ("wrong start", |file, start| {
+            let range = format!("bytes {}-99999/100000", start - 10);
+            let length = (file.len() - start + 10).to_string();
+            response("206 Partial Content", &[("Content-Length", &length), ("Content-Range", &range), ("ETag", ETAG)], &file[start - 10..])
+        }),
+        ("wrong total", |file, start| {
+            let range = format!("bytes {start}-99999/100001");
+            let length = (file.len() - start).to_string();
+            response("206 Partial Content", &[("Content-Length", &length), ("Content-Range", &range), ("ETag", ETAG)], &file[start..])
+        }),
+        ("several parts", |_, _| {
+            response("206 Partial Content", &[("Content-Length", "4"), ("Content-Type", "multipart/byteranges; boundary=x")], b"--x-")
+        }),
+        ("416, another size", |_, _| response("416 Range Not Satisfiable", &[("Content-Range", "bytes */5"), ("Content-Length", "0")], b"")),
+        ("416, Starlette's spelling", |_, _| response("416 Range Not Satisfiable", &[("Content-Range", "*/5"), ("Content-Length", "0")], b"")),
+    ];
+    for (name, wrong) in wrongs {
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| match (number, range_start(head)) {
+            (0, _) => {
+                let mut bytes = good_answer(head, &body, ETAG);
+                bytes.truncate(bytes.len() - 50_000);
+                vec![Step::Send(bytes), Step::Close]
+            }
+            (_, Some(start)) => vec![Step::Send(wrong(&body, start)), Step::Close],
+            (_, None) => vec![Step::Send(good_answer(head, &body, ETAG))],
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!(row.state, State::Completed, "{name}");
+        assert_eq!(downloads.saved("a.bin").len(), total, "{name}");
+        assert!(downloads.saved("a.bin") == file, "{name}: the bytes differ");
+    }
+}
+
+#[tokio::test]
+async fn d5_a_part_that_nobody_asked_for_is_refused() {
+    let server = BadServer::start(|_, _| {
+        let headers = [("Content-Length", "5"), ("Content-Range", "bytes 5-9/10")];
+        vec![Step::Send(response("206 Partial Content", &headers, b"56789"))]
+    });
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(downloads::code(&row), Some(Code::BadResponse));
+    downloads.nothing_else_than(&[]);
+}
+
+#[tokio::test]
+async fn d6_bytes_beyond_the_promised_range_are_never_written() {
+    let file = content(100_000);
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| match range_start(head) {
+        Some(start) if number > 0 => {
+            let mut rest = body[start..].to_vec();
+            rest.extend_from_slice(b"surplus that belongs to nobody");
+            let range = format!("bytes {start}-99999/100000");
+            let length = rest.len().to_string();
+            let headers = [("Content-Length", length.as_str()), ("Content-Range", &range), ("ETag", ETAG)];
+            vec![Step::Send(response("206 Partial Content", &headers, &rest))]
+        }
+        _ => {
+            let mut bytes = good_answer(head, &body, ETAG);
+            bytes.truncate(bytes.len() - 50_000);
+            vec![Step::Send(bytes), Step::Close]
+        }
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("a.bin") == file);
+}
+
+#[tokio::test]
+async fn d7_the_strongest_checksum_decides_and_a_wrong_one_never_publishes() {
+    // "hello": SHA-256, MD5 and CRC32C in base64, as the headers want them.
+    const SHA256: &str = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+    const MD5: &str = "XUFAKrxLKna5cZ2REBfFkg==";
+    const CRC32C: &str = "crc32c=mnG7TA==";
+    let right: [(&[(&str, &str)], Verified); 4] = [
+        (&[("x-goog-hash", CRC32C)], Verified::Crc32c),
+        (&[("Content-MD5", MD5)], Verified::Md5),
+        (&[("Repr-Digest", SHA256), ("x-goog-hash", CRC32C)], Verified::Sha256),
+        (&[("x-goog-hash", "crc32c=not base64!")], Verified::Length),
+    ];
+    for (headers, verified) in right {
+        let headers: Vec<(String, String)> = headers.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
+        let server = BadServer::start(move |_, _| {
+            let mut all: Vec<(&str, &str)> = headers.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+            all.push(("Content-Length", "5"));
+            vec![Step::Send(response("200 OK", &all, b"hello"))]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.txt")).await;
+        assert_eq!((row.state, row.verified), (State::Completed, Some(verified)));
+    }
+    let server = BadServer::start(|_, _| {
+        let headers = [("x-goog-hash", "crc32c=AAAAAA=="), ("Content-Length", "5")];
+        vec![Step::Send(response("200 OK", &headers, b"hello"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!(downloads::code(&row), Some(Code::IntegrityMismatch));
+    assert_eq!(server.requests().len(), 2, "fetched once more, then given up");
+    assert!(!downloads.exists("a.txt"));
+}
+
+#[tokio::test]
+async fn d8_a_compressed_body_is_never_saved_under_the_files_name() {
+    let server = BadServer::start(|_, _| {
+        vec![Step::Send(response("200 OK", &[("Content-Encoding", "gzip"), ("Content-Length", "4")], b"\x1f\x8b\x08\0"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(downloads::code(&row), Some(Code::BadResponse));
+    downloads.nothing_else_than(&[]);
+    assert!(server.requests()[0].to_ascii_lowercase().contains("accept-encoding: identity"));
+}
+
+#[tokio::test]
+async fn d9_an_error_in_json_is_an_error_and_a_json_file_is_a_file() {
+    let error = br#"{"code":"0001","msg":"download video error","data":null,"success":false,"failed":true}"#;
+    let server = BadServer::start(|head, _| {
+        let body: &[u8] = if head.starts_with("GET /notes") { br#"{"a":1}"# } else { error };
+        let length = body.len().to_string();
+        vec![Step::Send(response("200 OK", &[("Content-Type", "application/json"), ("Content-Length", &length)], body))]
+    });
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(downloads::code(&row), Some(Code::ServiceError));
+    assert!(!downloads.exists("film.mp4"));
+    let row = downloads.run(&server.url("/notes.json")).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(downloads.saved("notes.json"), br#"{"a":1}"#);
+}
+
+#[tokio::test]
+async fn d9_an_empty_file_is_a_file() {
+    let server = BadServer::start(|_, _| vec![Step::Send(response("200 OK", &[("Content-Length", "0")], b""))]);
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/empty.txt")).await;
+    assert_eq!((row.state, row.bytes, row.total), (State::Completed, 0, Some(0)));
+    assert_eq!(downloads.saved("empty.txt"), b"");
+}
+
+#[tokio::test]
+async fn d10_redirects_are_followed_within_reason_only() {
+    for (target, code) in [
+        ("file:///etc/passwd", Code::InsecureRedirect),
+        ("http://user:secret@127.0.0.1:9/x", Code::InsecureRedirect),
+        ("/again", Code::BadResponse),
+    ] {
+        let server = BadServer::start(move |_, _| {
+            vec![Step::Send(response("302 Found", &[("Location", target), ("Content-Length", "0")], b""))]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+        let row = downloads.run(&server.url("/a")).await;
+        assert_eq!(downloads::code(&row), Some(code), "{target}");
+        assert!(server.requests().len() <= 11);
+    }
+    let server = BadServer::start(|head, _| {
+        vec![Step::Send(if head.starts_with("GET /start") {
+            response("302 Found", &[("Location", "sub/../real.txt"), ("Content-Length", "0")], b"")
+        } else {
+            response("200 OK", &[("Content-Length", "2")], b"ok")
+        })]
+    });
+    let downloads = Downloads::new().await;
+    downloads.run(&server.url("/start")).await;
+    assert_eq!(downloads.saved("real.txt"), b"ok");
+}
+
+#[tokio::test]
+async fn d11_any_header_gives_a_name_all_the_same() {
+    let many: String = (0..90).map(|n| format!("X-{n}: {}\r\n", "y".repeat(900))).collect();
+    let heads: [Vec<u8>; 3] = [
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{many}\r\nok").into_bytes(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Disposition: attachment; filename=\"\xff\xfe.txt\"\r\n\r\nok".to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Disposition: attachment; filename=a\r\nContent-Disposition: attachment; filename=b\r\n\r\nok".to_vec(),
+    ];
+    for head in heads {
+        let server = BadServer::start(move |_, _| vec![Step::Send(head.clone())]);
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/name.txt")).await;
+        assert_eq!(row.state, State::Completed);
+        assert_eq!(downloads.files().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn d12_hostile_names_stay_inside_the_folder() {
+    for name in ["../../evil.sh", "/etc/passwd", "..\\..\\evil.exe", "CON", ".bashrc", "a\u{202e}gpj.exe", "x.desktop"] {
+        let header = format!("attachment; filename*=UTF-8''{}", percent(name));
+        let server = BadServer::start(move |_, _| {
+            vec![Step::Send(response("200 OK", &[("Content-Length", "2"), ("Content-Disposition", &header)], b"ok"))]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/x")).await;
+        assert_eq!(row.state, State::Completed, "{name}");
+        let files = downloads.files();
+        assert_eq!(files.len(), 1, "{name}");
+        let saved = &files[0];
+        assert!(!saved.starts_with('.') && saved != "CON" && !saved.contains('\u{202e}') && !saved.ends_with(".desktop"), "{saved}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn d12_a_link_planted_under_the_name_is_not_followed() {
+    let server = BadServer::start(|_, _| vec![Step::Send(response("200 OK", &[("Content-Length", "2")], b"ok"))]);
+    let downloads = Downloads::new().await;
+    let outside = downloads.folder().parent().unwrap().join("outside.txt");
+    std::os::unix::fs::symlink(&outside, downloads.folder().join("a.txt")).unwrap();
+    std::os::unix::fs::symlink(&outside, downloads.folder().join("a (1).txt.ferrypart")).unwrap();
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(!outside.exists());
+    assert_eq!(downloads.saved("a (2).txt"), b"ok");
+}
+
+#[tokio::test]
+async fn d13_two_downloads_of_one_name_both_arrive_whole() {
+    let server = BadServer::start(|head, _| {
+        let body: &[u8] = if head.contains("/one/") { b"one" } else { b"two" };
+        vec![Step::Wait(Duration::from_millis(100)), Step::Send(response("200 OK", &[("Content-Length", "3")], body))]
+    });
+    let downloads = Downloads::new().await;
+    std::fs::write(downloads.folder().join("a.txt"), "was here").unwrap();
+    let (one, two) = tokio::join!(downloads.run_url(server.url("/one/a.txt")), downloads.run_url(server.url("/two/a.txt")));
+    assert_eq!((one.state, two.state), (State::Completed, State::Completed));
+    assert_eq!(downloads.saved("a.txt"), b"was here");
+    let mut both = [downloads.saved("a (1).txt"), downloads.saved("a (2).txt")];
+    both.sort();
+    assert_eq!(both, [b"one".to_vec(), b"two".to_vec()]);
+}
+
+#[tokio::test]
+async fn d15_a_part_file_that_was_touched_is_found_out() {
+    type Touch = fn(&std::path::Path);
+    let touches: [(&str, Touch); 4] = [
+        ("edited", |part| {
+            let mut bytes = std::fs::read(part).unwrap();
+            bytes[1000] ^= 1;
+            std::fs::write(part, bytes).unwrap();
+        }),
+        ("truncated", |part| std::fs::File::options().write(true).open(part).unwrap().set_len(10).unwrap()),
+        ("deleted", |part| std::fs::remove_file(part).unwrap()),
+        ("replaced", |part| {
+            std::fs::remove_file(part).unwrap();
+            std::fs::write(part, vec![0; 200_000]).unwrap();
+        }),
+    ];
+    for (name, touch) in touches {
+        let file = content(200_000);
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &body, ETAG);
+            if number == 0 {
+                bytes.truncate(bytes.len() - 50_000);
+                return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(20))];
+            }
+            vec![Step::Send(bytes)]
+        });
+        let downloads = Downloads::new().await;
+        let id = downloads.add(&server.url("/a.bin")).await;
+        downloads.until(id, |row| row.bytes >= 150_000).await;
+        let downloads = downloads.restart(|folder| touch(&folder.join("a.bin.ferrypart"))).await;
+        downloads.engine().resume(&[id]).await.unwrap();
+        let row = downloads.ended(id).await;
+        assert_eq!(row.state, State::Completed, "{name}");
+        assert!(downloads.files().contains(&row.name), "{name}");
+        assert!(downloads.saved(&row.name) == file, "{name}: the bytes differ");
+    }
+}
+
+#[tokio::test]
+async fn a_paused_download_goes_on_where_it_stood_also_after_a_restart() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| {
+        let mut bytes = good_answer(head, &body, ETAG);
+        if number == 0 {
+            bytes.truncate(bytes.len() - 50_000);
+            return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(20))];
+        }
+        vec![Step::Send(bytes)]
+    });
+    let downloads = Downloads::new().await;
+    let id = downloads.add(&server.url("/a.bin?token=secret")).await;
+    downloads.until(id, |row| row.bytes >= 150_000).await;
+    downloads.engine().pause(&[id]).await.unwrap();
+    assert_eq!(downloads.engine().transfer(id).unwrap().state, State::Paused);
+    let downloads = downloads.restart(|_| {}).await;
+    let row = downloads.engine().transfer(id).unwrap();
+    assert_eq!((row.state, row.bytes, row.total), (State::Paused, 150_000, Some(200_000)), "never back to 0");
+    downloads.engine().resume(&[id]).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    assert!(downloads.saved("a.bin") == file);
+    assert_eq!(range_start(&server.requests()[1]), Some(150_000));
+    assert!(server.requests()[1].contains("?token=secret"), "the whole link was kept");
+    assert!(downloads.resume_records().is_empty(), "and is gone when the transfer has ended");
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
