@@ -20,13 +20,17 @@ export const can = {
   resume: (transfer: Transfer) => state(transfer) === 'paused',
   retry: (transfer: Transfer) => state(transfer) === 'failed' || state(transfer) === 'canceled',
   cancel: (transfer: Transfer) => ['queued', 'running', 'verifying', 'paused'].includes(state(transfer)),
-  open: (transfer: Transfer) => transfer.path !== null && (state(transfer) === 'completed' || transfer.kind === 'upload'),
+  open: (transfer: Transfer) =>
+    transfer.path !== null && (state(transfer) === 'completed' || transfer.kind === 'upload'),
   reorder: (transfer: Transfer) => ['queued', 'running', 'verifying', 'paused', 'failed'].includes(state(transfer)),
 };
 
 /** The transfers of these ids that still exist and for which this can be done. */
 export function among(ids: readonly TransferId[], test: (transfer: Transfer) => boolean = () => true): Transfer[] {
-  return ids.map((id) => transfers.get(id)).filter((transfer) => transfer !== undefined).filter(test);
+  return ids
+    .map((id) => transfers.get(id))
+    .filter((transfer) => transfer !== undefined)
+    .filter(test);
 }
 
 /** Runs something that may be refused, and says so if it is. Answers whether it went well. */
@@ -42,7 +46,11 @@ export async function attempt(run: () => Promise<unknown>): Promise<boolean> {
 
 const idsOf = (rows: Transfer[]) => rows.map((row) => row.id);
 
-async function each(ids: readonly TransferId[], test: (t: Transfer) => boolean, run: (ids: TransferId[]) => Promise<void>) {
+async function each(
+  ids: readonly TransferId[],
+  test: (t: Transfer) => boolean,
+  run: (ids: TransferId[]) => Promise<void>,
+) {
   const chosen = idsOf(among(ids, test));
   return chosen.length > 0 && attempt(() => run(chosen));
 }
@@ -78,7 +86,8 @@ export async function remove(ids: readonly TransferId[]) {
   if (moving.length > 0 && !(await attempt(() => ipc.pause(moving)))) return;
   const shown = transfers.shown;
   const last = shown.findLastIndex((row) => chosen.includes(row.id));
-  const next = shown.slice(last + 1).find((row) => !chosen.includes(row.id)) ?? shown.findLast((row) => !chosen.includes(row.id));
+  const next =
+    shown.slice(last + 1).find((row) => !chosen.includes(row.id)) ?? shown.findLast((row) => !chosen.includes(row.id));
   transfers.hide(chosen);
   selection.clear();
   selection.cursor = next?.id ?? null;

@@ -28,9 +28,11 @@ export class Announcer {
     const [failed] = this.#failed;
     const [completed] = this.#completed;
     if (this.#failed.length === 1 && failed) parts.push(m.announce_failed(failed));
-    else if (failed) parts.push(m.announce_many_failed({ count: this.#failed.length, n: format.count(this.#failed.length) }));
+    else if (failed)
+      parts.push(m.announce_many_failed({ count: this.#failed.length, n: format.count(this.#failed.length) }));
     if (this.#completed.length === 1 && completed) parts.push(m.announce_complete({ name: completed }));
-    else if (completed) parts.push(m.announce_many_complete({ count: this.#completed.length, n: format.count(this.#completed.length) }));
+    else if (completed)
+      parts.push(m.announce_many_complete({ count: this.#completed.length, n: format.count(this.#completed.length) }));
     this.message = parts.join(' ');
     this.#completed = [];
     this.#failed = [];

@@ -31,8 +31,20 @@ export async function pasteAndRecognise() {
 }
 
 export const commands: Command[] = [
-  { id: 'upload-files', group: 'app', keys: 'Mod+O', label: m.cmd_upload_files, run: () => actions.pickAndUpload(false) },
-  { id: 'upload-folder', group: 'app', keys: 'Mod+Shift+O', label: m.cmd_upload_folder, run: () => actions.pickAndUpload(true) },
+  {
+    id: 'upload-files',
+    group: 'app',
+    keys: 'Mod+O',
+    label: m.cmd_upload_files,
+    run: () => actions.pickAndUpload(false),
+  },
+  {
+    id: 'upload-folder',
+    group: 'app',
+    keys: 'Mod+Shift+O',
+    label: m.cmd_upload_folder,
+    run: () => actions.pickAndUpload(true),
+  },
   {
     id: 'add',
     group: 'app',
@@ -58,7 +70,13 @@ export const commands: Command[] = [
   { id: 'theme-dark', group: 'app', label: m.cmd_theme_dark, run: theme('dark') },
   { id: 'theme-system', group: 'app', label: m.cmd_theme_system, run: theme('system') },
   { id: 'report', group: 'app', label: m.settings_report_copy, run: actions.copyReport },
-  { id: 'pause', group: 'list', keys: 'Space', label: m.cmd_pause, run: () => actions.pauseOrResume(selection.targets) },
+  {
+    id: 'pause',
+    group: 'list',
+    keys: 'Space',
+    label: m.cmd_pause,
+    run: () => actions.pauseOrResume(selection.targets),
+  },
   {
     id: 'details',
     group: 'list',
@@ -67,9 +85,27 @@ export const commands: Command[] = [
     run: () => selection.cursor !== null && selection.toggleOpen(selection.cursor),
   },
   { id: 'remove', group: 'list', keys: 'Delete', label: m.cmd_remove, run: () => actions.remove(selection.targets) },
-  { id: 'select-all', group: 'list', keys: 'Mod+A', label: m.cmd_select_all, run: () => selection.all(transfers.shown) },
-  { id: 'move-up', group: 'list', keys: 'Alt+ArrowUp', label: m.move_up, run: () => actions.move(selection.targets, 'up') },
-  { id: 'move-down', group: 'list', keys: 'Alt+ArrowDown', label: m.move_down, run: () => actions.move(selection.targets, 'down') },
+  {
+    id: 'select-all',
+    group: 'list',
+    keys: 'Mod+A',
+    label: m.cmd_select_all,
+    run: () => selection.all(transfers.shown),
+  },
+  {
+    id: 'move-up',
+    group: 'list',
+    keys: 'Alt+ArrowUp',
+    label: m.move_up,
+    run: () => actions.move(selection.targets, 'up'),
+  },
+  {
+    id: 'move-down',
+    group: 'list',
+    keys: 'Alt+ArrowDown',
+    label: m.move_down,
+    run: () => actions.move(selection.targets, 'down'),
+  },
 ];
 
 /** Whether this press of a key is that combination. */

@@ -48,11 +48,14 @@ export function proof(verified: Verified | null): { text: string; title: string;
   return { text: m.verified_by({ how }), title: m.verified_long({ how }), strong: true };
 }
 
+const ALMOST = 0.99;
+
 /** How much is there, 0 to 1. Full only when the engine says so. */
 function fractionOf({ bytes, total, state }: Transfer): number | null {
   if (state.is === 'completed') return 1;
   if (total === null) return null;
-  return total === 0 ? 0 : Math.min(1, bytes / total);
+  // All bytes are not yet a proven file: 100 % waits for the proof.
+  return total === 0 ? 0 : Math.min(ALMOST, bytes / total);
 }
 
 /** Why it stands still, as a short phrase. */
@@ -100,7 +103,7 @@ export function progress(transfer: Transfer, now: () => number): Progress | null
         end: m.kept({ done: total === null ? moved : m.of_total({ done: moved, total: format.bytes(total) }) }),
       };
     case 'verifying':
-      return { fraction, tone: 'soft', live: true, number, beside, end: stageName('verifying') };
+      return { fraction, tone: 'soft', live: true, number, beside, end: '' };
     case 'running':
       if (wait) return { ...still, end: waiting(wait, wait.until === null ? 0 : now()) };
       if (stage === 'preparing') {

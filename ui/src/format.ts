@@ -131,7 +131,12 @@ export function when(at: number, now: number): string {
 
 /** The last part of a path: the folder or file itself. */
 export function lastPart(path: string): string {
-  return path.replace(/[\\/]+$/, '').split(/[\\/]/).pop() || path;
+  return (
+    path
+      .replace(/[\\/]+$/, '')
+      .split(/[\\/]/)
+      .pop() || path
+  );
 }
 
 /** A whole sentence from a clause that the engine wrote: capital first letter, full stop. */

@@ -40,22 +40,23 @@ export const download = (what: string, service: string | null = null) =>
 
 export const recognise = (text: string) => invoke<Recognised[]>('recognise', { text });
 
-export const pause = (ids: TransferId[]) => invoke<void>('pause', { ids });
-export const resume = (ids: TransferId[]) => invoke<void>('resume', { ids });
-export const cancel = (ids: TransferId[]) => invoke<void>('cancel', { ids });
-export const retry = (ids: TransferId[]) => invoke<void>('retry', { ids });
-export const remove = (ids: TransferId[]) => invoke<void>('remove', { ids });
+export const pause = (ids: TransferId[]) => invoke<undefined>('pause', { ids });
+export const resume = (ids: TransferId[]) => invoke<undefined>('resume', { ids });
+export const cancel = (ids: TransferId[]) => invoke<undefined>('cancel', { ids });
+export const retry = (ids: TransferId[]) => invoke<undefined>('retry', { ids });
+export const remove = (ids: TransferId[]) => invoke<undefined>('remove', { ids });
 
 /** Puts these before that one; `null` = at the end. */
-export const reorder = (ids: TransferId[], before: TransferId | null) => invoke<void>('reorder', { ids, before });
+export const reorder = (ids: TransferId[], before: TransferId | null) => invoke<undefined>('reorder', { ids, before });
 
 export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
-export const showInFolder = (id: TransferId) => invoke<void>('show_in_folder', { id });
-export const openFile = (id: TransferId) => invoke<void>('open_file', { id });
+export const showInFolder = (id: TransferId) => invoke<undefined>('show_in_folder', { id });
+export const openFile = (id: TransferId) => invoke<undefined>('open_file', { id });
 
 export const assets = (search: string) => invoke<Asset[]>('assets', { search });
 export const assetInfo = (assetId: string, service: string) => invoke<AssetInfo>('asset_info', { assetId, service });
-export const assetDelete = (assetId: string, service: string) => invoke<void>('asset_delete', { assetId, service });
+export const assetDelete = (assetId: string, service: string) =>
+  invoke<undefined>('asset_delete', { assetId, service });
 
 /** Writes the library to a file of the user's choice; `null` = the dialog was closed. */
 export const exportAssets = () => invoke<string | null>('export_assets');
@@ -63,9 +64,9 @@ export const exportAssets = () => invoke<string | null>('export_assets');
 export const services = () => invoke<ServiceStatus[]>('services');
 export const check = (service: string) => invoke<CheckReport>('check', { service });
 export const setKey = (service: string, key: string) => invoke<KeyState>('set_key', { service, key });
-export const removeKey = (service: string) => invoke<void>('remove_key', { service });
+export const removeKey = (service: string) => invoke<undefined>('remove_key', { service });
 
-export const saveSettings = (settings: Settings) => invoke<void>('save_settings', { settings });
+export const saveSettings = (settings: Settings) => invoke<undefined>('save_settings', { settings });
 
 /** Asks for a folder and saves it as the Downloads folder; `null` = the dialog was closed. */
 export const pickDownloadsFolder = () => invoke<string | null>('pick_downloads_folder');
@@ -73,9 +74,7 @@ export const pickDownloadsFolder = () => invoke<string | null>('pick_downloads_f
 /** A report without names, keys or addresses, for the people who maintain Ferry. */
 export const diagnostics = () => invoke<string>('diagnostics');
 
-export type Drop =
-  | { type: 'enter' | 'over' | 'drop'; paths: string[]; x: number; y: number }
-  | { type: 'leave' };
+export type Drop = { type: 'enter' | 'over' | 'drop'; paths: string[]; x: number; y: number } | { type: 'leave' };
 
 /** Files dragged over the window. Paths come from the system, positions in CSS pixels. */
 export function onDrop(handle: (drop: Drop) => void): Promise<Unlisten> {

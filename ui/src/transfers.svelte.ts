@@ -128,7 +128,7 @@ export class Transfers {
     const samples = this.#samples.get(transfer.id) ?? [];
     samples.push({ at: now, speed: transfer.speed });
     // A long transfer keeps the whole curve at half the detail instead of losing its beginning.
-    this.#samples.set(transfer.id, samples.length > MOST_SAMPLES ? samples.filter((_, i) => i % 2 === 1) : samples);
+    this.#samples.set(transfer.id, samples.length > MOST_SAMPLES ? samples.filter((_, i) => i % 2 === 0) : samples);
   }
 
   #count(now: number) {

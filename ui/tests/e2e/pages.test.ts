@@ -1,0 +1,187 @@
+import { describe, expect, test } from 'vitest';
+
+import { calls, lastCall, nav, useStudio } from './support';
+
+const open = useStudio();
+
+describe('first run', () => {
+  test('the sandbox in one click, then a sample in another', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByRole('button', { name: 'Start with the sandbox' }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { welcomed: true, default_service: 'sandbox' },
+    });
+    await page.getByRole('button', { name: 'Make a sample transfer' }).click();
+    expect(await lastCall(page, 'download')).toMatchObject({ request: { service: 'sandbox' } });
+    await page.getByRole('grid').waitFor();
+  });
+
+  test('a key is sent, checked, and forgotten by the page', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByLabel('Key for MAVI').fill('good-key');
+    await page.getByRole('button', { name: 'Connect' }).click();
+    await page.getByText('MAVI is connected.').waitFor();
+    expect(await lastCall(page, 'set_key')).toEqual({ service: 'mavi', key: 'good-key' });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { default_service: 'mavi', welcomed: true },
+    });
+    expect(await page.content()).not.toContain('good-key');
+  });
+
+  test('a refused key says so and stays', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByLabel('Key for MAVI').fill('bad-key');
+    await page.getByRole('button', { name: 'Connect' }).click();
+    await page.getByText('The service refused the key. Enter a key that the service accepts.').waitFor();
+    expect((await calls(page)).some((call) => call.command === 'save_settings')).toBe(false);
+  });
+
+  test('the folder can be changed', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByRole('button', { name: 'Change…' }).click();
+    await page.getByText('Files are saved to Data').waitFor();
+  });
+});
+
+describe('the library', () => {
+  test('search, download again, copy the id, ask, delete', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Library');
+    await page.getByLabel('Search names and ids').fill('panel');
+    await page.waitForFunction(() => document.querySelectorAll('[role=row]').length === 1);
+    await page.getByRole('row', { name: /panel discussion/ }).click();
+    await page.getByRole('button', { name: 'Download again' }).click();
+    expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_1b6f3de0a410', service: 'mavi' } });
+    await page.getByRole('button', { name: 'Copy id' }).click();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('re_1b6f3de0a410');
+    await page.getByRole('button', { name: 'Ask the service' }).click();
+    await page.getByText('PARSED').waitFor();
+    await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
+    await page.getByRole('button', { name: 'Keep' }).click();
+    expect((await calls(page)).some((call) => call.command === 'asset_delete')).toBe(false);
+    await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
+    expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_1b6f3de0a410', service: 'mavi' });
+    await page.getByRole('row', { name: /panel discussion.*Deleted/ }).waitFor();
+  });
+
+  test('by keyboard, and exported', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Library');
+    await page.getByRole('grid', { name: 'Library' }).focus();
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Download again' }).waitFor();
+    await page.getByRole('button', { name: 'Export…' }).click();
+    await page.getByText('Library saved to /home/ada/library.csv').waitFor();
+  });
+
+  test('an empty one says what it is for', async () => {
+    const page = await open({ scenario: 'empty' });
+    await nav(page, 'Library');
+    await page.getByText('Nothing here yet').waitFor();
+  });
+});
+
+describe('services', () => {
+  test('a key goes in, is checked, and is never shown', async () => {
+    const page = await open({ scenario: 'empty' });
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'MAVI', exact: true });
+    await card.getByRole('button', { name: 'Enter a key' }).first().click();
+    await card.getByLabel('Key for MAVI').fill('secret-key');
+    await page.keyboard.press('Enter');
+    await card.getByText('Key accepted').waitFor();
+    await card.getByText('Reached in 84 ms').waitFor();
+    await card.getByText('Saved in the keychain').waitFor();
+    expect(await page.content()).not.toContain('secret-key');
+    await card.getByRole('button', { name: 'Make default' }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { default_service: 'mavi' } });
+  });
+
+  test('a refused key shows its cross and its way out', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'Visual Search' });
+    await card.getByRole('button', { name: 'Replace the key: Visual Search' }).click();
+    await card.getByLabel('Key for Visual Search').fill('bad');
+    await card.getByRole('button', { name: 'Save and check' }).click();
+    await card.getByText('Key refused').waitFor();
+    await card.getByRole('button', { name: 'Enter a new key' }).waitFor();
+  });
+
+  test('an address is set up, a key removed', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Services');
+    const media = page.getByRole('region', { name: 'Media server' });
+    await media.getByRole('button', { name: 'Set it up' }).click();
+    await media.getByLabel('Address of Media server').fill('https://media.example.org');
+    await media.getByRole('button', { name: 'Save' }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { offline_tube_url: 'https://media.example.org' },
+    });
+    await page.getByRole('button', { name: 'Remove the key: MAVI' }).click();
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Remove the key' }).click();
+    expect(await lastCall(page, 'remove_key')).toEqual({ service: 'mavi' });
+    await page.getByRole('region', { name: 'MAVI', exact: true }).getByText('None yet').waitFor();
+  });
+
+  test('how uploads are sent', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Services');
+    await page.getByRole('button', { name: /^Upload as/ }).click();
+    await page.getByRole('option', { name: 'A form (POST)' }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { upload_method: 'post' } });
+  });
+});
+
+describe('settings', () => {
+  test('go out whole, one change at a time', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Settings');
+    await page.getByLabel('Limit downloads').fill('2.5');
+    await page.keyboard.press('Tab');
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { limit_down: 2_500_000, concurrent_uploads: 3 },
+    });
+    await page.getByLabel('Uploads at a time').fill('99');
+    await page.keyboard.press('Tab');
+    await page.waitForFunction(() => window.fake.calls.length === 2);
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { limit_down: 2_500_000, concurrent_uploads: 16 },
+    });
+    await page.getByLabel('Tell me when a batch is done').click();
+    await page.waitForFunction(() => window.fake.calls.length === 3);
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { notifications: false } });
+    await page.getByRole('button', { name: 'Change…' }).click();
+    await page.getByText('/media/ada/Data').waitFor();
+  });
+
+  test('theme and density are seen at once', async () => {
+    const page = await open({ scenario: 'busy', theme: 'light' });
+    await nav(page, 'Settings');
+    await page.getByRole('button', { name: /^Theme/ }).click();
+    await page.getByRole('option', { name: 'Dark' }).click();
+    await page.waitForFunction(() => document.documentElement.dataset.theme === 'dark');
+    await page.getByRole('button', { name: /^Rows/ }).click();
+    await page.getByRole('option', { name: 'Compact' }).click();
+    await page.waitForFunction(() => document.documentElement.dataset.density === 'compact');
+    await nav(page, 'Transfers');
+    const box = await page.getByRole('row', { name: /interview-raw/ }).boundingBox();
+    expect(box?.height).toBeLessThan(45);
+  });
+
+  test('light and dark follow the desktop live', async () => {
+    const page = await open({ scenario: 'busy', theme: 'light' });
+    await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
+    await page.waitForFunction(() => document.documentElement.dataset.theme === 'dark');
+  });
+
+  test('the report is copied', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Settings');
+    await page.getByRole('button', { name: 'Copy the report' }).click();
+    await page.getByText('The report is copied.').waitFor();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('Ferry 0.1.0');
+  });
+});

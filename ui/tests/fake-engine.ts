@@ -1,0 +1,336 @@
+/**
+ * An engine for the browser: answers the window's commands from a scenario and moves bytes by itself.
+ * It takes the place of `window.__TAURI_INTERNALS__` before the page starts and is no part of what is shipped.
+ */
+import type { InvokeArgs } from '@tauri-apps/api/core';
+
+import type {
+  Asset,
+  AssetInfo,
+  Changes,
+  CheckReport,
+  DownloadRequest,
+  Failure,
+  KeyState,
+  PathSummary,
+  Recognised,
+  ServiceStatus,
+  Settings,
+  Snapshot,
+  State,
+  TimelineEntry,
+  Transfer,
+  TransferId,
+  UploadRequest,
+} from '../src/types';
+import { type Scenario, transfer, world } from './scenarios';
+
+interface Commands {
+  snapshot: (args: Record<string, never>) => Snapshot;
+  pick_files: (args: { folders: boolean }) => string[];
+  summarise: (args: { paths: string[] }) => PathSummary;
+  upload: (args: { request: UploadRequest }) => TransferId[];
+  download: (args: { request: DownloadRequest }) => TransferId;
+  recognise: (args: { text: string }) => Recognised[];
+  pause: (args: { ids: TransferId[] }) => void;
+  resume: (args: { ids: TransferId[] }) => void;
+  cancel: (args: { ids: TransferId[] }) => void;
+  retry: (args: { ids: TransferId[] }) => void;
+  remove: (args: { ids: TransferId[] }) => void;
+  reorder: (args: { ids: TransferId[]; before: TransferId | null }) => void;
+  timeline: (args: { id: TransferId }) => TimelineEntry[];
+  show_in_folder: (args: { id: TransferId }) => void;
+  open_file: (args: { id: TransferId }) => void;
+  assets: (args: { search: string }) => Asset[];
+  asset_info: (args: { assetId: string; service: string }) => AssetInfo;
+  asset_delete: (args: { assetId: string; service: string }) => void;
+  export_assets: (args: Record<string, never>) => string | null;
+  services: (args: Record<string, never>) => ServiceStatus[];
+  check: (args: { service: string }) => CheckReport;
+  set_key: (args: { service: string; key: string }) => KeyState;
+  remove_key: (args: { service: string }) => void;
+  save_settings: (args: { settings: Settings }) => void;
+  pick_downloads_folder: (args: Record<string, never>) => string | null;
+  diagnostics: (args: Record<string, never>) => string;
+}
+
+/** What tests see of it, as `window.fake`. */
+export interface Fake {
+  /** Commands in the order they came, without those that only read. */
+  calls: { command: string; args: unknown }[];
+  /** Sends changes as the engine would; `skip` leaves revisions out. */
+  change: (changes: Partial<Changes>, skip?: number) => void;
+  /** The transfers as the engine holds them. */
+  transfers: () => Transfer[];
+  edit: (id: TransferId, change: Partial<Transfer>) => void;
+  /** Files held over, moved across, let go on or taken away from the window. */
+  drag: (type: 'enter' | 'over' | 'drop' | 'leave', x?: number, y?: number, paths?: string[]) => void;
+  /** One step of moving bytes. */
+  step: (seconds?: number) => void;
+  snapshots: number;
+}
+
+type Handler = (event: { event: string; id: number; payload: unknown }) => void;
+
+declare global {
+  interface Window {
+    fake: Fake;
+  }
+}
+
+const refuse = (failure: Partial<Failure> & { message: string }): never => {
+  // Commands fail with plain data, as they do across the real border.
+  // eslint-disable-next-line @typescript-eslint/only-throw-error
+  throw { code: 'invalid_input', advice: 'correct it and try again', remedy: 'remove', ...failure } satisfies Failure;
+};
+
+export function start(scenario: Scenario, live = true): void {
+  const { snapshot, assets, timelines } = world(scenario);
+  const transfers = new Map<TransferId, Transfer>(snapshot.transfers.map((one) => [one.id, one]));
+  const callbacks = new Map<number, Handler>();
+  const listeners = new Map<string, Set<number>>();
+  let nextCallback = 1;
+  let revision = snapshot.revision;
+  let steps = 0;
+  let services = snapshot.services;
+  let { settings, downloads_folder } = snapshot;
+
+  const emit = (event: string, payload: unknown) => {
+    for (const id of listeners.get(event) ?? []) callbacks.get(id)?.({ event, id, payload });
+  };
+
+  function change(changes: Partial<Changes>, skip = 0) {
+    revision += 1 + skip;
+    for (const one of changes.changed ?? []) transfers.set(one.id, one);
+    for (const id of changes.removed ?? []) transfers.delete(id);
+    emit('transfers-changed', { revision, changed: [], removed: [], services: null, ...changes } satisfies Changes);
+  }
+
+  const set = (ids: TransferId[], edit: (one: Transfer) => Partial<Transfer>) =>
+    change({
+      changed: ids.flatMap((id) => {
+        const one = transfers.get(id);
+        return one ? [{ ...one, ...edit(one) }] : [];
+      }),
+    });
+
+  const stopped = { speed: null, seconds_left: null, stage: null, wait: null };
+  const to =
+    (state: State, more: Partial<Transfer> = {}) =>
+    ({ ids }: { ids: TransferId[] }) =>
+      set(ids, () => ({ state, ...stopped, ...more }));
+
+  function changeService(id: string, edit: Partial<ServiceStatus>) {
+    services = services.map((service) => (service.id === id ? { ...service, ...edit } : service));
+    change({ services });
+  }
+
+  const commands: Commands = {
+    snapshot: () => {
+      fake.snapshots += 1;
+      if (scenario === 'unreachable' && fake.snapshots === 1)
+        refuse({ code: 'busy_data_dir', message: 'Another Ferry owns the data folder', remedy: 'retry' });
+      return { ...snapshot, revision, transfers: [...transfers.values()], services, settings, downloads_folder };
+    },
+    pick_files: ({ folders }) =>
+      folders ? ['/home/ada/Footage'] : ['/home/ada/clip one.mp4', '/home/ada/clip two.mp4'],
+    summarise: ({ paths }) => ({
+      files: paths.length === 1 ? 1 : 214,
+      folders: paths.length > 1 ? 2 : 0,
+      bytes: 3_100_000_000,
+    }),
+    upload: ({ request }) => {
+      const made = request.paths.map((path) =>
+        transfer({
+          name: path.split('/').pop() ?? path,
+          kind: 'upload',
+          service: request.service ?? settings.default_service,
+          state: { is: 'queued' },
+          total: 320_000_000,
+          path,
+          added_at: Date.now(),
+        }),
+      );
+      change({ changed: made });
+      return made.map((one) => one.id);
+    },
+    download: ({ request }) => {
+      if (request.what.includes('refused')) refuse({ message: 'The link has no host' });
+      const one = transfer({
+        name: request.what.split('/').pop() || request.what,
+        service: request.service ?? settings.default_service,
+        state: { is: 'running' },
+        stage: 'fetching',
+        total: 67_108_864,
+        speed: 24_000_000,
+        added_at: Date.now(),
+      });
+      change({ changed: [one] });
+      return one.id;
+    },
+    recognise: ({ text }) => {
+      const found = (service: string, label: string): Recognised => ({
+        service,
+        label,
+        ready: services.find((one) => one.id === service)?.ready ?? false,
+      });
+      const link = /^https?:\/\/([^/]+)/.exec(text);
+      if (link) return [found('link', `Link to ${link[1]}`), found('offline-tube', 'Page for the media server')];
+      if (text.startsWith('re_')) return [found('mavi', 'Asset at MAVI'), found('sandbox', 'Asset in the sandbox')];
+      if (text.startsWith('VI')) return [found('visual-search', 'Video at Visual Search')];
+      return [];
+    },
+    pause: to({ is: 'paused' }),
+    resume: to({ is: 'queued' }),
+    cancel: to({ is: 'canceled' }, { ended_at: Date.now() }),
+    retry: to({ is: 'queued' }, { ended_at: null }),
+    remove: ({ ids }) => change({ removed: ids }),
+    reorder: ({ ids, before }) => {
+      const queue = [...transfers.values()].sort((a, b) => a.position - b.position);
+      const rest = queue.filter((one) => !ids.includes(one.id));
+      const at = before === null ? rest.length : rest.findIndex((one) => one.id === before);
+      const [low, high] = [rest[at - 1]?.position ?? (rest[0]?.position ?? 0) - 1, rest[at]?.position];
+      const top = high ?? low + 1;
+      change({
+        changed: ids.flatMap((id, index) => {
+          const one = transfers.get(id);
+          return one ? [{ ...one, position: low + ((top - low) * (index + 1)) / (ids.length + 1) }] : [];
+        }),
+      });
+    },
+    timeline: ({ id }) => timelines.get(id) ?? [{ at: Date.now() - 9_000, text: 'Queued' }],
+    show_in_folder: () => undefined,
+    open_file: () => undefined,
+    assets: ({ search }) =>
+      assets.filter((asset) => `${asset.name} ${asset.asset_id}`.toLowerCase().includes(search.toLowerCase())),
+    asset_info: ({ assetId }) => {
+      const asset = assets.find((one) => one.asset_id === assetId);
+      return {
+        asset_id: assetId,
+        name: asset?.name ?? null,
+        size: asset?.size ?? null,
+        status: 'PARSED',
+        created: '2026-11-20 18:02:11',
+      };
+    },
+    asset_delete: ({ assetId }) => {
+      const asset = assets.find((one) => one.asset_id === assetId);
+      if (asset) asset.status = 'deleted';
+    },
+    export_assets: () => '/home/ada/library.csv',
+    services: () => services,
+    check: ({ service }) => {
+      const one = services.find((other) => other.id === service);
+      return {
+        service,
+        reached_in: 84,
+        tls: service !== 'sandbox',
+        key_accepted: one?.key === 'unneeded' ? null : one?.problem === null,
+        problem: one?.problem ?? null,
+      };
+    },
+    set_key: ({ service, key }) => {
+      if (key.startsWith('bad'))
+        changeService(service, {
+          key: 'keychain',
+          ready: true,
+          problem: {
+            code: 'unauthorized',
+            message: 'The service refused the key',
+            advice: 'enter a key that the service accepts',
+            remedy: 'enter_key',
+          },
+        });
+      else changeService(service, { key: 'keychain', ready: true, problem: null });
+      return 'keychain';
+    },
+    remove_key: ({ service }) => changeService(service, { key: 'missing', ready: false }),
+    save_settings: (args) => {
+      if (args.settings.limit_down !== null && args.settings.limit_down < 1024)
+        refuse({ message: 'The download limit must be at least 1 KiB a second' });
+      ({ settings } = args);
+      const address = settings.offline_tube_url;
+      if (services.find((one) => one.id === 'offline-tube')?.address !== address)
+        changeService('offline-tube', { address, ready: address !== '' });
+    },
+    pick_downloads_folder: () => (downloads_folder = '/media/ada/Data'),
+    diagnostics: () => 'Ferry 0.1.0\n3 running, 1 failed (disk_full)',
+  };
+
+  const quiet = new Set(['snapshot', 'recognise', 'timeline', 'assets', 'services', 'summarise']);
+
+  function invoke(command: string, args: InvokeArgs = {}): Promise<unknown> {
+    if (command === 'plugin:event|listen') {
+      const { event, handler } = args as { event: string; handler: number };
+      listeners.set(event, (listeners.get(event) ?? new Set()).add(handler));
+      return Promise.resolve(handler);
+    }
+    if (command === 'plugin:event|unlisten') {
+      const { event, eventId } = args as { event: string; eventId: number };
+      listeners.get(event)?.delete(eventId);
+      return Promise.resolve();
+    }
+    const run = commands[command as keyof Commands] as ((args: unknown) => unknown) | undefined;
+    if (!run) return Promise.reject(new Error(`There is no command ${command}`));
+    // What the page sends is copied, as it is on the way through the real border.
+    const copied: unknown = JSON.parse(JSON.stringify(args));
+    if (!quiet.has(command)) fake.calls.push({ command, args: copied });
+    return new Promise((resolve, reject) => {
+      setTimeout(() => {
+        try {
+          resolve(run(copied));
+        } catch (error) {
+          reject(error as Error);
+        }
+      });
+    });
+  }
+
+  let held = ['/home/ada/Footage', '/home/ada/Stills'];
+  const fake: Fake = {
+    calls: [],
+    snapshots: 0,
+    change,
+    transfers: () => [...transfers.values()],
+    edit: (id, edit) => set([id], () => edit),
+    drag: (type, x = 0, y = 0, paths = held) => {
+      held = paths;
+      const scale = window.devicePixelRatio;
+      const position = { x: x * scale, y: y * scale };
+      const payload = type === 'leave' ? {} : type === 'over' ? { position } : { position, paths };
+      emit(`tauri://drag-${type}`, payload);
+    },
+    step: (seconds = 0.25) => {
+      steps += 1;
+      const moving = [...transfers.values()].filter((one) => one.state.is === 'running' && one.speed !== null);
+      if (moving.length === 0) return;
+      set(
+        moving.map((one) => one.id),
+        (one) => {
+          const wave = 1 + 0.12 * Math.sin(steps / 2.6 + one.id) - 0.09 * Math.cos(steps / 1.1) - 1.1 / (steps + 1);
+          const speed = Math.round((one.kind === 'upload' ? 38_000_000 : 41_000_000) * wave);
+          const most = one.total === null ? Infinity : one.total * 0.99;
+          const bytes = Math.min(most, one.bytes + Math.round(speed * seconds * 0.05));
+          const seconds_left = one.total === null ? null : Math.max(1, Math.round((one.total - bytes) / speed));
+          return { bytes, speed, seconds_left };
+        },
+      );
+    },
+  };
+
+  window.fake = fake;
+  Object.assign(window, {
+    __TAURI_INTERNALS__: {
+      invoke,
+      transformCallback: (callback: Handler) => {
+        const id = nextCallback++;
+        callbacks.set(id, callback);
+        return id;
+      },
+      unregisterCallback: (id: number) => callbacks.delete(id),
+      metadata: { currentWindow: { label: 'main' }, currentWebview: { label: 'main', windowLabel: 'main' } },
+    },
+    __TAURI_EVENT_PLUGIN_INTERNALS__: { unregisterListener: () => undefined },
+  });
+  if (live) setInterval(() => fake.step(), 250);
+}

@@ -1,0 +1,520 @@
+/** What the tests' engine holds when the window opens, by name. */
+import type { Asset, Failure, ServiceStatus, Settings, Snapshot, State, TimelineEntry, Transfer } from '../src/types';
+
+export type Scenario =
+  'first-run' | 'empty' | 'busy' | 'done' | 'failed' | 'many' | 'offline' | 'broken' | 'unreachable';
+
+export interface World {
+  snapshot: Snapshot;
+  assets: Asset[];
+  timelines: Map<number, TimelineEntry[]>;
+}
+
+const MB = 1_000_000;
+const GB = 1_000 * MB;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+const settings: Settings = {
+  downloads_folder: null,
+  concurrent_uploads: 3,
+  concurrent_downloads: 3,
+  limit_down: null,
+  limit_up: null,
+  retries: 5,
+  connections: 8,
+  default_service: 'mavi',
+  keep_modified_time: false,
+  mavi_url: 'https://mavi-backend.memories.ai/serve/api/v2',
+  visual_search_url: 'https://api.memories.ai/serve/api/v1',
+  offline_tube_url: '',
+  upload_method: 'auto',
+  unique_id: 'default',
+  quality: '720p',
+  remove_after: false,
+  theme: 'system',
+  density: 'normal',
+  notifications: true,
+  welcomed: true,
+};
+
+function makeServices(keys: boolean): ServiceStatus[] {
+  const none = { address_from_variable: false, problem: null, method: null };
+  return [
+    {
+      ...none,
+      id: 'mavi',
+      name: 'MAVI',
+      description: 'Upload by signed URL, download, delete',
+      uploads: true,
+      downloads: true,
+      address: settings.mavi_url,
+      key: keys ? 'keychain' : 'missing',
+      ready: keys,
+      method: keys ? 'resumable' : null,
+    },
+    {
+      ...none,
+      id: 'visual-search',
+      name: 'Visual Search',
+      description: 'Download by video number',
+      uploads: false,
+      downloads: true,
+      address: settings.visual_search_url,
+      key: keys ? 'keychain' : 'missing',
+      ready: keys,
+    },
+    {
+      ...none,
+      id: 'offline-tube',
+      name: 'Media server',
+      description: 'Fetches a page’s video, then hands you the file',
+      uploads: false,
+      downloads: true,
+      address: '',
+      key: 'unneeded',
+      ready: false,
+    },
+    {
+      ...none,
+      id: 'sandbox',
+      name: 'Sandbox',
+      description: 'Runs inside Ferry, on this computer only. For trying things out',
+      uploads: true,
+      downloads: true,
+      address: '',
+      key: 'unneeded',
+      ready: true,
+    },
+    {
+      ...none,
+      id: 'link',
+      name: 'Links',
+      description: 'Any link to a file',
+      uploads: false,
+      downloads: true,
+      address: '',
+      key: 'unneeded',
+      ready: true,
+    },
+  ];
+}
+
+let lastId = 0;
+
+/** A transfer with everything that is not said left at rest. */
+export function transfer(of: Partial<Transfer> & { name: string; state: State }): Transfer {
+  lastId += 1;
+  return {
+    id: lastId,
+    kind: 'download',
+    service: 'mavi',
+    stage: null,
+    stage_percent: null,
+    wait: null,
+    bytes: 0,
+    total: null,
+    speed: null,
+    seconds_left: null,
+    asset_id: null,
+    path: null,
+    host: 'storage.example.org',
+    verified: null,
+    checksum: null,
+    note: null,
+    added_at: Date.now() - 2 * MINUTE,
+    ended_at: null,
+    position: lastId,
+    resumable: true,
+    ...of,
+  };
+}
+
+const completed = (name: string, total: number, ago: number, of: Partial<Transfer> = {}): Transfer =>
+  transfer({
+    name,
+    state: { is: 'completed' },
+    total,
+    bytes: total,
+    verified: 'crc32c',
+    checksum: '9a3b51c7',
+    path: `/home/ada/Downloads/${name}`,
+    asset_id: 're_8f31c0d4b7a2',
+    added_at: Date.now() - ago - 52_000,
+    ended_at: Date.now() - ago,
+    ...of,
+  });
+
+const failed = (name: string, failure: Failure, of: Partial<Transfer> = {}): Transfer =>
+  transfer({ name, state: { is: 'failed', ...failure }, ended_at: Date.now() - 5 * MINUTE, ...of });
+
+const diskFull: Failure = {
+  code: 'disk_full',
+  message: 'The disk “Data” is full: 1.4 GB more is needed',
+  advice: 'make room or choose another folder; what has arrived is kept',
+  remedy: 'choose_folder',
+};
+
+function busy(): Transfer[] {
+  return [
+    transfer({
+      name: 'interview-raw.mp4',
+      kind: 'upload',
+      state: { is: 'running' },
+      stage: 'sending',
+      bytes: 816 * MB,
+      total: 1200 * MB,
+      speed: 38 * MB,
+      seconds_left: 12,
+      path: '/home/ada/Footage/interview-raw.mp4',
+      asset_id: 're_77aa02e91c55',
+    }),
+    transfer({
+      name: 'lecture 4 – Füße & Schuhe.mp4',
+      service: 'offline-tube',
+      state: { is: 'running' },
+      stage: 'preparing',
+      stage_percent: 41,
+      host: 'media.example.org',
+    }),
+    transfer({
+      name: 'VI583041773.mp4',
+      service: 'visual-search',
+      state: { is: 'running' },
+      stage: 'fetching',
+      bytes: 214 * MB,
+      speed: 41 * MB,
+      asset_id: 'VI583041773',
+    }),
+    failed('archive-2019.zip', diskFull, {
+      bytes: 6.9 * GB,
+      total: 8.3 * GB,
+      path: '/media/ada/Data/archive-2019.zip',
+    }),
+    transfer({
+      name: 'panel discussion – day 2.mov',
+      state: { is: 'verifying' },
+      stage: 'verifying',
+      bytes: 5.8 * GB,
+      total: 5.8 * GB,
+    }),
+    transfer({
+      name: 'b-roll harbour.mov',
+      kind: 'upload',
+      state: { is: 'running' },
+      stage: 'sending',
+      wait: { reason: 'retry', until: Date.now() + 40_000, message: 'The connection broke after 402 MB' },
+      bytes: 402 * MB,
+      total: 2.1 * GB,
+    }),
+    transfer({ name: 'transcripts.json', kind: 'upload', state: { is: 'queued' }, total: 48 * MB }),
+    transfer({ name: 'subtitles.srt', kind: 'upload', state: { is: 'queued' }, total: 92_000 }),
+    transfer({
+      name: 'drone flight.mkv',
+      service: 'sandbox',
+      state: { is: 'paused' },
+      bytes: 1.1 * GB,
+      total: 3.4 * GB,
+    }),
+    completed('keynote-final.mp4', 2.4 * GB, 2 * MINUTE),
+    completed('informe anual (1).pdf', 18 * MB, 3 * HOUR, { service: 'link', verified: 'length', checksum: null }),
+    completed('theme music.flac', 61 * MB, 26 * HOUR, { kind: 'upload', verified: 'md5' }),
+    transfer({
+      name: 'wrong take.mp4',
+      kind: 'upload',
+      state: { is: 'canceled' },
+      total: 900 * MB,
+      bytes: 120 * MB,
+      ended_at: Date.now() - 27 * HOUR,
+    }),
+    completed('photos of the site.zip', 740 * MB, 50 * HOUR, { verified: 'sha256' }),
+    completed('cover.png', 2.1 * MB, 75 * HOUR, { kind: 'upload' }),
+  ];
+}
+
+/** One of each code, with the words of the engine's own table. */
+export const failures: Failure[] = [
+  {
+    code: 'unauthorized',
+    message: 'The service refused the key',
+    advice: 'enter a key that the service accepts',
+    remedy: 'enter_key',
+  },
+  {
+    code: 'rate_limited',
+    message: 'The service wants a pause',
+    advice: 'wait a little, then try again',
+    remedy: 'retry',
+  },
+  {
+    code: 'not_found',
+    message: 'The service does not know `re_000`',
+    advice: 'check the id or the link',
+    remedy: 'remove',
+  },
+  {
+    code: 'not_ready',
+    message: 'The file is not ready yet',
+    advice: 'try again when the service has finished it',
+    remedy: 'retry',
+  },
+  { code: 'service_error', message: 'The service reported an error', advice: 'try again later', remedy: 'retry' },
+  {
+    code: 'bad_response',
+    message: 'The answer is no valid answer',
+    advice: 'check the address of the service',
+    remedy: 'check_service',
+  },
+  {
+    code: 'incomplete',
+    message: 'The connection ended after 12 of 40 MB',
+    advice: 'try again; what has arrived is kept',
+    remedy: 'retry',
+  },
+  {
+    code: 'integrity_mismatch',
+    message: 'The bytes differ from the service’s checksum',
+    advice: 'start over; if it happens again, the file is damaged at its source',
+    remedy: 'start_over',
+  },
+  {
+    code: 'integrity_mismatch',
+    message: 'The service stored other bytes than were sent',
+    advice: 'delete the wrong asset at the service, then send the file again',
+    remedy: 'delete_asset',
+  },
+  {
+    code: 'changed_at_source',
+    message: 'The file at the service has changed',
+    advice: 'start over to get the new version',
+    remedy: 'start_over',
+  },
+  {
+    code: 'expired_url',
+    message: 'The link expired while sending',
+    advice: 'sign again; the file is sent from its beginning',
+    remedy: 'sign_again',
+  },
+  {
+    code: 'expired_url',
+    message: 'The link has expired',
+    advice: 'get a new link from where this one came from',
+    remedy: 'new_link',
+  },
+  diskFull,
+  {
+    code: 'disk_full',
+    message: 'The disk is full',
+    advice: 'make room or choose another folder; what has arrived is kept',
+    remedy: 'free_space',
+  },
+  {
+    code: 'file_too_large',
+    message: 'The disk takes no files of 8.3 GB',
+    advice: 'choose a folder on a disk that takes files of this size',
+    remedy: 'choose_folder',
+  },
+  {
+    code: 'path_too_long',
+    message: 'The path is too long',
+    advice: 'choose a folder with a shorter path',
+    remedy: 'choose_folder',
+  },
+  {
+    code: 'permission_denied',
+    message: 'Writing to the folder was refused',
+    advice: 'choose a folder that you can write to',
+    remedy: 'choose_folder',
+  },
+  {
+    code: 'source_missing',
+    message: 'The file is not there any more',
+    advice: 'put the file back, or choose another one',
+    remedy: 'choose_file',
+  },
+  {
+    code: 'source_changed',
+    message: 'The file changed while it was being sent',
+    advice: 'send it again when nothing writes to it any more',
+    remedy: 'start_over',
+  },
+  {
+    code: 'network',
+    message: 'The host could not be reached',
+    advice: 'check your network, then try again; what is confirmed is kept',
+    remedy: 'retry',
+  },
+  {
+    code: 'timed_out',
+    message: 'No byte moved for 30 seconds',
+    advice: 'try again; what is confirmed is kept',
+    remedy: 'retry',
+  },
+  {
+    code: 'tls',
+    message: 'A secure connection could not be made',
+    advice: 'check the address and this computer’s clock',
+    remedy: 'check_service',
+  },
+  {
+    code: 'insecure_redirect',
+    message: 'The link leads away from https',
+    advice: 'ask whoever gave you the link for a direct one',
+    remedy: 'new_link',
+  },
+  {
+    code: 'unsupported',
+    message: 'The service takes no uploads',
+    advice: 'use another service for this',
+    remedy: 'check_service',
+  },
+  { code: 'invalid_input', message: 'The link has no host', advice: 'correct it and try again', remedy: 'remove' },
+  {
+    code: 'internal',
+    message: 'Something that cannot happen happened',
+    advice: 'copy the report from the settings and send it to Ferry’s maintainers',
+    remedy: 'report',
+  },
+];
+
+function many(): Transfer[] {
+  const all: Transfer[] = [];
+  for (let index = 0; index < 100_000; index += 1) {
+    const name = `clip ${String(index + 1).padStart(6, '0')}.mp4`;
+    if (index < 3) {
+      const total = (800 + index * 100) * MB;
+      all.push(
+        transfer({
+          name,
+          kind: 'upload',
+          state: { is: 'running' },
+          stage: 'sending',
+          bytes: total / 2,
+          total,
+          speed: 12 * MB,
+          seconds_left: 40,
+        }),
+      );
+    } else if (index % 3 === 0) all.push(completed(name, (index % 900) * MB, index * 1000));
+    else all.push(transfer({ name, kind: 'upload', state: { is: 'queued' }, total: (index % 700) * MB }));
+  }
+  return all;
+}
+
+const offline = (): Transfer[] =>
+  ['harbour pan.mov', 'interview-raw.mp4', 'notes.pdf'].map((name, index) =>
+    transfer({
+      name,
+      kind: index === 0 ? 'upload' : 'download',
+      state: { is: 'running' },
+      stage: index === 0 ? 'sending' : 'fetching',
+      wait: { reason: 'network', until: null, message: 'This computer has no network' },
+      bytes: (index + 1) * 210 * MB,
+      total: 1.2 * GB,
+    }),
+  );
+
+function makeAssets(): Asset[] {
+  const now = Date.now();
+  const asset = (name: string, asset_id: string, size: number | null, ago: number, of: Partial<Asset> = {}): Asset => ({
+    service: 'mavi',
+    asset_id,
+    name,
+    size,
+    crc32c: '9a3b51c7',
+    status: 'confirmed',
+    at: now - ago,
+    ...of,
+  });
+  return [
+    asset('keynote-final.mp4', 're_8f31c0d4b7a2', 2.4 * GB, 2 * MINUTE),
+    asset('interview-raw.mp4', 're_77aa02e91c55', 1.2 * GB, 11 * MINUTE, { status: 'begun', crc32c: null }),
+    asset('panel discussion – day 2.mov', 're_1b6f3de0a410', 5.8 * GB, 26 * HOUR),
+    asset('transcripts.json', 're_c0ffee118d21', 48 * MB, 26 * HOUR, { status: 'sent' }),
+    asset('VI583041773.mp4', 'VI583041773', null, 50 * HOUR, {
+      service: 'visual-search',
+      status: 'seen',
+      crc32c: null,
+    }),
+    asset('archive-2018.zip', 're_90d2b1c7f3aa', 8.1 * GB, 75 * HOUR, { status: 'abandoned' }),
+    asset('theme music.flac', 're_4400ab12cd34', 61 * MB, 99 * HOUR),
+    asset('cover.png', 're_5511bc23de45', 2.1 * MB, 123 * HOUR, { service: 'sandbox' }),
+    asset('rough cut 3.mov', 're_6622cd34ef56', 3.9 * GB, 171 * HOUR, { status: 'deleted' }),
+    asset('informe anual.pdf', 're_7733de45f067', 18 * MB, 340 * HOUR),
+  ];
+}
+
+const timelineOf = (id: number, texts: string[]): [number, TimelineEntry[]] => [
+  id,
+  texts.map((text, index) => ({ at: Date.now() - (texts.length - index) * 14_000, text })),
+];
+
+/** Everything as it stands when this scenario begins. */
+export function world(scenario: Scenario): World {
+  lastId = 0;
+  const fresh = scenario === 'first-run' || scenario === 'empty';
+  const transfers: Record<Scenario, () => Transfer[]> = {
+    'first-run': () => [],
+    empty: () => [],
+    unreachable: () => [],
+    busy,
+    done: () => busy().filter((one) => one.state.is === 'completed'),
+    failed: () =>
+      failures.map((failure, index) =>
+        failed(`take ${index + 1}.mp4`, failure, {
+          total: 40 * MB,
+          bytes: (index % 4) * 10 * MB,
+          asset_id: 're_000',
+          kind: index % 2 ? 'upload' : 'download',
+        }),
+      ),
+    many,
+    offline,
+    broken: () => [
+      ...failures.slice(0, 1).map((failure) => failed('trailer.mp4', failure, { kind: 'upload', total: 320 * MB })),
+      ...failures.slice(10, 13).map((failure, index) =>
+        failed(['archive.zip', 'shared reel.mov', 'archive-2019.zip'][index] ?? '', failure, {
+          bytes: [0, 0, 6.9 * GB][index] ?? 0,
+          total: [700 * MB, null, 8.3 * GB][index] ?? null,
+          kind: index === 0 ? 'upload' : 'download',
+        }),
+      ),
+      ...failures
+        .slice(17, 18)
+        .map((failure) => failed('missing take.mp4', failure, { kind: 'upload', total: 90 * MB })),
+      ...offline(),
+      completed('keynote-final.mp4', 2.4 * GB, 2 * MINUTE),
+    ],
+  };
+  const services = makeServices(!fresh);
+  if (scenario === 'broken') {
+    const mavi = services.find((service) => service.id === 'mavi');
+    if (mavi)
+      mavi.problem = {
+        code: 'unauthorized',
+        message: 'MAVI refused the key',
+        advice: 'enter a key that the service accepts',
+        remedy: 'enter_key',
+      };
+  }
+  return {
+    snapshot: {
+      revision: 1,
+      transfers: transfers[scenario](),
+      services,
+      settings: { ...settings, default_service: fresh ? 'sandbox' : 'mavi', welcomed: scenario !== 'first-run' },
+      downloads_folder: '/home/ada/Downloads',
+      notices: scenario === 'broken' ? ['Picked up 3 transfers where they stood.'] : [],
+    },
+    assets: fresh ? [] : makeAssets(),
+    timelines: new Map([
+      timelineOf(1, [
+        'Queued',
+        'Signed by MAVI',
+        'Resumable session opened',
+        'Connection lost, continued at 402 MB',
+        'Sending to the store',
+      ]),
+    ]),
+  };
+}

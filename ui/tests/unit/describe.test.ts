@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest';
+
+import { failureText, progress, proof, rowName, subline } from '../../src/describe';
+import { failures, transfer } from '../scenarios';
+
+const now = () => 1_000_000;
+
+describe('the bar of a row', () => {
+  test('a known size shows how much is there and how long it takes', () => {
+    const row = transfer({
+      name: 'a.mp4',
+      state: { is: 'running' },
+      stage: 'fetching',
+      bytes: 680_000_000,
+      total: 1_000_000_000,
+      speed: 38_000_000,
+      seconds_left: 8,
+    });
+    expect(progress(row, now)).toMatchObject({
+      fraction: 0.68,
+      number: '68%',
+      beside: '680 MB',
+      end: '38 MB/s · 8 s left',
+    });
+  });
+
+  test('an unknown size shows no fraction and invents no percent', () => {
+    const row = transfer({
+      name: 'a.mp4',
+      state: { is: 'running' },
+      stage: 'fetching',
+      bytes: 214_000_000,
+      speed: 41_000_000,
+    });
+    expect(progress(row, now)).toMatchObject({ fraction: null, live: true, number: '214 MB', end: '41 MB/s' });
+  });
+
+  test('all bytes are not yet 100 %', () => {
+    const row = transfer({ name: 'a.mp4', state: { is: 'verifying' }, bytes: 10, total: 10 });
+    expect(progress(row, now)).toMatchObject({ fraction: 0.99, number: '99%' });
+  });
+
+  test('more bytes than were promised stay below the whole', () => {
+    const row = transfer({ name: 'a.mp4', state: { is: 'running' }, bytes: 20, total: 10 });
+    expect(progress(row, now)?.fraction).toBe(0.99);
+  });
+
+  test('preparing shows what the server says, not bytes', () => {
+    const row = transfer({ name: 'a.mp4', state: { is: 'running' }, stage: 'preparing', stage_percent: 41 });
+    expect(progress(row, now)).toMatchObject({ fraction: 0.41, number: '41%', beside: 'on the server' });
+  });
+
+  test('a wait counts down and moves nothing', () => {
+    const row = transfer({
+      name: 'a.mp4',
+      state: { is: 'running' },
+      wait: { reason: 'retry', until: 1_012_000, message: 'The connection broke' },
+      bytes: 1,
+      total: 4,
+    });
+    expect(progress(row, now)).toMatchObject({ live: false, end: 'Tries again in 12 s' });
+  });
+
+  test('a wait without a clock asks no clock', () => {
+    const row = transfer({
+      name: 'a.mp4',
+      state: { is: 'running' },
+      wait: { reason: 'network', until: null, message: 'No network' },
+    });
+    const never = () => {
+      throw new Error('asked the clock');
+    };
+    expect(progress(row, never)?.end).toBe('Waits for the network');
+  });
+
+  test('a failure keeps what has arrived in sight', () => {
+    const [failure] = failures;
+    if (!failure) throw new Error('there are failures');
+    const row = transfer({
+      name: 'a.zip',
+      state: { is: 'failed', ...failure },
+      bytes: 6_900_000_000,
+      total: 8_300_000_000,
+    });
+    expect(progress(row, now)).toMatchObject({ tone: 'bad', end: '6.9 GB of 8.3 GB kept' });
+  });
+
+  test('what is done has a badge instead', () => {
+    expect(progress(transfer({ name: 'a', state: { is: 'completed' } }), now)).toBeNull();
+  });
+});
+
+describe('words', () => {
+  test('a row reads as a sentence', () => {
+    const row = transfer({
+      name: 'interview-raw.mp4',
+      kind: 'upload',
+      state: { is: 'running' },
+      stage: 'sending',
+      bytes: 68,
+      total: 100,
+      seconds_left: 12,
+    });
+    expect(rowName(row, 'MAVI')).toBe('interview-raw.mp4, uploading to MAVI, 68%, 12 s left');
+  });
+
+  test('only a checksum counts as verified', () => {
+    expect(proof('crc32c')).toMatchObject({ strong: true, text: 'Verified · CRC32C' });
+    expect(proof('length')).toMatchObject({ strong: false, text: 'Length checked' });
+    expect(proof('none').strong).toBe(false);
+    expect(proof(null).strong).toBe(false);
+  });
+
+  test('every failure says what to do', () => {
+    for (const failure of failures) expect(failureText(failure)).toMatch(/^\p{Lu}.+\. \p{Lu}.+\.$/u);
+  });
+
+  test('the second line says that the size is unknown', () => {
+    expect(subline(transfer({ name: 'a', state: { is: 'running' }, stage: 'fetching' }), now)).toEqual([
+      'downloading',
+      'size unknown',
+    ]);
+  });
+});

@@ -1,0 +1,78 @@
+import { describe, expect, test } from 'vitest';
+
+import * as format from '../../src/format';
+
+describe('sizes', () => {
+  test.each([
+    [0, '0B'],
+    [999, '999B'],
+    [1_000, '1.0 kB'],
+    [9_949, '9.9 kB'],
+    [9_951, '10 kB'],
+    [999_499, '999 kB'],
+    [999_500, '1.0 MB'],
+    [816_000_000, '816 MB'],
+    [2_400_000_000, '2.4 GB'],
+    [8_300_000_000_000, '8.3 TB'],
+  ])('%d bytes read as %s', (bytes, text) => {
+    expect(format.bytes(bytes)).toBe(text);
+  });
+
+  test('a speed says its unit', () => {
+    expect(format.speed(38_000_000)).toBe('38 MB/s');
+  });
+});
+
+describe('percent', () => {
+  test('rounds down, so that 100 % is said only of all', () => {
+    expect(format.percent(0.9999)).toBe('99%');
+    expect(format.percent(1)).toBe('100%');
+    expect(format.percent(-0.2)).toBe('0%');
+  });
+});
+
+describe('durations', () => {
+  test.each([
+    [0.4, 'a moment'],
+    [12, '12 s'],
+    [59.4, '59 s'],
+    [60, '1 min'],
+    [3_599, '1 h'],
+    [3_900, '1 h 5 min'],
+    [200_000, '2 d'],
+  ])('%d seconds read as %s', (seconds, text) => {
+    expect(format.duration(seconds)).toBe(text);
+  });
+});
+
+describe('moments', () => {
+  const now = new Date(2026, 10, 21, 9, 40).getTime();
+
+  test.each([
+    [now - 20_000, 'just now'],
+    [now - 120_000, '2 minutes ago'],
+    [new Date(2026, 10, 21, 7, 5).getTime(), '07:05'],
+    [new Date(2026, 10, 20, 18, 2).getTime(), 'yesterday 18:02'],
+  ])('%d reads as %s', (at, text) => {
+    expect(format.when(at, now).replace(/\s?(AM|PM)/, '')).toContain(text.replace('18:02', ''));
+  });
+
+  test('an earlier year is named', () => {
+    expect(format.when(new Date(2024, 3, 1).getTime(), now)).toContain('2024');
+    expect(format.when(new Date(2026, 3, 1).getTime(), now)).not.toContain('2026');
+  });
+});
+
+describe('words', () => {
+  test('a clause becomes a sentence', () => {
+    expect(format.sentence('try again later')).toBe('Try again later.');
+    expect(format.sentence('Is it there?')).toBe('Is it there?');
+    expect(format.sentence('')).toBe('');
+  });
+
+  test('the last part of a path, on every platform', () => {
+    expect(format.lastPart('/home/ada/Downloads/')).toBe('Downloads');
+    expect(format.lastPart('C:\\Users\\Ada\\Downloads')).toBe('Downloads');
+    expect(format.lastPart('/')).toBe('/');
+  });
+});

@@ -1,0 +1,87 @@
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+
+import type { Changes, Snapshot } from '../../src/types';
+import { transfer, world } from '../scenarios';
+
+let send: (changes: Changes) => void = () => undefined;
+const snapshot = vi.fn<() => Promise<Snapshot>>();
+
+vi.mock('../../src/ipc', () => ({
+  snapshot: () => snapshot(),
+  onChanges: (handle: (changes: Changes) => void) => {
+    send = handle;
+    return Promise.resolve(() => undefined);
+  },
+  asFailure: (error: unknown) => error,
+}));
+
+const { Session } = await import('../../src/session.svelte');
+const { transfers } = await import('../../src/transfers.svelte');
+
+const row = (bytes: number) => transfer({ name: 'a', state: { is: 'running' }, id: 1, position: 1, bytes });
+const at = (revision: number, bytes: number): Snapshot => ({
+  ...world('empty').snapshot,
+  revision,
+  transfers: [row(bytes)],
+});
+const change = (revision: number, bytes: number): Changes => ({
+  revision,
+  changed: [row(bytes)],
+  removed: [],
+  services: null,
+});
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+
+beforeEach(() => snapshot.mockReset());
+
+describe('the stream of changes', () => {
+  test('changes that follow the snapshot are applied', async () => {
+    snapshot.mockResolvedValue(at(4, 10));
+    await new Session().start();
+    send(change(5, 20));
+    expect(transfers.get(1)?.bytes).toBe(20);
+    expect(snapshot).toHaveBeenCalledTimes(1);
+  });
+
+  test('a gap in the revision asks for a new snapshot', async () => {
+    snapshot.mockResolvedValueOnce(at(4, 10)).mockResolvedValueOnce(at(7, 70));
+    await new Session().start();
+    send(change(7, 65));
+    expect(transfers.get(1)?.bytes).toBe(10);
+    await settled();
+    expect(transfers.get(1)?.bytes).toBe(70);
+    send(change(8, 80));
+    expect(transfers.get(1)?.bytes).toBe(80);
+    expect(snapshot).toHaveBeenCalledTimes(2);
+  });
+
+  test('what the snapshot already holds is not applied again', async () => {
+    snapshot.mockResolvedValue(at(4, 10));
+    await new Session().start();
+    send(change(3, 5));
+    send(change(4, 5));
+    expect(transfers.get(1)?.bytes).toBe(10);
+  });
+
+  test('changes that arrive while the snapshot is under way are not lost', async () => {
+    let answer: (value: Snapshot) => void = () => undefined;
+    snapshot.mockReturnValue(new Promise((resolve) => (answer = resolve)));
+    const started = new Session().start();
+    await settled();
+    send(change(4, 15));
+    send(change(5, 25));
+    answer(at(4, 20));
+    await started;
+    expect(transfers.get(1)?.bytes).toBe(25);
+  });
+
+  test('an engine that does not answer is said, and asked again', async () => {
+    snapshot.mockRejectedValueOnce({ code: 'busy_data_dir', message: 'Another Ferry', advice: '', remedy: 'retry' });
+    const session = new Session();
+    await session.start();
+    expect(session.trouble?.code).toBe('busy_data_dir');
+    snapshot.mockResolvedValue(at(1, 1));
+    await session.start();
+    expect(session.trouble).toBeNull();
+  });
+});
