@@ -1,6 +1,6 @@
 //! The work since the last time that nothing ran: what taskbar, tray and the notice at the end speak of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ferry_engine::{Kind, State, Transfer, TransferId, WaitReason};
 
@@ -97,6 +97,13 @@ impl Batch {
         for id in removed {
             self.rows.remove(id);
         }
+    }
+
+    /// Starts over from the whole list after changes were missed; rows that are gone from it go here too.
+    pub fn catch_up(&mut self, transfers: &[Transfer]) {
+        let there: HashSet<TransferId> = transfers.iter().map(|transfer| transfer.id).collect();
+        self.rows.retain(|id, _| there.contains(id));
+        self.take_in(transfers, &[]);
     }
 
     /// Something moves, or is about to.
@@ -257,6 +264,14 @@ mod tests {
         batch.take_in(&[], &[TransferId(1)]);
         assert!(!batch.is_working());
         assert_eq!(batch.finish(), None);
+    }
+
+    #[test]
+    fn missed_changes_leave_no_row_at_work_for_ever() {
+        let mut batch = Batch::new(&[row(1, "download", "running", 5, Some(10), None)]);
+        batch.catch_up(&[row(2, "upload", "completed", 5, Some(5), Some(100))]);
+        assert!(!batch.is_working());
+        assert_eq!(batch.finish().unwrap().title(), "Sent: file 2");
     }
 
     #[test]

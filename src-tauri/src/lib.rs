@@ -141,7 +141,7 @@ fn refuse_to_start(app: &AppHandle, error: &ferry_engine::Error) {
     let dialog = rfd::AsyncMessageDialog::new()
         .set_level(rfd::MessageLevel::Error)
         .set_title(title)
-        .set_description(sentences(&error))
+        .set_description(sentences(error))
         .set_buttons(rfd::MessageButtons::OkCustom("Close".into()));
     let app = app.clone();
     tauri::async_runtime::spawn(async move {

@@ -297,7 +297,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
         }
         match changes.blocking_recv() {
             Ok(changes) => batch.take_in(&changes.changed, &changes.removed),
-            Err(RecvError::Lagged(_)) => batch.take_in(&engine.snapshot().transfers, &[]),
+            Err(RecvError::Lagged(_)) => batch.catch_up(&engine.snapshot().transfers),
             Err(RecvError::Closed) => return,
         }
     }
