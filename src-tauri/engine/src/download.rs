@@ -17,7 +17,7 @@ use reqwest::header::{
 };
 use tokio::sync::mpsc;
 
-use crate::answer;
+use crate::answer::{self, Refusal};
 use crate::checksum::{Algorithm, Hasher, Offered, Proof, compare, offered};
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
@@ -28,7 +28,7 @@ use crate::part_file::PartFile;
 use crate::progress::now;
 use crate::range::{ContentRange, Validator};
 use crate::run::Run;
-use crate::services::{Plan, refused};
+use crate::services::{Plan, Service, refused};
 use crate::task::{DownloadTask, Journal, Piece, Task};
 use crate::transfer::{Stage, Verified};
 
@@ -89,8 +89,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         kept.open = run.or_stop(continue_part(run, &task)).await??;
     }
     run.stage(Stage::Fetching);
-    let who = if plan.pages_welcome { "The server" } else { service.about().name };
-    let result = fetch(run, &task, &plan, kept, who).await;
+    let result = fetch(run, &task, &plan, kept, service.as_ref()).await;
     let (offered, framing) = match result {
         Ok(done) => done,
         Err(error) => {
@@ -116,7 +115,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
                 service: service_id,
                 asset_id,
                 name: row.name,
-                size: Some(row.bytes),
+                size: Some(run.counter.get()),
                 crc32c: None,
                 status: AssetStatus::Seen,
                 at: now(),
@@ -219,7 +218,7 @@ async fn fetch(
     task: &DownloadTask,
     plan: &Plan,
     kept: &mut Kept,
-    who: &str,
+    service: &dyn Service,
 ) -> Result<(Proofs, Framing)> {
     // At most twice: once asking to continue, and once more from the start if the answer cannot be used.
     for _ in 0..2 {
@@ -243,8 +242,8 @@ async fn fetch(
         let answer = run.or_stop(run.queue().http.fetch(&plan.fetch, &headers)).await??;
         let host = answer.url().host_str().map(str::to_owned);
         run.update(|row| row.host = host);
-        match judge(run, plan, kept, answer, continues, who).await? {
-            Judgement::Body(answer) => return body(run, task, plan, kept, *answer).await,
+        match judge(run, plan, kept, answer, continues, service).await? {
+            Judgement::Body(answer) => return body(run, task, plan, kept, *answer, service).await,
             Judgement::Whole(proofs) => return Ok((proofs, Framing::Marked)),
             Judgement::StartOver(reason) => {
                 kept.no_ranges = true;
@@ -276,7 +275,7 @@ async fn judge(
     kept: &Kept,
     answer: Response,
     continues: bool,
-    who: &str,
+    service: &dyn Service,
 ) -> Result<Judgement> {
     let status = answer.status().as_u16();
     let headers = answer.headers();
@@ -313,7 +312,7 @@ async fn judge(
             }
             _ => Err(Error::new(
                 Cause::BadResponse,
-                format!("{who} sent a part of the file that was not asked for"),
+                format!("{} sent a part of the file that was not asked for", who(service)),
             )),
         },
         200 if continues => {
@@ -334,10 +333,9 @@ async fn judge(
         },
         _ => {
             let (status, headers) = (answer.status(), answer.headers().clone());
-            let endpoint =
-                format!("{} {}", if plan.fetch.post.is_some() { "POST" } else { "GET" }, answer.url().path());
+            let endpoint = endpoint(plan, &answer);
             let text = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
-            let mut error = refused(&answer::decode(status, &headers, &text), who, &endpoint);
+            let mut error = refusal_of(service, &answer::decode(status, &headers, &text), &endpoint);
             if error.cause == Cause::Expired && plan.pages_welcome {
                 error.cause = Cause::LinkExpired;
             }
@@ -350,6 +348,21 @@ async fn judge(
             Err(error)
         }
     }
+}
+
+/// What was asked for, as it may be shown: without a query.
+fn endpoint(plan: &Plan, answer: &Response) -> String {
+    format!("{} {}", if plan.fetch.post.is_some() { "POST" } else { "GET" }, answer.url().path())
+}
+
+fn who(service: &dyn Service) -> &'static str {
+    if service.about().id == "link" { "The server" } else { service.about().name }
+}
+
+fn refusal_of(service: &dyn Service, said: &Refusal, endpoint: &str) -> Error {
+    let mut error = refused(said, who(service), endpoint);
+    error.cause = service.meaning(said).unwrap_or(error.cause);
+    error
 }
 
 /// All bytes are on disk: asks whether the source is still that file, without fetching it again.
@@ -414,6 +427,7 @@ async fn body(
     plan: &Plan,
     kept: &mut Kept,
     mut answer: Response,
+    service: &dyn Service,
 ) -> Result<(Proofs, Framing)> {
     let headers = answer.headers().clone();
     let partial = answer.status().as_u16() == 206;
@@ -441,7 +455,7 @@ async fn body(
     let stall = run.queue().http.limits.stall;
     let mut begun = Vec::new();
     if offset == 0 {
-        begun = first_bytes(run, plan, &headers, &mut answer, stall).await?;
+        begun = first_bytes(run, plan, &headers, &mut answer, service).await?;
     }
     let proofs = Proofs {
         offered: offered(&headers, partial),
@@ -508,8 +522,9 @@ async fn first_bytes(
     plan: &Plan,
     headers: &HeaderMap,
     answer: &mut Response,
-    stall: Duration,
+    service: &dyn Service,
 ) -> Result<Vec<Bytes>> {
+    let stall = run.queue().http.limits.stall;
     let content_type =
         headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     let mime = content_type.split(';').next().unwrap_or_default().trim();
@@ -524,9 +539,9 @@ async fn first_bytes(
     }
     if is_json && !attachment && length < JSON_LIMIT {
         let whole = begun.concat();
-        if let Some(refusal) = answer::is_json_error(Some(mime), attachment, &whole) {
-            let endpoint = answer.url().path().to_owned();
-            return Err(refused(&refusal, "The service", &endpoint));
+        if let Some(said) = answer::is_json_error(Some(mime), attachment, &whole) {
+            let endpoint = endpoint(plan, answer);
+            return Err(refusal_of(service, &said, &endpoint));
         }
     }
     if !plan.pages_welcome && !attachment && matches!(mime, "text/html" | "application/xhtml+xml") {

@@ -99,8 +99,8 @@ impl PartFile {
     /// name a new, empty part file.
     pub fn set_aside(self) -> Result<(Self, String)> {
         let part = part_name(&self.name);
-        for number in 1..MOST_NUMBERS {
-            let aside = filename::numbered(&self.name, number) + ".old" + PART_SUFFIX;
+        for old in numbered_names(&format!("{}.old", self.name)) {
+            let aside = part_name(&old);
             match self.folder.rename_new(&part, &aside) {
                 Ok(()) => {
                     let file = self

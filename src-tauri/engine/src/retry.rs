@@ -160,7 +160,8 @@ mod tests {
     /// The promise in `docs/reliability.md`, row by row, against the table that decides.
     #[test]
     fn every_row_of_the_promise_is_what_the_table_does() {
-        let rows: Vec<Row> = serde_json::from_str(include_str!("../../../tests/fixtures/retries.json")).unwrap();
+        let rows: Vec<Row> =
+            serde_json::from_str(include_str!("../../../tests/fixtures/retries.json")).unwrap();
         let promised: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
         assert_eq!(promised.len(), TABLE.len(), "each cause has one row in both");
         for row in rows {

@@ -205,7 +205,8 @@ impl Settings {
 /// A base URL is http(s) and holds no query. A key goes nowhere in the open: https then, or this computer.
 pub(crate) fn check_base_url(name: &str, text: &str, takes_key: bool) -> Result<()> {
     let parsed = if takes_key { signed_url::parse_secure(text) } else { signed_url::parse_http(text) };
-    let url = parsed.map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
+    let url =
+        parsed.map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::invalid(format!("The address of {name} must end before any `?` or `#`")));
     }

@@ -592,7 +592,9 @@ async fn progress(run: &Run, answer: Response) -> Result<Progress, Refused> {
         308 => match range::resumable_range(answer.headers()) {
             Some(kept) => Ok(Progress::Has(kept)),
             // The next attempt asks again before anything is sent.
-            None => Err(Error::new(Cause::ServerTrouble, "The store did not say clearly how much it has").into()),
+            None => {
+                Err(Error::new(Cause::ServerTrouble, "The store did not say clearly how much it has").into())
+            }
         },
         404 | 410 => {
             run.change_resume(|record| record.session = None).await?;

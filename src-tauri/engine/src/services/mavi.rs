@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::number_or_string;
+use crate::answer::{Refusal, RefusalKind, number_or_string};
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
@@ -69,7 +69,7 @@ impl Mavi {
     async fn metadata(&self, asset_id: &str) -> Result<Option<Resource>> {
         self.api.turn("metadata", PACE).await;
         let url = self.api.url(&[asset_id, "metadata"])?;
-        let found: Metadata = self.api.data(Method::GET, url, None).await?;
+        let found: Metadata = self.api.data(Method::GET, url, None).await.map_err(about_an_asset)?;
         let mut resources = found.resource;
         let at = resources.iter().position(|r| r.asset_id.as_deref() == Some(asset_id));
         Ok(match at {
@@ -77,6 +77,16 @@ impl Mavi {
             None => resources.into_iter().find(|r| r.asset_id.is_none()),
         })
     }
+}
+
+/// MAVI answers an unknown asset with 400, not 404. Where the asset id is all that a request holds, nothing else
+/// can be meant.
+fn about_an_asset(mut error: Error) -> Error {
+    if error.http_status == Some(400) && error.cause == Cause::ServiceRefused {
+        error.cause = Cause::NotFound;
+        "MAVI does not have this asset".clone_into(&mut error.what);
+    }
+    error
 }
 
 #[async_trait]
@@ -152,8 +162,13 @@ impl Service for Mavi {
     async fn delete(&self, asset_id: &str) -> Result<()> {
         self.api.turn("delete", PACE).await;
         let url = self.api.url(&[asset_id])?;
-        let _: Value = self.api.data(Method::DELETE, url, None).await?;
+        let _: Value = self.api.data(Method::DELETE, url, None).await.map_err(about_an_asset)?;
         Ok(())
+    }
+
+    fn meaning(&self, refusal: &Refusal) -> Option<Cause> {
+        (refusal.http_status == 400 && refusal.kind == RefusalKind::MalformedRequest)
+            .then_some(Cause::NotFound)
     }
 
     /// Asks for the metadata of an asset that cannot exist: costs nothing, and tells a refused key ("401")

@@ -17,6 +17,7 @@ use url::Url;
 
 pub(crate) use api::{Limiters, from_refusal as refused};
 
+use crate::answer::Refusal;
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::http::{Fetch, Http};
@@ -119,6 +120,11 @@ pub(crate) trait Service: Send + Sync {
     /// Makes one harmless call that needs the key. `Ok` = reached and accepted.
     async fn check(&self) -> Result<()>;
 
+    /// What a refusal means at this service, where that differs from what it means everywhere.
+    fn meaning(&self, _refusal: &Refusal) -> Option<Cause> {
+        None
+    }
+
     /// The refusal for what this service cannot do.
     fn cannot(&self, what: &str) -> Error {
         Error::new(Cause::Unsupported, format!("{} does not {what}", self.about().name))
@@ -154,7 +160,11 @@ impl Services {
             if let Ok(text) = std::env::var(variable)
                 && !text.trim().is_empty()
             {
-                crate::settings::check_base_url(&format!("`{variable}`"), text.trim(), service != "offline-tube")?;
+                crate::settings::check_base_url(
+                    &format!("`{variable}`"),
+                    text.trim(),
+                    service != "offline-tube",
+                )?;
                 addresses.insert(service, text.trim().to_owned());
             }
         }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use ferry_sandbox::{API_KEY, Options, Sandbox};
 
+use crate::answer::Refusal;
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::http::Http;
@@ -127,6 +128,10 @@ impl Service for SandboxService {
 
     async fn after_download(&self, task: &DownloadTask) -> Result<()> {
         self.part(&task.what, task.is_url).after_download(task).await
+    }
+
+    fn meaning(&self, refusal: &Refusal) -> Option<Cause> {
+        self.search.meaning(refusal).or_else(|| self.mavi.meaning(refusal))
     }
 
     async fn info(&self, asset_id: &str) -> Result<AssetInfo> {
