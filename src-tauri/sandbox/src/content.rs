@@ -32,7 +32,7 @@ pub(crate) enum Source {
 pub(crate) struct Content {
     pub(crate) source: Source,
     pub(crate) size: u64,
-    pub(crate) content_type: String,
+    pub(crate) media_type: String,
     /// With its quotes.
     pub(crate) etag: String,
     /// Milliseconds since 1970.
@@ -52,7 +52,7 @@ impl Content {
         let crc32c = pattern.crc32c();
         Self {
             size,
-            content_type: content_type(name),
+            media_type: content_type(name),
             etag: format!("\"{:016x}-{size:x}\"", checksum(CrcAlgorithm::Crc64Nvme, name.as_bytes())),
             // Any fixed day will do: the bytes never change.
             modified: 1_767_225_600_000,
@@ -121,7 +121,9 @@ impl Content {
             Source::Generated(pattern) => pattern.fill(position, &mut buffer),
         }
         if self.mask != 0 {
-            buffer.iter_mut().for_each(|byte| *byte ^= self.mask);
+            for byte in &mut buffer {
+                *byte ^= self.mask;
+            }
         }
         Ok(buffer.into())
     }

@@ -26,13 +26,13 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
 
 /// Reads a JSON body. The content type is insisted on: no page in a browser may send it across origins without asking first, so no page can switch
 /// faults on a sandbox that happens to run.
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Response> {
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, (StatusCode, String)> {
     let is_json =
         headers.get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     if !is_json {
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send application/json.").into_response());
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send application/json.".to_owned()));
     }
-    serde_json::from_slice(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())
+    serde_json::from_slice(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn faults(State(shared): State<Arc<Shared>>) -> Response {
@@ -51,9 +51,11 @@ async fn add_faults(State(shared): State<Arc<Shared>>, headers: HeaderMap, body:
     let added = match read(&headers, &body) {
         Ok(OneOrMore::More(faults)) => faults,
         Ok(OneOrMore::One(fault)) => vec![*fault],
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
-    added.into_iter().for_each(|fault| shared.faults.add(fault));
+    for fault in added {
+        shared.faults.add(fault);
+    }
     Json(shared.faults.list()).into_response()
 }
 
@@ -86,7 +88,7 @@ async fn change_settings(State(shared): State<Arc<Shared>>, headers: HeaderMap, 
             shared.set_signed_urls(settings.signed_urls);
             Json(settings).into_response()
         }
-        Err(response) => response,
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -105,7 +107,7 @@ async fn trust(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
             Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },
         Ok(Trusted::Hmac { access_id, secret }) => shared.keys.trust_hmac(&access_id, &secret),
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     match result {
         Ok(()) => Json(json!({"trusted": true})).into_response(),

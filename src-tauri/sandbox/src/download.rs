@@ -73,7 +73,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
     };
 
     let mut answer = HeaderMap::new();
-    set(&mut answer, CONTENT_TYPE, &content.content_type);
+    set(&mut answer, CONTENT_TYPE, &content.media_type);
     if habits != Habits::Stream {
         set(&mut answer, ACCEPT_RANGES, "bytes");
         set(&mut answer, ETAG, &content.etag);
@@ -120,7 +120,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
     for fault in &faults {
         match *fault {
             FaultKind::WrongRangeStart { by } => {
-                start = start.saturating_add_signed(by).min(end.saturating_sub(1))
+                start = start.saturating_add_signed(by).min(end.saturating_sub(1));
             }
             FaultKind::WrongRangeTotal { by } => total = total.saturating_add_signed(by),
             _ => {}
@@ -134,7 +134,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
             let boundary = "3d6b6a416f9b5";
             let head = format!(
                 "--{boundary}\r\nContent-Type: {}\r\nContent-Range: {range}\r\n\r\n",
-                content.content_type
+                content.media_type
             );
             let tail = format!("\r\n--{boundary}--\r\n");
             length = length.map(|length| length + (head.len() + tail.len()) as u64);
@@ -155,7 +155,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
                 answer.remove(LAST_MODIFIED);
             }
             FaultKind::WrongHash | FaultKind::MalformedHash | FaultKind::NoHash => {
-                spoil_hashes(&mut answer, &fault)
+                spoil_hashes(&mut answer, &fault);
             }
             FaultKind::Gzip { broken } => {
                 body = gzipped(body, broken);
@@ -171,10 +171,10 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
             FaultKind::Cut { after } => misbehaviour.cut_after = Some(after),
             FaultKind::Stall { after } => misbehaviour.stall_after = Some(after),
             FaultKind::LongerLength { by } => {
-                misbehaviour.length_error = i64::try_from(by).unwrap_or(i64::MAX)
+                misbehaviour.length_error = i64::try_from(by).unwrap_or(i64::MAX);
             }
             FaultKind::ShorterLength { by } => {
-                misbehaviour.length_error = -i64::try_from(by).unwrap_or(i64::MAX)
+                misbehaviour.length_error = -i64::try_from(by).unwrap_or(i64::MAX);
             }
             FaultKind::CloseDelimited => misbehaviour.close_delimited = true,
             FaultKind::Headers { headers } => misbehaviour.headers = headers,

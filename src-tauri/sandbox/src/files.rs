@@ -52,7 +52,7 @@ async fn stored(
     let content = Content {
         source: Source::File(Arc::new(file)),
         size: about.len(),
-        content_type: content_type(&name),
+        media_type: content_type(&name),
         etag: format!("\"{:x}-{:x}\"", modified.as_nanos(), about.len()),
         modified: modified.as_millis() as u64,
         file_name: None,

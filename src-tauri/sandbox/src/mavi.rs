@@ -33,7 +33,7 @@ const LIFETIME: i64 = 93_600;
 /// Something that was, or is to be, uploaded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Asset {
-    pub(crate) asset_id: String,
+    pub(crate) id: String,
     pub(crate) file_name: String,
     /// Milliseconds since 1970.
     pub(crate) created: u64,
@@ -63,7 +63,7 @@ impl Assets {
             if path.extension().is_some_and(|extension| extension == "json")
                 && let Some(asset) = read_json::<Asset>(&path)
             {
-                all.insert(asset.asset_id.clone(), asset);
+                all.insert(asset.id.clone(), asset);
             }
         }
         Ok(Self { folder, all: Mutex::new(all) })
@@ -78,15 +78,15 @@ impl Assets {
     }
 
     fn create(&self, file_name: &str) -> io::Result<Asset> {
-        let asset_id = format!("re_{:018}", rand::rng().random_range(1..1_000_000_000_000_000_000_u64));
+        let id = format!("re_{:018}", rand::rng().random_range(1..1_000_000_000_000_000_000_u64));
         let asset = Asset {
-            object: format!("assets/{asset_id}/{file_name}"),
+            object: format!("assets/{id}/{file_name}"),
             file_name: file_name.to_owned(),
             created: timestamp::now_millis(),
-            asset_id,
+            id,
         };
-        write_json(&self.record(&asset.asset_id), &asset)?;
-        self.lock().insert(asset.asset_id.clone(), asset.clone());
+        write_json(&self.record(&asset.id), &asset)?;
+        self.lock().insert(asset.id.clone(), asset.clone());
         Ok(asset)
     }
 
@@ -209,7 +209,7 @@ async fn sign(
             }
         }
     };
-    let mut data = json!({"asset_id": asset.asset_id, "expires_in": lifetime});
+    let mut data = json!({"asset_id": asset.id, "expires_in": lifetime});
     match fields {
         Some(fields) => {
             data["signed_url"] = json!(format!("{}/store/{BUCKET}", shared.url()));
@@ -239,7 +239,7 @@ async fn download(
     };
     match shared.objects.content(&object) {
         Ok(mut content) => {
-            content.content_type = crate::content::content_type(&asset.file_name);
+            content.media_type = crate::content::content_type(&asset.file_name);
             content.file_name = Some(asset.file_name);
             serve(&call, &headers, content, Habits::Standard)
         }
@@ -274,7 +274,7 @@ async fn metadata(
     }
     let extension = asset.file_name.rsplit_once('.').map_or("", |(_, extension)| extension);
     success(&json!({"resource": [{
-        "asset_id": asset.asset_id,
+        "asset_id": asset.id,
         "original_filename": asset.file_name,
         "extension": extension,
         // The service sends numbers as text here.

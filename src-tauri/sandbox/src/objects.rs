@@ -157,7 +157,7 @@ impl Objects {
         Ok(Content {
             source: Source::File(Arc::new(File::open(self.folder.join(&object.data))?)),
             size: object.size,
-            content_type: object.content_type.clone(),
+            media_type: object.content_type.clone(),
             etag: object.etag(),
             modified: object.modified,
             file_name: None,
@@ -403,6 +403,8 @@ fn write_pieces((target, sums): &mut (Target, Sums), pieces: &[Bytes]) -> io::Re
             }
         }
     }
-    pieces.iter().for_each(|piece| sums.update(piece));
+    for piece in pieces {
+        sums.update(piece);
+    }
     Ok(())
 }

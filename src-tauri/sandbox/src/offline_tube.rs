@@ -236,7 +236,7 @@ async fn file(
     let mut content = Content::generated(&name, job.size);
     content.modified = job.created / 1000 * 1000 + COMPLETED_AFTER;
     content.file_name = Some(name);
-    "video/mp4".clone_into(&mut content.content_type);
+    "video/mp4".clone_into(&mut content.media_type);
     serve(&call, &headers, content, Habits::Starlette)
 }
 

@@ -5,7 +5,7 @@
 //! one block: XOR with a number changes a CRC by an amount that depends on the number's bits alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crc_fast::{CrcAlgorithm, checksum, checksum_combine};
 
@@ -15,6 +15,9 @@ const PAGE: usize = 4 << 10;
 const HASHED_UP_TO: u64 = 256 << 30;
 /// The first box of an MP4 file.
 const FTYP: &[u8; 24] = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom";
+
+/// Seed, size, and whether it starts like an MP4: what tells one generated file from another.
+type Key = (u64, u64, bool);
 
 /// A generated file.
 #[derive(Debug)]
@@ -67,18 +70,16 @@ impl Pattern {
 
     /// CRC-32C of the whole, unless that would take long.
     pub(crate) fn crc32c(&self) -> Option<u32> {
-        static KNOWN: Mutex<Option<HashMap<(u64, u64, bool), u32>>> = Mutex::new(None);
+        static KNOWN: LazyLock<Mutex<HashMap<Key, u32>>> = LazyLock::new(Mutex::default);
         if self.size > HASHED_UP_TO {
             return None;
         }
         let key = (self.seed, self.size, self.mp4);
-        let known = |map: &Option<HashMap<_, _>>| map.as_ref().and_then(|map| map.get(&key).copied());
-        if let Some(crc) = known(&KNOWN.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Some(crc);
+        if let Some(crc) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Some(*crc);
         }
         let crc = self.compute_crc32c();
         let mut map = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let map = map.get_or_insert_default();
         if map.len() >= 4096 {
             map.clear();
         }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -12,7 +13,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -53,7 +54,7 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping:
                 shared.tasks.spawn(connection);
             }
             // Out of descriptors, or gone before it was accepted: others may still come.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
@@ -145,15 +146,18 @@ impl Drop for FinishOnDrop {
 }
 
 fn broken_after(body: Body, after: u64) -> Body {
-    let mut left = after;
-    let pieces = body.into_data_stream().map(move |piece| {
-        let mut piece = piece?;
+    let pieces = stream::unfold((body.into_data_stream(), after), |(mut body, left)| async move {
         if left == 0 {
-            return Err(axum::Error::new(Closed));
+            // A reset overtakes what is queued before it; what was promised to arrive first needs a moment.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return Some((Err(axum::Error::new(Closed)), (body, left)));
         }
-        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        left -= piece.len() as u64;
-        Ok(piece)
+        let piece = body.next().await?.map(|mut piece| {
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            piece
+        });
+        let left = piece.as_ref().map_or(left, |piece| left - piece.len() as u64);
+        Some((piece, (body, left)))
     });
     Body::from_stream(pieces)
 }
@@ -226,7 +230,7 @@ fn from_here(request: &Request) -> bool {
     let authority = request
         .uri()
         .authority()
-        .map(|authority| authority.as_str())
+        .map(axum::http::uri::Authority::as_str)
         .or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()))
         .unwrap_or_default();
     let host = authority
@@ -265,7 +269,7 @@ fn error_of(path: &str, status: StatusCode) -> Response {
             400..=499 => "InvalidArgument",
             _ => "InternalError",
         };
-        store::refused(Refusal::new(Provider::Google, status.as_u16(), code, text))
+        store::refused(&Refusal::new(Provider::Google, status.as_u16(), code, text))
     }
 }
 

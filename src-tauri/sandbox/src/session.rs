@@ -137,7 +137,7 @@ impl Sessions {
         let mut sums = session.busy.lock().await;
         let mut record = match self.load(id) {
             Ok(record) => record,
-            Err(outcome) => return outcome,
+            Err(outcome) => return *outcome,
         };
         if let Phase::Done(object) = record.phase {
             return Outcome::Done(object);
@@ -182,7 +182,7 @@ impl Sessions {
         let mut sums = session.busy.lock().await;
         let mut record = match self.load(id) {
             Ok(record) => record,
-            Err(outcome) => return outcome,
+            Err(outcome) => return *outcome,
         };
         if let Phase::Done(object) = record.phase {
             return Outcome::Done(object);
@@ -277,16 +277,16 @@ impl Sessions {
     }
 
     /// The record as it stands after repeating a publication that was cut short.
-    fn load(&self, id: &str) -> Result<Record, Outcome> {
-        let mut record: Record = read_json(&self.record(id)).ok_or(Outcome::Gone(404))?;
+    fn load(&self, id: &str) -> Result<Record, Box<Outcome>> {
+        let mut record: Record = read_json(&self.record(id)).ok_or_else(|| Box::new(Outcome::Gone(404)))?;
         match &record.phase {
             Phase::Publishing(object) => {
                 let object = object.clone();
-                self.publish(id, &mut record, object).map_err(Outcome::Failed)?;
+                self.publish(id, &mut record, object).map_err(|error| Box::new(Outcome::Failed(error)))?;
             }
-            Phase::Cancelled => return Err(Outcome::Gone(410)),
+            Phase::Cancelled => return Err(Box::new(Outcome::Gone(410))),
             Phase::Open if timestamp::now_millis() > record.created + LIFETIME_MILLIS => {
-                return Err(Outcome::Gone(410));
+                return Err(Box::new(Outcome::Gone(410)));
             }
             _ => {}
         }
@@ -295,14 +295,13 @@ impl Sessions {
 
     async fn finish(&self, id: &str, mut record: Record, running: Option<Sums>, size: u64) -> Outcome {
         let with_md5 = size <= MD5_UP_TO;
-        let sums = match running.filter(|sums| sums.bytes == size && !with_md5) {
-            Some(sums) => Ok(sums),
-            None => {
-                let path = self.part(id);
-                tokio::task::spawn_blocking(move || Sums::of_file(&mut File::open(path)?, size, with_md5))
-                    .await
-                    .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-            }
+        let sums = if let Some(sums) = running.filter(|sums| sums.bytes == size && !with_md5) {
+            Ok(sums)
+        } else {
+            let path = self.part(id);
+            tokio::task::spawn_blocking(move || Sums::of_file(&mut File::open(path)?, size, with_md5))
+                .await
+                .unwrap_or_else(|panic| Err(io::Error::other(panic)))
         };
         let sums = match sums {
             Ok(sums) if sums.bytes == size => sums,

@@ -2,16 +2,18 @@
 //!
 //! - `GOOG4-RSA-SHA256` and `GOOG4-HMAC-SHA256`: Google Cloud Storage, V4 signing process.
 //! - `AWS4-HMAC-SHA256`: Amazon Signature Version 4, query parameters.
+//! - The V2 signatures of both (`GoogleAccessId` with RSA, `AWSAccessKeyId` with HMAC-SHA1), which bind an absent `Content-Type`, too.
 //! - Azure's service SAS for blobs (version 2020-12-06 and later).
 //! - An opaque token, for the form upload of the service's own sample.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -149,6 +151,14 @@ impl Keys {
         Ok(())
     }
 
+    fn verify_rsa(&self, client_email: &str, message: &[u8], presented: &[u8]) -> Result<(), ()> {
+        let key =
+            self.google.lock().unwrap_or_else(PoisonError::into_inner).get(client_email).cloned().ok_or(())?;
+        signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key)
+            .verify(message, presented)
+            .map_err(|_| ())
+    }
+
     fn secret_of(&self, access_id: &str) -> Option<String> {
         self.hmac.lock().unwrap_or_else(PoisonError::into_inner).get(access_id).cloned()
     }
@@ -235,6 +245,10 @@ impl Signed<'_> {
             self.verify_v4(keys, &GOOGLE).map(|()| Provider::Google)
         } else if self.parameter("X-Amz-Algorithm").is_some() || self.parameter("X-Amz-Signature").is_some() {
             self.verify_v4(keys, &AMAZON).map(|()| Provider::Amazon)
+        } else if self.parameter("GoogleAccessId").is_some() {
+            self.verify_v2(keys, Provider::Google).map(|()| Provider::Google)
+        } else if self.parameter("AWSAccessKeyId").is_some() {
+            self.verify_v2(keys, Provider::Amazon).map(|()| Provider::Amazon)
         } else if self.parameter("sig").is_some() && self.parameter("sv").is_some() {
             self.verify_azure(keys).map(|()| Provider::Azure)
         } else if self.parameter("token").is_some() {
@@ -249,11 +263,7 @@ impl Signed<'_> {
 
     fn verify_v4(&self, keys: &Keys, dialect: &Dialect) -> Result<(), Refusal> {
         let refuse = |status, code, message: &str| Refusal::new(dialect.provider, status, code, message);
-        if self.headers.contains_key("authorization") {
-            let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the \
-                           Authorization header should be specified";
-            return Err(refuse(400, "InvalidArgument", message).detail("ArgumentName", "Authorization"));
-        }
+        self.refuse_second_key(dialect.provider)?;
         let parameter = |name: &str| {
             self.parameter(&format!("{}{name}", dialect.prefix)).filter(|value| !value.is_empty()).ok_or_else(
                 || {
@@ -327,12 +337,12 @@ impl Signed<'_> {
                         .detail("Details", message),
                 });
             };
-            canonical_headers.push_str(&format!("{name}:{value}\n"));
+            let _ = writeln!(canonical_headers, "{name}:{value}");
         }
         let unsigned = self
             .headers
             .keys()
-            .map(axum::http::HeaderName::as_str)
+            .map(HeaderName::as_str)
             .find(|name| name.starts_with(dialect.header_prefix) && !names.contains(name));
         if let Some(unsigned) = unsigned {
             return Err(match dialect.provider {
@@ -380,16 +390,7 @@ impl Signed<'_> {
         };
         let presented = unhex(&presented).ok_or_else(mismatch)?;
         if dialect.rsa_algorithm == Some(algorithm.as_str()) {
-            let key = keys
-                .google
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get(identity)
-                .cloned()
-                .ok_or_else(mismatch)?;
-            return signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key)
-                .verify(to_sign.as_bytes(), &presented)
-                .map_err(|_| mismatch());
+            return keys.verify_rsa(identity, to_sign.as_bytes(), &presented).map_err(|()| mismatch());
         }
         let Some(secret) = keys.secret_of(identity) else {
             return Err(match dialect.provider {
@@ -403,6 +404,80 @@ impl Signed<'_> {
         };
         let key = dialect.derive(&secret, day, region);
         hmac::verify(&key, to_sign.as_bytes(), &presented).map_err(|_| mismatch())
+    }
+
+    /// The older signatures: a few headers, a deadline and the path, none of them named in the query.
+    fn verify_v2(&self, keys: &Keys, provider: Provider) -> Result<(), Refusal> {
+        self.refuse_second_key(provider)?;
+        let (identity_name, prefix) = match provider {
+            Provider::Amazon => ("AWSAccessKeyId", "x-amz-"),
+            _ => ("GoogleAccessId", "x-goog-"),
+        };
+        let parameter = |name: &str| {
+            self.parameter(name).ok_or_else(|| {
+                Refusal::new(
+                    provider,
+                    400,
+                    "InvalidArgument",
+                    "The query string of the signed URL lacks a parameter.",
+                )
+                .detail("ParameterName", name)
+            })
+        };
+        let (identity, expires, presented) =
+            (parameter(identity_name)?, parameter("Expires")?, parameter("Signature")?);
+        let header = |name: &str| self.header(name).unwrap_or_default();
+        let mut extensions: Vec<&str> = self.headers.keys().map(HeaderName::as_str).collect();
+        extensions.retain(|name| name.starts_with(prefix));
+        extensions.sort_unstable();
+        extensions.dedup();
+        let extensions = header_lines(extensions.iter().map(|name| (*name, header(name))));
+        let to_sign = format!(
+            "{}\n{}\n{}\n{expires}\n{extensions}{}",
+            self.method,
+            header("content-md5"),
+            header("content-type"),
+            self.uri.path()
+        );
+        let mismatch = || {
+            let message = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+            Refusal::new(provider, 403, "SignatureDoesNotMatch", message)
+                .detail("StringToSign", to_sign.clone())
+        };
+        let deadline: i64 = expires.parse().map_err(|_| mismatch())?;
+        if self.expired || self.now > deadline {
+            return Err(if provider == Provider::Amazon {
+                Refusal::new(provider, 403, "AccessDenied", "Request has expired")
+                    .detail("Expires", timestamp::iso(deadline))
+            } else {
+                Refusal::new(provider, 400, "ExpiredToken", "The provided token has expired.")
+                    .detail("Details", format!("Request signature expired at: {}", timestamp::iso(deadline)))
+            });
+        }
+        let presented = BASE64.decode(presented).map_err(|_| mismatch())?;
+        if provider == Provider::Amazon {
+            let secret = keys.secret_of(&identity).ok_or_else(|| {
+                Refusal::new(
+                    provider,
+                    403,
+                    "InvalidAccessKeyId",
+                    "The AWS Access Key Id you provided does not exist in our records.",
+                )
+            })?;
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+            return hmac::verify(&key, to_sign.as_bytes(), &presented).map_err(|_| mismatch());
+        }
+        keys.verify_rsa(&identity, to_sign.as_bytes(), &presented).map_err(|()| mismatch())
+    }
+
+    /// A signed URL and an `Authorization` header exclude each other.
+    fn refuse_second_key(&self, provider: Provider) -> Result<(), Refusal> {
+        if !self.headers.contains_key("authorization") {
+            return Ok(());
+        }
+        let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the \
+                       Authorization header should be specified";
+        Err(Refusal::new(provider, 400, "InvalidArgument", message).detail("ArgumentName", "Authorization"))
     }
 
     fn verify_azure(&self, keys: &Keys) -> Result<(), Refusal> {
@@ -513,8 +588,7 @@ impl Dialect {
         headers.extend_from_slice(what.headers);
         headers.sort_unstable();
         let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let canonical_headers: String =
-            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let canonical_headers = header_lines(headers.iter().copied());
         let credential = format!("{access_id}/{scope}");
         let encode = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
         let query = [
@@ -662,16 +736,7 @@ pub(crate) fn verify_policy(
     };
     let presented = unhex(signature).ok_or_else(mismatch)?;
     if dialect.rsa_algorithm == Some(algorithm) {
-        let key = keys
-            .google
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(identity)
-            .cloned()
-            .ok_or_else(mismatch)?;
-        signature::UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, key)
-            .verify(policy.as_bytes(), &presented)
-            .map_err(|_| mismatch())?;
+        keys.verify_rsa(identity, policy.as_bytes(), &presented).map_err(|()| mismatch())?;
     } else {
         let secret = keys.secret_of(identity).ok_or_else(mismatch)?;
         hmac::verify(&dialect.derive(&secret, day, region), policy.as_bytes(), &presented)
@@ -733,6 +798,14 @@ pub(crate) fn verify_policy(
 pub(crate) struct PolicyLimits {
     /// `content-length-range`: least and most bytes.
     pub(crate) sizes: Option<(u64, u64)>,
+}
+
+/// `name:value` on a line each.
+fn header_lines<'a, V: std::fmt::Display>(headers: impl Iterator<Item = (&'a str, V)>) -> String {
+    headers.fold(String::new(), |mut lines, (name, value)| {
+        let _ = writeln!(lines, "{name}:{value}");
+        lines
+    })
 }
 
 /// The string that Azure's signatures cover, for a blob; `path` is decoded and starts with a slash.

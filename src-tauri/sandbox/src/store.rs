@@ -1,6 +1,7 @@
 //! The strict store behind signed URLs: `/store/{bucket}/{object}`, and `/{bucket}/{object}` for URLs that other programs signed for this
 //! host. Which cloud's rules hold is told by the signature.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::multipart::Field;
@@ -71,7 +72,7 @@ async fn answer(shared: &Shared, call: &Call, request: Request) -> Response {
     } else {
         object_request(shared, call, &parts, &signed, bucket, name, body).await
     };
-    result.unwrap_or_else(refused)
+    result.unwrap_or_else(|refusal| refused(&refusal))
 }
 
 async fn object_request(
@@ -98,11 +99,13 @@ async fn object_request(
         Method::PUT => put(shared, call, parts, provider, bucket, name, body).await,
         Method::POST if provider == Provider::Google => start_session(shared, call, parts, bucket, name),
         Method::DELETE => {
-            match shared.objects.delete(bucket, name).map_err(|error| internal(provider, &error))? {
-                true => Ok(StatusCode::NO_CONTENT.into_response()),
-                false => Err(no_such_key(provider)),
+            if shared.objects.delete(bucket, name).map_err(|error| internal(provider, &error))? {
+                Ok(StatusCode::NO_CONTENT.into_response())
+            } else {
+                Err(no_such_key(provider))
             }
         }
+
         _ => Err(Refusal::new(
             provider,
             405,
@@ -132,7 +135,7 @@ fn download(
         let refusal = Refusal::new(provider, 416, "InvalidRange", "The requested range cannot be satisfied.")
             .detail("Details", range);
         let headers = std::mem::take(response.headers_mut());
-        response = refused(refusal);
+        response = refused(&refusal);
         response.headers_mut().extend(headers);
     }
     if let Some(disposition) = signed.parameter("response-content-disposition") {
@@ -317,14 +320,14 @@ async fn session_request(shared: &Shared, call: &Call, parts: &Parts, id: &str, 
     if parts.headers.contains_key("authorization") {
         // The session's address is its key. One that leaks the account's key besides must not work here either.
         let message = "A session URI is used without an Authorization header.";
-        return refused(Refusal::new(provider, 400, "InvalidArgument", message));
+        return refused(&Refusal::new(provider, 400, "InvalidArgument", message));
     }
     let sent = match text(&parts.headers, "content-range").map(|text| ranges::sent(text).ok_or(text)) {
         None => None,
         Some(Ok(sent)) => Some(sent),
         Some(Err(text)) => {
             let message = format!("Failed to parse Content-Range header: {text}");
-            return refused(Refusal::new(provider, 400, "InvalidArgument", message));
+            return refused(&Refusal::new(provider, 400, "InvalidArgument", message));
         }
     };
     let sessions = &shared.sessions;
@@ -333,7 +336,7 @@ async fn session_request(shared: &Shared, call: &Call, parts: &Parts, id: &str, 
         Method::PUT => {
             let length = match content_length(provider, &parts.headers) {
                 Ok(length) => length,
-                Err(refusal) => return refused(refusal),
+                Err(refusal) => return refused(&refusal),
             };
             match sent {
                 Some(query @ Sent { span: None, .. }) if length == 0 => {
@@ -344,7 +347,7 @@ async fn session_request(shared: &Shared, call: &Call, parts: &Parts, id: &str, 
             }
         }
         _ => {
-            return refused(Refusal::new(
+            return refused(&Refusal::new(
                 provider,
                 405,
                 "MethodNotAllowed",
@@ -363,18 +366,18 @@ async fn session_request(shared: &Shared, call: &Call, parts: &Parts, id: &str, 
             (StatusCode::PERMANENT_REDIRECT, headers).into_response()
         }
         Outcome::Done(object) => stored_answer(call, provider, &object),
-        Outcome::Refused(message) => refused(Refusal::new(provider, 400, "InvalidArgument", message)),
+        Outcome::Refused(message) => refused(&Refusal::new(provider, 400, "InvalidArgument", message)),
         Outcome::Gone(404) => {
-            refused(Refusal::new(provider, 404, "NoSuchUpload", "The requested upload was not found."))
+            refused(&Refusal::new(provider, 404, "NoSuchUpload", "The requested upload was not found."))
         }
         Outcome::Gone(status) => {
-            refused(Refusal::new(provider, status, "Gone", "The upload session is over."))
+            refused(&Refusal::new(provider, status, "Gone", "The upload session is over."))
         }
         Outcome::Cancelled => {
             (StatusCode::from_u16(499).unwrap_or(StatusCode::GONE), headers).into_response()
         }
         Outcome::NoAnswer => hang_up(),
-        Outcome::Failed(error) => refused(internal(provider, &error)),
+        Outcome::Failed(error) => refused(&internal(provider, &error)),
     }
 }
 
@@ -573,7 +576,7 @@ pub(crate) fn hang_up() -> Response {
 }
 
 /// A refusal as its cloud spells it.
-pub(crate) fn refused(refusal: Refusal) -> Response {
+pub(crate) fn refused(refusal: &Refusal) -> Response {
     if refusal.provider == Provider::Token {
         return (refusal.status, Json(json!({"error": refusal.code, "detail": refusal.message})))
             .into_response();
@@ -584,10 +587,10 @@ pub(crate) fn refused(refusal: Refusal) -> Response {
         escape(&refusal.message)
     );
     for (element, text) in &refusal.details {
-        document.push_str(&format!("<{element}>{}</{element}>", escape(text)));
+        let _ = write!(document, "<{element}>{}</{element}>", escape(text));
     }
     if refusal.provider == Provider::Amazon {
-        document.push_str(&format!("<RequestId>{}</RequestId><HostId>sandbox</HostId>", request_id()));
+        let _ = write!(document, "<RequestId>{}</RequestId><HostId>sandbox</HostId>", request_id());
     }
     document.push_str("</Error>");
     let mut response = (refusal.status, document).into_response();

@@ -9,7 +9,7 @@ pub(crate) fn now_millis() -> u64 {
 
 /// Seconds since 1970, now.
 pub(crate) fn now() -> i64 {
-    (now_millis() / 1000) as i64
+    (now_millis() / 1000).cast_signed()
 }
 
 /// The moment that lies `millis` after 1970, for HTTP dates.

@@ -80,14 +80,14 @@ async fn download(
     }
     if let Some((_, name, _, size)) = SAMPLES.iter().find(|(sample, ..)| *sample == number) {
         let mut content = Content::generated(name, *size);
-        "application/octet-stream".clone_into(&mut content.content_type);
+        "application/octet-stream".clone_into(&mut content.media_type);
         return serve(&call, &headers, content, Habits::Stream);
     }
     let asset = number.strip_prefix("VI").and_then(|digits| shared.assets.get(&format!("re_{digits}")));
     let content =
         asset.and_then(|asset| asset.object(&shared)).and_then(|object| shared.objects.content(&object).ok());
     let Some(mut content) = content else { return unknown() };
-    "application/octet-stream".clone_into(&mut content.content_type);
+    "application/octet-stream".clone_into(&mut content.media_type);
     serve(&call, &headers, content, Habits::Stream)
 }
 
@@ -132,7 +132,7 @@ async fn list(
         videos.extend(shared.assets.list().into_iter().filter_map(|asset| {
             let object = asset.object(&shared)?;
             Some(Video {
-                number: format!("VI{}", asset.asset_id.strip_prefix("re_")?),
+                number: format!("VI{}", asset.id.strip_prefix("re_")?),
                 name: asset.file_name,
                 seconds: 0,
                 size: object.size,
