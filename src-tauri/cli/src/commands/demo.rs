@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    DownloadRequest, Engine, Error, Settings, State, Transfer, TransferId, UploadRequest, Verified,
+    Cause, DownloadRequest, Engine, Error, Settings, State, Transfer, TransferId, UploadRequest, Verified,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -80,7 +80,15 @@ async fn show(
     let path = PathBuf::from(brought.path.clone().unwrap_or_default());
     report.line(&format!("streamed  {}", pace(bytes, started.elapsed())));
     report.line(&format!("verified  {}", proof(&brought, "what arrived")));
-    report.line(&format!("named     “{}”, as Content-Disposition said", file_name(&path)));
+    let name = file_name(&path);
+    if !name.starts_with(NAME.trim_end_matches(".bin")) {
+        return Err(Error::new(
+            Cause::BadResponse,
+            format!("The file came back as “{name}”, not under its own name"),
+        ));
+    }
+    let taken = if name == NAME { "" } else { "; that was taken, and nothing is replaced" };
+    report.line(&format!("named     “{name}”, as Content-Disposition said{taken}"));
 
     let (equal, brought_hash) = blocking({
         let (source, path) = (source.to_owned(), path.clone());
