@@ -50,7 +50,11 @@ impl BadServer {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, answer: &(dyn Fn(&str, usize) -> Vec<Step> + Sync)) {
+fn serve(
+    mut stream: TcpStream,
+    seen: &Mutex<Vec<String>>,
+    answer: &(dyn Fn(&str, usize) -> Vec<Step> + Sync),
+) {
     let mut buffer = Vec::new();
     let mut byte = [0; 4096];
     loop {

@@ -45,7 +45,8 @@ impl Downloads {
 
     /// Adds a download.
     pub async fn add(&self, what: &str) -> TransferId {
-        let request = DownloadRequest { what: what.into(), folder: Some(self.folder()), ..DownloadRequest::default() };
+        let request =
+            DownloadRequest { what: what.into(), folder: Some(self.folder()), ..DownloadRequest::default() };
         self.engine.download(request).await.expect("written down")
     }
 
@@ -86,7 +87,8 @@ impl Downloads {
 
     /// A file in it.
     pub fn saved(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}; {:?}", self.files()))
+        std::fs::read(self.folder().join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}; {:?}", self.files()))
     }
 
     pub fn exists(&self, name: &str) -> bool {
@@ -102,7 +104,8 @@ impl Downloads {
 
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder()).expect("a folder").flatten();
-        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }

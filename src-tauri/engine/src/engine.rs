@@ -1,5 +1,6 @@
 //! The handle that both faces hold.
 
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -253,12 +254,14 @@ pub struct Options {
     pub resume_unfinished: bool,
     /// What wins over the settings for this run.
     pub overrides: Overrides,
+    /// Keys by service id for this run, over variables and keychain.
+    pub keys: HashMap<String, Secret>,
 }
 
 impl Options {
     /// The terminal's way: nothing moves that is not asked for.
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir, resume_unfinished: false, overrides: Overrides::default() }
+        Self { data_dir, resume_unfinished: false, overrides: Overrides::default(), keys: HashMap::new() }
     }
 }
 
@@ -321,7 +324,7 @@ impl Engine {
         };
         let settings_file = data_dir.join("settings.json");
         let (mut settings, broken_settings) = Settings::load(&settings_file);
-        let keys = Arc::new(Keys::from_environment());
+        let keys = Arc::new(Keys::from_environment(options.keys));
         if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
             // A key in the environment is a real service set up, for as long as it is there.
             "mavi".clone_into(&mut settings.default_service);

@@ -311,10 +311,14 @@ impl Queue {
                     running.then = then;
                     running.stop.cancel();
                     ends.push(running.ended.clone());
-                } else if !matches!(entry.row.state, State::Completed | State::Canceled)
-                    && !(why == Stop::Pause && entry.row.state.has_ended())
-                    && why != Stop::Shutdown
-                {
+                    continue;
+                }
+                let may_change = match why {
+                    Stop::Pause => !entry.row.state.has_ended(),
+                    Stop::Cancel => !matches!(entry.row.state, State::Completed | State::Canceled),
+                    Stop::Shutdown => false,
+                };
+                if may_change {
                     if then == State::Canceled {
                         entry.row.ended_at = Some(now());
                     }

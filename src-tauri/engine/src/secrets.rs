@@ -44,30 +44,30 @@ const KEYCHAIN_SERVICE: &str = "Ferry";
 /// Where the keys of the services are.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    variables: HashMap<&'static str, Secret>,
+    /// Given for this run: by a variable or by whoever opened the engine.
+    given: HashMap<String, Secret>,
     memory: Mutex<HashMap<String, (Secret, KeyState)>>,
     /// Services whose keychain entry was looked up in this run, so that a slow keychain is asked once.
     looked_up: Mutex<std::collections::HashSet<String>>,
 }
 
 impl Keys {
-    /// Reads the variables; the keychain is asked only when a key is needed.
-    pub fn from_environment() -> Self {
-        let mut variables = HashMap::new();
+    /// Reads the variables, unless a key was given; the keychain is asked only when a key is needed.
+    pub fn from_environment(mut given: HashMap<String, Secret>) -> Self {
         for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
         {
             if let Ok(key) = std::env::var(variable)
                 && !key.trim().is_empty()
             {
-                variables.insert(service, Secret::new(key.trim()));
+                given.entry(service.to_owned()).or_insert_with(|| Secret::new(key.trim()));
             }
         }
-        Self { variables, ..Self::default() }
+        Self { given, ..Self::default() }
     }
 
     /// The key of a service, wherever it is.
     pub async fn get(self: &Arc<Self>, service: &str) -> Option<Secret> {
-        if let Some(key) = self.variables.get(service) {
+        if let Some(key) = self.given.get(service) {
             return Some(key.clone());
         }
         if let Some((key, _)) = lock(&self.memory).get(service) {
@@ -85,7 +85,7 @@ impl Keys {
 
     /// Where the key of a service is, as far as this run has seen.
     pub fn state(&self, service: &str) -> KeyState {
-        if self.variables.contains_key(service) {
+        if self.given.contains_key(service) {
             return KeyState::Variable;
         }
         lock(&self.memory).get(service).map_or(KeyState::Missing, |(_, state)| *state)
@@ -97,7 +97,7 @@ impl Keys {
         if text.is_empty() || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
             return Err(Error::invalid("This is no key: it is empty or holds characters that no key has"));
         }
-        if self.variables.contains_key(service) {
+        if self.given.contains_key(service) {
             return Err(Error::invalid(format!("The key of {service} comes from an environment variable"))
                 .advise("change the variable, or start Ferry without it"));
         }

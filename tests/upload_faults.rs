@@ -1,0 +1,332 @@
+//! What an upload survives: rows U1 to U9 of `docs/reliability.md`, against the strict sandbox.
+
+#[path = "support/uploads.rs"]
+mod uploads;
+
+use ferry_engine::{AssetStatus, Code, State, UploadMethod, UploadRequest, Verified};
+use ferry_sandbox::{Fault, FaultKind, RateLimitSpelling, SignedUrls};
+use uploads::{Uploads, code};
+
+const MIB: usize = 1024 * 1024;
+
+const KINDS: [SignedUrls; 7] = [
+    SignedUrls::GoogleResumable,
+    SignedUrls::GooglePut,
+    SignedUrls::AmazonPut,
+    SignedUrls::AzurePut,
+    SignedUrls::Form,
+    SignedUrls::PolicyForm,
+    SignedUrls::Session,
+];
+
+#[tokio::test]
+async fn every_kind_of_signed_url_ends_in_a_proven_file() {
+    for kind in KINDS {
+        let uploads = Uploads::new(kind).await;
+        let path = uploads.file("Füße – 1.mp4", 3 * MIB + 17);
+        let row = uploads.run(&path).await;
+        assert_eq!(row.state, State::Completed, "{kind:?}");
+        assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap(), "{kind:?}: other bytes");
+        assert!(
+            matches!(row.verified, Some(Verified::Crc32c | Verified::Md5)),
+            "{kind:?}: verified by {:?}",
+            row.verified
+        );
+        let assets = uploads.assets().await;
+        assert_eq!((assets.len(), assets[0].status), (1, AssetStatus::Confirmed), "{kind:?}");
+        assert_eq!(uploads.requests("POST", "/upload/signed-url"), 1, "{kind:?}");
+        assert_eq!(uploads.resume_records(), 0, "{kind:?}");
+        assert!(
+            uploads
+                .sandbox
+                .requests()
+                .iter()
+                .filter(|r| !r.path.contains("/serve/api/"))
+                .all(|r| !r.authorization),
+            "{kind:?}: the key went to the store"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_goes_every_way() {
+    for kind in KINDS {
+        let uploads = Uploads::new(kind).await;
+        let row = uploads.run(&uploads.file("empty.txt", 0)).await;
+        assert_eq!(row.state, State::Completed, "{kind:?}");
+        assert_eq!(uploads.stored(&row).await, b"", "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn u1_an_expired_url_is_signed_anew_and_the_old_id_given_up() {
+    for kind in
+        [SignedUrls::GooglePut, SignedUrls::AmazonPut, SignedUrls::AzurePut, SignedUrls::GoogleResumable]
+    {
+        let uploads = Uploads::new(kind).await;
+        uploads.fault(Fault::new(FaultKind::ExpiredUrls).once());
+        let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+        assert_eq!(row.state, State::Completed, "{kind:?}");
+        let mut states: Vec<_> = uploads.assets().await.iter().map(|asset| asset.status).collect();
+        states.sort_by_key(|status| *status == AssetStatus::Abandoned);
+        assert_eq!(states, [AssetStatus::Confirmed, AssetStatus::Abandoned], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn u1_an_own_url_that_has_expired_cannot_be_signed_anew() {
+    let uploads = Uploads::new(SignedUrls::AmazonPut).await;
+    let path = uploads.file("a.bin", 1000);
+    let url = format!(
+        "{}/bucket/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-Signature=00",
+        uploads.sandbox.url()
+    );
+    let request = UploadRequest { paths: vec![path], to: Some(url), ..UploadRequest::default() };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    assert_eq!(code(&uploads.ended(id).await), Some(Code::ExpiredUrl));
+    assert!(uploads.sandbox.requests().is_empty(), "known without asking");
+}
+
+#[tokio::test]
+async fn u2_a_wrong_guess_is_flipped_once_and_remembered() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    // A store that wants no PUT at this time: 405 is how it says so.
+    uploads.fault(
+        Fault::new(FaultKind::Status {
+            status: 405,
+            retry_after: None,
+            body: None,
+            content_type: None,
+            after: 0,
+        })
+        .on_method("PUT"),
+    );
+    let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+    let puts = uploads.requests("PUT", "/store/");
+    let posts = uploads.requests("POST", "/store/");
+    assert_eq!((puts, posts), (1, 1), "one flip, not more");
+    // A Google URL takes no form: the second answer stands, and says what the store said.
+    assert!(matches!(row.state, State::Failed(_)));
+    uploads.sandbox.faults().clear();
+
+    let uploads = Uploads::new(SignedUrls::Form).await;
+    let forced = UploadRequest {
+        paths: vec![uploads.file("b.bin", 1000)],
+        service: Some("mavi".into()),
+        method: Some(UploadMethod::Put),
+        ..UploadRequest::default()
+    };
+    let id = uploads.engine.upload(forced).await.unwrap()[0];
+    assert!(
+        matches!(uploads.ended(id).await.state, State::Failed(_)),
+        "a method that the user forces is not flipped"
+    );
+    let row = uploads.run(&uploads.file("c.bin", 1000)).await;
+    assert_eq!(row.state, State::Completed);
+}
+
+#[tokio::test]
+async fn u2_an_answer_before_the_body_ends_is_read() {
+    for kind in [SignedUrls::GooglePut, SignedUrls::Form] {
+        let uploads = Uploads::new(kind).await;
+        uploads.fault(
+            Fault::new(FaultKind::Status {
+                status: 403,
+                retry_after: None,
+                body: Some(
+                    "<Error><Code>AccessDenied</Code><Message>No room for you</Message></Error>".into(),
+                ),
+                content_type: Some("application/xml".into()),
+                after: 100_000,
+            })
+            .on_path("/store/"),
+        );
+        let row = uploads.run(&uploads.file("a.bin", 40 * MIB)).await;
+        let State::Failed(failure) = row.state else { panic!("{kind:?}: {:?}", row.state) };
+        assert!(failure.message.contains("No room for you"), "{kind:?}: {}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn u4_a_session_that_is_cut_goes_on_where_the_store_stands() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    uploads.fault(Fault::new(FaultKind::CutUpload { after: 3_000_000 }).skip(1).once());
+    let path = uploads.file("a.bin", 30 * MIB);
+    let row = uploads.run(&path).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap());
+    let received: u64 =
+        uploads.sandbox.requests().iter().filter(|r| r.method == "PUT").map(|r| r.received).sum();
+    assert!(received < 34 * MIB as u64, "{received} bytes went out for {}", 30 * MIB);
+    assert_eq!(uploads.requests("POST", "/upload/signed-url"), 1, "no second asset");
+}
+
+#[tokio::test]
+async fn u4_a_store_that_keeps_less_than_it_was_sent_is_believed() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    uploads.fault(Fault::new(FaultKind::KeepFewer { bytes: 300_000 }).times(2));
+    let path = uploads.file("a.bin", 20 * MIB);
+    let row = uploads.run(&path).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap());
+}
+
+#[tokio::test]
+async fn u4_a_session_that_is_gone_begins_anew() {
+    for status in [404, 410] {
+        let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+        uploads.fault(Fault::new(FaultKind::SessionGone { status }).skip(1).once());
+        let path = uploads.file("a.bin", 12 * MIB);
+        let row = uploads.run(&path).await;
+        assert_eq!(row.state, State::Completed, "{status}");
+        assert!(row.note.is_some_and(|note| note.contains("sent from the beginning")));
+    }
+}
+
+#[tokio::test]
+async fn u4_a_lost_last_answer_sends_nothing_twice() {
+    for kind in [SignedUrls::GoogleResumable, SignedUrls::GooglePut] {
+        let uploads = Uploads::new(kind).await;
+        uploads.fault(Fault::new(FaultKind::LoseFinalAnswer).once());
+        let path = uploads.file("a.bin", 5 * MIB);
+        let row = uploads.run(&path).await;
+        assert_eq!(row.state, State::Completed, "{kind:?}");
+        let received: u64 =
+            uploads.sandbox.requests().iter().filter(|r| r.method == "PUT").map(|r| r.received).sum();
+        assert_eq!(received, 5 * MIB as u64, "{kind:?}");
+        assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn u4_a_session_without_a_place_is_opened_again() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    uploads.fault(Fault::new(FaultKind::NoLocation).once());
+    assert_eq!(uploads.run(&uploads.file("a.bin", 1000)).await.state, State::Completed);
+}
+
+#[tokio::test]
+async fn u5_trouble_that_passes_is_waited_out_in_every_phase() {
+    for status in [408, 429, 500, 502, 503, 504] {
+        for phase in ["/upload/signed-url", "/store/", "/metadata"] {
+            let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+            let trouble = FaultKind::Status {
+                status,
+                retry_after: Some("0".into()),
+                body: None,
+                content_type: None,
+                after: 0,
+            };
+            uploads.fault(Fault::new(trouble).on_path(phase).once());
+            let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+            assert_eq!(row.state, State::Completed, "{status} at {phase}");
+            assert_eq!(uploads.assets().await.len(), 1, "{status} at {phase}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn u6_a_source_that_changes_fails_loudly_and_can_be_sent_again() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+    uploads.fault(Fault::new(FaultKind::Slow { bytes_per_second: 4_000_000 }).on_method("PUT"));
+    let id = uploads.add(&path).await;
+    uploads.until(id, |row| row.bytes > 0).await;
+    std::fs::write(&path, b"something else").unwrap();
+    assert_eq!(code(&uploads.ended(id).await), Some(Code::SourceChanged));
+    uploads.sandbox.faults().clear();
+    uploads.engine.retry(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(uploads.stored(&row).await, b"something else");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn u6_what_cannot_be_proven_is_refused_before_anything_is_signed() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let folder = uploads.file("x", 1).parent().unwrap().to_owned();
+    let fifo = folder.join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    std::os::unix::fs::symlink(folder.join("loop"), folder.join("loop")).unwrap();
+    let empty = folder.join("empty folder");
+    std::fs::create_dir(&empty).unwrap();
+    for path in [fifo, folder.join("loop"), folder.join("missing"), "/dev/zero".into(), empty] {
+        let request = UploadRequest {
+            paths: vec![path.clone()],
+            service: Some("mavi".into()),
+            ..UploadRequest::default()
+        };
+        let error = uploads.engine.upload(request).await.expect_err("refused");
+        assert!(
+            matches!(error.code(), Code::InvalidInput | Code::SourceMissing | Code::PermissionDenied),
+            "{path:?}: {error}"
+        );
+    }
+    assert!(uploads.sandbox.requests().is_empty());
+}
+
+#[tokio::test]
+async fn u7_a_store_or_service_that_has_something_else_is_a_loud_failure() {
+    let faults = [
+        (FaultKind::WrongHash, Code::IntegrityMismatch),
+        (FaultKind::MetadataSize { by: 311 }, Code::IntegrityMismatch),
+        (FaultKind::MetadataStatus { status: "FAILED".into() }, Code::ServiceError),
+    ];
+    for (fault, expected) in faults {
+        let uploads = Uploads::new(SignedUrls::GooglePut).await;
+        uploads.fault(Fault::new(fault.clone()));
+        let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+        assert_eq!(code(&row), Some(expected), "{fault:?}: {:?}", row.state);
+    }
+}
+
+#[tokio::test]
+async fn u8_an_upload_goes_on_after_a_restart_with_the_same_asset() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let path = uploads.file("a.bin", 40 * MIB);
+    uploads.fault(Fault::new(FaultKind::Slow { bytes_per_second: 16_000_000 }).on_method("PUT"));
+    let id = uploads.add(&path).await;
+    let before = uploads.until(id, |row| row.bytes > 0).await;
+    let uploads = uploads.restart().await;
+    let row = uploads.engine.transfer(id).unwrap();
+    assert_eq!(row.state, State::Queued);
+    assert!(row.bytes > 0, "never back to 0");
+    uploads.sandbox.faults().clear();
+    uploads.engine.resume(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(row.asset_id, before.asset_id);
+    assert_eq!(uploads.requests("POST", "/upload/signed-url"), 1);
+    assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap());
+}
+
+#[tokio::test]
+async fn u9_a_refused_key_is_asked_about_once_not_for_every_file() {
+    let uploads = Uploads::with(SignedUrls::GoogleResumable, "wrong").await;
+    let paths: Vec<_> = (0..20).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
+    let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
+    let ids = uploads.engine.upload(request).await.unwrap();
+    for id in ids {
+        assert_eq!(code(&uploads.ended(id).await), Some(Code::Unauthorized));
+    }
+    let asked = uploads.requests("POST", "/upload/signed-url");
+    assert!(asked <= 3, "asked {asked} times: at most once a slot");
+    let status = uploads.engine.services().into_iter().find(|s| s.id == "mavi").unwrap();
+    assert!(status.problem.is_some(), "the service says why it stands still");
+}
+
+#[tokio::test]
+async fn u9_a_rate_limit_in_any_spelling_is_waited_out() {
+    for spelling in [
+        RateLimitSpelling::Http,
+        RateLimitSpelling::Code,
+        RateLimitSpelling::TextCode,
+        RateLimitSpelling::BadRequest,
+    ] {
+        let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+        let limit = FaultKind::RateLimit { spelling, retry_after: Some("0".into()) };
+        uploads.fault(Fault::new(limit).on_path("/upload/signed-url").times(3));
+        assert_eq!(uploads.run(&uploads.file("a.bin", 10)).await.state, State::Completed, "{spelling:?}");
+    }
+}
