@@ -1,4 +1,5 @@
 //! The terminal's contract, line by line: exit codes, stdout, JSON, errors, secrets, kills and resumes.
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "names must arrive letter by letter")]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
 //! Each service against a real part of it: Starlette's file answers, an S3 that verifies, nginx's ranges; and a real
 //! video through all of them, compared byte by byte.
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "names must arrive letter by letter")]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
 //! What the tests of the terminal share: a home of one's own, the program, the services.
 #![allow(dead_code, reason = "each test program uses its part of it")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 pub mod files;
 pub mod home;

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use super::http::post_json;
 
 /// The only key, besides the sandbox's own, that it takes here.
-const KEY: &str = "sk-test-right";
+pub const KEY: &str = "sk-test-right";
 
 /// A running sandbox.
 pub struct Service {
@@ -25,11 +25,7 @@ impl Service {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let options = Options { root: root.path().to_owned(), port: 0, api_key: Some(KEY.to_owned()) };
         let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
-        Self { sandbox, runtime, root: root }
-    }
-
-    pub fn key(&self) -> &'static str {
-        KEY
+        Self { sandbox, runtime, root }
     }
 
     pub fn url(&self) -> String {
@@ -87,7 +83,7 @@ impl Service {
     pub fn signed_url(&self, name: &str) -> (String, String) {
         let answer = post_json(
             &format!("{}/upload/signed-url", self.mavi_url()),
-            self.key(),
+            KEY,
             &json!({"original_filename": name}),
         );
         let text = |field: &str| answer["data"][field].as_str().unwrap().to_owned();
