@@ -47,10 +47,14 @@ fn write_documents() -> Done {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let page = output(program(built("release", "ferry")).arg("man"))?;
     compress(page.as_bytes(), &folder.join("ferry.1.gz"))?;
-    compress(DESKTOP_PAGE.as_bytes(), &folder.join("ferry-desktop.1.gz"))?;
-    let changelog =
-        std::fs::read(root().join("CHANGELOG.md")).map_err(|error| format!("CHANGELOG.md: {error}"))?;
-    compress(&changelog, &folder.join("changelog.gz"))
+    for (document, packed) in
+        [("src-tauri/linux/ferry-desktop.1", "ferry-desktop.1.gz"), ("CHANGELOG.md", "changelog.gz")]
+    {
+        let text =
+            std::fs::read(root().join(document)).map_err(|error| format!("reading {document}: {error}"))?;
+        compress(&text, &folder.join(packed))?;
+    }
+    Ok(())
 }
 
 fn compress(bytes: &[u8], file: &Path) -> Done {
@@ -78,21 +82,3 @@ fn packages() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| wanted.iter().any(|w| extension == *w)))
         .collect()
 }
-
-const DESKTOP_PAGE: &str = r#".TH ferry-desktop 1 "" "" "Ferry"
-.SH NAME
-ferry-desktop \- move files to and from services that hand out signed URLs, and prove that they arrived
-.SH SYNOPSIS
-.B ferry-desktop
-.RI [ URL ]
-.SH DESCRIPTION
-The window of Ferry.
-Drop files on it and they are signed, sent and confirmed; click an item and it streams into the Downloads folder under the name that the service gave it.
-A second start brings the first window forward.
-.SH ENVIRONMENT
-.TP
-.B FERRY_DATA_DIR
-Where settings, queue and library live.
-.SH SEE ALSO
-.BR ferry (1)
-"#;
