@@ -1,2 +1,2 @@
-/** What the sandbox holds from the start, for a first transfer without any file of one's own. */
-export const SAMPLE = 'sample-64mib';
+/** A video that the sandbox holds from the start: a first transfer without any file of one's own. */
+export const SAMPLE = 'VI100000000000000002';

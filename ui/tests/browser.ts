@@ -50,6 +50,11 @@ export class Studio {
 
   static async open(): Promise<Studio> {
     const server = createServer((request, response) => {
+      // Browsers ask for an icon by themselves; the real window does not.
+      if (request.url === '/favicon.ico') {
+        response.writeHead(204).end();
+        return;
+      }
       const path = normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname));
       const file = join(dist, path === '/' ? 'index.html' : path);
       stat(file).then(
@@ -98,6 +103,7 @@ export class Studio {
       permissions: ['clipboard-read', 'clipboard-write'],
     });
     const page = await context.newPage();
+    page.setDefaultTimeout(10_000);
     const complaints: string[] = [];
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());

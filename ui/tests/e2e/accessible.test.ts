@@ -53,11 +53,11 @@ const screens: [name: string, scenario: Scenario, act?: (page: Page) => Promise<
 
 describe.each(themes)('axe finds nothing in %s', (theme) => {
   describe.each(['small', 'large'] as const)('%s', (size) => {
-    test.each(screens)('%s', async (_, scenario, act) => {
+    test.each(screens)('%s', async (name, scenario, act) => {
       const page = await open({ scenario, theme, size });
       await act?.(page);
       await page.waitForTimeout(120);
-      expect(await findings(page)).toEqual([]);
+      expect(await findings(page, name === 'drop' ? 'veil' : name === 'menu' ? 'menu' : null)).toEqual([]);
     });
   });
 });
@@ -65,7 +65,8 @@ describe.each(themes)('axe finds nothing in %s', (theme) => {
 /** Whether anything sticks out of the window sideways. */
 const overflow = (page: Page) =>
   page.evaluate(() => {
-    const wide = [...document.querySelectorAll<HTMLElement>('main *')].filter((element) => {
+    // What is cut with an ellipsis ends where its box ends.
+    const wide = [...document.querySelectorAll<HTMLElement>('main *:not(.truncate *)')].filter((element) => {
       const box = element.getBoundingClientRect();
       return (
         box.width > 0 &&

@@ -103,7 +103,7 @@ describe('services', () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Services');
     const card = page.getByRole('region', { name: 'Visual Search' });
-    await card.getByRole('button', { name: 'Replace the key: Visual Search' }).click();
+    await card.getByRole('button', { name: 'Change: Key for Visual Search' }).click();
     await card.getByLabel('Key for Visual Search').fill('bad');
     await card.getByRole('button', { name: 'Save and check' }).click();
     await card.getByText('Key refused').waitFor();
@@ -129,7 +129,7 @@ describe('services', () => {
   test('how uploads are sent', async () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Services');
-    await page.getByRole('button', { name: /^Upload as/ }).click();
+    await page.getByRole('combobox', { name: /^Upload as/ }).click();
     await page.getByRole('option', { name: 'A form (POST)' }).click();
     expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { upload_method: 'post' } });
   });
@@ -160,10 +160,10 @@ describe('settings', () => {
   test('theme and density are seen at once', async () => {
     const page = await open({ scenario: 'busy', theme: 'light' });
     await nav(page, 'Settings');
-    await page.getByRole('button', { name: /^Theme/ }).click();
+    await page.getByRole('combobox', { name: /^Theme/ }).click();
     await page.getByRole('option', { name: 'Dark' }).click();
     await page.waitForFunction(() => document.documentElement.dataset.theme === 'dark');
-    await page.getByRole('button', { name: /^Rows/ }).click();
+    await page.getByRole('combobox', { name: /^Rows/ }).click();
     await page.getByRole('option', { name: 'Compact' }).click();
     await page.waitForFunction(() => document.documentElement.dataset.density === 'compact');
     await nav(page, 'Transfers');
