@@ -1,4 +1,5 @@
 //! An engine with folders of its own, for tests that download.
+#![allow(dead_code, reason = "each test file takes what it needs")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,7 +58,6 @@ impl Downloads {
     }
 
     /// The same with an owned URL, for joins.
-    #[allow(dead_code, reason = "not every test file joins downloads")]
     pub async fn run_url(&self, what: String) -> Transfer {
         self.run(&what).await
     }

@@ -112,6 +112,12 @@ impl Hasher {
     }
 }
 
+/// The CRC32C of two stretches in a row, from the CRC32C of each and the length of the second in bytes.
+pub(crate) fn combine_crc32c(first: u32, second: u32, second_length: u64) -> u32 {
+    let algorithm = crc_fast::CrcAlgorithm::Crc32Iscsi;
+    crc_fast::checksum_combine(algorithm, first.into(), second.into(), second_length) as u32
+}
+
 /// What was computed over a whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digests {
@@ -491,6 +497,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn stretches_combine(a in prop::collection::vec(any::<u8>(), 0..300), b in prop::collection::vec(any::<u8>(), 0..300)) {
+            let whole = digest(None, &[a.clone(), b.clone()].concat()).crc32c;
+            let (first, second) = (digest(None, &a).crc32c, digest(None, &b).crc32c);
+            prop_assert_eq!(combine_crc32c(first, second, b.len() as u64), whole);
+        }
+
         #[test]
         fn no_header_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "[a-z0-9=:,; -]{0,60}") {
             let mut map = HeaderMap::new();

@@ -6,8 +6,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::Response;
@@ -15,29 +13,24 @@ use reqwest::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
 };
-use tokio::sync::mpsc;
 
 use crate::answer::{self, Refusal};
-use crate::checksum::{Algorithm, Hasher, Offered, Proof, compare, offered};
+use crate::checksum::{Algorithm, Digests, Hasher, Offered, Proof, combine_crc32c, compare, offered};
+use crate::connections::{Connections, next_chunk};
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, Candidates};
 use crate::folder::Folder;
-use crate::http::{self, error_body};
+use crate::http::error_body;
 use crate::part_file::PartFile;
+use crate::part_writer::{Stretch, Writer, pieces};
 use crate::progress::now;
 use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 use crate::services::{Plan, Service, refused};
-use crate::task::{DownloadTask, Journal, Piece, Task};
+use crate::task::{DownloadTask, Journal, Task};
 use crate::transfer::{Stage, Verified};
 
-/// Data is synced and journaled after this much …
-const SYNC_BYTES: u64 = 64 * 1024 * 1024;
-/// … or this long.
-const SYNC_TIME: Duration = Duration::from_secs(5);
-/// Chunks between the network and the disk: a few megabytes, so that neither waits for the other.
-const CHANNEL: usize = 16;
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
 const JSON_LIMIT: usize = 64 * 1024;
 
@@ -54,24 +47,70 @@ pub(crate) struct Kept {
 /// A part file with what is known about its bytes.
 struct Open {
     part: PartFile,
-    hasher: Hasher,
+    stretches: Vec<Stretch>,
     validator: Option<Validator>,
     total: Option<u64>,
 }
 
 impl Open {
-    fn offset(&self) -> u64 {
-        self.hasher.bytes()
+    /// An empty part file.
+    fn empty(part: PartFile) -> Self {
+        Self { part, stretches: Vec::new(), validator: None, total: None }
     }
 
-    fn journal(&self, proven: u64, crc32c: u32) -> Journal {
-        let piece = Piece { start: 0, end: proven, crc32c };
+    /// Bytes on disk.
+    fn have(&self) -> u64 {
+        self.stretches.iter().map(|stretch| stretch.hasher.bytes()).sum()
+    }
+
+    /// What is missing, in order; the last one is open-ended where the size is not known.
+    fn gaps(&self) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut at = 0;
+        for piece in pieces(&self.stretches) {
+            if piece.start > at {
+                gaps.push((at, piece.start));
+            }
+            at = piece.end;
+        }
+        let end = self.total.unwrap_or(u64::MAX);
+        if at < end {
+            gaps.push((at, end));
+        }
+        gaps
+    }
+
+    /// The first missing byte.
+    fn offset(&self) -> u64 {
+        self.gaps().first().map_or_else(|| self.have(), |gap| gap.0)
+    }
+
+    fn journal(&self) -> Journal {
         Journal {
             name: self.part.name().to_owned(),
             validator: self.validator.clone(),
             total: self.total,
-            pieces: if proven > 0 { vec![piece] } else { Vec::new() },
+            pieces: pieces(&self.stretches),
         }
+    }
+
+    /// The whole file's checksums: from its stretches where they suffice, else read back from the disk.
+    fn digests(&self, wanted: Option<Algorithm>) -> std::io::Result<Digests> {
+        let mut in_order: Vec<&Stretch> = self.stretches.iter().collect();
+        in_order.sort_by_key(|stretch| stretch.start);
+        let digests = match in_order[..] {
+            [whole] => whole.hasher.clone().finish(),
+            _ => {
+                let crc32c = in_order.iter().fold(0, |crc, stretch| {
+                    combine_crc32c(crc, stretch.hasher.crc32c(), stretch.hasher.bytes())
+                });
+                Digests { crc32c, md5: None, sha256: None }
+            }
+        };
+        if wanted.is_some_and(|algorithm| digests.value(algorithm).is_none()) {
+            return Ok(self.part.hash(0, self.have(), wanted)?.finish());
+        }
+        Ok(digests)
     }
 }
 
@@ -158,48 +197,54 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
         run.counter.set(0);
         return Ok(None);
     };
-    let proven = journal.pieces.first().filter(|piece| piece.start == 0).copied();
-    let length = proven.map_or(0, |piece| piece.end);
-    if length > 0 {
+    let proven = journal.proven();
+    if proven > 0 {
         run.stage(Stage::Checking);
     }
-    run.counter.set(length);
+    run.counter.set(proven);
     let folder = open_folder(&task.folder).await?;
     let name = journal.name.clone();
+    let wanted = journal.pieces.clone();
     let checked = blocking(move || {
         let part = PartFile::reopen(folder, &name)?;
-        let hasher = part.hash(length, None);
-        Ok::<_, std::io::Error>((part, hasher))
+        let stretches: std::io::Result<Vec<Stretch>> = wanted
+            .iter()
+            .map(|piece| {
+                let hasher = part.hash(piece.start, piece.end - piece.start, None)?;
+                if hasher.crc32c() == piece.crc32c {
+                    Ok(Stretch { start: piece.start, hasher })
+                } else {
+                    Err(std::io::ErrorKind::InvalidData.into())
+                }
+            })
+            .collect();
+        Ok::<_, std::io::Error>((part, stretches))
     })
     .await?;
-    let (part, hasher) = match checked {
-        Ok((part, hasher)) => (part, hasher),
+    let (part, stretches) = match checked {
+        Ok((part, stretches)) => (part, stretches),
         Err(error) => {
             run.counter.set(0);
-            if length > 0 {
+            if proven > 0 {
                 run.note("The part file is gone; started over");
                 tracing::info!(%error, "part file not usable");
             }
             return Ok(None);
         }
     };
-    match hasher {
-        Ok(hasher) if proven.is_none_or(|piece| piece.crc32c == hasher.crc32c()) => {
-            part.truncate(length)?;
-            run.counter.set(length);
-            if length > 0 {
-                run.tell(format!("Goes on at {}", crate::part_file::size_words(length)));
-            }
-            Ok(Some(Open { part, hasher, validator: journal.validator, total: journal.total }))
-        }
-        _ => {
-            let (part, aside) = blocking(move || part.set_aside()).await??;
-            run.note(&format!(
-                "The part file was changed by somebody else; it is kept as `{aside}`, started over"
-            ));
-            Ok(Some(Open { part, hasher: Hasher::new(None), validator: None, total: None }))
-        }
+    let Ok(stretches) = stretches else {
+        run.counter.set(0);
+        let (part, aside) = blocking(move || part.set_aside()).await??;
+        run.note(&format!(
+            "The part file was changed by somebody else; it is kept as `{aside}`, started over"
+        ));
+        return Ok(Some(Open::empty(part)));
+    };
+    part.truncate(stretches.iter().map(Stretch::end).max().unwrap_or(0))?;
+    if proven > 0 {
+        run.tell(format!("Goes on at {}", crate::part_file::size_words(proven)));
     }
+    Ok(Some(Open { part, stretches, validator: journal.validator, total: journal.total }))
 }
 
 async fn open_folder(path: &Path) -> Result<Arc<Folder>> {
@@ -222,21 +267,25 @@ async fn fetch(
 ) -> Result<(Proofs, Framing)> {
     // At most twice: once asking to continue, and once more from the start if the answer cannot be used.
     for _ in 0..2 {
-        let offset = kept.open.as_ref().map_or(0, Open::offset);
+        let have = kept.open.as_ref().map_or(0, Open::have);
+        let gap = kept.open.as_ref().and_then(|open| open.gaps().first().copied());
         let validator = kept.open.as_ref().and_then(|open| open.validator.clone());
-        let continues = offset > 0 && plan.rangeable && !kept.no_ranges && validator.is_some();
-        if kept.open.as_ref().is_some_and(|open| offset > 0 && open.total == Some(offset)) && continues {
+        let continues = have > 0 && plan.rangeable && !kept.no_ranges && validator.is_some();
+        if gap.is_none() && continues {
             // Everything is here already; only the proof or the final name was still to come.
             if let Some(done) = ask_about_whole(run, plan, validator.as_ref()).await? {
                 return Ok(done);
             }
         }
-        if offset > 0 && !continues {
+        if have > 0 && !continues {
             restart(run, kept, "This server cannot continue a download; started over").await?;
         }
         let mut headers = HeaderMap::new();
-        if continues && let Some(validator) = &validator {
-            headers.insert(RANGE, header(&format!("bytes={offset}-"))?);
+        if continues && let (Some(validator), Some((start, end))) = (&validator, gap) {
+            let is_last = kept.open.as_ref().is_some_and(|open| open.total.is_none_or(|total| total == end));
+            let range =
+                if is_last { format!("bytes={start}-") } else { format!("bytes={start}-{}", end - 1) };
+            headers.insert(RANGE, header(&range)?);
             headers.insert(IF_RANGE, header(validator.if_range())?);
         }
         let answer = run.or_stop(run.queue().http.fetch(&plan.fetch, &headers)).await??;
@@ -384,14 +433,13 @@ async fn ask_about_whole(
 /// Begins again at the first byte, in the same part file.
 async fn restart(run: &Run, kept: &mut Kept, reason: &str) -> Result<()> {
     if let Some(open) = &mut kept.open {
-        if open.offset() > 0 {
+        if open.have() > 0 {
             run.note(reason);
         }
         let part = open.part.clone();
         blocking(move || part.truncate(0)).await??;
-        open.hasher = Hasher::new(None);
-        (open.validator, open.total) = (None, None);
-        run.save_journal(&open.journal(0, 0));
+        *open = Open::empty(open.part.clone());
+        run.save_journal(&open.journal());
     }
     run.counter.set(0);
     Ok(())
@@ -403,8 +451,8 @@ async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
         let part = open.part;
         let (part, aside) = blocking(move || part.set_aside()).await??;
         run.note(&format!("Changed at the source; the old part is kept as `{aside}`, started over"));
-        let open = Open { part, hasher: Hasher::new(None), validator: None, total: None };
-        run.save_journal(&open.journal(0, 0));
+        let open = Open::empty(part);
+        run.save_journal(&open.journal());
         kept.open = Some(open);
     }
     run.counter.set(0);
@@ -432,7 +480,7 @@ async fn body(
     let headers = answer.headers().clone();
     let partial = answer.status().as_u16() == 206;
     let url = answer.url().clone();
-    let offset = kept.open.as_ref().map_or(0, Open::offset);
+    let begins = kept.open.as_ref().is_none_or(|open| open.have() == 0);
     let is_http1 = answer.version() <= reqwest::Version::HTTP_11;
     let length = content_length(&headers);
     let chunked = headers.contains_key(TRANSFER_ENCODING);
@@ -452,9 +500,8 @@ async fn body(
         .because(format!("its encoding is `{}`", String::from_utf8_lossy(encoding.as_bytes())))
         .advise("get a direct link to the file"));
     }
-    let stall = run.queue().http.limits.stall;
     let mut begun = Vec::new();
-    if offset == 0 {
+    if begins {
         begun = first_bytes(run, plan, &headers, &mut answer, service).await?;
     }
     let proofs = Proofs {
@@ -467,12 +514,12 @@ async fn body(
     let validator = Validator::from_headers(&headers);
     let extra =
         proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm).filter(|a| *a != Algorithm::Crc32c);
-    if offset == 0 {
+    if begins {
         open_part(run, task, plan, kept, &headers, &url, &begun).await?;
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
-    if offset == 0 {
-        open.hasher = Hasher::new(extra);
+    if begins {
+        open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(extra) }];
         open.validator = validator.filter(|_| plan.rangeable);
         open.total = total;
     }
@@ -488,14 +535,20 @@ async fn body(
         let part = open.part.clone();
         blocking(move || part.make_room(total)).await??;
     }
-    run.save_journal(&open.journal(offset, open.hasher.crc32c()));
+    run.save_journal(&open.journal());
 
-    // A body that is longer than its range would run into what lies behind it.
-    let most = open.total.map(|total| total.saturating_sub(offset));
-    let writer = Writer::start(run, open);
-    let result = pump(run, &mut answer, begun, most, &writer, stall).await;
-    let (hasher, written) = writer.finish(result.is_err()).await?;
-    open.hasher = hasher;
+    let several = match (&open.validator, open.total) {
+        (Some(validator), Some(total)) if resumable && plan.rangeable && !kept.no_ranges => {
+            Some((validator.clone(), total))
+        }
+        _ => None,
+    };
+    let most = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
+    let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
+    let connections = Connections::new(run, &plan.fetch, writer.inbox(), several, most, &open.gaps());
+    let result = connections.save_all(answer, begun).await;
+    let (stretches, written) = writer.finish(result.is_err()).await?;
+    open.stretches = stretches;
     if let Err(error) = written {
         return Err(more_needed(error, open));
     }
@@ -509,7 +562,7 @@ fn more_needed(mut error: Error, open: &Open) -> Error {
         error.what = "The disk is full".to_owned();
         error.why = Some(format!(
             "{} more is needed in `{}`",
-            crate::part_file::size_words(total.saturating_sub(open.offset())),
+            crate::part_file::size_words(total.saturating_sub(open.have())),
             open.part.path().parent().unwrap_or(Path::new("")).display()
         ));
     }
@@ -578,7 +631,7 @@ async fn open_part(
         };
         let folder = open_folder(&task.folder).await?;
         let part = blocking(move || PartFile::reserve(folder, &name)).await??;
-        kept.open = Some(Open { part, hasher: Hasher::new(None), validator: None, total: None });
+        kept.open = Some(Open::empty(part));
     }
     if let Some(open) = &kept.open {
         let (name, path) = (open.part.name().to_owned(), open.part.target().display().to_string());
@@ -587,160 +640,6 @@ async fn open_part(
             row.path = Some(path);
         });
         run.queue().store.save_row_later(run.row());
-    }
-    Ok(())
-}
-
-async fn next_chunk(run: &Run, answer: &mut Response, stall: Duration) -> Result<Option<Bytes>> {
-    match run.or_stop(tokio::time::timeout(stall, answer.chunk())).await? {
-        Ok(chunk) => chunk.map_err(|error| http::from_reqwest(&error)),
-        Err(_) => Err(http::stalled(stall)),
-    }
-}
-
-/// Moves the body from the network to the writer.
-async fn pump(
-    run: &Run,
-    answer: &mut Response,
-    begun: Vec<Bytes>,
-    most: Option<u64>,
-    writer: &Writer,
-    stall: Duration,
-) -> Result<()> {
-    let mut begun = begun.into_iter();
-    let mut left = most;
-    loop {
-        let chunk = match begun.next() {
-            Some(chunk) => Some(chunk),
-            None => next_chunk(run, answer, stall).await?,
-        };
-        let Some(mut chunk) = chunk else { break };
-        if let Some(left) = &mut left {
-            chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.len()));
-            *left -= chunk.len() as u64;
-        }
-        if !chunk.is_empty() {
-            run.queue().limit_down.pass(chunk.len()).await;
-            if !run.or_stop(writer.write(chunk)).await? {
-                // The writer has stopped; its own error says why.
-                return Ok(());
-            }
-        }
-        if left == Some(0) {
-            return Ok(());
-        }
-    }
-    match left {
-        Some(left) if left > 0 => {
-            Err(Error::new(Cause::CutShort, "The connection ended before the file did")
-                .because(format!("{} are missing", crate::part_file::size_words(left))))
-        }
-        _ => Ok(()),
-    }
-}
-
-// ---- the writer ----
-
-/// Hashes and writes beside the async threads.
-struct Writer {
-    chunks: mpsc::Sender<Bytes>,
-    task: tokio::task::JoinHandle<(Hasher, Result<()>)>,
-    syncer: Arc<Syncer>,
-}
-
-/// Syncs in the background and journals what is then provable; one sync at a time.
-struct Syncer {
-    run: Run,
-    part: PartFile,
-    journal: Journal,
-    busy: AtomicBool,
-}
-
-impl Syncer {
-    fn sync(&self, proven: u64, crc32c: u32) {
-        if let Err(error) = self.part.file().sync_data() {
-            tracing::warn!(%error, "the part file was not synced");
-            return;
-        }
-        let mut journal = self.journal.clone();
-        journal.pieces = vec![Piece { start: 0, end: proven, crc32c }];
-        self.run.save_journal(&journal);
-    }
-
-    fn sync_beside(self: &Arc<Self>, proven: u64, crc32c: u32) {
-        if self.busy.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let syncer = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            syncer.sync(proven, crc32c);
-            syncer.busy.store(false, Ordering::Release);
-        });
-    }
-}
-
-impl Writer {
-    fn start(run: &Run, open: &Open) -> Self {
-        let (chunks, mut inbox) = mpsc::channel::<Bytes>(CHANNEL);
-        let mut hasher = open.hasher.clone();
-        let part = open.part.clone();
-        let syncer = Arc::new(Syncer {
-            run: run.clone(),
-            part: part.clone(),
-            journal: open.journal(0, 0),
-            busy: AtomicBool::new(false),
-        });
-        let (counter, beside) = (Arc::clone(&run.counter), Arc::clone(&syncer));
-        let task = tokio::task::spawn_blocking(move || {
-            let (mut synced_bytes, mut synced_at) = (hasher.bytes(), Instant::now());
-            while let Some(chunk) = inbox.blocking_recv() {
-                if let Err(error) = write_at(part.file(), &chunk, hasher.bytes()) {
-                    return (hasher, Err(Error::target_io("Writing to", &part.path(), &error)));
-                }
-                hasher.update(&chunk);
-                counter.add(chunk.len() as u64);
-                if hasher.bytes() - synced_bytes >= SYNC_BYTES || synced_at.elapsed() >= SYNC_TIME {
-                    (synced_bytes, synced_at) = (hasher.bytes(), Instant::now());
-                    beside.sync_beside(hasher.bytes(), hasher.crc32c());
-                }
-            }
-            (hasher, Ok(()))
-        });
-        Self { chunks, task, syncer }
-    }
-
-    /// Hands a chunk over; false when the writer has stopped.
-    async fn write(&self, chunk: Bytes) -> bool {
-        self.chunks.send(chunk).await.is_ok()
-    }
-
-    /// Waits for the last byte; what is to be continued later is synced and journaled.
-    async fn finish(self, to_be_continued: bool) -> Result<(Hasher, Result<()>)> {
-        drop(self.chunks);
-        let (hasher, written) =
-            self.task.await.map_err(|_| Error::internal("Writing to the disk was interrupted"))?;
-        if to_be_continued || written.is_err() {
-            let (syncer, proven, crc32c) = (self.syncer, hasher.bytes(), hasher.crc32c());
-            blocking(move || syncer.sync(proven, crc32c)).await?;
-        }
-        Ok((hasher, written))
-    }
-}
-
-#[cfg(unix)]
-fn write_at(file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &std::fs::File, mut bytes: &[u8], mut offset: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-        offset += written as u64;
     }
     Ok(())
 }
@@ -756,7 +655,7 @@ async fn verify(
     kept: &mut Kept,
 ) -> Result<(PartFile, Verified, Option<String>)> {
     run.stage(Stage::Verifying);
-    let size = open.offset();
+    let size = open.have();
     let total = open.total.or(plan.expected_size);
     if let Some(total) = total
         && total != size
@@ -769,19 +668,12 @@ async fn verify(
         )));
     }
     let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
-    let part = open.part.clone();
-    let hasher = open.hasher.clone();
-    let digests = blocking(move || {
-        let digests = hasher.finish();
-        // A run that continued an older part has not seen all bytes with the stronger checksum: read them again.
-        if best.is_some_and(|algorithm| digests.value(algorithm).is_none()) {
-            part.digests(size, best)
-        } else {
-            Ok(digests)
-        }
+    let (open, digests) = blocking(move || {
+        let digests = open.digests(best);
+        (open, digests)
     })
-    .await?
-    .map_err(|error| Error::target_io("Reading back", &open.part.path(), &error))?;
+    .await?;
+    let digests = digests.map_err(|error| Error::target_io("Reading back", &open.part.path(), &error))?;
     match compare(&digests, &proofs.offered) {
         Proof::Match(algorithm) => Ok((open.part, algorithm.into(), digests.hex(algorithm))),
         Proof::Nothing => {

@@ -22,6 +22,7 @@
 
 mod answer;
 mod checksum;
+mod connections;
 mod download;
 mod engine;
 mod error;
@@ -30,6 +31,7 @@ mod folder;
 mod http;
 mod origin_mark;
 mod part_file;
+mod part_writer;
 mod progress;
 mod queue;
 mod range;

@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::checksum::{Algorithm, Digests, Hasher};
+use crate::checksum::{Algorithm, Hasher};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::folder::{self, Folder};
@@ -138,11 +138,11 @@ impl PartFile {
         ))
     }
 
-    /// Reads the first `length` bytes and gives the hasher that has seen them.
-    pub fn hash(&self, length: u64, extra: Option<Algorithm>) -> io::Result<Hasher> {
+    /// Reads `length` bytes from `start` on and gives the hasher that has seen them.
+    pub fn hash(&self, start: u64, length: u64, extra: Option<Algorithm>) -> io::Result<Hasher> {
         let mut hasher = Hasher::new(extra);
         let mut file = &*self.file;
-        file.seek(SeekFrom::Start(0))?;
+        file.seek(SeekFrom::Start(start))?;
         let mut left = length;
         let mut buffer = vec![0; READ_BUFFER.min(usize::try_from(length).unwrap_or(READ_BUFFER)).max(1)];
         while left > 0 {
@@ -155,11 +155,6 @@ impl PartFile {
             left -= read as u64;
         }
         Ok(hasher)
-    }
-
-    /// The whole file's checksums, read back from the disk.
-    pub fn digests(&self, length: u64, extra: Option<Algorithm>) -> io::Result<Digests> {
-        Ok(self.hash(length, extra)?.finish())
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Changes, Overrides};
@@ -28,6 +28,8 @@ use crate::{download, upload};
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// Listeners may fall behind this many messages before they must take a snapshot.
 const BACKLOG: usize = 64;
+/// Enough for one download at a server that throttles each connection; more would be unfriendly.
+const EXTRA_CONNECTIONS: usize = 24;
 /// A running row is written down this often, so that a kill shows nearly the truth.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How often a lost network or a full disk is looked at again.
@@ -41,6 +43,8 @@ pub(crate) struct Queue {
     pub resume_folder: ResumeFolder,
     pub limit_up: SpeedLimit,
     pub limit_down: SpeedLimit,
+    /// Connections beyond the first one of each download, all downloads together.
+    pub extra_connections: Arc<Semaphore>,
     settings: Arc<RwLock<Settings>>,
     overrides: Overrides,
     /// The window holds transfers back until the user has entered a key; a terminal run must come to an end.
@@ -155,6 +159,7 @@ impl Queue {
             resume_folder,
             limit_up: SpeedLimit::new(limit_up),
             limit_down: SpeedLimit::new(limit_down),
+            extra_connections: Arc::new(Semaphore::new(EXTRA_CONNECTIONS)),
             settings,
             overrides,
             patient,

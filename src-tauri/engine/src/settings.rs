@@ -111,7 +111,7 @@ impl Default for Settings {
             limit_down: None,
             limit_up: None,
             retries: 5,
-            connections: 8,
+            connections: 16,
             default_service: "sandbox".into(),
             keep_modified_time: false,
             mavi_url: "https://mavi-backend.memories.ai/serve/api/v2".into(),

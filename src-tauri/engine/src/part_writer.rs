@@ -1,0 +1,174 @@
+//! Writes a download's bytes beside the async threads: hashes, writes, syncs, journals.
+//!
+//! Chunks come with their place in the file, from one connection or several. What lies on disk is a list of
+//! stretches, each with its own checksum; a chunk lengthens the stretch that ends where it begins, or begins one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::checksum::Hasher;
+use crate::error::{Error, Result};
+use crate::part_file::PartFile;
+use crate::run::Run;
+use crate::task::{Journal, Piece};
+
+/// Data is synced and journaled after this much …
+const SYNC_BYTES: u64 = 64 * 1024 * 1024;
+/// … or this long.
+const SYNC_TIME: Duration = Duration::from_secs(5);
+/// Chunks between the network and the disk: a few megabytes, so that neither waits for the other.
+const CHANNEL: usize = 16;
+
+/// Bytes that lie together on disk, with the hasher that has seen them.
+#[derive(Clone)]
+pub(crate) struct Stretch {
+    /// First byte.
+    pub start: u64,
+    /// Its checksums.
+    pub hasher: Hasher,
+}
+
+impl Stretch {
+    /// Byte after the last.
+    pub fn end(&self) -> u64 {
+        self.start + self.hasher.bytes()
+    }
+}
+
+/// Stretches as the journal keeps them.
+pub(crate) fn pieces(stretches: &[Stretch]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = stretches
+        .iter()
+        .filter(|stretch| stretch.hasher.bytes() > 0)
+        .map(|stretch| Piece { start: stretch.start, end: stretch.end(), crc32c: stretch.hasher.crc32c() })
+        .collect();
+    pieces.sort_by_key(|piece| piece.start);
+    pieces
+}
+
+/// Where connections hand their chunks in.
+#[derive(Clone)]
+pub(crate) struct Inbox(mpsc::Sender<(u64, Bytes)>);
+
+impl Inbox {
+    /// Hands over the bytes that begin at `offset`; false when the writer has stopped.
+    pub async fn write(&self, offset: u64, bytes: Bytes) -> bool {
+        self.0.send((offset, bytes)).await.is_ok()
+    }
+}
+
+/// The writer of one part file.
+pub(crate) struct Writer {
+    inbox: Inbox,
+    task: tokio::task::JoinHandle<(Vec<Stretch>, Result<()>)>,
+    syncer: Arc<Syncer>,
+}
+
+impl Writer {
+    /// Starts writing to a part file that holds these stretches already. `journal` says what to journal beside them.
+    pub fn start(run: &Run, part: &PartFile, stretches: Vec<Stretch>, journal: Journal) -> Self {
+        let (sender, inbox) = mpsc::channel(CHANNEL);
+        let syncer =
+            Arc::new(Syncer { run: run.clone(), part: part.clone(), journal, busy: AtomicBool::new(false) });
+        let beside = Arc::clone(&syncer);
+        let task = tokio::task::spawn_blocking(move || write_all(inbox, stretches, &beside));
+        Self { inbox: Inbox(sender), task, syncer }
+    }
+
+    /// Where to hand chunks in.
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
+    /// Waits for the last byte, after every other [`Inbox`] is gone; what is to be continued later is synced and
+    /// journaled.
+    pub async fn finish(self, to_be_continued: bool) -> Result<(Vec<Stretch>, Result<()>)> {
+        drop(self.inbox);
+        let interrupted = |_| Error::internal("Writing to the disk was interrupted");
+        let (stretches, written) = self.task.await.map_err(interrupted)?;
+        if to_be_continued || written.is_err() {
+            let (syncer, proven) = (self.syncer, pieces(&stretches));
+            tokio::task::spawn_blocking(move || syncer.sync(proven)).await.map_err(interrupted)?;
+        }
+        Ok((stretches, written))
+    }
+}
+
+fn write_all(
+    mut inbox: mpsc::Receiver<(u64, Bytes)>,
+    mut stretches: Vec<Stretch>,
+    syncer: &Arc<Syncer>,
+) -> (Vec<Stretch>, Result<()>) {
+    let (mut unsynced, mut synced_at) = (0, Instant::now());
+    let mut last = 0;
+    while let Some((offset, bytes)) = inbox.blocking_recv() {
+        if let Err(error) = write_at(syncer.part.file(), &bytes, offset) {
+            return (stretches, Err(Error::target_io("Writing to", &syncer.part.path(), &error)));
+        }
+        if stretches.get(last).is_none_or(|stretch| stretch.end() != offset) {
+            last = stretches.iter().position(|stretch| stretch.end() == offset).unwrap_or_else(|| {
+                stretches.push(Stretch { start: offset, hasher: Hasher::new(None) });
+                stretches.len() - 1
+            });
+        }
+        stretches[last].hasher.update(&bytes);
+        syncer.run.counter.add(bytes.len() as u64);
+        unsynced += bytes.len() as u64;
+        if unsynced >= SYNC_BYTES || synced_at.elapsed() >= SYNC_TIME {
+            (unsynced, synced_at) = (0, Instant::now());
+            syncer.sync_beside(pieces(&stretches));
+        }
+    }
+    (stretches, Ok(()))
+}
+
+/// Syncs and journals what is then provable; in the background one at a time.
+struct Syncer {
+    run: Run,
+    part: PartFile,
+    journal: Journal,
+    busy: AtomicBool,
+}
+
+impl Syncer {
+    fn sync(&self, pieces: Vec<Piece>) {
+        if let Err(error) = self.part.file().sync_data() {
+            tracing::warn!(%error, "the part file was not synced");
+            return;
+        }
+        self.run.save_journal(&Journal { pieces, ..self.journal.clone() });
+    }
+
+    fn sync_beside(self: &Arc<Self>, pieces: Vec<Piece>) {
+        if self.busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let syncer = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            syncer.sync(pieces);
+            syncer.busy.store(false, Ordering::Release);
+        });
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &std::fs::File, mut bytes: &[u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Several connections for one download: only where they help, never a byte twice, never a wrong splice.
+
+#[path = "support/downloads.rs"]
+mod downloads;
+
+use downloads::Downloads;
+use ferry_engine::State;
+use ferry_sandbox::{Fault, FaultKind, Request, Sandbox};
+
+const SIZE: u64 = 48 * 1024 * 1024;
+
+async fn sandbox(root: &std::path::Path) -> Sandbox {
+    let options = ferry_sandbox::Options { root: root.to_owned(), port: 0, api_key: None };
+    Sandbox::start(options).await.expect("a sandbox")
+}
+
+fn slow(sandbox: &Sandbox) {
+    sandbox.faults().add(Fault::new(FaultKind::Slow { bytes_per_second: 2_000_000 }).on_path("/generate/"));
+}
+
+fn url(sandbox: &Sandbox) -> String {
+    format!("{}/generate/{SIZE}/big.bin", sandbox.url())
+}
+
+/// What the sandbox generates, fetched outside of Ferry.
+async fn right_bytes(sandbox: &Sandbox) -> Vec<u8> {
+    let answer = reqwest::get(url(sandbox)).await.expect("an answer");
+    answer.bytes().await.expect("a body").to_vec()
+}
+
+fn fetches(sandbox: &Sandbox) -> Vec<Request> {
+    sandbox.requests().into_iter().filter(|request| request.path.contains("/generate/")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_throttles_each_connection_gets_several_and_sends_each_byte_once() {
+    let root = tempfile::tempdir().unwrap();
+    let downloads = Downloads::new().await;
+    let sandbox = sandbox(root.path()).await;
+    let right = right_bytes(&sandbox).await;
+    sandbox.clear_requests();
+    slow(&sandbox);
+    let row = downloads.run(&url(&sandbox)).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("big.bin") == right, "the pieces were joined wrongly");
+    let requests = fetches(&sandbox);
+    assert!(requests.len() > 3, "only {} connections", requests.len());
+    assert!(
+        requests.iter().filter(|request| request.range.is_none()).count() == 1,
+        "the first GET is the transfer"
+    );
+    assert!(requests.iter().all(|request| request.range.is_none() || request.if_range.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quick_server_gets_one_request() {
+    let root = tempfile::tempdir().unwrap();
+    let downloads = Downloads::new().await;
+    let sandbox = sandbox(root.path()).await;
+    let row = downloads.run(&format!("{}/generate/3000000/small.bin", sandbox.url())).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(fetches(&sandbox).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_enough_where_the_user_or_the_validator_says_so() {
+    for weak in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let downloads =
+            Downloads::with(|overrides| overrides.connections = if weak { None } else { Some(1) }).await;
+        let sandbox = sandbox(root.path()).await;
+        sandbox
+            .faults()
+            .add(Fault::new(FaultKind::Slow { bytes_per_second: 4_000_000 }).on_path("/generate/"));
+        if weak {
+            sandbox.faults().add(Fault::new(FaultKind::NoValidators).on_path("/generate/"));
+        }
+        let row = downloads.run(&format!("{}/generate/12000000/a.bin", sandbox.url())).await;
+        assert_eq!(row.state, State::Completed);
+        assert_eq!(fetches(&sandbox).len(), 1, "weak: {weak}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_more_connections_is_left_in_peace() {
+    let root = tempfile::tempdir().unwrap();
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let sandbox = sandbox(root.path()).await;
+    let right = right_bytes(&sandbox).await;
+    sandbox.clear_requests();
+    sandbox.faults().add(Fault::new(FaultKind::Slow { bytes_per_second: 12_000_000 }).on_path("/generate/"));
+    let busy = FaultKind::Status { status: 429, retry_after: None, body: None, content_type: None, after: 0 };
+    sandbox.faults().add(Fault::new(busy).skip(1).on_path("/generate/").times(1));
+    let row = downloads.run(&url(&sandbox)).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("big.bin") == right);
+    assert!(fetches(&sandbox).len() <= 3, "{} requests after a refusal", fetches(&sandbox).len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_several_connections_brought_is_kept_over_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let downloads = Downloads::new().await;
+    let sandbox = sandbox(root.path()).await;
+    let right = right_bytes(&sandbox).await;
+    sandbox.clear_requests();
+    slow(&sandbox);
+    let id = downloads.add(&url(&sandbox)).await;
+    let before = downloads.until(id, |row| row.bytes > SIZE / 2).await.bytes;
+    let downloads = downloads.restart(|_| {}).await;
+    let kept = downloads.engine().transfer(id).unwrap().bytes;
+    assert!(kept >= before, "{kept} of {before} bytes were kept");
+    sandbox.faults().clear();
+    sandbox.clear_requests();
+    downloads.engine().resume(&[id]).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    assert!(downloads.saved("big.bin") == right, "the pieces were joined wrongly");
+    assert!(fetches(&sandbox).iter().all(|request| request.range.is_some()), "nothing was started over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_between_two_connections_is_never_spliced() {
+    let root = tempfile::tempdir().unwrap();
+    let downloads = Downloads::new().await;
+    let sandbox = sandbox(root.path()).await;
+    slow(&sandbox);
+    // From the third request on there is another file.
+    sandbox.faults().add(Fault::new(FaultKind::Changed { revision: 2 }).skip(2).on_path("/generate/"));
+    let id = downloads.add(&url(&sandbox)).await;
+    downloads.until(id, |row| row.bytes > SIZE / 8).await;
+    sandbox.faults().clear();
+    sandbox.faults().add(Fault::new(FaultKind::Changed { revision: 2 }).on_path("/generate/"));
+    let row = downloads.ended(id).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("big.bin") == right_bytes(&sandbox).await, "two files were mixed");
+}
