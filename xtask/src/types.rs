@@ -14,9 +14,7 @@ fn generate() -> Done<String> {
     // ts-rs adds to a file that is there.
     let _ = std::fs::remove_dir_all(&folder);
     output(
-        cargo()
-            .args(["test", "--package", "ferry-engine", "--lib", "export_bindings"])
-            .env("TS_RS_EXPORT_DIR", &folder),
+        cargo().args(["test", "--workspace", "--lib", "export_bindings"]).env("TS_RS_EXPORT_DIR", &folder),
     )?;
     let file = folder.join("types.ts");
     std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))

@@ -151,7 +151,7 @@ async fn watch(
             State::Canceled | State::Paused => return None,
             State::Queued | State::Running | State::Verifying => {
                 report.moving(&transfer, None);
-                report.summary(0, 1, std::iter::once(&transfer));
+                report.summary(0, 1, std::iter::once(&transfer).filter(|moving| moving.state.is_active()));
             }
         }
         if matches!(changes.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
