@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use crate::pattern::Pattern;
 
-/// Bytes read, sent and hashed at a time: large enough that a system call or a thread switch costs nothing beside it.
+/// Bytes read, sent and hashed at a time: large enough that a system call or a thread switch costs nothing
+/// beside it.
 const PIECE: u64 = 1 << 20;
 /// Smaller bodies are read on the spot; a hand-over to another thread would cost more than the read.
 const AT_ONCE: u64 = 64 << 10;
@@ -162,8 +163,8 @@ pub(crate) fn goog_hash(crc32c: Option<u32>, md5: Option<[u8; 16]>) -> Option<St
     (!parts.is_empty()).then(|| parts.join(","))
 }
 
-/// By how much the CRC-32C of `size` bytes changes when each is XORed with `mask`: the difference of the CRCs of a run of masks and a run of zeros,
-/// each built by doubling.
+/// By how much the CRC-32C of `size` bytes changes when each is XORed with `mask`: the difference of the CRCs
+/// of a run of masks and a run of zeros, each built by doubling.
 fn mask_change(mask: u8, size: u64) -> u32 {
     let algorithm = CrcAlgorithm::Crc32Iscsi;
     let run = |byte: u8| {

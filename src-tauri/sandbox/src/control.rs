@@ -1,4 +1,5 @@
-//! Switching faults and reading the request log over HTTP, for tests whose sandbox runs in another process: everything below `/_sandbox`.
+//! Switching faults and reading the request log over HTTP, for tests whose sandbox runs in another process:
+//! everything below `/_sandbox`.
 
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/_sandbox/trust", post(trust))
 }
 
-/// Reads a JSON body. The content type is insisted on: no page in a browser may send it across origins without asking first, so no page can switch
-/// faults on a sandbox that happens to run.
+/// Reads a JSON body. The content type is insisted on: no page in a browser may send it across origins
+/// without asking first, so no page can switch faults on a sandbox that happens to run.
 fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, (StatusCode, String)> {
     let is_json =
         headers.get("content-type").is_some_and(|value| value.as_bytes().starts_with(b"application/json"));

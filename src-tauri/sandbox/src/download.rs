@@ -1,4 +1,5 @@
-//! How content becomes the answer to a GET: validators, ranges and hashes as the service at hand sends them, and the faults that are switched on.
+//! How content becomes the answer to a GET: validators, ranges and hashes as the service at hand sends them,
+//! and the faults that are switched on.
 
 use axum::Json;
 use axum::body::Body;
@@ -57,7 +58,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
                 .into_response();
             }
             FaultKind::LoginPage => {
-                let page = "<!DOCTYPE html><html><head><title>Sign in to the network</title></head><body><form></form></body></html>";
+                let page = "<!DOCTYPE html><html><head><title>Sign in to the network</title></head><body></body></html>";
                 return ([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response();
             }
             FaultKind::Changed { revision } => content = content.changed(*revision),

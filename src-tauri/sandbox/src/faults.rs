@@ -1,4 +1,5 @@
-//! Faults that can be switched on and off while the sandbox runs, so that a test can say exactly what goes wrong, where and how often.
+//! Faults that can be switched on and off while the sandbox runs, so that a test can say exactly what goes
+//! wrong, where and how often.
 
 use std::mem::discriminant;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum FaultKind {
-    /// Any request: answered with this status, in the spelling of errors of the service asked. A request body is read up to
-    /// `after` bytes (0: not at all) before the answer leaves, which is how a store refuses early.
+    /// Any request: answered with this status, in the spelling of errors of the service asked. A request body
+    /// is read up to `after` bytes (0: not at all) before the answer leaves, which is how a store refuses
+    /// early.
     Status {
         /// HTTP status.
         status: u16,
@@ -122,8 +124,8 @@ pub enum FaultKind {
     LoginPage,
     /// Download: 200 and no bytes.
     EmptyBody,
-    /// Download: these headers, in place of those of the same name and otherwise beside them; any bytes are allowed in the values,
-    /// an empty list of bytes removes the header.
+    /// Download: these headers, in place of those of the same name and otherwise beside them; any bytes are
+    /// allowed in the values, an empty list of bytes removes the header.
     Headers {
         /// Names and values, in order.
         headers: Vec<(String, HeaderBytes)>,
@@ -134,7 +136,8 @@ pub enum FaultKind {
     MalformedHash,
     /// Downloads and answers to uploads: no hash at all.
     NoHash,
-    /// Download: the file has other content, another `ETag` and another `Last-Modified`, with hashes that fit the new content.
+    /// Download: the file has other content, another `ETag` and another `Last-Modified`, with hashes that fit
+    /// the new content.
     Changed {
         /// Which other content; the same number gives the same bytes.
         revision: u8,
@@ -157,7 +160,8 @@ pub enum FaultKind {
         /// Seconds.
         seconds: u64,
     },
-    /// Resumable session: the store keeps this many bytes fewer of the chunk than it got (then rounded down to 256 KiB).
+    /// Resumable session: the store keeps this many bytes fewer of the chunk than it got (then rounded down
+    /// to 256 KiB).
     KeepFewer {
         /// Bytes lost.
         bytes: u64,
@@ -317,7 +321,8 @@ impl From<FaultKind> for Fault {
     }
 }
 
-/// When a fault can hit. A fault is counted only where it has an effect, so that "once" means one visible effect.
+/// When a fault can hit. A fault is counted only where it has an effect, so that "once" means one visible
+/// effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     Request,
@@ -386,7 +391,8 @@ impl FaultKind {
 
 /// The switchboard. Clones share the same switches.
 ///
-/// Of several faults of one kind that match, the first is used until its count is spent, then the next: a list of statuses is a sequence.
+/// Of several faults of one kind that match, the first is used until its count is spent, then the next: a
+/// list of statuses is a sequence.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     switched_on: Arc<Mutex<Vec<Fault>>>,

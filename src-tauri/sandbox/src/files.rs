@@ -1,4 +1,5 @@
-//! Plain downloads and uploads without a service: stored files, generated files of any size, and a sink that counts and hashes.
+//! Plain downloads and uploads without a service: stored files, generated files of any size, and a sink that
+//! counts and hashes.
 
 use std::fs::File;
 use std::path::{Component, Path};

@@ -1,5 +1,6 @@
-//! The built-in service: on loopback, it behaves like every service that Ferry speaks to, and like the strict store behind a signed URL. It is the demo,
-//! the other side of the tests and the other end of the benchmarks, and so it is stricter than the real ones.
+//! The built-in service: on loopback, it behaves like every service that Ferry speaks to, and like the strict
+//! store behind a signed URL. It is the demo, the other side of the tests and the other end of the
+//! benchmarks, and so it is stricter than the real ones.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -63,9 +64,11 @@ pub const API_KEY: &str = "sandbox-key";
 /// How to start a sandbox.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The folder for everything that outlives the process: objects, sessions, keys. Made if it is missing; one sandbox at a time may use it.
+    /// The folder for everything that outlives the process: objects, sessions, keys. Made if it is missing;
+    /// one sandbox at a time may use it.
     pub root: PathBuf,
-    /// The TCP port on 127.0.0.1; 0: the one used last with this root if it is free, so that URLs signed earlier stay good, else any.
+    /// The TCP port on 127.0.0.1; 0: the one used last with this root if it is free, so that URLs signed
+    /// earlier stay good, else any.
     pub port: u16,
     /// The key that MAVI and Visual Search accept beside [`API_KEY`]; `None`: any that is not empty.
     pub api_key: Option<String>,
@@ -172,8 +175,8 @@ impl Sandbox {
         self.shared.set_signed_urls(kind);
     }
 
-    /// Accepts `GOOG4-RSA-SHA256` signatures of a service account from now on, also after a restart. The key is an RSA public key in DER, as
-    /// SubjectPublicKeyInfo or PKCS#1.
+    /// Accepts `GOOG4-RSA-SHA256` signatures of a service account from now on, also after a restart. The key
+    /// is an RSA public key in DER, as SubjectPublicKeyInfo or PKCS#1.
     ///
     /// # Errors
     /// The key cannot be read, or not be written down.
@@ -181,7 +184,8 @@ impl Sandbox {
         self.shared.keys.trust_google(client_email, public_key_der)
     }
 
-    /// Accepts `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256` signatures of this access id from now on, also after a restart.
+    /// Accepts `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256` signatures of this access id from now on, also
+    /// after a restart.
     ///
     /// # Errors
     /// The key cannot be written down.

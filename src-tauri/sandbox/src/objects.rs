@@ -1,5 +1,5 @@
-//! The store's objects on disk. An object is a data file that never changes and a record that names it; the record is replaced in one step, so a
-//! kill at any instant leaves the old object or the new one.
+//! The store's objects on disk. An object is a data file that never changes and a record that names it; the
+//! record is replaced in one step, so a kill at any instant leaves the old object or the new one.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -27,8 +27,8 @@ use crate::timestamp;
 /// Bytes gathered before they are written: large enough that a system call costs nothing beside it.
 const WRITE_SIZE: usize = 512 << 10;
 
-/// Up to this size Google's uploads get an MD5 beside the CRC-32C. Larger ones are treated like composite objects, which have none; MD5 is five
-/// times slower than a disk and would be all that a benchmark measures.
+/// Up to this size Google's uploads get an MD5 beside the CRC-32C. Larger ones are treated like composite
+/// objects, which have none; MD5 is five times slower than a disk and would be all that a benchmark measures.
 pub(crate) const MD5_UP_TO: u64 = 64 << 20;
 
 /// An object's record.
@@ -58,7 +58,8 @@ impl Object {
         Some(bytes)
     }
 
-    /// With its quotes: the MD5 as Amazon's stores have it, otherwise something that changes with every write.
+    /// With its quotes: the MD5 as Amazon's stores have it, otherwise something that changes with every
+    /// write.
     pub(crate) fn etag(&self) -> String {
         self.md5.as_ref().map_or_else(
             || format!("\"{:x}-{:08x}\"", self.modified, self.crc32c),
@@ -96,7 +97,8 @@ impl Objects {
         read_json(&self.record(bucket, name))
     }
 
-    /// Where the data of a new object goes; part of its record, so that a finalisation that was cut short can be repeated.
+    /// Where the data of a new object goes; part of its record, so that a finalisation that was cut short can
+    /// be repeated.
     pub(crate) fn new_object(bucket: &str, name: &str, content_type: String, sums: &Sums) -> Object {
         let modified = timestamp::now_millis();
         Object {
@@ -285,7 +287,8 @@ pub(crate) enum Ended {
 /// The bytes of a request's body, or of a part of it.
 pub(crate) type Incoming<'a> = BoxStream<'a, Result<Bytes, axum::Error>>;
 
-/// Receives a body at the target's present position. What came before an early end is written all the same, and counted in the sums.
+/// Receives a body at the target's present position. What came before an early end is written all the same,
+/// and counted in the sums.
 pub(crate) async fn receive(
     call: &Call,
     mut body: Incoming<'_>,

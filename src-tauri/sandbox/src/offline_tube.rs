@@ -1,5 +1,5 @@
-//! The media downloader (OfflineTube): a page's address becomes a job, the job becomes a file. Answers are in FastAPI's shapes and, where the original
-//! speaks Spanish, in its words.
+//! The media downloader (OfflineTube): a page's address becomes a job, the job becomes a file. Answers are in
+//! FastAPI's shapes and, where the original speaks Spanish, in its words.
 
 use std::fs;
 use std::io;
@@ -37,7 +37,8 @@ struct Job {
     quality: String,
     title: String,
     size: u64,
-    /// Milliseconds since 1970. All of a job's life follows from it, so nothing needs to run in the background or survive a restart.
+    /// Milliseconds since 1970. All of a job's life follows from it, so nothing needs to run in the
+    /// background or survive a restart.
     created: u64,
     cancelled: bool,
 }

@@ -1,8 +1,9 @@
 //! Bytes that look random, are the same every time, and need no storage: any size, any position at once.
 //!
-//! The bytes repeat a block of 1 MiB in which the number of the block is XORed into the first 8 bytes of every 4 KiB page. So no two blocks are
-//! equal and a misplaced page shows, yet making them costs little more than copying memory, and the CRC of a terabyte follows from the CRC of
-//! one block: XOR with a number changes a CRC by an amount that depends on the number's bits alone.
+//! The bytes repeat a block of 1 MiB in which the number of the block is XORed into the first 8 bytes of
+//! every 4 KiB page. So no two blocks are equal and a misplaced page shows, yet making them costs little more
+//! than copying memory, and the CRC of a terabyte follows from the CRC of one block: XOR with a number
+//! changes a CRC by an amount that depends on the number's bits alone.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};

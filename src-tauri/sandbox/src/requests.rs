@@ -1,5 +1,5 @@
-//! What was asked of the sandbox: enough for a test to say "one request a download" or "resumed at N", and no secret (no query, no header
-//! that holds a key).
+//! What was asked of the sandbox: enough for a test to say "one request a download" or "resumed at N", and no
+//! secret (no query, no header that holds a key).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};

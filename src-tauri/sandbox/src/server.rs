@@ -1,5 +1,5 @@
-//! Accepts connections and takes each request to its service; what holds for all services is done here: the log, faults of any request, answers that
-//! leave before the request has been read.
+//! Accepts connections and takes each request to its service; what holds for all services is done here: the
+//! log, faults of any request, answers that leave before the request has been read.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -225,7 +225,8 @@ async fn respond(request: Request, mut router: Router, call: &Call) -> Response 
     router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
 }
 
-/// Only loopback names are served, so that a web page cannot reach the sandbox through a name that it points here.
+/// Only loopback names are served, so that a web page cannot reach the sandbox through a name that it points
+/// here.
 fn from_here(request: &Request) -> bool {
     let authority = request
         .uri()
@@ -275,7 +276,9 @@ fn error_of(path: &str, status: StatusCode) -> Response {
 
 fn rate_limited(path: &str, spelling: RateLimitSpelling) -> Response {
     let envelope = |code: serde_json::Value| {
-        Json(json!({"code": code, "msg": "Request has exceeded the limit.", "data": null, "success": false, "failed": true})).into_response()
+        let msg = "Request has exceeded the limit.";
+        Json(json!({"code": code, "msg": msg, "data": null, "success": false, "failed": true}))
+            .into_response()
     };
     match spelling {
         RateLimitSpelling::Http => error_of(path, StatusCode::TOO_MANY_REQUESTS),

@@ -1,5 +1,6 @@
-//! Resumable sessions as Google's XML API has them. What came is on disk as soon as it came, so a session outlives a cut connection and a kill of the
-//! process; what counts as kept is a multiple of 256 KiB until the last byte is there.
+//! Resumable sessions as Google's XML API has them. What came is on disk as soon as it came, so a session
+//! outlives a cut connection and a kill of the process; what counts as kept is a multiple of 256 KiB until
+//! the last byte is there.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -38,7 +39,8 @@ struct Record {
 #[serde(rename_all = "snake_case")]
 enum Phase {
     Open,
-    /// Everything is here and the object is being published; repeated at the next look if the process ended meanwhile.
+    /// Everything is here and the object is being published; repeated at the next look if the process ended
+    /// meanwhile.
     Publishing(Object),
     Done(Object),
     Cancelled,
@@ -208,14 +210,12 @@ impl Sessions {
         let is_last = total == Some(last + 1);
         if !is_last && !length.is_multiple_of(UNIT) {
             return Outcome::Refused(format!(
-                "Invalid request. The number of bytes uploaded is required to be a multiple of {UNIT}, except for the final request. \
-                 The received request contained {length} bytes, which does not meet this requirement."
+                "Every chunk but the last has a multiple of {UNIT} bytes; this one has {length}."
             ));
         }
         if first > kept {
             return Outcome::Refused(format!(
-                "Invalid request. According to the Content-Range header, the upload offset is {first} byte(s), which exceeds already uploaded \
-                 size of {kept} byte(s)."
+                "The chunk starts at {first}, which exceeds the {kept} bytes uploaded so far."
             ));
         }
         if total.is_some() && record.total != total {
@@ -225,7 +225,8 @@ impl Sessions {
             }
         }
 
-        // The running checksum fits only if nothing behind `first` has to be written again; else the file is read once more at the end.
+        // The running checksum fits only if nothing behind `first` has to be written again; else the file is
+        // read once more at the end.
         let running =
             sums.take().filter(|sums| sums.bytes == first).or_else(|| (first == 0).then(|| Sums::new(false)));
         let has_running = running.is_some();
@@ -344,7 +345,8 @@ impl Sessions {
 }
 
 impl Session {
-    /// Stops the request that works on the session and returns the token by which the next one will stop this.
+    /// Stops the request that works on the session and returns the token by which the next one will stop
+    /// this.
     fn take_over(&self) -> CancellationToken {
         let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
         working.cancel();

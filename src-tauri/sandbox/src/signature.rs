@@ -1,8 +1,10 @@
-//! Query signatures of the clouds, made and really checked: method, path byte for byte, query, signed headers, expiry, clock.
+//! Query signatures of the clouds, made and really checked: method, path byte for byte, query, signed
+//! headers, expiry, clock.
 //!
 //! - `GOOG4-RSA-SHA256` and `GOOG4-HMAC-SHA256`: Google Cloud Storage, V4 signing process.
 //! - `AWS4-HMAC-SHA256`: Amazon Signature Version 4, query parameters.
-//! - The V2 signatures of both (`GoogleAccessId` with RSA, `AWSAccessKeyId` with HMAC-SHA1), which bind an absent `Content-Type`, too.
+//! - The V2 signatures of both (`GoogleAccessId` with RSA, `AWSAccessKeyId` with HMAC-SHA1), which bind an absent
+//!   `Content-Type`, too.
 //! - Azure's service SAS for blobs (version 2020-12-06 and later).
 //! - An opaque token, for the form upload of the service's own sample.
 
@@ -30,6 +32,8 @@ pub(crate) const UNRESERVED: &AsciiSet =
 const LONGEST: i64 = 7 * 24 * 3600;
 /// How far a signer's clock may be ahead.
 const CLOCK_LEEWAY: i64 = 15 * 60;
+
+const MISMATCH: &str = "The request signature we calculated does not match the signature you provided.";
 
 const GOOGLE_ACCESS_ID: &str = "GOOG1ESANDBOX";
 const AMAZON_ACCESS_ID: &str = "AKIASANDBOX";
@@ -213,7 +217,8 @@ impl Signed<'_> {
             .collect()
     }
 
-    /// A parameter, decoded. Names of signature parameters are compared as the stores do, without regard to case.
+    /// A parameter, decoded. Names of signature parameters are compared as the stores do, without regard to
+    /// case.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let (_, value) = self.raw_query().into_iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
         Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
@@ -380,13 +385,9 @@ impl Signed<'_> {
         );
 
         let mismatch = || {
-            refuse(
-                403,
-                "SignatureDoesNotMatch",
-                "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-            )
-            .detail("StringToSign", to_sign.clone())
-            .detail("CanonicalRequest", canonical.clone())
+            refuse(403, "SignatureDoesNotMatch", MISMATCH)
+                .detail("StringToSign", to_sign.clone())
+                .detail("CanonicalRequest", canonical.clone())
         };
         let presented = unhex(&presented).ok_or_else(mismatch)?;
         if dialect.rsa_algorithm == Some(algorithm.as_str()) {
@@ -440,8 +441,7 @@ impl Signed<'_> {
             self.uri.path()
         );
         let mismatch = || {
-            let message = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
-            Refusal::new(provider, 403, "SignatureDoesNotMatch", message)
+            Refusal::new(provider, 403, "SignatureDoesNotMatch", MISMATCH)
                 .detail("StringToSign", to_sign.clone())
         };
         let deadline: i64 = expires.parse().map_err(|_| mismatch())?;
@@ -475,15 +475,13 @@ impl Signed<'_> {
         if !self.headers.contains_key("authorization") {
             return Ok(());
         }
-        let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the \
-                       Authorization header should be specified";
+        let message = "Only one auth mechanism allowed: the query's signature or the Authorization header.";
         Err(Refusal::new(provider, 400, "InvalidArgument", message).detail("ArgumentName", "Authorization"))
     }
 
     fn verify_azure(&self, keys: &Keys) -> Result<(), Refusal> {
         let refuse = |detail: String| {
-            let message = "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly including \
-                           the signature.";
+            let message = "Server failed to authenticate the request.";
             Refusal::new(Provider::Azure, 403, "AuthenticationFailed", message)
                 .detail("AuthenticationErrorDetail", detail)
         };
@@ -722,13 +720,7 @@ pub(crate) fn verify_policy(
     let credential = field(&format!("{prefix}credential")).ok_or_else(|| invalid("Missing credential"))?;
     let algorithm = field(&format!("{prefix}algorithm")).ok_or_else(|| invalid("Missing algorithm"))?;
     let mismatch = || {
-        Refusal::new(
-            dialect.provider,
-            403,
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided.",
-        )
-        .detail("StringToSign", policy)
+        Refusal::new(dialect.provider, 403, "SignatureDoesNotMatch", MISMATCH).detail("StringToSign", policy)
     };
     let scope: Vec<&str> = credential.rsplitn(5, '/').collect();
     let &[_, _, region, day, identity] = scope.as_slice() else {

@@ -1,5 +1,5 @@
-//! The strict store behind signed URLs: `/store/{bucket}/{object}`, and `/{bucket}/{object}` for URLs that other programs signed for this
-//! host. Which cloud's rules hold is told by the signature.
+//! The strict store behind signed URLs: `/store/{bucket}/{object}`, and `/{bucket}/{object}` for URLs that
+//! other programs signed for this host. Which cloud's rules hold is told by the signature.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -318,7 +318,8 @@ fn start_session(
 async fn session_request(shared: &Shared, call: &Call, parts: &Parts, id: &str, body: Body) -> Response {
     let provider = Provider::Google;
     if parts.headers.contains_key("authorization") {
-        // The session's address is its key. One that leaks the account's key besides must not work here either.
+        // The session's address is its key. One that leaks the account's key besides must not work here
+        // either.
         let message = "A session URI is used without an Authorization header.";
         return refused(&Refusal::new(provider, 400, "InvalidArgument", message));
     }

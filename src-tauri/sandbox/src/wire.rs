@@ -1,5 +1,6 @@
-//! The TCP connection itself. Most answers go through hyper; those that break HTTP on purpose, or that must leave before the request's body has
-//! been read, are written to the socket by hand, after which the connection closes.
+//! The TCP connection itself. Most answers go through hyper; those that break HTTP on purpose, or that must
+//! leave before the request's body has been read, are written to the socket by hand, after which the
+//! connection closes.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -20,7 +21,8 @@ use tokio::net::TcpStream;
 use crate::faults::HeaderBytes;
 use crate::requests::Entry;
 
-/// How long a connection is still read after an early answer. Closing at once would reset it, and a reset may destroy the answer on its way.
+/// How long a connection is still read after an early answer. Closing at once would reset it, and a reset may
+/// destroy the answer on its way.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// One connection; hyper reads and writes through it, and a handler may write past hyper.
@@ -103,7 +105,8 @@ pub(crate) struct Misbehaviour {
     pub(crate) headers: Vec<(String, HeaderBytes)>,
 }
 
-/// Writes an answer to the socket by hand. `early`: the request's body has not been read, so the rest of it is read and dropped for a while.
+/// Writes an answer to the socket by hand. `early`: the request's body has not been read, so the rest of it
+/// is read and dropped for a while.
 pub(crate) async fn send(
     stream: &TcpStream,
     head: &response::Parts,

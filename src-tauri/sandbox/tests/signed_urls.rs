@@ -1,4 +1,5 @@
-//! URLs that Google's and Amazon's own client libraries signed are accepted, and refused once any part of them is changed.
+//! URLs that Google's and Amazon's own client libraries signed are accepted, and refused once any part of
+//! them is changed.
 
 mod running;
 

@@ -192,7 +192,8 @@ async fn a_refusal_comes_before_the_body_has_been_sent() {
         running.sandbox.address()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // More than any buffer between holds: it must neither block nor reset the connection before the answer is read.
+    // More than any buffer between holds: it must neither block nor reset the connection before the answer is
+    // read.
     stream.write_all(&vec![0; 8 << 20]).await.unwrap();
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();

@@ -88,7 +88,8 @@ impl Running {
         header(&answer, "location").to_owned()
     }
 
-    /// Sends a chunk, or asks for the state with an empty one; returns the status and how many bytes are kept.
+    /// Sends a chunk, or asks for the state with an empty one; returns the status and how many bytes are
+    /// kept.
     pub async fn chunk(&self, session: &str, range: &str, body: &[u8]) -> (u16, u64) {
         // The client leaves out the length of an empty body, which a store answers with 411.
         let request = self.http.put(session).header(CONTENT_RANGE, range).header(CONTENT_LENGTH, body.len());
