@@ -12,7 +12,6 @@ import type {
   KeyState,
   PathSummary,
   Recognised,
-  ServiceStatus,
   Settings,
   Snapshot,
   TimelineEntry,
@@ -61,7 +60,6 @@ export const assetDelete = (assetId: string, service: string) =>
 /** Writes the library to a file of the user's choice; `null` = the dialog was closed. */
 export const exportAssets = () => invoke<string | null>('export_assets');
 
-export const services = () => invoke<ServiceStatus[]>('services');
 export const check = (service: string) => invoke<CheckReport>('check', { service });
 export const setKey = (service: string, key: string) => invoke<KeyState>('set_key', { service, key });
 export const removeKey = (service: string) => invoke<undefined>('remove_key', { service });
