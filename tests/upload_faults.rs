@@ -3,7 +3,7 @@
 #[path = "support/uploads.rs"]
 mod uploads;
 
-use ferry_engine::{AssetStatus, Code, State, UploadMethod, UploadRequest, Verified};
+use ferry_engine::{AssetStatus, Code, Secret, State, UploadMethod, UploadRequest, Verified, WaitReason};
 use ferry_sandbox::{Fault, FaultKind, RateLimitSpelling, SignedUrls};
 use uploads::{Uploads, code};
 
@@ -329,4 +329,34 @@ async fn u9_a_rate_limit_in_any_spelling_is_waited_out() {
         uploads.fault(Fault::new(limit).on_path("/upload/signed-url").times(3));
         assert_eq!(uploads.run(&uploads.file("a.bin", 10)).await.state, State::Completed, "{spelling:?}");
     }
+}
+
+#[tokio::test]
+async fn u9_in_the_window_a_new_key_lets_everything_go_on() {
+    let uploads = Uploads::patient("wrong").await;
+    let paths: Vec<_> = (0..20).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
+    let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
+    let ids = uploads.engine.upload(request).await.unwrap();
+    let waits =
+        |row: &ferry_engine::Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key);
+    uploads.until(*ids.last().unwrap(), waits).await;
+    let failed = ids.iter().filter(|id| code(&uploads.engine.transfer(**id).unwrap()).is_some()).count();
+    assert!(failed <= 3, "{failed} failures for one wrong key");
+    uploads.engine.set_key("mavi", Secret::new(ferry_sandbox::API_KEY)).await.unwrap();
+    for id in ids {
+        uploads.until(id, |row| row.state == State::Completed).await;
+    }
+    assert!(uploads.engine.services().iter().all(|service| service.problem.is_none()));
+}
+
+#[tokio::test]
+async fn a_canceled_upload_leaves_an_id_that_is_known_to_be_given_up() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    uploads.fault(Fault::new(FaultKind::Slow { bytes_per_second: 4_000_000 }).on_method("PUT"));
+    let id = uploads.add(&uploads.file("a.bin", 20 * MIB)).await;
+    uploads.until(id, |row| row.asset_id.is_some()).await;
+    uploads.engine.cancel(&[id]).await.unwrap();
+    assert_eq!(uploads.engine.transfer(id).unwrap().state, State::Canceled);
+    assert_eq!(uploads.assets().await[0].status, AssetStatus::Abandoned);
+    assert_eq!(uploads.resume_records(), 0);
 }

@@ -125,6 +125,7 @@ impl Downloads {
 async fn open(root: &Path, overrides: &Overrides) -> Engine {
     let mut options = Options::new(root.join("data"));
     options.overrides = overrides.clone();
+    options.keychain = false;
     Engine::open(options).await.expect("an engine")
 }
 

@@ -38,6 +38,20 @@ impl Uploads {
         Self { engine, sandbox, root }
     }
 
+    /// Starts a second engine that waits for the user as the window does, with a key that was typed in.
+    pub async fn patient(key: &str) -> Self {
+        let Self { engine, sandbox, root } = Self::new(SignedUrls::GoogleResumable).await;
+        engine.shutdown().await;
+        let mut options = Options::new(root.path().join("patient"));
+        options.resume_unfinished = true;
+        options.keychain = false;
+        let engine = Engine::open(options).await.expect("an engine");
+        let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
+        engine.save_settings(settings).await.expect("settings");
+        engine.set_key("mavi", Secret::new(key)).await.expect("a key");
+        Self { engine, sandbox, root }
+    }
+
     /// Stops the engine and starts a new one on the same data; the sandbox goes on.
     pub async fn restart(self) -> Self {
         let Self { engine, sandbox, root } = self;
@@ -127,6 +141,7 @@ async fn open(root: &Path, sandbox: &Sandbox, key: &str) -> Engine {
     let mut options = Options::new(root.join("data"));
     options.overrides = Overrides { stall: Some(Duration::from_secs(2)), ..Overrides::default() };
     options.keys.insert("mavi".into(), Secret::new(key));
+    options.keychain = false;
     let engine = Engine::open(options).await.expect("an engine");
     let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
     engine.save_settings(settings).await.expect("settings");

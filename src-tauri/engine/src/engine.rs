@@ -256,12 +256,20 @@ pub struct Options {
     pub overrides: Overrides,
     /// Keys by service id for this run, over variables and keychain.
     pub keys: HashMap<String, Secret>,
+    /// Whether the platform's keychain is used; without it keys stay in memory for this run.
+    pub keychain: bool,
 }
 
 impl Options {
     /// The terminal's way: nothing moves that is not asked for.
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir, resume_unfinished: false, overrides: Overrides::default(), keys: HashMap::new() }
+        Self {
+            data_dir,
+            resume_unfinished: false,
+            overrides: Overrides::default(),
+            keys: HashMap::new(),
+            keychain: true,
+        }
     }
 }
 
@@ -324,7 +332,7 @@ impl Engine {
         };
         let settings_file = data_dir.join("settings.json");
         let (mut settings, broken_settings) = Settings::load(&settings_file);
-        let keys = Arc::new(Keys::from_environment(options.keys));
+        let keys = Arc::new(Keys::from_environment(options.keys, options.keychain));
         if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
             // A key in the environment is a real service set up, for as long as it is there.
             "mavi".clone_into(&mut settings.default_service);

@@ -220,6 +220,7 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
     } else {
         Cause::CutShort
     });
+    let cause = if cause == Cause::Dns && !has_network() { Cause::Offline } else { cause };
     let what = match cause {
         Cause::Offline => "This computer has no network",
         Cause::Dns => "The server's name was not found",
@@ -236,4 +237,12 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
         fault.why = Some(plain);
     }
     fault
+}
+
+/// Whether this computer has a way out at all. Connecting a UDP socket sends nothing; it only asks the system for a
+/// route, here to addresses that are reserved for documentation.
+fn has_network() -> bool {
+    [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")]
+        .iter()
+        .any(|(from, to)| std::net::UdpSocket::bind(from).and_then(|socket| socket.connect(to)).is_ok())
 }

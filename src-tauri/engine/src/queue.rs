@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Changes, Overrides};
-use crate::error::{Cause, Error, Failure, Result};
+use crate::engine::{AssetStatus, Changes, Overrides};
+use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::http::Http;
 use crate::progress::{Counter, Meter, now};
 use crate::resume::{Resume, ResumeFolder};
@@ -340,9 +340,24 @@ impl Queue {
         }
         self.store.save_rows(changed).await?;
         if why == Stop::Cancel {
-            ids.iter().for_each(|id| self.resume_folder.remove(*id));
+            for id in ids {
+                self.resume_folder.remove(*id);
+                self.give_up_asset(*id).await?;
+            }
         }
         Ok(())
+    }
+
+    /// The asset id of an upload that is given up will never hold the file.
+    async fn give_up_asset(&self, id: TransferId) -> Result<()> {
+        let Some(row) = self.row(id).filter(|row| row.kind == Kind::Upload && row.state != State::Completed)
+        else {
+            return Ok(());
+        };
+        match &row.asset_id {
+            Some(asset) => self.store.set_asset_status(&row.service, asset, AssetStatus::Abandoned).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes transfers off the list. A part file goes with its row: that is how the user says so.
@@ -415,9 +430,26 @@ impl Queue {
         self.store.save_rows(changed).await
     }
 
-    /// A service is fine again: what waited for its key goes on.
+    /// A service is fine again: what waited for its key goes on, in the window also what failed for it.
     pub fn clear_problem(&self, service: &str) {
-        if self.services.set_problem(service, None) {
+        let had_problem = self.services.set_problem(service, None);
+        if had_problem && self.patient {
+            let failed = self.find(|row, _| {
+                row.service == service
+                    && matches!(&row.state, State::Failed(failure) if failure.code == Code::Unauthorized)
+            });
+            let mut rows = self.rows();
+            for id in failed {
+                if let Some(entry) = rows.entries.get_mut(&id) {
+                    entry.row.state = State::Queued;
+                    entry.row.ended_at = None;
+                    self.store.save_row_later(entry.row.clone());
+                }
+                rows.dirty.insert(id);
+                rows.release(id);
+            }
+        }
+        if had_problem {
             let mut rows = self.rows();
             rows.services_changed = true;
             let waiting: Vec<TransferId> = rows
@@ -557,13 +589,22 @@ impl Queue {
         let mut kept_download = download::Kept::default();
         let mut kept_upload = upload::Kept::default();
         loop {
+            let keys = self.services.key_changes();
             let result = match &task {
                 Task::Download(_) => download::run(run, &mut kept_download).await,
                 Task::Upload(_) => upload::run(run, &mut kept_upload).await,
             };
-            let Err(error) = result else { return Ok(()) };
+            let Err(mut error) = result else { return Ok(()) };
+            if error.cause == Cause::Offline && !self.patient {
+                // A terminal run must come to an end; the window waits for the network.
+                error.cause = Cause::Unreachable;
+            }
             if run.stop.is_cancelled() {
                 return Err(Error::canceled());
+            }
+            if error.cause == Cause::Unauthorized && self.services.key_changes() != keys {
+                // It was the old key that was refused.
+                continue;
             }
             let reached = run.counter.get();
             if reached > best {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::KeyState;
@@ -47,13 +48,16 @@ pub(crate) struct Keys {
     /// Given for this run: by a variable or by whoever opened the engine.
     given: HashMap<String, Secret>,
     memory: Mutex<HashMap<String, (Secret, KeyState)>>,
+    keychain: bool,
+    /// Counts the changes of keys.
+    changes: AtomicU64,
     /// Services whose keychain entry was looked up in this run, so that a slow keychain is asked once.
     looked_up: Mutex<std::collections::HashSet<String>>,
 }
 
 impl Keys {
     /// Reads the variables, unless a key was given; the keychain is asked only when a key is needed.
-    pub fn from_environment(mut given: HashMap<String, Secret>) -> Self {
+    pub fn from_environment(mut given: HashMap<String, Secret>, keychain: bool) -> Self {
         for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
         {
             if let Ok(key) = std::env::var(variable)
@@ -62,7 +66,7 @@ impl Keys {
                 given.entry(service.to_owned()).or_insert_with(|| Secret::new(key.trim()));
             }
         }
-        Self { given, ..Self::default() }
+        Self { given, keychain, ..Self::default() }
     }
 
     /// The key of a service, wherever it is.
@@ -77,10 +81,15 @@ impl Keys {
             return None;
         }
         let name = service.to_owned();
-        let found = on_keychain(move || entry(&name).and_then(|entry| entry.get_password())).await;
+        let found = self.on_keychain(move || entry(&name).and_then(|entry| entry.get_password())).await;
         let key = Secret::new(found.ok()?);
         lock(&self.memory).insert(service.to_owned(), (key.clone(), KeyState::Keychain));
         Some(key)
+    }
+
+    /// How often a key was set in this run: tells an answer to an old key from one to the present key.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Where the key of a service is, as far as this run has seen.
@@ -102,9 +111,11 @@ impl Keys {
                 .advise("change the variable, or start Ferry without it"));
         }
         let (name, secret) = (service.to_owned(), text.clone());
-        let stored = on_keychain(move || entry(&name).and_then(|entry| entry.set_password(&secret))).await;
+        let stored =
+            self.on_keychain(move || entry(&name).and_then(|entry| entry.set_password(&secret))).await;
         let state = if stored.is_ok() { KeyState::Keychain } else { KeyState::Memory };
         lock(&self.memory).insert(service.to_owned(), (Secret::new(text), state));
+        self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(state)
     }
 
@@ -113,7 +124,7 @@ impl Keys {
         let in_keychain =
             lock(&self.memory).remove(service).is_none_or(|(_, state)| state == KeyState::Keychain);
         let name = service.to_owned();
-        match on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {
+        match self.on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {
             Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
             // Without a keychain there is nothing to remove from it.
             Err(_) if !in_keychain || self.state(service) == KeyState::Missing => Ok(()),
@@ -122,17 +133,21 @@ impl Keys {
             }
         }
     }
+
+    /// Keychains block, ask the user, and on Linux run a D-Bus conversation of their own: never on the async threads.
+    async fn on_keychain<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, keyring_core::Error> + Send + 'static,
+    ) -> Result<T, keyring_core::Error> {
+        if !self.keychain {
+            return Err(keyring_core::Error::NoEntry);
+        }
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(keyring_core::Error::NoEntry))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keychains block, ask the user, and on Linux run a D-Bus conversation of their own: never on the async threads.
-async fn on_keychain<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, keyring_core::Error> + Send + 'static,
-) -> Result<T, keyring_core::Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(keyring_core::Error::NoEntry))
 }
 
 fn entry(service: &str) -> Result<keyring_core::Entry, keyring_core::Error> {

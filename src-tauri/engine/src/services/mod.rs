@@ -267,6 +267,11 @@ impl Services {
         }
     }
 
+    /// How often a key was set in this run.
+    pub fn key_changes(&self) -> u64 {
+        self.keys.changes()
+    }
+
     /// A service stands still for this reason, or no longer does. Says whether that is news.
     pub fn set_problem(&self, id: &str, problem: Option<Failure>) -> bool {
         let mut problems = lock(&self.problems);
