@@ -28,6 +28,7 @@ const COMMANDS: &[&str] = &[
     "remove_key",
     "save_settings",
     "pick_downloads_folder",
+    "choose_folder_for",
     "diagnostics",
 ];
 

@@ -539,6 +539,32 @@ async fn a_paused_download_goes_on_where_it_stood_also_after_a_restart() {
     assert!(downloads.resume_records().is_empty(), "and is gone when the transfer has ended");
 }
 
+#[tokio::test]
+async fn a_download_goes_on_in_another_folder_with_what_has_arrived() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| {
+        let mut bytes = good_answer(head, &body, ETAG);
+        if number == 0 {
+            bytes.truncate(bytes.len() - 50_000);
+            return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(20))];
+        }
+        vec![Step::Send(bytes)]
+    });
+    let downloads = Downloads::new().await;
+    let id = downloads.add(&server.url("/a.bin")).await;
+    downloads.until(id, |row| row.bytes >= 150_000).await;
+    let other = downloads.folder().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("a.bin"), "was here").unwrap();
+    downloads.engine().move_download(id, &other).await.unwrap();
+    let row = downloads.ended(id).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(std::fs::read(other.join("a (1).bin")).unwrap() == file);
+    assert_eq!(range_start(&server.requests()[1]), Some(150_000));
+    downloads.nothing_else_than(&["other"]);
+}
+
 fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

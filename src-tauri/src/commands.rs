@@ -251,6 +251,18 @@ pub(crate) async fn pick_downloads_folder(
     Ok(Some(chosen.path().display().to_string()))
 }
 
+/// Lets the user choose another folder for a download, which goes on there; nothing = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn choose_folder_for(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+    id: TransferId,
+) -> Answer<Option<String>> {
+    let Some(chosen) = dialog(&window).set_title("Save to").pick_folder().await else { return Ok(None) };
+    engine.move_download(id, chosen.path()).await.map_err(failure)?;
+    Ok(Some(chosen.path().display().to_string()))
+}
+
 /// A report for the people who maintain Ferry, without keys, names or addresses.
 #[tauri::command(async)]
 pub(crate) fn diagnostics(engine: State<'_, Engine>) -> String {

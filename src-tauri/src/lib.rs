@@ -101,6 +101,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::remove_key,
             commands::save_settings,
             commands::pick_downloads_folder,
+            commands::choose_folder_for,
             commands::diagnostics,
         ])
         .manage(granted_paths::Hovering::default())

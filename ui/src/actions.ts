@@ -215,9 +215,7 @@ export async function remedy(transfer: Transfer, way: Remedy): Promise<void> {
       navigation.goToService(service);
       return;
     case 'choose_folder':
-      await attempt(async () => {
-        if ((await settings.pickDownloadsFolder()) !== null) await ipc.retry([id]);
-      });
+      await attempt(() => ipc.chooseFolderFor(id));
       return;
     case 'new_link':
       navigation.go('transfers');

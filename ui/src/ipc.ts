@@ -69,6 +69,9 @@ export const saveSettings = (settings: Settings) => invoke<undefined>('save_sett
 /** Asks for a folder and saves it as the Downloads folder; `null` = the dialog was closed. */
 export const pickDownloadsFolder = () => invoke<string | null>('pick_downloads_folder');
 
+/** Asks for another folder for a download, which goes on there; `null` = the dialog was closed. */
+export const chooseFolderFor = (id: TransferId) => invoke<string | null>('choose_folder_for', { id });
+
 /** A report without names, keys or addresses, for the people who maintain Ferry. */
 export const diagnostics = () => invoke<string>('diagnostics');
 

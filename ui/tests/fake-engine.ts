@@ -51,6 +51,7 @@ interface Commands {
   remove_key: (args: { service: string }) => void;
   save_settings: (args: { settings: Settings }) => void;
   pick_downloads_folder: (args: Record<string, never>) => string | null;
+  choose_folder_for: (args: { id: TransferId }) => string | null;
   diagnostics: (args: Record<string, never>) => string;
 }
 
@@ -253,6 +254,7 @@ export function start(scenario: Scenario, live = true): void {
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });
     },
+    choose_folder_for: () => '/media/ada/Data',
     pick_downloads_folder: () => (downloads_folder = '/media/ada/Data'),
     diagnostics: () => 'Ferry 0.1.0\n3 running, 1 failed (disk_full)',
   };

@@ -634,6 +634,39 @@ impl Engine {
         self.queue().release(ids).await
     }
 
+    /// Lets a download go on in another folder, with what has arrived so far.
+    pub async fn move_download(&self, id: TransferId, folder: &Path) -> Result<()> {
+        let folder = std::path::absolute(folder)
+            .map_err(|error| Error::invalid("This is no usable folder").because(error))?;
+        let queue = self.queue();
+        queue.stop(&[id], Stop::Pause).await?;
+        let row = queue.row(id).ok_or_else(|| no_such_transfer(id))?;
+        let Some(Task::Download(task)) = queue.task(id) else {
+            return Err(Error::invalid("Only a download has a target folder"));
+        };
+        if row.state == State::Completed {
+            return Err(Error::invalid("This download is finished").advise("move the file itself"));
+        }
+        let mut journal = queue.store.journal(id).await?;
+        if let Some(journal) = &mut journal {
+            let (from, name, to) = (task.folder.clone(), journal.name.clone(), folder.clone());
+            let taken = blocking(move || crate::part_file::relocate(&from, &name, &to)).await??;
+            match taken {
+                Some(name) => journal.name = name,
+                None => journal.pieces.clear(),
+            }
+        }
+        let changed = queue.change_task(id, |task| {
+            if let Task::Download(download) = task {
+                download.folder.clone_from(&folder);
+            }
+        });
+        if let Some(task) = changed {
+            queue.store.save_place(id, task, journal).await?;
+        }
+        queue.release(&[id]).await
+    }
+
     /// Takes transfers off the list. The part file of an unfinished download goes with it; finished files stay.
     pub async fn remove(&self, ids: &[TransferId]) -> Result<()> {
         self.queue().remove(ids).await

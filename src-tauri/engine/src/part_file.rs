@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::checksum::{Algorithm, Hasher};
@@ -158,8 +158,41 @@ impl PartFile {
     }
 }
 
+/// Takes a part file to another folder, under the first free name there; `None` when there is nothing to take.
+pub(crate) fn relocate(from: &Path, name: &str, to: &Path) -> Result<Option<String>> {
+    let old = from.join(part_name(name));
+    if !old.is_file() {
+        return Ok(None);
+    }
+    let folder = Folder::open(to)?;
+    for new in numbered_names(name) {
+        if folder.has(&new) || folder.has(&part_name(&new)) {
+            continue;
+        }
+        let target = folder.path_of(&part_name(&new));
+        // A second name on the same disk costs nothing; another disk needs a copy. Neither replaces anything.
+        if std::fs::hard_link(&old, &target).is_err() {
+            let failed = |error| Error::target_io("Copying to", &target, &error);
+            let mut copy = folder.create_new(&part_name(&new)).map_err(failed)?;
+            let copied = File::open(&old)
+                .and_then(|mut old| io::copy(&mut old, &mut copy))
+                .and_then(|_| copy.sync_all());
+            if let Err(error) = copied {
+                // Half a copy helps nobody; the old part is still there.
+                let _ = folder.remove(&part_name(&new));
+                return Err(failed(error));
+            }
+        }
+        folder.sync().map_err(|error| Error::target_io("Writing to", to, &error))?;
+        // What cannot be removed stays where the user can see it; it is no longer needed.
+        let _ = std::fs::remove_file(&old);
+        return Ok(Some(new));
+    }
+    Err(Error::new(Cause::PermissionDenied, format!("There are too many files called `{name}` already")))
+}
+
 /// Removes the part file of a transfer that the user takes off the list.
-pub(crate) fn discard(folder: &std::path::Path, name: &str) {
+pub(crate) fn discard(folder: &Path, name: &str) {
     if let Ok(folder) = Folder::open(folder) {
         // It may be gone already; that is what was wanted.
         let _ = folder.remove(&part_name(name));

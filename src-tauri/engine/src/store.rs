@@ -170,6 +170,19 @@ impl Store {
         .await
     }
 
+    /// Writes where a download goes and how far it is, both or neither.
+    pub async fn save_place(&self, id: TransferId, task: Task, journal: Option<Journal>) -> Result<()> {
+        self.run(move |transaction| {
+            let journal = journal.as_ref().map(json).transpose()?;
+            transaction.execute(
+                "UPDATE transfers SET task = ?2, journal = ?3 WHERE id = ?1",
+                params![id.0, json(&task)?, journal],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Writes how far a download is. Comes after the data's own sync, so it may be a moment late, never early.
     pub fn save_journal(&self, id: TransferId, journal: &Journal) {
         let journal = json(journal).unwrap_or_default();
