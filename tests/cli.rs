@@ -161,7 +161,7 @@ fn progress_comes_at_most_once_a_second_without_a_terminal_and_not_at_all_when_q
     let service = Service::start();
     let home = Home::with(&service);
     service.slow(MIB as u64);
-    let run = home.ferry(["download", &service.link(3 << 20, "a.bin")]).exits(0);
+    let run = home.ferry(["download", &service.link(3 << 20, "a.bin"), "--connections", "1"]).exits(0);
     let seconds = run.took.as_secs() as usize;
     assert!(run.stderr.lines().count() >= 1, "three seconds without a word");
     assert!(
@@ -532,7 +532,7 @@ fn one_process_at_a_time_owns_the_data_folder() {
     let service = Service::start();
     let home = Home::with(&service);
     service.slow(MIB as u64);
-    let running = home.start(["download", &service.link(20 << 20, "a.bin")]);
+    let running = home.start(["download", &service.link(20 << 20, "a.bin"), "--connections", "1"]);
     wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
     let run = home.ferry(["queue"]).exits(1).says_error("busy_data_dir");
     assert!(run.stderr.contains("--data-dir"), "{}", run.stderr);
@@ -553,7 +553,7 @@ fn a_killed_download_goes_on_where_it_stood() {
     let home = Home::with(&service);
     let size = 24 << 20;
     service.slow(2 << 20);
-    let running = home.start(["download", &service.link(size, "a.bin")]);
+    let running = home.start(["download", &service.link(size, "a.bin"), "--connections", "1"]);
     wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
     std::thread::sleep(LONG_ENOUGH_TO_SYNC);
     running.kill();
@@ -577,6 +577,28 @@ fn a_killed_download_goes_on_where_it_stood() {
     let whole = home.ferry(["download", &service.link(size, "a.bin"), "--dir", "whole"]).exits(0);
     let expected = std::fs::read(whole.lines()[0]).unwrap();
     assert_holds(&home.downloads().join("a.bin"), &expected);
+}
+
+#[test]
+fn a_killed_download_with_several_connections_keeps_what_each_brought() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let size = 48 << 20;
+    service.slow(1 << 20);
+    let running = home.start(["download", &service.link(size, "a.bin")]);
+    wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
+    std::thread::sleep(LONG_ENOUGH_TO_SYNC);
+    running.kill();
+    assert_eq!(home.downloaded(), ["a.bin.ferrypart"], "it was killed on its way");
+    let before = service.requests().len();
+    service.heal();
+
+    home.ferry(["resume"]).exits(0);
+    assert_eq!(home.downloaded(), ["a.bin"]);
+    let again: u64 = service.requests()[before..].iter().map(|request| request.sent).sum();
+    assert!(again < size - (2 << 20), "{again} of {size} bytes were sent again");
+    let whole = home.ferry(["download", &service.link(size, "a.bin"), "--dir", "whole"]).exits(0);
+    assert_holds(&home.downloads().join("a.bin"), &std::fs::read(whole.lines()[0]).unwrap());
 }
 
 #[test]
@@ -640,7 +662,7 @@ fn an_interruption_keeps_the_queue_and_says_how_to_go_on() {
     for signal in [Signal::INT, Signal::TERM] {
         let home = Home::with(&service);
         service.slow(MIB as u64);
-        let running = home.start(["download", &service.link(6 << 20, "a.bin")]);
+        let running = home.start(["download", &service.link(6 << 20, "a.bin"), "--connections", "1"]);
         wait_until("bytes are saved", || home.downloaded() == ["a.bin.ferrypart"]);
         std::thread::sleep(Duration::from_millis(1500));
         let asked = Instant::now();
@@ -717,7 +739,7 @@ fn the_queue_can_be_looked_at_and_changed() {
     let home = Home::with(&service);
     assert_eq!(home.ferry(["queue"]).exits(0).stdout, "");
     service.slow(MIB as u64);
-    let running = home.start(["download", &service.link(8 << 20, "a.bin")]);
+    let running = home.start(["download", &service.link(8 << 20, "a.bin"), "--connections", "1"]);
     wait_until("bytes are saved", || home.downloaded() == ["a.bin.ferrypart"]);
     running.signal(rustix::process::Signal::INT);
     running.wait().exits(130);

@@ -177,7 +177,7 @@ fn a_killed_download_from_nginx_goes_on_by_range() {
     {
         let server = Server::nginx(&nginx, &home.path().join("www"), "2m");
         link = format!("http://127.0.0.1:{}/a.bin", server.port);
-        let running = home.start(["download", &link]);
+        let running = home.start(["download", &link, "--connections", "1"]);
         wait_until("bytes are saved", || home.downloaded() == ["a.bin.ferrypart"]);
         std::thread::sleep(Duration::from_millis(6500));
         running.kill();
@@ -200,7 +200,7 @@ fn a_file_that_changed_between_two_runs_is_never_spliced() {
     home.file("www/a.bin", &noise(3, 24 * MIB));
     let server = Server::nginx(&nginx, &home.path().join("www"), "2m");
     let link = format!("http://127.0.0.1:{}/a.bin", server.port);
-    let running = home.start(["download", &link]);
+    let running = home.start(["download", &link, "--connections", "1"]);
     wait_until("bytes are saved", || home.downloaded() == ["a.bin.ferrypart"]);
     std::thread::sleep(Duration::from_millis(6500));
     running.kill();

@@ -22,9 +22,11 @@ pub fn target() -> PathBuf {
 /// A program to be run in the repository's root.
 pub fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
-    // Set by Cargo for this program alone; tools that look at them would take our package for theirs.
-    for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
-        command.env_remove(variable);
+    // Set by Cargo for this program alone. A build script that looks at one of them (ring's does) would run anew, and
+    // everything above it be built again, whenever Cargo is started from here and then from a shell.
+    let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
+        command.env_remove(name);
     }
     command.current_dir(root());
     command
