@@ -2,7 +2,7 @@
 //!
 //! The file is cut into segments that nobody fetches twice. A connection that has finished takes half of what the
 //! slowest has left. More connections are tried only where the answer proved that ranges work and the file has a
-//! strong validator, while the end is seconds away, and only as long as each doubling really brings more.
+//! strong validator, while the end is seconds away, and only as long as each step really brings more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 
 /// The gain is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// A new connection has this many looks to show what it brings.
 const LOOKS_TO_SETTLE: u32 = 2;
-/// A doubling that brings less than this factor was one too many.
+/// A step that brings less than this factor was one too many.
 const WORTHWHILE: f64 = 1.25;
 /// With less than this to go at the present speed, a new connection comes too late.
-const WORTH_STARTING: f64 = 2.0;
+const WORTH_STARTING: f64 = 1.0;
 /// Nothing smaller is cut in two.
 const SMALLEST_CUT: u64 = 2 * 1024 * 1024;
 
@@ -266,7 +266,7 @@ pub(crate) async fn next_chunk(run: &Run, answer: &mut Response, stall: Duration
 struct Gain {
     bytes: u64,
     at: Instant,
-    /// Speed before the last doubling.
+    /// Speed before the last step.
     before: Option<f64>,
     looks: u32,
     /// No more are added.
@@ -298,7 +298,8 @@ impl Gain {
             return 0;
         }
         self.before = Some(speed);
-        connections
+        // One more is the question whether it helps at all; after a yes the steps are large, as time is short.
+        if connections == 1 { 1 } else { connections * 3 }
     }
 }
 
