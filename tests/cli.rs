@@ -583,7 +583,7 @@ fn a_killed_download_goes_on_where_it_stood() {
 fn a_killed_download_with_several_connections_keeps_what_each_brought() {
     let service = Service::start();
     let home = Home::with(&service);
-    let size = 48 << 20;
+    let size = 128 << 20;
     service.slow(1 << 20);
     let running = home.start(["download", &service.link(size, "a.bin")]);
     wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
