@@ -104,6 +104,11 @@ export class Display {
     await this.xdo('windowactivate', '--sync', window, 'key', key);
   }
 
+  async type(text) {
+    await this.xdo('type', '--delay', '25', text);
+    await sleep(300);
+  }
+
   /** Closes a window as its user does, through the window manager. */
   close(window) {
     return this.press(window, 'alt+F4');
