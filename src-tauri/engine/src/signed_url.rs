@@ -115,6 +115,11 @@ impl SignedUrl {
         self.has("sig") && self.has("sv")
     }
 
+    /// Whether the store behind it proves what it took by an MD5 (in the entity tag, or in `Content-MD5`).
+    pub fn answers_with_md5(&self) -> bool {
+        self.is_amazon() || self.is_azure()
+    }
+
     fn is_signed(&self) -> bool {
         self.is_google() || self.is_amazon() || self.is_azure()
     }

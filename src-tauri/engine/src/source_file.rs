@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::checksum::{Algorithm, Hasher};
+use crate::checksum::{Algorithm, Digests, Hasher};
 use crate::error::{Cause, Error, Result};
 use crate::task::SourceState;
 
@@ -28,7 +28,7 @@ pub(crate) struct SourceFile {
 
 impl SourceFile {
     /// Opens a file. Folders, pipes and devices are refused: they have no content that could be proven.
-    pub fn open(path: &Path, extra: Option<Algorithm>) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let facts = std::fs::metadata(path).map_err(|error| Error::source_io("Reading", path, &error))?;
         if !facts.is_file() {
             let what = if facts.is_dir() { "a folder" } else { "a pipe or a device" };
@@ -38,7 +38,7 @@ impl SourceFile {
         }
         let file = File::open(path).map_err(|error| Error::source_io("Reading", path, &error))?;
         let state = state(&file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?);
-        let hasher = Arc::new(Mutex::new(Hasher::new(extra)));
+        let hasher = Arc::new(Mutex::new(Hasher::new(None)));
         Ok(Self { path: path.to_owned(), file: Arc::new(file), state, hasher })
     }
 
@@ -64,9 +64,28 @@ impl SourceFile {
         Error::new(Cause::SourceChanged, format!("`{}` changed while it was being sent", self.path.display()))
     }
 
-    /// The hasher, once it has seen the whole file.
-    pub fn hasher(&self) -> Hasher {
-        self.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Computes this checksum, too, from the next read of the first byte on.
+    pub fn also(&self, algorithm: Algorithm) {
+        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        if hasher.bytes() == 0 {
+            *hasher = Hasher::new(Some(algorithm));
+        }
+    }
+
+    /// How many bytes have been hashed, from the first one on.
+    pub fn hashed(&self) -> u64 {
+        self.hasher.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+    }
+
+    /// The whole file's checksums; what has not been read yet, or not for `wanted`, is read now. Blocks.
+    pub fn digests(&self, wanted: Option<Algorithm>) -> Result<Digests> {
+        self.hash_up_to(self.size())?;
+        let digests = self.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
+        if wanted.is_none_or(|algorithm| digests.value(algorithm).is_some()) {
+            return Ok(digests);
+        }
+        let again = Self { hasher: Arc::new(Mutex::new(Hasher::new(wanted))), ..self.clone() };
+        again.digests(wanted)
     }
 
     /// Reads what the hasher has not seen up to `end`. Blocks.

@@ -15,7 +15,7 @@ use reqwest::{Body, Method as Verb, RequestBuilder, Response, multipart};
 use url::Url;
 
 use crate::answer::{self, Refusal, RefusalKind};
-use crate::checksum::{Algorithm, Digests, Proof, compare, etag_md5, offered};
+use crate::checksum::{Algorithm, Digests, Offered, Proof, compare, etag_md5, offered};
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::http::{error_body, from_reqwest, stalled};
@@ -24,7 +24,7 @@ use crate::range;
 use crate::run::Run;
 use crate::services::{Confirmation, Service, refused};
 use crate::settings::UploadMethod;
-use crate::signed_url::{self, Method, SignedUrl, Store};
+use crate::signed_url::{self, Method, SignedUrl};
 use crate::source_file::SourceFile;
 use crate::task::{Task, UploadTask};
 use crate::transfer::{Stage, Verified};
@@ -136,8 +136,7 @@ async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<So
         return Ok(source.clone());
     }
     let path = task.path.clone();
-    // MD5 beside CRC32C: S3 and Azure answer with nothing else. Both are computed while reading.
-    let source = blocking(move || SourceFile::open(&path, Some(Algorithm::Md5))).await??;
+    let source = blocking(move || SourceFile::open(&path)).await??;
     let state = source.state();
     if task.source.is_some_and(|before| before != state) {
         abandon(run, &run.row().service).await?;
@@ -264,6 +263,10 @@ async fn send(
         },
     };
     check_signed_headers(&target.url)?;
+    if target.url.answers_with_md5() {
+        // And with nothing else; elsewhere it would only cost time.
+        source.also(Algorithm::Md5);
+    }
     loop {
         let resumable = matches!(method, Method::Resumable | Method::Session);
         run.update(|row| row.resumable = resumable);
@@ -460,7 +463,7 @@ async fn send_in_session(
     if confirmed > total {
         return Err(Error::new(Cause::BadResponse, "The store says it has more than the file").into());
     }
-    if confirmed > source.hasher().bytes() {
+    if confirmed > source.hashed() {
         run.stage(Stage::Checking);
         let source = source.clone();
         run.or_stop(blocking(move || source.hash_up_to(confirmed))).await???;
@@ -740,10 +743,11 @@ async fn finish(
 ) -> Result<()> {
     run.stage(Stage::Verifying);
     let whole = source.clone();
-    let digests =
-        blocking(move || whole.hash_up_to(whole.size()).map(|()| whole.hasher().finish())).await??;
-    let mut proof = match &taken {
-        Some(taken) => compare_stored(&digests, &taken.headers, &target.url)?,
+    let stored = taken.map(|taken| stored_checksums(&taken.headers, &target.url));
+    let wanted = stored.as_ref().and_then(|stored| stored.all.iter().map(|(algorithm, _)| *algorithm).max());
+    let digests = blocking(move || whole.digests(wanted)).await??;
+    let mut proof = match &stored {
+        Some(stored) => compare_stored(&digests, stored)?,
         None => Verified::Length,
     };
     let mut status = AssetStatus::Sent;
@@ -790,22 +794,27 @@ async fn finish(
     Ok(())
 }
 
-/// Compares the store's checksum, if it gave one, with what was sent.
-fn compare_stored(digests: &Digests, headers: &HeaderMap, url: &SignedUrl) -> Result<Verified> {
-    let mut from_store = offered(headers, false);
-    let etag = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5);
-    // An entity tag need not be a checksum: only for stores that are known to use MD5 a difference means something.
-    let only_a_guess = from_store.all.is_empty() && url.known_store().is_none();
-    if let Some(md5) = etag
-        && from_store.all.is_empty()
-        && url.known_store() != Some(Store::Gcs)
+/// The checksums that the store gave, an entity tag that is an MD5 included.
+fn stored_checksums(headers: &HeaderMap, url: &SignedUrl) -> Offered {
+    let mut stored = offered(headers, false);
+    // With a customer's own key, or one of the key service, the entity tag is no MD5 although it looks like one.
+    let encrypted = headers.contains_key("x-amz-server-side-encryption-customer-algorithm")
+        || headers.get("x-amz-server-side-encryption").is_some_and(|value| value != "AES256");
+    if stored.all.is_empty()
+        && url.answers_with_md5()
+        && !encrypted
+        && let Some(md5) = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5)
     {
-        from_store.all.push((Algorithm::Md5, md5.to_vec()));
+        stored.all.push((Algorithm::Md5, md5.to_vec()));
     }
-    match compare(digests, &from_store) {
+    stored
+}
+
+/// Compares the store's checksum, if it gave one, with what was sent.
+fn compare_stored(digests: &Digests, stored: &Offered) -> Result<Verified> {
+    match compare(digests, stored) {
         Proof::Match(algorithm) => Ok(algorithm.into()),
         Proof::Nothing => Ok(Verified::None),
-        Proof::Mismatch { .. } if only_a_guess => Ok(Verified::None),
         Proof::Mismatch { algorithm, expected, got } => {
             Err(Error::new(Cause::StoredWrong, "The store has something else than what was sent")
                 .because(format!("its {} is {expected}, the file’s is {got}", algorithm.as_str())))
