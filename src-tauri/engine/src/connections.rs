@@ -35,11 +35,13 @@ const SMALLEST_CUT: u64 = 2 * 1024 * 1024;
 struct Segment {
     /// Next byte to be handed to the writer, and the byte after the last.
     bounds: Mutex<(u64, u64)>,
+    /// Where it ended when it was asked for: so far its answer can reach.
+    reach: u64,
 }
 
 impl Segment {
     fn new(start: u64, end: u64) -> Self {
-        Self { bounds: Mutex::new((start, end)) }
+        Self { bounds: Mutex::new((start, end)), reach: end }
     }
 
     fn bounds(&self) -> MutexGuard<'_, (u64, u64)> {
@@ -58,6 +60,16 @@ impl Segment {
     fn left(&self) -> u64 {
         let (at, end) = *self.bounds();
         end - at
+    }
+
+    /// Takes the half back that was cut off, if its own answer still brings it.
+    fn rejoin(&self, start: u64, end: u64) -> bool {
+        let mut bounds = self.bounds();
+        let fits = bounds.1 == start && bounds.0 < bounds.1 && end <= self.reach;
+        if fits {
+            bounds.1 = end;
+        }
+        fits
     }
 
     /// Cuts off the second half for somebody else.
@@ -193,9 +205,11 @@ impl Connections {
 
     /// A connection is done with its segment, or gave up in the middle of it.
     fn give_back(&self, segment: &Arc<Segment>) {
-        lock(&self.busy).retain(|busy| !Arc::ptr_eq(busy, segment));
-        if segment.left() > 0 {
-            lock(&self.free).push(Arc::clone(segment));
+        let mut busy = lock(&self.busy);
+        busy.retain(|busy| !Arc::ptr_eq(busy, segment));
+        let (start, end) = *segment.bounds();
+        if start < end && !busy.iter().any(|busy| busy.rejoin(start, end)) {
+            lock(&self.free).push(Arc::new(Segment::new(start, end)));
         }
     }
 
@@ -241,7 +255,7 @@ impl Connections {
                         .because(format!("{} are missing", crate::part_file::size_words(left)))),
                 };
             };
-            self.run.queue().limit_down.pass(chunk.len()).await;
+            self.run.or_stop(self.run.queue().limit_down.pass(chunk.len(), |_| {})).await?;
             // What lies beyond the segment belongs to somebody else, or to nobody.
             let (at, taken) = segment.claim(chunk.len());
             chunk.truncate(taken);

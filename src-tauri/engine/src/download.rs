@@ -28,7 +28,7 @@ use crate::progress::now;
 use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 use crate::services::{Plan, Service, refused};
-use crate::task::{DownloadTask, Journal, Task};
+use crate::task::{DownloadTask, Journal, ProvenWhole, Task};
 use crate::transfer::{Stage, Verified};
 
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
@@ -91,6 +91,7 @@ impl Open {
             validator: self.validator.clone(),
             total: self.total,
             pieces: pieces(&self.stretches),
+            proven_whole: None,
         }
     }
 
@@ -119,16 +120,46 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     let task = download_task(run)?;
     let service_id = run.row().service;
     let service = run.or_stop(run.queue().services.get(&service_id)).await??;
+    if kept.looked_for_part || !published_before(run, &task).await? {
+        bring(run, &task, kept, service.as_ref()).await?;
+    }
+
+    if service.about().id != "link" {
+        let row = run.row();
+        let task = download_task(run)?;
+        let asset_id = task.server_id.clone().unwrap_or_else(|| task.what.clone());
+        let asset = Asset {
+            service: service_id,
+            asset_id,
+            name: row.name,
+            size: Some(run.counter.get()),
+            crc32c: None,
+            status: AssetStatus::Seen,
+            at: now(),
+        };
+        // The file is there under its name: nothing that comes after may fetch it a second time.
+        if let Err(error) = run.queue().store.save_asset(asset).await {
+            run.note(&format!("The file is here; the library could not be written: {}", error.what));
+        }
+        if let Err(error) = service.after_download(&task).await {
+            run.note(&format!("The file is here; removing it from the server failed: {}", error.what));
+        }
+    }
+    Ok(())
+}
+
+/// Prepare, fetch, verify, publish.
+async fn bring(run: &Run, task: &DownloadTask, kept: &mut Kept, service: &dyn Service) -> Result<()> {
     if kept.plan.is_none() {
-        kept.plan = Some(run.or_stop(service.prepare(&task, run)).await??);
+        kept.plan = Some(run.or_stop(service.prepare(task, run)).await??);
     }
     let Some(plan) = kept.plan.clone() else { return Err(Error::internal("There is no plan")) };
 
     if !std::mem::replace(&mut kept.looked_for_part, true) {
-        kept.open = run.or_stop(continue_part(run, &task)).await??;
+        kept.open = run.or_stop(continue_part(run, task)).await??;
     }
     run.stage(Stage::Fetching);
-    let result = fetch(run, &task, &plan, kept, service.as_ref()).await;
+    let result = fetch(run, task, &plan, kept, service).await;
     let (offered, framing) = match result {
         Ok(done) => done,
         Err(error) => {
@@ -141,30 +172,13 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         }
     };
     let Some(open) = kept.open.take() else { return Err(Error::internal("There is no part file")) };
-    let (part, verified, checksum) = verify(run, &plan, open, &offered, framing, kept).await?;
-    publish(run, part, verified, checksum, offered.modified.as_deref()).await?;
-
-    if service.about().id != "link" {
-        let row = run.row();
-        let task = download_task(run)?;
-        let asset_id = task.server_id.clone().unwrap_or_else(|| task.what.clone());
-        run.queue()
-            .store
-            .save_asset(Asset {
-                service: service_id,
-                asset_id,
-                name: row.name,
-                size: Some(run.counter.get()),
-                crc32c: None,
-                status: AssetStatus::Seen,
-                at: now(),
-            })
-            .await?;
-        if let Err(error) = service.after_download(&task).await {
-            run.note(&format!("The file is here; removing it from the server failed: {}", error.what));
-        }
+    let (part, whole) = verify(run, &plan, open, &offered, framing, kept).await?;
+    let published = publish(run, part, whole, offered.modified.as_deref()).await;
+    if published.is_err() {
+        // All bytes are in the part file and in the journal: the next attempt finds them there.
+        kept.looked_for_part = false;
     }
-    Ok(())
+    published
 }
 
 fn download_task(run: &Run) -> Result<DownloadTask> {
@@ -190,6 +204,41 @@ struct Proofs {
 }
 
 // ---- going on where an earlier run stood ----
+
+/// A kill between the final name and the end of the transfer leaves a proven file that the list knows nothing of.
+async fn published_before(run: &Run, task: &DownloadTask) -> Result<bool> {
+    let Some(journal) = run.journal().await? else { return Ok(false) };
+    let Some(whole) = journal.proven_whole else { return Ok(false) };
+    let folder = open_folder(&task.folder).await?;
+    let (name, wanted) = (journal.name.clone(), whole.clone());
+    let is_there = blocking(move || {
+        let part_is_gone = !folder.has(&crate::part_file::part_name(&name));
+        part_is_gone
+            && PartFile::published(folder, &name)
+                .and_then(|file| file.hash(0, wanted.size, None).map(|hasher| (file, hasher)))
+                .is_ok_and(|(file, hasher)| {
+                    hasher.crc32c() == wanted.crc32c
+                        && file.file().metadata().is_ok_and(|f| f.len() == wanted.size)
+                })
+    })
+    .await?;
+    if is_there {
+        run.tell("It had its final name already".into());
+        show_published(run, &task.folder.join(&journal.name), journal.name, whole);
+    }
+    Ok(is_there)
+}
+
+fn show_published(run: &Run, path: &Path, name: String, whole: ProvenWhole) {
+    run.counter.set(whole.size);
+    run.update(|row| {
+        row.name = name;
+        row.path = Some(path.display().to_string());
+        row.verified = Some(whole.verified);
+        row.checksum = whole.checksum;
+        row.total = Some(whole.size);
+    });
+}
 
 /// Opens the part file of an earlier run and keeps as much of it as is provable.
 async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
@@ -537,8 +586,10 @@ async fn body(
     }
     run.save_journal(&open.journal());
 
+    // Proven by the answer itself; a server that ignores ranges would send everything again.
+    let ranges_work = partial || headers.get(ACCEPT_RANGES).is_some_and(|value| value == "bytes");
     let several = match (&open.validator, open.total) {
-        (Some(validator), Some(total)) if resumable && plan.rangeable && !kept.no_ranges => {
+        (Some(validator), Some(total)) if ranges_work && plan.rangeable && !kept.no_ranges => {
             Some((validator.clone(), total))
         }
         _ => None,
@@ -653,7 +704,7 @@ async fn verify(
     proofs: &Proofs,
     framing: Framing,
     kept: &mut Kept,
-) -> Result<(PartFile, Verified, Option<String>)> {
+) -> Result<(PartFile, ProvenWhole)> {
     run.stage(Stage::Verifying);
     let size = open.have();
     let total = open.total.or(plan.expected_size);
@@ -669,20 +720,34 @@ async fn verify(
     }
     let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
     let (open, digests) = blocking(move || {
-        let digests = open.digests(best);
+        // Synced before the journal may say that everything is there.
+        let digests = open.digests(best).and_then(|digests| open.part.file().sync_all().map(|()| digests));
         (open, digests)
     })
     .await?;
-    let digests = digests.map_err(|error| Error::target_io("Reading back", &open.part.path(), &error))?;
+    let digests = digests.map_err(|error| Error::target_io("Checking", &open.part.path(), &error))?;
+    let mut journal = open.journal();
+    let mut proven = |verified: Verified, algorithm: Algorithm| {
+        let checksum = digests.hex(algorithm);
+        let whole = ProvenWhole { size, crc32c: digests.crc32c, verified, checksum };
+        journal.proven_whole = Some(whole.clone());
+        whole
+    };
     match compare(&digests, &proofs.offered) {
-        Proof::Match(algorithm) => Ok((open.part, algorithm.into(), digests.hex(algorithm))),
+        Proof::Match(algorithm) => {
+            let whole = proven(algorithm.into(), algorithm);
+            run.queue().store.save_journal_now(run.id, &journal).await?;
+            Ok((open.part, whole))
+        }
         Proof::Nothing => {
             let verified =
                 if total.is_some() || framing == Framing::Marked { Verified::Length } else { Verified::None };
             if verified == Verified::None {
                 run.note("The server told neither size nor checksum: size not verified");
             }
-            Ok((open.part, verified, digests.hex(Algorithm::Crc32c)))
+            let whole = proven(verified, Algorithm::Crc32c);
+            run.queue().store.save_journal_now(run.id, &journal).await?;
+            Ok((open.part, whole))
         }
         Proof::Mismatch { algorithm, expected, got } => {
             kept.open = Some(open);
@@ -696,13 +761,7 @@ async fn verify(
     }
 }
 
-async fn publish(
-    run: &Run,
-    part: PartFile,
-    verified: Verified,
-    checksum: Option<String>,
-    modified: Option<&str>,
-) -> Result<()> {
+async fn publish(run: &Run, part: PartFile, whole: ProvenWhole, modified: Option<&str>) -> Result<()> {
     run.stage(Stage::Publishing);
     if run.settings().keep_modified_time
         && let Some(time) = modified.and_then(|text| httpdate::parse_http_date(text).ok())
@@ -716,12 +775,6 @@ async fn publish(
         Ok::<_, Error>((path, name))
     })
     .await??;
-    run.update(|row| {
-        row.name = name;
-        row.path = Some(path.display().to_string());
-        row.verified = Some(verified);
-        row.checksum = checksum;
-        row.total = Some(run.counter.get());
-    });
+    show_published(run, &path, name, whole);
     Ok(())
 }

@@ -401,16 +401,26 @@ impl Engine {
     /// transfers that were removed in the moment of a crash.
     async fn rebuild(&self, known: &std::collections::HashSet<TransferId>, lost_list: bool) -> Result<()> {
         let folder = self.queue().resume_folder.clone();
-        for id in folder.ids() {
-            if known.contains(&id) {
-                continue;
-            }
-            let record = folder.read(id);
-            if let (true, Some(task)) = (lost_list, record.task.clone()) {
-                self.write_down(vec![(row_for(&task, "link"), task, record)]).await?;
-            }
-            folder.remove(id);
+        let orphans: Vec<TransferId> = folder.ids().into_iter().filter(|id| !known.contains(id)).collect();
+        // All are read and removed before any is written: a new list counts its ids from the beginning.
+        let records: Vec<Resume> = orphans
+            .into_iter()
+            .map(|id| {
+                let record = folder.read(id);
+                folder.remove(id);
+                record
+            })
+            .collect();
+        if !lost_list {
+            return Ok(());
         }
+        let rebuilt = records.into_iter().filter_map(|record| {
+            let (task, service) = (record.task.clone()?, record.service.clone()?);
+            let mut row = row_for(&task, &service);
+            row.asset_id = record.asset_id.clone().or(row.asset_id);
+            Some((row, task, record))
+        });
+        self.hold_new(rebuilt.collect()).await?;
         Ok(())
     }
 
@@ -588,8 +598,15 @@ impl Engine {
         blocking(same).await.ok().flatten()
     }
 
-    /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
+    /// Writes transfers down, then lets them start.
     async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
+        let ids = self.hold_new(new).await?;
+        self.queue().release(&ids).await?;
+        Ok(ids)
+    }
+
+    /// Writes transfers down: rows, tasks, and what must stay secret.
+    async fn hold_new(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
         let queue = self.queue();
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task), record)).unzip();
@@ -598,6 +615,7 @@ impl Engine {
         for (row, (mut record, task)) in rows.iter().zip(records.into_iter().zip(&tasks)) {
             if !record.is_empty() {
                 record.task = Some(task.clone());
+                record.service = Some(row.service.clone());
                 if let Err(error) = queue.save_resume(row.id, record).await {
                     // Without its link it could never run: better not to have it on the list at all.
                     queue.store.remove(rows.iter().map(|row| row.id).collect()).await?;
@@ -749,6 +767,11 @@ impl Engine {
         self.queue().services.statuses()
     }
 
+    /// Asks the keychain for the keys, so that [`Engine::services`] knows where they are.
+    pub async fn look_up_keys(&self) {
+        self.queue().services.look_up_keys().await;
+    }
+
     /// Asks a service something harmless: is it there, does it accept the key?
     pub async fn check(&self, service: &str) -> Result<CheckReport> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
@@ -794,8 +817,13 @@ impl Engine {
         }
         let state = self.inner.keys.set(service, key).await?;
         if about.uploads && self.settings().default_service == "sandbox" {
-            // The sandbox is the default only until a real service is set up.
-            self.save_settings(Settings { default_service: service.to_owned(), ..self.settings() }).await?;
+            // The sandbox is the default only until a real service is set up; with a key in memory for this run.
+            let settings = Settings { default_service: service.to_owned(), ..self.settings() };
+            if state == KeyState::Keychain {
+                self.save_settings(settings).await?;
+            } else {
+                self.queue().set_settings(settings);
+            }
         }
         self.queue().clear_problem(service);
         self.queue().services_changed();

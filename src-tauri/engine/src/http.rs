@@ -167,16 +167,18 @@ fn redirected(from: &Url, location: &HeaderValue, is_post: bool, status: StatusC
     Ok(target)
 }
 
-/// Reads an error's body, as far as it is worth reading.
+/// Reads an error's body, as far as it is worth reading, no longer than this in all.
 pub(crate) async fn error_body(mut answer: Response, limit: Duration) -> Vec<u8> {
     let mut body = Vec::new();
-    while body.len() < ERROR_BODY_LIMIT {
-        match tokio::time::timeout(limit, answer.chunk()).await {
-            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
-            // What came is shown; an error about an error helps nobody.
-            _ => break,
+    let reading = async {
+        while body.len() < ERROR_BODY_LIMIT
+            && let Ok(Some(chunk)) = answer.chunk().await
+        {
+            body.extend_from_slice(&chunk);
         }
-    }
+    };
+    // What came is shown; an error about an error helps nobody.
+    let _ = tokio::time::timeout(limit, reading).await;
     body.truncate(ERROR_BODY_LIMIT);
     body
 }

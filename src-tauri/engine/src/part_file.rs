@@ -51,6 +51,12 @@ impl PartFile {
         Ok(Self { folder, name: name.to_owned(), file: Arc::new(file) })
     }
 
+    /// Opens a finished file, to look whether it is the one that was proven.
+    pub fn published(folder: Arc<Folder>, name: &str) -> io::Result<Self> {
+        let file = folder.open_existing(name)?;
+        Ok(Self { folder, name: name.to_owned(), file: Arc::new(file) })
+    }
+
     /// The name that the file will get.
     pub fn name(&self) -> &str {
         &self.name

@@ -86,6 +86,14 @@ struct Running {
     ended: CancellationToken,
 }
 
+/// A transfer that has just been given a slot; from then on it counts as running.
+struct Slot {
+    id: TransferId,
+    stop: CancellationToken,
+    counter: Arc<Counter>,
+    ended: CancellationToken,
+}
+
 /// Why a run is stopped from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -262,18 +270,16 @@ impl Queue {
         self.publishing.notify_one();
     }
 
-    /// Adds transfers that are on disk already.
+    /// Adds transfers that are on disk already. They wait to be released.
     pub fn insert(&self, added: Vec<(Transfer, Task)>) {
         let mut rows = self.rows();
         for (row, task) in added {
             let id = row.id;
             rows.entries.insert(id, Entry { row, task, running: None });
             rows.dirty.insert(id);
-            rows.release(id);
         }
         drop(rows);
         self.publishing.notify_one();
-        self.scheduling.notify_one();
     }
 
     /// Lets transfers go on: what was paused, failed, canceled or left over by an earlier run.
@@ -490,14 +496,14 @@ impl Queue {
                 () = self.closing.cancelled() => return,
                 () = self.scheduling.notified() => {}
             }
-            while let Some(id) = self.next() {
-                tokio::spawn(Arc::clone(&self).run(id));
+            while let Some(slot) = self.next() {
+                tokio::spawn(Arc::clone(&self).run(slot));
             }
         }
     }
 
     /// Takes the next transfer that may start and gives it its slot.
-    fn next(self: &Arc<Self>) -> Option<TransferId> {
+    fn next(self: &Arc<Self>) -> Option<Slot> {
         let settings = self.settings();
         let mut rows = self.rows();
         for (kind, slots) in [
@@ -538,7 +544,21 @@ impl Queue {
             if let Some((position, id)) = found {
                 rows.ready(kind).remove(&(position, id));
                 rows.active.insert(id);
-                return Some(id);
+                rows.dirty.insert(id);
+                let entry = rows.entries.get_mut(&id)?;
+                let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+                let counter = Arc::new(Counter::default());
+                counter.set(entry.row.bytes);
+                entry.row.state = State::Running;
+                (entry.row.wait, entry.row.ended_at) = (None, None);
+                entry.running = Some(Running {
+                    stop: stop.clone(),
+                    counter: Arc::clone(&counter),
+                    meter: Meter::default(),
+                    then: State::Queued,
+                    ended: ended.clone(),
+                });
+                return Some(Slot { id, stop, counter, ended });
             }
         }
         None
@@ -546,28 +566,8 @@ impl Queue {
 
     // ---- one run, from slot to end ----
 
-    async fn run(self: Arc<Self>, id: TransferId) {
-        let stop = CancellationToken::new();
-        let counter = Arc::new(Counter::default());
-        let ended = CancellationToken::new();
-        {
-            let mut rows = self.rows();
-            let Some(entry) = rows.entries.get_mut(&id) else {
-                rows.active.remove(&id);
-                return;
-            };
-            counter.set(entry.row.bytes);
-            entry.row.state = State::Running;
-            (entry.row.wait, entry.row.ended_at) = (None, None);
-            entry.running = Some(Running {
-                stop: stop.clone(),
-                counter: Arc::clone(&counter),
-                meter: Meter::default(),
-                then: State::Queued,
-                ended: ended.clone(),
-            });
-            rows.dirty.insert(id);
-        }
+    async fn run(self: Arc<Self>, slot: Slot) {
+        let Slot { id, stop, counter, ended } = slot;
         self.publishing.notify_one();
         let run = Run::new(Arc::clone(&self), id, counter, stop);
         let result = self.attempts(&run).await;
@@ -587,7 +587,7 @@ impl Queue {
         let mut attempts = Attempts::new(retries);
         let mut best = run.counter.get();
         let mut kept_download = download::Kept::default();
-        let mut kept_upload = upload::Kept::default();
+        let mut kept_upload = upload::Kept::new();
         loop {
             let keys = self.services.key_changes();
             let result = match &task {
@@ -609,6 +609,9 @@ impl Queue {
             let reached = run.counter.get();
             if reached > best {
                 attempts.progressed();
+                best = reached;
+            } else if run.row().resumable {
+                // It had to start over; from here on each confirmed byte is progress again.
                 best = reached;
             }
             if error.cause == Cause::DiskFull && self.patient {

@@ -27,8 +27,9 @@ pub(crate) struct Resume {
     pub asset_id: Option<String>,
     /// Upload: URI of the resumable session, once the store has opened it.
     pub session: Option<String>,
-    /// The task itself, so that a lost database can be rebuilt.
+    /// The task itself and its service, so that a lost database can be rebuilt.
     pub task: Option<Task>,
+    pub service: Option<String>,
 }
 
 impl Resume {
@@ -47,6 +48,12 @@ impl ResumeFolder {
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let folder = data_dir.join("resume");
         make_private_folder(&folder)?;
+        for entry in std::fs::read_dir(&folder)?.flatten() {
+            // Half-written records of a killed run hold secrets that nobody will ever need.
+            if entry.file_name().to_str().is_none_or(|name| name.parse::<TransferId>().is_err()) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
         Ok(Self(folder))
     }
 
@@ -73,7 +80,7 @@ impl ResumeFolder {
         let _ = std::fs::remove_file(self.path(id));
     }
 
-    /// Ids of all records, also half-written ones.
+    /// Ids of all records.
     pub fn ids(&self) -> Vec<TransferId> {
         let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -94,7 +101,10 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
 
 /// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
+    // Beside it and of nobody else: a file of the user's own must not be in the way.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.ferry-new", std::process::id()));
+    let beside = PathBuf::from(beside);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -146,6 +146,8 @@ impl Run {
             if *kept == before {
                 return Ok(());
             }
+            kept.task = self.task();
+            kept.service = Some(self.row().service);
             kept.clone()
         };
         self.queue.save_resume(self.id, record).await

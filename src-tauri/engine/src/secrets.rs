@@ -52,7 +52,7 @@ pub(crate) struct Keys {
     /// Counts the changes of keys.
     changes: AtomicU64,
     /// Services whose keychain entry was looked up in this run, so that a slow keychain is asked once.
-    looked_up: Mutex<std::collections::HashSet<String>>,
+    looked_up: tokio::sync::Mutex<std::collections::HashSet<String>>,
 }
 
 impl Keys {
@@ -77,8 +77,10 @@ impl Keys {
         if let Some((key, _)) = lock(&self.memory).get(service) {
             return Some(key.clone());
         }
-        if !lock(&self.looked_up).insert(service.to_owned()) {
-            return None;
+        // Held while the keychain is asked: whoever comes second waits for the answer of the first.
+        let mut looked_up = self.looked_up.lock().await;
+        if !looked_up.insert(service.to_owned()) {
+            return lock(&self.memory).get(service).map(|(key, _)| key.clone());
         }
         let name = service.to_owned();
         let found = self.on_keychain(move || entry(&name).and_then(|entry| entry.get_password())).await;
@@ -121,13 +123,15 @@ impl Keys {
 
     /// Forgets a key everywhere.
     pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
-        let in_keychain =
-            lock(&self.memory).remove(service).is_none_or(|(_, state)| state == KeyState::Keychain);
+        // Known only after a look: a key may lie in the keychain that this run has not needed yet.
+        self.get(service).await;
+        let kept = lock(&self.memory).remove(service);
+        if !matches!(kept, Some((_, KeyState::Keychain))) {
+            return Ok(());
+        }
         let name = service.to_owned();
         match self.on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {
             Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
-            // Without a keychain there is nothing to remove from it.
-            Err(_) if !in_keychain || self.state(service) == KeyState::Missing => Ok(()),
             Err(error) => {
                 Err(Error::new(Cause::PermissionDenied, "The keychain did not remove the key").because(error))
             }

@@ -1,43 +1,91 @@
 //! A speed limit that can be changed while bytes move.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// Bytes are let through in slices of this size at most, so that a slow limit still moves visibly.
+const SLICE: usize = 16 * 1024;
 
 /// Spaces bytes out so that all users of this limit together keep to its rate.
 #[derive(Debug)]
 pub(crate) struct SpeedLimit {
-    /// Bytes a second; 0 = no limit.
-    rate: AtomicU64,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Bytes a second.
+    rate: Option<u64>,
     /// When the bytes that were let through so far will have taken their time.
-    free_at: Mutex<Instant>,
+    free_at: Instant,
 }
 
 impl SpeedLimit {
     /// A limit of this many bytes a second.
     pub fn new(rate: Option<u64>) -> Self {
-        Self { rate: AtomicU64::new(rate.unwrap_or(0)), free_at: Mutex::new(Instant::now()) }
+        Self { state: Mutex::new(State { rate, free_at: Instant::now() }), changed: Notify::new() }
     }
 
-    /// Changes the rate for all bytes from now on.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the rate for all bytes from now on; whoever waits by the old one waits no longer.
     pub fn set(&self, rate: Option<u64>) {
-        self.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
+        let mut state = self.state();
+        if state.rate != rate {
+            *state = State { rate, free_at: Instant::now() };
+            self.changed.notify_waiters();
+        }
     }
 
-    /// Waits until these bytes may pass.
-    pub async fn pass(&self, bytes: usize) {
-        let rate = self.rate.load(Ordering::Relaxed);
-        if rate == 0 {
-            return;
+    /// Waits until these bytes may pass, and says after each slice of them that they move.
+    pub async fn pass(&self, bytes: usize, moves: impl Fn(usize)) {
+        let mut left = bytes;
+        while left > 0 {
+            let changed = self.changed.notified();
+            let slice = left.min(SLICE);
+            let turn = {
+                let mut state = self.state();
+                let Some(rate) = state.rate else { break };
+                let turn = state.free_at.max(Instant::now());
+                state.free_at = turn + Duration::from_secs_f64(slice as f64 / rate as f64);
+                turn
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(turn) => {}
+                () = changed => {}
+            }
+            moves(slice);
+            left -= slice;
         }
-        let turn = {
-            let mut free_at = self.free_at.lock().await;
-            let turn = (*free_at).max(Instant::now());
-            *free_at = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
-            turn
+        if left > 0 {
+            moves(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn users_together_keep_to_the_rate_and_a_change_takes_effect_at_once() {
+        let limit = SpeedLimit::new(Some(64 * 1024));
+        let began = Instant::now();
+        tokio::join!(limit.pass(64 * 1024, |_| {}), limit.pass(64 * 1024, |_| {}));
+        limit.pass(1, |_| {}).await;
+        assert_eq!(began.elapsed().as_secs(), 2);
+        let waiting = limit.pass(1024 * 1024, |_| {});
+        let changing = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            limit.set(None);
         };
-        tokio::time::sleep_until(turn).await;
+        tokio::join!(waiting, changing);
+        assert!(began.elapsed().as_secs() < 3, "still waited by the old rate");
     }
 }

@@ -68,19 +68,19 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
     pub fn open(path: &Path) -> Result<(Self, Vec<Stored>, Option<String>)> {
-        let (mut connection, note) = match connect(path) {
-            Ok(connection) => (connection, None),
+        let (connection, stored, note) = match connect_and_load(path) {
+            Ok((connection, stored)) => (connection, stored, None),
             Err(error) if is_broken(&error) => {
                 let aside = set_aside(path)?;
                 let note = format!(
                     "The list of transfers was damaged ({error}). It is kept as `{}`, and Ferry began a new one from what could be found",
                     aside.display()
                 );
-                (connect(path).map_err(|error| unusable(path, &error))?, Some(note))
+                let (connection, stored) = connect_and_load(path).map_err(|error| unusable(path, &error))?;
+                (connection, stored, Some(note))
             }
             Err(error) => return Err(unusable(path, &error)),
         };
-        let stored = load(&mut connection).map_err(|error| unusable(path, &error))?;
         let (jobs, inbox) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name("ferry-store".into())
@@ -190,6 +190,17 @@ impl Store {
             transaction.execute("UPDATE transfers SET journal = ?2 WHERE id = ?1", params![id.0, journal])?;
             Ok(())
         });
+    }
+
+    /// Writes a journal, on disk before this returns.
+    pub async fn save_journal_now(&self, id: TransferId, journal: &Journal) -> Result<()> {
+        let journal = journal.clone();
+        self.run(move |transaction| {
+            transaction
+                .execute("UPDATE transfers SET journal = ?2 WHERE id = ?1", params![id.0, json(&journal)?])?;
+            Ok(())
+        })
+        .await
     }
 
     /// The journal of a download; `None` when there is none that can be read.
@@ -412,6 +423,13 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         other => rusqlite::Error::ToSqlConversionFailure(other.into()),
     })?;
     Ok(connection)
+}
+
+/// Damage shows itself at the first read of the page that has it: reading is part of opening.
+fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Vec<Stored>)> {
+    let mut connection = connect(path)?;
+    let stored = load(&mut connection)?;
+    Ok((connection, stored))
 }
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Vec<Stored>> {

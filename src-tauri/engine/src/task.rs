@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::range::Validator;
 use crate::settings::UploadMethod;
+use crate::transfer::Verified;
 
 /// An upload or a download, as asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,22 @@ pub(crate) struct Journal {
     pub total: Option<u64>,
     /// What is on disk, in order, not overlapping.
     pub pieces: Vec<Piece>,
+    /// The whole file is proven and about to get its final name: after a kill it may have it already.
+    #[serde(default)]
+    pub proven_whole: Option<ProvenWhole>,
+}
+
+/// What was proven about a whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProvenWhole {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its CRC32C.
+    pub crc32c: u32,
+    /// By what it was proven.
+    pub verified: Verified,
+    /// The checksum that proved it, as text.
+    pub checksum: Option<String>,
 }
 
 impl Journal {

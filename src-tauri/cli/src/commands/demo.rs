@@ -23,15 +23,23 @@ const BUFFER: usize = 1 << 20;
 pub async fn run(bytes: u64, session: &mut Session) -> Result<Outcome, Error> {
     let data_dir = session.data_dir()?;
     // A queue of its own, inside the data folder: the user's queue is not touched, and the same disk is used.
-    let own = data_dir.join("demo");
+    let own = data_dir.join(format!(".ferry-demo-{}", std::process::id()));
+    new_folder(&data_dir, &own)?;
     let engine = session.open_apart(own.clone()).await?;
     let folder = users_downloads_folder(&data_dir).unwrap_or_else(|| engine.downloads_folder());
     let shown = show(&engine, &own.join("source").join(NAME), folder, bytes, &mut session.report).await;
     session.report.finish();
     engine.shutdown().await;
-    // What is left behind is found and used again by the next demo.
+    // This run made it; what cannot be removed is in nobody's way.
     let _ = std::fs::remove_dir_all(&own);
     shown
+}
+
+/// Makes a folder that was not there: what is removed afterwards must be nobody else's.
+fn new_folder(data_dir: &Path, own: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(data_dir)
+        .and_then(|()| std::fs::create_dir(own))
+        .map_err(|error| Error::target_io("Creating", own, &error))
 }
 
 async fn show(

@@ -9,6 +9,7 @@ use crate::arguments::{Pace, Service};
 /// Shows which services are set up.
 pub async fn list(session: &mut Session) -> Result<Outcome, Error> {
     let engine = session.open(Pace::default()).await?;
+    engine.look_up_keys().await;
     for service in engine.services() {
         let ready = if service.ready { "ready" } else { "not set up" };
         let key = match service.key {

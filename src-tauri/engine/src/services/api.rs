@@ -154,21 +154,23 @@ impl Api {
     }
 
     async fn body(&self, mut answer: Response) -> Result<Vec<u8>> {
-        let limit = self.http.limits.stall;
         let mut body = Vec::new();
-        loop {
-            let chunk = match tokio::time::timeout(limit, answer.chunk()).await {
-                Ok(chunk) => chunk.map_err(|error| http::from_reqwest(&error))?,
-                Err(_) => return Err(http::stalled(limit)),
-            };
-            let Some(chunk) = chunk else { return Ok(body) };
-            if body.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(Error::new(
-                    Cause::BadResponse,
-                    format!("{} answered without end", self.about.name),
-                ));
+        let reading = async {
+            while let Some(chunk) = answer.chunk().await.map_err(|error| http::from_reqwest(&error))? {
+                if body.len() + chunk.len() > ANSWER_LIMIT {
+                    return Err(Error::new(
+                        Cause::BadResponse,
+                        format!("{} answered without end", self.about.name),
+                    ));
+                }
+                body.extend_from_slice(&chunk);
             }
-            body.extend_from_slice(&chunk);
+            Ok(())
+        };
+        // An API's answer is small; one that drips for ever is as good as none.
+        match tokio::time::timeout(self.http.limits.answer, reading).await {
+            Ok(read) => read.map(|()| body),
+            Err(_) => Err(http::stalled(self.http.limits.answer)),
         }
     }
 
