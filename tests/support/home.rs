@@ -87,6 +87,35 @@ impl Home {
         command
     }
 
+    /// The same `ferry` as another program starts it: `strace …`, `prlimit …`.
+    pub fn command_under<S: AsRef<OsStr>>(
+        &self,
+        wrapper: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let plain = self.command(arguments);
+        let mut command = Command::new(&wrapper[0]);
+        command.args(&wrapper[1..]).arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `ferry` under another program to its end.
+    pub fn ferry_under<S: AsRef<OsStr>>(
+        &self,
+        wrapper: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Run {
+        Started::new(self.command_under(wrapper, arguments).spawn().unwrap()).wait()
+    }
+
     /// Runs `ferry` to its end.
     pub fn ferry<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
         self.ferry_with_input(arguments, b"")
@@ -139,6 +168,24 @@ impl Started {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// Lets it run for this long at most, then `kill -9`. Gives the run if it ended by itself.
+    pub fn kill_after(mut self, time: Duration) -> Option<Run> {
+        let deadline = Instant::now() + time;
+        while self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                self.kill();
+                return None;
+            };
+            std::thread::sleep(left.min(Duration::from_millis(2)));
+        }
+        Some(self.wait())
     }
 
     /// `kill -9`.

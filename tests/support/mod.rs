@@ -2,8 +2,13 @@
 #![allow(dead_code, reason = "each test program uses its part of it")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub mod chance;
+#[cfg(unix)]
+pub mod disk;
 pub mod files;
 pub mod home;
 pub mod http;
 pub mod peers;
 pub mod service;
+pub mod strace;
+pub mod truth;

@@ -12,6 +12,7 @@ mod program;
 mod run;
 mod screenshots;
 mod setup;
+mod soak;
 mod steps;
 mod test;
 mod types;
@@ -24,6 +25,7 @@ cargo xtask COMMAND
   run [ARGS]     set up what is missing, build, and start Ferry: the window, or without a display the demo
   test [FILTER]  set up what is missing, then every check; with FILTER only the steps whose name holds it
   bench          measure transfers against curl, wget and aria2 on this computer
+  soak           mixed work under faults by chance: --minutes N (10), --seed S
   bundle         make the installers of this platform, in target/release/bundle
   setup [FOR]    install what `run` (default), `test` or `bundle` needs
   types          write ui/src/types.ts from the engine's types
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(),
         "bundle" => bundle::run(),
         "setup" => setup::run(rest),
+        "soak" => soak::soak(rest),
         "types" => types::write(),
         "screenshots" => screenshots::run(),
         "help" | "--help" | "-h" => {

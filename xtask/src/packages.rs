@@ -49,6 +49,8 @@ const NEEDS: &[Need] = &[
         apt: &["nginx-light"], dnf: &["nginx"], pacman: &["nginx"], brew: &["nginx"], winget: &[] },
     Need { purpose: Purpose::Test, why: "ffmpeg, to make a real video", window: false, program: Some("ffmpeg"),
         apt: &["ffmpeg"], dnf: &["ffmpeg-free"], pacman: &["ffmpeg"], brew: &["ffmpeg"], winget: &["Gyan.FFmpeg"] },
+    Need { purpose: Purpose::Test, why: "strace, to let disks fail and programs die at chosen places", window: false, program: Some("strace"),
+        apt: &["strace"], dnf: &["strace"], pacman: &["strace"], brew: &[], winget: &[] },
     Need { purpose: Purpose::Test, why: "a browser, for the page's tests", window: false, program: Some("chromium"),
         apt: &["chromium"], dnf: &["chromium"], pacman: &["chromium"], brew: &[], winget: &[] },
     Need { purpose: Purpose::Test, why: "a display, a driver and hands for the real window", window: true, program: None,

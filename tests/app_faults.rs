@@ -1,0 +1,786 @@
+//! Rows A1, A2, A7, D16 to D18, and peers that mean harm: what the whole program does when its own files, its
+//! surroundings or the other side are not as they should be.
+
+#[allow(dead_code, reason = "each test program uses its part of it")]
+#[path = "support/bad_server.rs"]
+mod bad_server;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bad_server::{BadServer, Step, response};
+use ferry_engine::{Code, Engine, Options, Snapshot};
+use ferry_sandbox::{Fault, FaultKind};
+use support::files::{assert_holds, names, noise};
+use support::home::{Home, Run, wait_until};
+use support::http::request;
+use support::service::Service;
+
+const MIB: u64 = 1 << 20;
+
+/// Opens the home's data folder as the window does, says what it finds, and closes it.
+fn snapshot(home: &Home) -> ferry_engine::Result<Snapshot> {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let engine = Engine::open(Options::new(home.data())).await?;
+        let snapshot = engine.snapshot();
+        engine.shutdown().await;
+        Ok(snapshot)
+    })
+}
+
+fn reference(link: &str) -> Vec<u8> {
+    let (status, body) = request("GET", link, &[], b"");
+    assert_eq!(status, 200);
+    body
+}
+
+/// An unfinished download with its part, an unfinished upload with its session, and something in the library.
+fn lived_in(service: &Service) -> (Home, String) {
+    let home = Home::with(service);
+    home.file("sent.bin", b"sent");
+    home.ferry(["upload", "sent.bin", "--service", "mavi"]).exits(0);
+    home.ferry(["remove"]).exits(0);
+    let link = format!("{}?token=1", service.link(MIB, "film.bin"));
+    service.fault(FaultKind::Cut { after: 500_000 });
+    home.ferry(["download", &link, "--retries", "0"]).exits(1);
+    service.heal();
+    home.file("up.mp4", &noise(1, 20 << 20));
+    service.slow(4 * MIB);
+    let running = home.start(["upload", "up.mp4", "--service", "mavi"]);
+    let chunks = |request: &ferry_sandbox::Request| {
+        request.content_range.as_deref().is_some_and(|range| !range.contains('*'))
+            && request.received > 2 * MIB
+    };
+    wait_until("a session takes bytes", || service.requests().iter().any(chunks));
+    running.kill();
+    service.heal();
+    assert_eq!(names(&home.data().join("resume")).len(), 2);
+    (home, link)
+}
+
+/// What must be so after the list was lost: told, kept, rebuilt, and it goes on.
+fn comes_back(service: &Service, home: &Home, link: &str, told: &[&str]) {
+    let signed = || service.requests().iter().filter(|asked| asked.path.ends_with("/signed-url")).count();
+    let before = signed();
+    let snapshot = snapshot(home).unwrap();
+    for word in told {
+        assert!(
+            snapshot.notices.iter().any(|notice| notice.contains(word)),
+            "“{word}” is not told: {:?}",
+            snapshot.notices
+        );
+    }
+    assert_eq!(snapshot.transfers.len(), 2, "{:?}", snapshot.transfers);
+    home.ferry(["resume"]).exits(0);
+    // How far the part file was proven stood in the list: without it the download begins anew, beside the part.
+    let name = ["film.bin", "film (1).bin"].into_iter().find(|name| home.downloads().join(name).is_file());
+    assert_holds(&home.downloads().join(name.expect("a whole file")), &reference(link));
+    assert_eq!(signed(), before, "the upload went on with its asset");
+    let rows = home.ferry(["queue", "--json"]).exits(0).objects();
+    let upload = rows.iter().find(|row| row["kind"] == "upload").unwrap();
+    assert_eq!(upload["service"], "mavi");
+    assert!(upload["asset_id"].is_string(), "{upload}");
+    assert_eq!(names(&home.data().join("resume")), Vec::<String>::new());
+}
+
+fn kept_aside(home: &Home) -> Vec<String> {
+    let mut kept = names(&home.data());
+    kept.retain(|name| {
+        name.starts_with("ferry.db.broken-") && !name.ends_with("-wal") && !name.ends_with("-shm")
+    });
+    kept
+}
+
+#[test]
+fn a2_a_list_that_is_garbage_is_kept_aside_told_and_rebuilt() {
+    let service = Service::start();
+    let (home, link) = lived_in(&service);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = home.data().join(format!("ferry.db{suffix}"));
+        if file.exists() {
+            std::fs::write(&file, noise(3, 50_000)).unwrap();
+        }
+    }
+    comes_back(&service, &home, &link, &["damaged", "kept as"]);
+    assert_eq!(kept_aside(&home).len(), 1);
+    assert_holds(&home.data().join(&kept_aside(&home)[0]), &noise(3, 50_000));
+}
+
+#[test]
+fn a2_a_list_that_is_damaged_in_the_middle_is_kept_aside_told_and_rebuilt() {
+    let service = Service::start();
+    let (home, link) = lived_in(&service);
+    let file = home.data().join("ferry.db");
+    checkpoint(&file);
+    let mut bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.len() > 3 * 4096, "{}", bytes.len());
+    let length = bytes.len();
+    bytes[4096..length].copy_from_slice(&noise(4, length - 4096));
+    std::fs::write(&file, bytes).unwrap();
+    comes_back(&service, &home, &link, &["damaged", "kept as"]);
+    assert_eq!(kept_aside(&home).len(), 1);
+}
+
+#[test]
+fn a2_a_list_that_was_cut_off_is_kept_aside_told_and_rebuilt() {
+    for keep in [0, 100, 5000] {
+        let service = Service::start();
+        let (home, link) = lived_in(&service);
+        let file = home.data().join("ferry.db");
+        checkpoint(&file);
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(keep).unwrap();
+        comes_back(&service, &home, &link, &["kept as"]);
+        assert_eq!(kept_aside(&home).len(), 1, "cut to {keep}");
+    }
+}
+
+#[test]
+fn a2_a_list_that_is_gone_is_told_and_rebuilt() {
+    let service = Service::start();
+    let (home, link) = lived_in(&service);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(home.data().join(format!("ferry.db{suffix}")));
+    }
+    comes_back(&service, &home, &link, &["list of transfers"]);
+}
+
+/// Puts everything into the one file, as after an orderly end.
+fn checkpoint(file: &Path) {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+}
+
+#[test]
+fn a2_a_list_of_a_newer_ferry_is_left_alone_and_said() {
+    let service = Service::start();
+    let (home, link) = lived_in(&service);
+    let file = home.data().join("ferry.db");
+    let set = |version: i64| {
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        connection.pragma_update(None, "user_version", version).unwrap();
+    };
+    let before: i64 = {
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    set(before + 100);
+    let error = snapshot(&home).unwrap_err();
+    assert_eq!(error.code(), Code::Unsupported, "{error}");
+    let run = home.ferry(["queue"]).exits(1).says_error("unsupported");
+    assert!(run.stderr.contains("newer Ferry"), "{}", run.stderr);
+    assert_eq!(kept_aside(&home), Vec::<String>::new(), "nothing was touched");
+    assert_eq!(names(&home.data().join("resume")).len(), 2, "what is secret waits as well");
+    set(before);
+    comes_back(&service, &home, &link, &[]);
+}
+
+#[test]
+fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
+    let home = Home::new();
+    home.ferry(["queue"]).exits(0);
+    let file = home.data().join("settings.json");
+    for broken in ["", "{", "null", "[]", "\u{0}", r#"{"concurrent_downloads":"many"}"#, r#"{"retries":-1}"#]
+    {
+        std::fs::write(&file, broken).unwrap();
+        let told = snapshot(&home).unwrap().notices;
+        assert!(told.iter().any(|notice| notice.contains("settings")), "{broken:?}: {told:?}");
+        let kept = names(&home.data()).into_iter().any(|name| {
+            name.starts_with("settings.json.broken")
+                && std::fs::read(home.data().join(name)).unwrap() == broken.as_bytes()
+        });
+        assert!(kept, "{broken:?} is not kept: {:?}", names(&home.data()));
+    }
+    std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
+    let told = snapshot(&home).unwrap().notices;
+    assert!(told.iter().any(|notice| notice.contains("settings")), "{told:?}");
+}
+
+#[test]
+fn a2_secrets_that_cannot_be_read_fail_only_their_own_transfer() {
+    let service = Service::start();
+    let (home, _) = lived_in(&service);
+    let resume = home.data().join("resume");
+    for (name, bytes) in names(&resume).iter().zip([&b"{"[..], b"\xff\x00"]) {
+        std::fs::write(resume.join(name), bytes).unwrap();
+    }
+    let other = service.link(1000, "other.bin");
+    home.ferry(["download", &other]).exits(0);
+    let run = home.ferry(["resume"]);
+    assert!(
+        !run.stderr.contains("panicked") && run.stderr.contains("paste the link again"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn what_a_crash_left_half_written_in_secret_is_cleared_away() {
+    let home = Home::new();
+    home.ferry(["queue"]).exits(0);
+    let resume = home.data().join("resume");
+    for name in ["1.new", "7", ".7.123.new"] {
+        std::fs::write(resume.join(name), br#"{"url":"http://a.example/?token=marked5ecret"}"#).unwrap();
+    }
+    home.ferry(["queue"]).exits(0);
+    assert_eq!(names(&resume), Vec::<String>::new());
+}
+
+#[test]
+fn the_library_is_exported_without_touching_what_lies_beside_it() {
+    let home = Home::new();
+    let beside = ["library.new", "library.csv.new", "library"].map(|name| home.file(name, b"mine"));
+    home.ferry(["assets", "--export", "library.csv"]).exits(0);
+    for file in &beside {
+        assert_holds(file, b"mine");
+    }
+    assert!(home.path().join("library.csv").is_file());
+}
+
+#[test]
+fn a1_a_second_process_is_refused_and_the_first_goes_on() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.slow(MIB);
+    let link = service.link(2 * MIB, "film.bin");
+    let running = home.start(["download", &link]);
+    wait_until("bytes flow", || service.requests().iter().any(|asked| asked.sent > 0));
+    let error = snapshot(&home).unwrap_err();
+    assert_eq!(error.code(), Code::BusyDataDir, "{error}");
+    for words in [vec!["queue"], vec!["resume"], vec!["download", &link], vec!["assets"]] {
+        home.ferry(words).exits(1).says_error("busy_data_dir");
+    }
+    running.wait().exits(0);
+    assert_eq!(home.downloaded(), ["film.bin"]);
+    // The lock of a killed process does not outlive it.
+    let running = home.start(["download", &service.link(2 * MIB, "b.bin")]);
+    let flows = |request: &ferry_sandbox::Request| request.path.ends_with("b.bin") && request.sent > 0;
+    wait_until("its bytes flow", || service.requests().iter().any(flows));
+    assert!(snapshot(&home).is_err());
+    running.kill();
+    snapshot(&home).unwrap();
+}
+
+#[test]
+fn a7_without_a_keychain_the_variable_works_and_a_key_is_kept_for_the_run_only() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.ferry(["check", "mavi"]).exits(0);
+    let bare = Home::new();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let engine = Engine::open(Options::new(bare.data())).await.unwrap();
+        let state = engine.set_key("mavi", ferry_engine::Secret::new("sk-1")).await.unwrap();
+        let said = engine.services().into_iter().find(|service| service.id == "mavi").unwrap();
+        assert_eq!(said.key, state, "where the key is, is said openly");
+        assert!(
+            matches!(state, ferry_engine::KeyState::Memory | ferry_engine::KeyState::Keychain),
+            "{state:?}"
+        );
+        engine.remove_key("mavi").await.unwrap();
+        let said = engine.services().into_iter().find(|service| service.id == "mavi").unwrap();
+        assert_eq!(said.key, ferry_engine::KeyState::Missing);
+        engine.shutdown().await;
+    });
+}
+
+#[test]
+fn u10_a_large_folder_is_counted_beside_everything_else_and_a_file_given_twice_is_one() {
+    const FILES: u64 = 20_000;
+    let home = Home::new();
+    for number in 0..FILES {
+        let folder = home.path().join(format!("many/{}", number % 40));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(number.to_string()), b"x").unwrap();
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let engine = Engine::open(Options::new(home.data())).await.unwrap();
+        let counting = engine.summarise(vec![home.path().join("many")]);
+        let ticking = async {
+            let mut longest = Duration::ZERO;
+            loop {
+                let began = Instant::now();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                longest = began.elapsed().max(longest);
+                if longest > Duration::from_secs(2) {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            counted = counting => {
+                let counted = counted.unwrap();
+                assert_eq!((counted.files, counted.folders, counted.bytes), (FILES, 1, FILES));
+            }
+            () = ticking => panic!("everything else stood still while files were counted"),
+        }
+        let request = ferry_engine::UploadRequest {
+            paths: vec![home.path().join("many/0/0")],
+            service: Some("sandbox".into()),
+            ..ferry_engine::UploadRequest::default()
+        };
+        engine.pause(&engine.upload(request.clone()).await.unwrap()).await.unwrap();
+        let again = engine.upload(request).await.unwrap();
+        assert_eq!(engine.snapshot().transfers.len(), 1, "the same file twice is one transfer");
+        engine.cancel(&again).await.unwrap();
+        engine.shutdown().await;
+    });
+}
+
+// ---- D17: the way to the other side ----
+
+#[test]
+fn d17_names_that_nobody_knows_and_ports_where_nobody_listens_are_network_errors() {
+    let home = Home::new();
+    let closed = format!("http://127.0.0.1:{}/a.bin", support::peers::free_port());
+    for link in [closed.as_str(), "http://no-such-host.invalid/a.bin"] {
+        home.ferry(["download", link, "--retries", "0"]).exits(1).says_error("network");
+    }
+    let silent = BadServer::start(|_, _| vec![Step::Reset]);
+    let run = home.ferry(["download", &silent.url("/a.bin"), "--retries", "0"]).exits(1);
+    assert!(
+        run.stderr.contains("error[network]") || run.stderr.contains("error[incomplete]"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(home.downloaded(), Vec::<String>::new());
+}
+
+#[test]
+fn d17_a_network_that_comes_back_is_used_again() {
+    let home = Home::new();
+    let port = support::peers::free_port();
+    let running = home.start(["download", &format!("http://127.0.0.1:{port}/a.bin")]);
+    std::thread::sleep(Duration::from_millis(700));
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            use std::io::{Read as _, Write as _};
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback");
+        }
+    });
+    running.wait().exits(0);
+    assert_holds(&home.downloads().join("a.bin"), b"back");
+}
+
+#[test]
+fn d17_ipv6_is_spoken() {
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else {
+        eprintln!("skipped: this computer has no IPv6");
+        return;
+    };
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            use std::io::{Read as _, Write as _};
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nsix");
+        }
+    });
+    let home = Home::new();
+    home.ferry(["download", &format!("http://{address}/a.bin")]).exits(0);
+    assert_holds(&home.downloads().join("a.bin"), b"six");
+}
+
+#[test]
+fn d17_a_proxy_of_the_environment_is_used() {
+    let proxy = BadServer::start(|head, _| {
+        let asked = head.lines().next().unwrap_or_default();
+        if asked != "GET http://files.invalid/a.bin HTTP/1.1" {
+            return vec![Step::Send(response("404 Not Found", &[("Content-Length", "0")], b""))];
+        }
+        vec![Step::Send(response("200 OK", &[("Content-Length", "5")], b"proxy"))]
+    });
+    for variable in ["HTTP_PROXY", "http_proxy"] {
+        let mut home = Home::new();
+        home.set(variable, &proxy.url(""));
+        home.ferry(["download", "http://files.invalid/a.bin", "--retries", "0"]).exits(0);
+        assert_holds(&home.downloads().join("a.bin"), b"proxy");
+    }
+    let mut home = Home::new();
+    home.set("HTTP_PROXY", &format!("http://127.0.0.1:{}", support::peers::free_port()));
+    home.ferry(["download", "http://files.invalid/a.bin", "--retries", "0"]).exits(1).says_error("network");
+}
+
+/// A server that speaks TLS with this certificate, and tells nobody that it closes.
+fn secure_server(certificate: &rcgen::Certificate, key: &rcgen::KeyPair, cut: Option<usize>) -> u16 {
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let config = std::sync::Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for (number, mut stream) in listener.incoming().flatten().enumerate() {
+            let Ok(mut session) = rustls::ServerConnection::new(config.clone()) else { continue };
+            let mut secure = rustls::Stream::new(&mut session, &mut stream);
+            let mut head = [0; 4096];
+            let Ok(read) = secure.read(&mut head) else { continue };
+            let asked = String::from_utf8_lossy(&head[..read]).into_owned();
+            let file = noise(9, 100_000);
+            let start = bad_server::range_start(&asked).unwrap_or(0);
+            let range = format!("bytes {start}-99999/100000");
+            let length = (100_000 - start).to_string();
+            let mut headers = vec![("Content-Length", length.as_str()), ("ETag", "\"1\"")];
+            if start > 0 {
+                headers.push(("Content-Range", &range));
+            }
+            let status = if start > 0 { "206 Partial Content" } else { "200 OK" };
+            let mut answer = response(status, &headers, &file[start..]);
+            if let (0, Some(keep)) = (number, cut) {
+                answer.truncate(answer.len() - 100_000 + keep);
+            }
+            // The client may have refused the certificate.
+            let _ = secure.write_all(&answer).and_then(|()| secure.flush());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    port
+}
+
+/// A certificate for these names, until this year, by an authority of the test's own.
+struct Authority {
+    certificate: rcgen::Certificate,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut about = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        about.distinguished_name.push(rcgen::DnType::CommonName, "An authority of a test");
+        about.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = about.self_signed(&key).unwrap();
+        Self { certificate, issuer: rcgen::Issuer::new(about, key) }
+    }
+
+    fn sign(&self, name: &str, until: i32) -> (rcgen::Certificate, rcgen::KeyPair) {
+        let mut about = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        about.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        about.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = about.signed_by(&key, &self.issuer).unwrap();
+        (certificate, key)
+    }
+}
+
+#[test]
+fn d17_certificates_that_prove_nothing_are_refused_and_good_ones_are_taken() {
+    let authority = Authority::new();
+    let mut home = Home::new();
+    let trusted = home.file("authority.pem", authority.certificate.pem().as_bytes());
+    home.set("SSL_CERT_FILE", trusted.to_str().unwrap());
+    let ferry =
+        |port: u16| home.ferry(["download", &format!("https://127.0.0.1:{port}/a.bin"), "--retries", "0"]);
+
+    let (good, key) = authority.sign("127.0.0.1", 2090);
+    ferry(secure_server(&good, &key, None)).exits(0);
+    assert_holds(&home.downloads().join("a.bin"), &noise(9, 100_000));
+    std::fs::remove_file(home.downloads().join("a.bin")).unwrap();
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (expired, expired_key) = authority.sign("127.0.0.1", 2021);
+    let (other, other_key) = authority.sign("other.example", 2090);
+    for (what, port, words) in [
+        ("self-signed", secure_server(&own, &key, None), &["nknown", "ssuer", "trust"][..]),
+        ("expired", secure_server(&expired, &expired_key, None), &["xpired"]),
+        (
+            "of another host",
+            secure_server(&other, &other_key, None),
+            &["name", "other.example", "not valid for"],
+        ),
+    ] {
+        let run = ferry(port).exits(1).says_error("tls");
+        assert!(words.iter().any(|word| run.stderr.contains(word)), "{what}: {}", run.stderr);
+    }
+    // Plain HTTP where TLS is meant.
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = plain.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for mut stream in plain.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    ferry(port).exits(1).says_error("tls");
+    assert_eq!(home.downloaded(), Vec::<String>::new());
+}
+
+#[test]
+fn d17_a_secure_connection_that_ends_without_a_goodbye_is_a_cut() {
+    let authority = Authority::new();
+    let mut home = Home::new();
+    let trusted = home.file("authority.pem", authority.certificate.pem().as_bytes());
+    home.set("SSL_CERT_FILE", trusted.to_str().unwrap());
+    let (good, key) = authority.sign("127.0.0.1", 2090);
+    let port = secure_server(&good, &key, Some(60_000));
+    home.ferry(["download", &format!("https://127.0.0.1:{port}/a.bin")]).exits(0);
+    assert_holds(&home.downloads().join("a.bin"), &noise(9, 100_000));
+}
+
+// ---- D18: the server's own work ----
+
+#[test]
+fn d18_whatever_becomes_of_the_servers_work_it_ends_and_is_said() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let page = service.link(100_000, "talk.mp4");
+    let ferry = || home.ferry(["download", &page, "--service", "offline-tube", "--retries", "1"]);
+
+    service.fault(FaultKind::JobError { message: "Sign in to confirm your age".into() });
+    let run = ferry().exits(1).says_error("service_error");
+    assert!(run.stderr.contains("Sign in to confirm your age"), "{}", run.stderr);
+    service.heal();
+
+    service.fault(FaultKind::JobVanishes);
+    ferry().exits(1).says_error("not_found");
+    service.heal();
+
+    service.fault(FaultKind::JobProgress { progress: 250.0 });
+    let run = home.ferry(["download", &page, "--service", "offline-tube", "--json"]).exits(0);
+    for object in run.objects() {
+        assert!(
+            object["total"].is_null() || object["bytes"].as_u64() <= object["total"].as_u64(),
+            "{object}"
+        );
+    }
+    service.heal();
+    assert_eq!(home.downloaded().len(), 1);
+    home.ferry(["remove"]).exits(0);
+
+    // The list is not to be had for a moment.
+    service.fault(
+        Fault::new(FaultKind::Status {
+            status: 503,
+            retry_after: None,
+            body: None,
+            content_type: None,
+            after: 0,
+        })
+        .on_path("/api/downloads")
+        .times(3),
+    );
+    ferry().exits(0);
+}
+
+#[test]
+fn d18_a_job_canceled_on_the_server_and_a_list_without_end_are_borne() {
+    let service = Service::start();
+    let mut home = Home::with(&service);
+    let entry =
+        |id: &str, status: &str| format!(r#"{{"id":"{id}","title":"t","status":"{status}","progress":"?"}}"#);
+    let list = (0..10_000).map(|n| entry(&format!("other-{n}"), "pending")).collect::<Vec<_>>().join(",");
+    let list = format!(r#"[7,null,{{}},{list},{{"id":"mine","status":"cancelled"}}]"#);
+    let server = BadServer::start(move |head, _| {
+        let body =
+            if head.starts_with("POST") { r#"{"download_id":"mine"}"#.to_owned() } else { list.clone() };
+        let length = body.len().to_string();
+        let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+        vec![Step::Send(response("200 OK", &headers, body.as_bytes()))]
+    });
+    home.set("FERRY_OFFLINE_TUBE_URL", &server.url(""));
+    let page = service.link(1000, "talk.mp4");
+    let run = home.ferry(["download", &page, "--service", "offline-tube", "--retries", "0"]).exits(1);
+    assert!(run.stderr.contains("canceled on the media server"), "{}", run.stderr);
+}
+
+// ---- peers that mean harm: bounded memory, bounded time ----
+
+/// The most memory that a process has had so far, in MiB.
+#[cfg(target_os = "linux")]
+fn peak(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn peak(_process: u32) -> Option<u64> {
+    Some(0)
+}
+
+/// Runs `ferry` to its end, and gives the most memory that it took, in MiB.
+fn measured(home: &Home, words: &[&str]) -> (Run, u64) {
+    let mut running = home.start(words);
+    let (process, mut most) = (running.id(), 0);
+    while !running.has_ended() {
+        most = peak(process).unwrap_or(0).max(most);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (running.wait(), most)
+}
+
+/// A chunk of a chunked body.
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend_from_slice(bytes);
+    chunk.extend_from_slice(b"\r\n");
+    chunk
+}
+
+/// How much memory a debug build may take at worst; without harm it takes about a third.
+const MOST_MEMORY: u64 = 160;
+
+#[test]
+fn answers_without_an_end_are_given_up_in_bounded_memory_and_time() {
+    let endless = |kind: &'static str, first: &'static [u8]| {
+        BadServer::start(move |_, _| {
+            let headers = [("Content-Type", kind), ("Transfer-Encoding", "chunked")];
+            let mut steps = vec![Step::Send(response("200 OK", &headers, &chunk(first)))];
+            steps.extend((0..4000).map(|_| Step::Send(chunk(&b" ".repeat(64 * 1024)))));
+            steps
+        })
+    };
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_KEY", "sk-1");
+    let began = Instant::now();
+
+    let server = endless("application/json", b"{\"code\":200,\"data\":");
+    home.set("FERRY_MAVI_URL", &server.url(""));
+    home.file("a.bin", b"a");
+    let (run, memory) = measured(&home, &["upload", "a.bin", "--service", "mavi", "--retries", "0"]);
+    run.exits(1).says_error("bad_response");
+    assert!(memory < MOST_MEMORY, "{memory} MiB");
+
+    // An error whose text has no end.
+    let server = BadServer::start(|_, _| {
+        let headers = [("Content-Type", "text/plain"), ("Transfer-Encoding", "chunked")];
+        let mut steps = vec![Step::Send(response("500 Oops", &headers, &chunk(b"no")))];
+        steps.extend((0..4000).map(|_| Step::Send(chunk(&b"x".repeat(64 * 1024)))));
+        steps
+    });
+    let (run, memory) = measured(&home, &["download", &server.url("/a.bin"), "--retries", "0"]);
+    let run = run.exits(1).says_error("service_error");
+    assert!(run.stderr.len() < 20_000, "{} bytes of error", run.stderr.len());
+    assert!(memory < MOST_MEMORY, "{memory} MiB");
+
+    // A head without an end: one line of it, and lines of it.
+    for line in [vec![b'x'; 64 * 1024], b"X-More: and more\r\n".repeat(4000)] {
+        let server = BadServer::start(move |_, _| {
+            let mut steps = vec![Step::Send(b"HTTP/1.1 200 OK\r\nX-Long: ".to_vec())];
+            steps.extend((0..1000).map(|_| Step::Send(line.clone())));
+            steps
+        });
+        let (run, memory) = measured(&home, &["download", &server.url("/a.bin"), "--retries", "0"]);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(memory < MOST_MEMORY, "{memory} MiB");
+    }
+    assert_eq!(home.downloaded(), Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[test]
+fn hostile_texts_are_read_without_harm() {
+    let deep = "[".repeat(200_000);
+    let entities = format!(
+        "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>{}]><Error><Code>&z;</Code><Message>&z;</Message></Error>",
+        (b'b'..=b'z')
+            .map(|c| {
+                let (name, before) = (c as char, (c - 1) as char);
+                format!("<!ENTITY {name} '{}'>", format!("&{before};").repeat(10))
+            })
+            .collect::<String>()
+    );
+    let outside = "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><Error><Code>A</Code><Message>&e;</Message></Error>";
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_KEY", "sk-1");
+    home.set("FERRY_STALL_SECONDS", "5");
+    home.file("a.bin", b"a");
+    for (status, kind, body) in [
+        ("200 OK", "application/json", deep.clone()),
+        ("400 Bad Request", "application/json", deep),
+        ("400 Bad Request", "application/xml", entities),
+        ("400 Bad Request", "application/xml", outside.to_owned()),
+        ("400 Bad Request", "text/html", "<title>".repeat(20_000)),
+        ("400 Bad Request", "text/html", "<script>".repeat(20_000)),
+        ("200 OK", "application/json", format!(r#"{{"code":"{}","msg":"x"}}"#, "9".repeat(60_000))),
+        ("200 OK", "application/json", r#"{"code":1e999,"msg":"x"}"#.to_owned()),
+    ] {
+        let shown = format!("{status} {kind} {}", body.chars().take(40).collect::<String>());
+        let server = BadServer::start(move |_, _| {
+            let length = body.len().to_string();
+            let headers = [("Content-Type", kind), ("Content-Length", length.as_str())];
+            vec![Step::Send(response(status, &headers, body.as_bytes()))]
+        });
+        home.set("FERRY_MAVI_URL", &server.url(""));
+        let (run, memory) = measured(&home, &["upload", "a.bin", "--service", "mavi", "--retries", "0"]);
+        assert_eq!(run.code, Some(1), "{shown}: {}", run.stderr);
+        assert!(run.stderr.contains("error[") && !run.stderr.contains("root:"), "{shown}: {}", run.stderr);
+        assert!(
+            !run.stderr.contains("panicked") && run.stderr.len() < 20_000,
+            "{shown}: {}",
+            run.stderr.len()
+        );
+        assert!(
+            memory < MOST_MEMORY && run.took < Duration::from_secs(20),
+            "{shown}: {memory} MiB, {:?}",
+            run.took
+        );
+    }
+}
+
+#[test]
+fn d2_one_byte_a_second_is_slow_and_not_stalled() {
+    let server = BadServer::start(|_, _| {
+        let mut steps = vec![Step::Send(response("200 OK", &[("Content-Length", "6")], b""))];
+        for byte in b"slowly" {
+            steps.extend([Step::Wait(Duration::from_secs(1)), Step::Send(vec![*byte])]);
+        }
+        steps
+    });
+    let mut home = Home::new();
+    home.set("FERRY_STALL_SECONDS", "3");
+    home.ferry(["download", &server.url("/a.txt"), "--retries", "0"]).exits(0);
+    assert_holds(&home.downloads().join("a.txt"), b"slowly");
+    assert_eq!(server.requests().len(), 1, "it was one request");
+}
+
+#[test]
+fn answers_that_drip_for_ever_are_given_up() {
+    let drip = |status: &'static str| {
+        BadServer::start(move |_, _| {
+            let headers = [("Content-Type", "application/json"), ("Content-Length", "60000")];
+            let mut steps = vec![Step::Send(response(status, &headers, b"{"))];
+            steps.extend(
+                (0..600).flat_map(|_| [Step::Wait(Duration::from_millis(100)), Step::Send(b" ".to_vec())]),
+            );
+            steps
+        })
+    };
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_KEY", "sk-1");
+    home.set("FERRY_STALL_SECONDS", "1");
+    home.file("a.bin", b"a");
+    for status in ["200 OK", "403 Forbidden"] {
+        // An answer of a service is small: it comes as a whole in bounded time or not at all.
+        let server = drip(status);
+        home.set("FERRY_MAVI_URL", &server.url(""));
+        let run = home.ferry(["upload", "a.bin", "--service", "mavi", "--retries", "0"]).exits(1);
+        assert!(run.took < Duration::from_secs(15), "{status}: {:?}", run.took);
+        home.ferry(["cancel"]).exits(0);
+    }
+    let server = drip("403 Forbidden");
+    let run = home.ferry(["download", &server.url("/a.bin"), "--retries", "0"]).exits(1);
+    assert!(run.took < Duration::from_secs(15), "{:?}", run.took);
+    // A head that drips is no answer either.
+    let server = BadServer::start(|_, _| {
+        let mut steps = vec![Step::Send(b"HTTP/1.1 200 OK\r\nX-Slow: ".to_vec())];
+        steps.extend(
+            (0..600).flat_map(|_| [Step::Wait(Duration::from_millis(100)), Step::Send(b"x".to_vec())]),
+        );
+        steps
+    });
+    let run =
+        home.ferry(["download", &server.url("/a.bin"), "--retries", "0"]).exits(1).says_error("timed_out");
+    assert!(run.took < Duration::from_secs(15), "{:?}", run.took);
+}

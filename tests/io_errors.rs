@@ -1,0 +1,146 @@
+//! Row D14, the rare half of it: the disk itself fails. `strace` lets one call that writes, syncs, names or opens fail
+//! with `EIO` or `ENOSPC`, at one place after the other, during a download and an upload. Each time the failure has
+//! its right name, nothing that is not whole stands under a final name, and without the fault it completes.
+//!
+//! Places are chosen by chance (`FERRY_SEED` repeats a run); `FERRY_IO_ERRORS=all` tries every one.
+#![allow(clippy::print_stderr, reason = "a test's figures belong to its output")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::path::Path;
+
+use support::chance::Chance;
+use support::files::noise;
+use support::home::Home;
+use support::http::request;
+use support::service::{KEY, Service};
+use support::strace::{self, Point};
+use support::truth::{Told, Truth};
+
+const CALLS: [&str; 9] =
+    ["write", "pwrite64", "fdatasync", "fsync", "rename", "renameat2", "openat", "ftruncate", "fallocate"];
+/// Places in one test, unless all are wanted.
+const USUAL: usize = 24;
+
+fn fetched(url: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let (status, body) = request("GET", url, headers, b"");
+    assert_eq!(status, 200);
+    body
+}
+
+/// Spoils a command at one place after the other.
+fn spoiled(
+    test: &str,
+    home: &Home,
+    truth: &mut Truth,
+    mut begin: impl FnMut(&mut Truth, usize) -> Vec<String>,
+    whole: impl Fn(&Told, usize),
+) {
+    let mut chance = Chance::new(test);
+    let log = home.path().join("calls");
+    let words = begin(truth, 0);
+    home.ferry_under(&strace::watch_paths(&CALLS, &log), words).exits(0);
+    truth.check(home);
+    home.ferry(["remove"]).exits(0);
+
+    // Calls that touch the home: no program library, no pipe, no socket.
+    let all = strace::points_below(&CALLS, &log, home.path());
+    let passed = all.len();
+    let wanted =
+        if std::env::var("FERRY_IO_ERRORS").is_ok_and(|all| all == "all") { usize::MAX } else { USUAL };
+    let chosen = chance.some(all, wanted);
+    let (tried, mut failed) = (chosen.len(), 0);
+    for (number, point) in (1..).zip(chosen) {
+        let error = if chance.one_in(2) { "EIO" } else { "ENOSPC" };
+        let words = begin(truth, number);
+        failed += usize::from(one(home, truth, &words, point, error));
+        let told = truth.check(home);
+        assert!(told.rows.iter().all(|row| row["state"] == "completed"), "{point:?}: {:?}", told.rows);
+        whole(&told, number);
+        home.ferry(["remove"]).exits(0);
+    }
+    eprintln!("{test}: {tried} of {passed} calls spoiled, {failed} of them failed the command");
+    assert!(failed > 0 || tried < passed, "no fault was ever felt: the test spoils the wrong calls");
+}
+
+/// One spoiled run, and the way out of it. Says whether the command failed.
+fn one(home: &Home, truth: &mut Truth, words: &[String], point: Point, error: &str) -> bool {
+    let run = home.ferry_under(&strace::spoil(point, &format!("error={error}"), &[]), words);
+    let here = || format!("{error} at {point:?}: exit {:?}, stderr: {}", run.code, run.stderr);
+    // Calls do not come in the same order each time: the fault may hit the pipe by which the runtime wakes itself,
+    // which no disk does. What it ends by then is a crash like any other.
+    let is_runtimes_own = run.stderr.contains("failed to wake I/O driver");
+    let in_order = matches!(run.code, Some(0 | 1)) && !run.stderr.contains("panicked");
+    assert!(in_order || is_runtimes_own, "{}", here());
+    if run.code == Some(1) {
+        let named = ["disk_full", "permission_denied"];
+        let is_named = named.iter().any(|code| run.stderr.contains(&format!("error[{code}]: ")));
+        assert!(is_named && run.stderr.contains("; "), "{}", here());
+    }
+    let told = truth.check(home);
+    for row in &told.rows {
+        if row["kind"] == "download" && row["state"] != "completed" && row["bytes"].as_u64() > Some(0) {
+            let part = format!("{}.ferrypart", row["path"].as_str().unwrap());
+            assert!(Path::new(&part).is_file(), "the part is gone: {row}; {}", here());
+        }
+    }
+    if told.rows.iter().any(|row| row["state"] == "failed") {
+        home.ferry(["retry"]).exits(0);
+    } else if told.rows.is_empty() {
+        home.ferry(words).exits(0);
+    } else {
+        home.ferry(["resume"]).exits(0);
+    }
+    run.code == Some(1)
+}
+
+#[test]
+fn a_download_survives_every_kind_of_disk_error() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    let mut truth = Truth::default();
+    let name = |number: usize| format!("{number}.bin");
+    spoiled(
+        "download, disk errors",
+        &home,
+        &mut truth,
+        |truth, number| {
+            let link = service.link(300_000, &name(number));
+            truth.will_download(&name(number), fetched(&link, &[]));
+            vec!["download".into(), link]
+        },
+        |told, _| assert_eq!(told.rows.len(), 1, "{:?}", told.rows),
+    );
+}
+
+#[test]
+fn an_upload_survives_every_kind_of_disk_error() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    let mut truth = Truth::default();
+    let content = |number: usize| noise(number as u64, 300_000);
+    spoiled(
+        "upload, disk errors",
+        &home,
+        &mut truth,
+        |truth, number| {
+            let path = home.file(&format!("{number}.mp4"), &content(number));
+            truth.stays(&path);
+            ["upload", &path.display().to_string(), "--service", "mavi"].map(str::to_owned).into()
+        },
+        |told, number| {
+            let id = told.rows[0]["asset_id"].as_str().unwrap();
+            let stored = fetched(&format!("{}/{id}/download", service.mavi_url()), &[("Authorization", KEY)]);
+            assert!(stored == content(number), "the service has other bytes");
+            let asset = told.assets.iter().find(|asset| asset["asset_id"] == id).unwrap();
+            assert_eq!(asset["status"], "confirmed");
+        },
+    );
+}
