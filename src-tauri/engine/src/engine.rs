@@ -1,6 +1,6 @@
 //! The handle that both faces hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -19,7 +19,7 @@ use crate::secrets::{Keys, Secret};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
-use crate::store::Store;
+use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Task, UploadTask};
 use crate::transfer::{Kind, State, TimelineEntry, Transfer, TransferId};
 
@@ -338,7 +338,7 @@ impl Engine {
             "mavi".clone_into(&mut settings.default_service);
         }
         let settings = Arc::new(RwLock::new(settings));
-        let (store, stored, broken_store) = {
+        let Opened { store, mut stored, note: broken_store, last_id } = {
             let file = data_dir.join("ferry.db");
             blocking(move || Store::open(&file)).await??
         };
@@ -348,12 +348,14 @@ impl Engine {
         let services =
             Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
         let mut notices: Vec<String> = broken_settings.into_iter().collect();
-        let lost_list = broken_store.is_some();
         notices.extend(broken_store);
-
-        let known: std::collections::HashSet<TransferId> =
-            stored.iter().map(|stored| stored.row.id).collect();
-        let unfinished: Vec<TransferId> = stored
+        notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?);
+        let needed = stored
+            .iter()
+            .filter(|stored| !matches!(stored.row.state, State::Completed | State::Canceled))
+            .map(|stored| stored.row.id)
+            .collect();
+        let mut unfinished: Vec<TransferId> = stored
             .iter()
             .filter(|stored| matches!(stored.row.state, State::Queued | State::Running | State::Verifying))
             .map(|stored| stored.row.id)
@@ -378,7 +380,15 @@ impl Engine {
                 _lock: lock,
             }),
         };
-        engine.rebuild(&known, lost_list).await?;
+        let rebuilt = engine.rebuild(&needed, last_id).await?;
+        if !rebuilt.is_empty() {
+            let count = rebuilt.len();
+            let transfers = if count == 1 { "unfinished transfer was" } else { "unfinished transfers were" };
+            notices.push(format!(
+                "The list of transfers was lost; {count} {transfers} brought back from what was kept for them"
+            ));
+            unfinished.extend(rebuilt);
+        }
         if options.resume_unfinished {
             if !unfinished.is_empty() {
                 let count = unfinished.len();
@@ -397,31 +407,33 @@ impl Engine {
         Ok(engine)
     }
 
-    /// After a lost database: brings back what `resume/` still knows. After an ordinary start: clears records of
-    /// transfers that were removed in the moment of a crash.
-    async fn rebuild(&self, known: &std::collections::HashSet<TransferId>, lost_list: bool) -> Result<()> {
+    /// Goes through `resume/`. A record with an id that this list never gave belongs to a list that was lost: its
+    /// transfer comes back under that id, so that a crash in between changes nothing. Any other record that no
+    /// transfer needs is of one that ended in the moment of a crash: it goes.
+    async fn rebuild(&self, needed: &HashSet<TransferId>, last_id: TransferId) -> Result<Vec<TransferId>> {
         let folder = self.queue().resume_folder.clone();
-        let orphans: Vec<TransferId> = folder.ids().into_iter().filter(|id| !known.contains(id)).collect();
-        // All are read and removed before any is written: a new list counts its ids from the beginning.
-        let records: Vec<Resume> = orphans
-            .into_iter()
-            .map(|id| {
-                let record = folder.read(id);
-                folder.remove(id);
-                record
-            })
-            .collect();
-        if !lost_list {
-            return Ok(());
+        let mut lost = Vec::new();
+        for id in folder.ids() {
+            if needed.contains(&id) {
+                continue;
+            }
+            let record = folder.read(id);
+            match (record.task, record.service) {
+                (Some(task), Some(service)) if id > last_id => {
+                    let mut row = row_for(&task, &service);
+                    row.id = id;
+                    row.asset_id = record.asset_id.or(row.asset_id);
+                    lost.push((row, task));
+                }
+                _ => folder.remove(id),
+            }
         }
-        let rebuilt = records.into_iter().filter_map(|record| {
-            let (task, service) = (record.task.clone()?, record.service.clone()?);
-            let mut row = row_for(&task, &service);
-            row.asset_id = record.asset_id.clone().or(row.asset_id);
-            Some((row, task, record))
-        });
-        self.hold_new(rebuilt.collect()).await?;
-        Ok(())
+        lost.sort_by_key(|(row, _)| row.id);
+        let tasks: Vec<Task> = lost.iter().map(|(_, task)| task.clone()).collect();
+        let rows = self.queue().store.add(lost).await?;
+        let ids = rows.iter().map(|row| row.id).collect();
+        self.queue().insert(rows.into_iter().zip(tasks).collect());
+        Ok(ids)
     }
 
     fn queue(&self) -> &Queue {
@@ -598,15 +610,8 @@ impl Engine {
         blocking(same).await.ok().flatten()
     }
 
-    /// Writes transfers down, then lets them start.
+    /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
     async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
-        let ids = self.hold_new(new).await?;
-        self.queue().release(&ids).await?;
-        Ok(ids)
-    }
-
-    /// Writes transfers down: rows, tasks, and what must stay secret.
-    async fn hold_new(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
         let queue = self.queue();
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task), record)).unzip();
@@ -623,8 +628,9 @@ impl Engine {
                 }
             }
         }
-        let ids = rows.iter().map(|row| row.id).collect();
+        let ids: Vec<TransferId> = rows.iter().map(|row| row.id).collect();
         queue.insert(rows.into_iter().zip(tasks).collect());
+        queue.release(&ids).await?;
         Ok(ids)
     }
 
@@ -868,6 +874,37 @@ impl Engine {
             tracing::warn!("some transfers did not stop in time; they go on from their last journal entry");
         }
     }
+}
+
+/// A transfer is written down in two steps when part of it must stay secret. One that a kill caught between them was
+/// never promised to anybody, and without its link it can never run: it goes off the list, and that is told.
+async fn drop_half_added(
+    store: &Store,
+    folder: &ResumeFolder,
+    stored: &mut Vec<Stored>,
+) -> Result<Option<String>> {
+    let kept: HashSet<TransferId> = folder.ids().into_iter().collect();
+    let half_added = |stored: &Stored| {
+        let needs_secret = match &stored.task {
+            Task::Download(download) => download.is_url && stored.row.service == "link",
+            Task::Upload(upload) => upload.to_own_url,
+        };
+        let untouched =
+            stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
+        needs_secret && untouched && !kept.contains(&stored.row.id)
+    };
+    let names: Vec<String> =
+        stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.name.clone()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let ids = stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.id).collect();
+    store.remove(ids).await?;
+    stored.retain(|stored| !half_added(stored));
+    Ok(Some(format!(
+        "Ferry was ended while it wrote down `{}`, before the link was kept; please add it again",
+        names.join("`, `")
+    )))
 }
 
 /// A new row for a task.

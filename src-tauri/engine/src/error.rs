@@ -295,9 +295,11 @@ impl Error {
             K::StorageFull | K::QuotaExceeded => Cause::DiskFull,
             K::FileTooLarge => Cause::FileTooLarge,
             K::InvalidFilename => Cause::PathTooLong,
-            K::PermissionDenied | K::ReadOnlyFilesystem | K::NotFound | K::NotADirectory => {
-                Cause::PermissionDenied
-            }
+            K::PermissionDenied
+            | K::ReadOnlyFilesystem
+            | K::NotFound
+            | K::NotADirectory
+            | K::AlreadyExists => Cause::PermissionDenied,
             _ if error.raw_os_error() == Some(5) => Cause::PermissionDenied,
             _ => Cause::Internal,
         };

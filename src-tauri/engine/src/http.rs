@@ -188,6 +188,15 @@ pub(crate) fn stalled(limit: Duration) -> Error {
     Error::new(Cause::Stalled, format!("Nothing moved for {} seconds", limit.as_secs()))
 }
 
+/// Whether an error is TLS's own. It comes wrapped in an I/O error, which hides it from `source`.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<rustls::Error>()
+        || error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|io| io.get_ref())
+            .is_some_and(|inner| is_tls(inner))
+}
+
 /// What an error of the HTTP client means. Its URL is left out: it may be a secret.
 pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
     let mut reasons = Vec::new();
@@ -203,7 +212,7 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
                 _ => None,
             });
         }
-        if source.downcast_ref::<rustls::Error>().is_some() {
+        if is_tls(source) {
             cause = Some(Cause::Tls);
         }
         let text = source.to_string();

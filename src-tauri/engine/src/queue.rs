@@ -659,10 +659,12 @@ impl Queue {
         }
         let row = {
             let mut rows = self.rows();
-            rows.active.remove(&id);
-            let Some(entry) = rows.entries.get_mut(&id) else { return };
-            let then = entry.running.take().map_or(State::Queued, |running| running.then);
-            let row = &mut entry.row;
+            let Some(entry) = rows.entries.get(&id) else {
+                rows.active.remove(&id);
+                return;
+            };
+            let then = entry.running.as_ref().map_or(State::Queued, |running| running.then.clone());
+            let mut row = entry.row.clone();
             row.state = match &result {
                 Ok(()) => State::Completed,
                 Err(error) if error.cause == Cause::Canceled => then,
@@ -675,8 +677,6 @@ impl Queue {
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
             row.ended_at = row.state.has_ended().then(now);
-            let row = row.clone();
-            rows.dirty.insert(id);
             row
         };
         let line = match &row.state {
@@ -688,16 +688,27 @@ impl Queue {
             other => format!("Stopped: {}", other.word()),
         };
         self.store.tell(id, now(), line);
-        if matches!(row.state, State::Completed | State::Canceled) {
-            self.resume_folder.remove(id);
-        }
+        // The end is on disk before anybody hears of it, and before what is needed to go on is thrown away: a kill
+        // between any two of these steps leaves a transfer that has ended, or one that can still go on.
         let mut saved = self.store.save_rows(vec![row.clone()]).await;
+        {
+            let mut rows = self.rows();
+            rows.active.remove(&id);
+            if let Some(entry) = rows.entries.get_mut(&id) {
+                entry.running = None;
+                entry.row = Transfer { position: entry.row.position, ..row.clone() };
+            }
+            rows.dirty.insert(id);
+        }
+        self.publishing.notify_one();
         while saved.is_err() && !self.closing.is_cancelled() {
             // The end of a transfer must not be lost because the database's disk is full just now.
             tokio::time::sleep(LOOK_AGAIN).await;
             saved = self.store.save_rows(vec![row.clone()]).await;
         }
-        self.publishing.notify_one();
+        if saved.is_ok() && matches!(row.state, State::Completed | State::Canceled) {
+            self.resume_folder.remove(id);
+        }
     }
 
     // ---- telling the listeners ----

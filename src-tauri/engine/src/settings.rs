@@ -175,7 +175,9 @@ impl Settings {
                 );
             }
         };
-        let problem = match serde_json::from_str::<Self>(&text) {
+        // Only an object: serde would also take a list, and read it as settings in some order.
+        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text);
+        let problem = match object.and_then(|object| serde_json::from_value::<Self>(object.into())) {
             Ok(settings) => match settings.check() {
                 Ok(()) => return (settings, None),
                 Err(error) => error.what,
@@ -211,4 +213,33 @@ pub(crate) fn check_base_url(name: &str, text: &str, takes_key: bool) -> Result<
         return Err(Error::invalid(format!("The address of {name} must end before any `?` or `#`")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_file_makes_it_panic_and_none_is_lost(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            words in "(\\{|\\}|\\[|\\]|\"|:|,|null|true|-1|1e999|\"retries\"|\"mavi_url\"|\"downloads_folder\"|\\\\u0000| ){0,40}",
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("settings.json");
+            for content in [bytes, words.into_bytes()] {
+                std::fs::write(&path, &content).unwrap();
+                let (settings, told) = Settings::load(&path);
+                prop_assert!(settings.check().is_ok());
+                let kept = ["settings.json", "settings.json.broken"].iter().any(|name| {
+                    std::fs::read(folder.path().join(name)).is_ok_and(|found| found == content)
+                });
+                prop_assert!(kept, "{:?} is lost", content);
+                prop_assert!(told.is_some() || path.exists());
+            }
+        }
+    }
 }

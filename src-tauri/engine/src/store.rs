@@ -59,6 +59,18 @@ pub(crate) struct Stored {
     pub journal: Option<Journal>,
 }
 
+/// A database that was just opened.
+pub(crate) struct Opened {
+    /// The handle.
+    pub store: Store,
+    /// Every transfer in it.
+    pub stored: Vec<Stored>,
+    /// What the user must be told: it was broken, and where it is kept.
+    pub note: Option<String>,
+    /// The highest id that this list has ever given.
+    pub last_id: TransferId,
+}
+
 /// The handle of the writing thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -67,26 +79,34 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
-    pub fn open(path: &Path) -> Result<(Self, Vec<Stored>, Option<String>)> {
-        let (connection, stored, note) = match connect_and_load(path) {
-            Ok((connection, stored)) => (connection, stored, None),
-            Err(error) if is_broken(&error) => {
+    pub fn open(path: &Path) -> Result<Opened> {
+        let damage = if is_emptied(path) {
+            // SQLite would take it for a new one, and everything would be gone in silence.
+            Err("it is empty".to_owned())
+        } else {
+            match connect_and_load(path) {
+                Ok(read) => Ok(read),
+                Err(error) if is_broken(&error) => Err(error.to_string()),
+                Err(error) => return Err(unusable(path, &error)),
+            }
+        };
+        let ((connection, stored, last_id), note) = match damage {
+            Ok(read) => (read, None),
+            Err(why) => {
                 let aside = set_aside(path)?;
                 let note = format!(
-                    "The list of transfers was damaged ({error}). It is kept as `{}`, and Ferry began a new one from what could be found",
+                    "The list of transfers was damaged ({why}). It is kept as `{}`, and Ferry began a new one from what could be found",
                     aside.display()
                 );
-                let (connection, stored) = connect_and_load(path).map_err(|error| unusable(path, &error))?;
-                (connection, stored, Some(note))
+                (connect_and_load(path).map_err(|error| unusable(path, &error))?, Some(note))
             }
-            Err(error) => return Err(unusable(path, &error)),
         };
         let (jobs, inbox) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name("ferry-store".into())
             .spawn(move || write_jobs(connection, &inbox))
             .map_err(|error| Error::internal("The database thread did not start").because(error))?;
-        Ok((Self { jobs }, stored, note))
+        Ok(Opened { store: Self { jobs }, stored, note, last_id })
     }
 
     /// Runs a job in the next commit and answers when that commit is on disk.
@@ -130,16 +150,17 @@ impl Store {
         }
     }
 
-    /// Writes new transfers down, gives them their ids, in one commit.
+    /// Writes new transfers down, gives them their ids (unless they have one), in one commit.
     pub async fn add(&self, new: Vec<(Transfer, Task)>) -> Result<Vec<Transfer>> {
         self.run(move |transaction| {
             let mut insert = transaction
-                .prepare_cached("INSERT INTO transfers (position, row, task) VALUES (?1, ?2, ?3)")?;
+                .prepare_cached("INSERT INTO transfers (id, position, row, task) VALUES (?1, ?2, ?3, ?4)")?;
             let mut update =
                 transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
             let mut rows = Vec::with_capacity(new.len());
             for (mut row, task) in new {
-                insert.execute(params![0, json(&row)?, json(&task)?])?;
+                let id = (row.id.0 > 0).then_some(row.id.0);
+                insert.execute(params![id, 0, json(&row)?, json(&task)?])?;
                 row.id = TransferId(transaction.last_insert_rowid().unsigned_abs());
                 row.position = transaction.last_insert_rowid() << 20;
                 update.execute(params![row.id.0, row.position, json(&row)?])?;
@@ -426,10 +447,22 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Damage shows itself at the first read of the page that has it: reading is part of opening.
-fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Vec<Stored>)> {
+fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Vec<Stored>, TransferId)> {
     let mut connection = connect(path)?;
+    for table in ["timeline", "assets", "learned"] {
+        // Damage there would otherwise show only when the library is looked at.
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))?;
+    }
+    let last_id = connection
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'transfers'", [], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
     let stored = load(&mut connection)?;
-    Ok((connection, stored))
+    Ok((connection, stored, TransferId(last_id)))
+}
+
+fn is_emptied(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == 0)
 }
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Vec<Stored>> {
@@ -469,6 +502,13 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
     Ok(aside)
 }
 
+fn is_full(path: &Path) -> bool {
+    /// SQLite's shared memory file begins with this much.
+    const LEAST: u64 = 32 * 1024;
+    let folder = path.parent().and_then(|folder| crate::folder::Folder::open(folder).ok());
+    folder.and_then(|folder| folder.free_space()).is_some_and(|free| free < LEAST)
+}
+
 fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
     if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
         return Error::new(
@@ -478,6 +518,10 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
         .advise("start the newer Ferry, or choose another data folder with --data-dir");
     }
     let mut fault = from_sqlite(error);
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) && is_full(path) {
+        // Its helper files cannot grow: SQLite calls that an I/O error.
+        fault.cause = Cause::DiskFull;
+    }
     fault.what = format!("The list of transfers in `{}` cannot be opened", path.display());
     fault
 }
@@ -486,8 +530,44 @@ fn from_sqlite(error: &rusqlite::Error) -> Error {
     use rusqlite::ErrorCode as C;
     let cause = match error.sqlite_error_code() {
         Some(C::DiskFull) => Cause::DiskFull,
-        Some(C::ReadOnly | C::PermissionDenied | C::CannotOpen) => Cause::PermissionDenied,
+        Some(C::ReadOnly | C::PermissionDenied | C::CannotOpen | C::SystemIoFailure) => {
+            Cause::PermissionDenied
+        }
         _ => Cause::Internal,
     };
     Error::new(cause, "The list of transfers could not be written").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn no_row_makes_it_panic_and_a_bad_one_hides_no_other(
+            text in "\\PC{0,40}",
+            words in "(\\{|\\}|\\[|\\]|\"|:|,|null|-1|18446744073709551616|\"pieces\"|\"start\"|\"state\"| ){0,30}",
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("ferry.db");
+            let mut connection = connect(&path).unwrap();
+            let good = json(&Transfer::blank(TransferId(9))).unwrap();
+            let task = r#"{"upload":{"path":"/a","method":null,"to_own_url":false,"source":null}}"#;
+            for (id, row, task, journal) in
+                [(1, &text, &text, &words), (2, &words, &text, &text), (3, &good, &task.to_owned(), &words)]
+            {
+                connection
+                    .execute(
+                        "INSERT INTO transfers (id, position, row, task, journal) VALUES (?1, ?1, ?2, ?3, ?4)",
+                        params![id, row, task, journal],
+                    )
+                    .unwrap();
+            }
+            let stored = load(&mut connection).unwrap();
+            prop_assert!(stored.iter().any(|stored| stored.row.id == TransferId(9)));
+        }
+    }
 }

@@ -211,7 +211,14 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
         let good = record.session.is_some()
             || record.expires_at.is_none_or(|end| UNIX_EPOCH + Duration::from_secs(end) > SystemTime::now());
         if good {
-            return Ok(Target { url: parse(text)?, form: record.form, asset_id: Some(asset_id.clone()) });
+            // A kill may have come between the record of this id and its place in the list and the library.
+            let (id, asset_id) = (service.about().id, asset_id.clone());
+            if run.row().asset_id.as_ref() != Some(&asset_id)
+                || run.queue().store.asset(Some(id), &asset_id).await?.is_none()
+            {
+                write_down_asset(run, id, &asset_id, name, size).await?;
+            }
+            return Ok(Target { url: parse(text)?, form: record.form, asset_id: Some(asset_id) });
         }
         run.note("The signed URL had expired; signed again");
         abandon(run, service.about().id).await?;
@@ -219,8 +226,6 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
     run.stage(Stage::Signing);
     let signed = run.or_stop(service.sign(name)).await??;
     // From here on this asset id exists: it is on disk before the first byte is sent.
-    let asset_id = signed.asset_id.clone();
-    run.update(|row| row.asset_id = Some(asset_id));
     run.change_resume(|record| {
         record.signed_url = Some(signed.url.expose().to_owned());
         record.form.clone_from(&signed.form);
@@ -232,9 +237,16 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
             .map(|since| since.as_secs());
     })
     .await?;
+    write_down_asset(run, service.about().id, &signed.asset_id, name, size).await?;
+    run.tell(format!("Signed by {}", service.about().name));
+    Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
+}
+
+/// Puts a new asset id into the library and the list.
+async fn write_down_asset(run: &Run, service: &str, asset_id: &str, name: &str, size: u64) -> Result<()> {
     let asset = Asset {
-        service: service.about().id.to_owned(),
-        asset_id: signed.asset_id.clone(),
+        service: service.to_owned(),
+        asset_id: asset_id.to_owned(),
         name: name.to_owned(),
         size: Some(size),
         crc32c: None,
@@ -242,9 +254,8 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
         at: now(),
     };
     run.queue().store.save_asset(asset).await?;
-    run.queue().store.save_rows(vec![run.row()]).await?;
-    run.tell(format!("Signed by {}", service.about().name));
-    Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
+    run.update(|row| row.asset_id = Some(asset_id.to_owned()));
+    run.queue().store.save_rows(vec![run.row()]).await
 }
 
 // ---- send ----
