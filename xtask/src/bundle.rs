@@ -47,9 +47,10 @@ fn write_documents() -> Done {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let page = output(program(built("release", "ferry")).arg("man"))?;
     compress(page.as_bytes(), &folder.join("ferry.1.gz"))?;
-    for (document, packed) in
-        [("src-tauri/linux/ferry-desktop.1", "ferry-desktop.1.gz"), ("CHANGELOG.md", "changelog.gz")]
-    {
+    for (document, packed) in [
+        ("src-tauri/linux/ferry-desktop.1", "ferry-desktop.1.gz"),
+        ("src-tauri/linux/changelog", "changelog.gz"),
+    ] {
         let text =
             std::fs::read(root().join(document)).map_err(|error| format!("reading {document}: {error}"))?;
         compress(&text, &folder.join(packed))?;
