@@ -3,7 +3,6 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::program::{Done, find, npm, output, program, root, run, target};
 
@@ -14,19 +13,23 @@ const OLDEST_NODE: (u32, u32) = (20, 19);
 pub fn install() -> Done {
     check_node()?;
     let ui = root().join("ui");
-    // npm writes this copy last: newer than the lock file means that everything was installed from it.
-    let installed = changed_at(&ui.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= changed_at(&ui.join("package-lock.json")) {
+    // By content, not by age: `npm install` makes a list and packages that agree here and nowhere else, and only
+    // `npm ci` tells.
+    let stamp = ui.join("node_modules/.ferry-installed");
+    let wanted = fingerprint(&ui, &[ui.join("package.json"), ui.join("package-lock.json")])?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    run(npm().args(["ci", "--no-audit", "--no-fund"]))
+    run(npm().args(["ci", "--no-audit", "--no-fund"]))?;
+    std::fs::write(&stamp, wanted).map_err(|error| format!("writing {}: {error}", stamp.display()))
 }
 
 /// Builds the page into `ui/dist`, unless it was built from the same files.
 pub fn build() -> Done {
     install()?;
     let stamp = target().join("xtask/page");
-    let now = fingerprint(&root().join("ui"))?;
+    let ui = root().join("ui");
+    let now = fingerprint(&ui, &sources(&ui)?)?;
     let built = root().join("ui/dist/index.html").is_file();
     if built && std::fs::read_to_string(&stamp).is_ok_and(|before| before == now) {
         return Ok(());
@@ -34,7 +37,7 @@ pub fn build() -> Done {
     run(npm().args(["run", "build"]))?;
     std::fs::create_dir_all(target().join("xtask")).map_err(|error| error.to_string())?;
     // Paraglide writes into src/ while it builds: what counts is how the files are afterwards.
-    std::fs::write(&stamp, fingerprint(&root().join("ui"))?).map_err(|error| error.to_string())
+    std::fs::write(&stamp, fingerprint(&ui, &sources(&ui)?)?).map_err(|error| error.to_string())
 }
 
 fn check_node() -> Done {
@@ -55,19 +58,20 @@ fn check_node() -> Done {
     Ok(())
 }
 
-fn changed_at(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).ok()?.modified().ok()
-}
-
-/// A number that changes with any name or byte of what the build reads.
-fn fingerprint(ui: &Path) -> Done<String> {
+/// What the page's build reads.
+fn sources(ui: &Path) -> Done<Vec<PathBuf>> {
     let mut files = Vec::new();
     collect(ui, &mut files).map_err(|error| format!("reading {}: {error}", ui.display()))?;
     files.sort();
+    Ok(files)
+}
+
+/// A number that changes with any name or byte of `files`.
+fn fingerprint(ui: &Path, files: &[PathBuf]) -> Done<String> {
     let mut hash = DefaultHasher::new();
     for file in files {
-        file.strip_prefix(ui).unwrap_or(&file).hash(&mut hash);
-        std::fs::read(&file).map_err(|error| format!("reading {}: {error}", file.display()))?.hash(&mut hash);
+        file.strip_prefix(ui).unwrap_or(file).hash(&mut hash);
+        std::fs::read(file).map_err(|error| format!("reading {}: {error}", file.display()))?.hash(&mut hash);
     }
     Ok(format!("{:016x}", hash.finish()))
 }
