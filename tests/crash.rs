@@ -361,7 +361,8 @@ fn killed_at_steps(
     eprintln!("{test}: killed at {tried} of {passed} steps");
 }
 
-fn download_killed_at_steps(test: &str, finished: impl Fn(&[String], &str)) {
+#[test]
+fn a_download_killed_at_any_step_of_the_disk_is_one_whole_file_with_its_own_name_in_the_end() {
     if !strace::can_trace() {
         return;
     }
@@ -370,7 +371,7 @@ fn download_killed_at_steps(test: &str, finished: impl Fn(&[String], &str)) {
     let mut truth = Truth::default();
     let name = |number: usize| format!("{number}.bin");
     killed_at_steps(
-        test,
+        "download, steps",
         &home,
         &mut truth,
         |truth, number| {
@@ -382,24 +383,9 @@ fn download_killed_at_steps(test: &str, finished: impl Fn(&[String], &str)) {
             let mine = format!("{number}");
             let mut found = home.downloaded();
             found.retain(|name| name.split(['.', ' ']).next() == Some(mine.as_str()));
-            finished(&found, &name(number));
+            assert_eq!(found, [name(number)]);
         },
     );
-}
-
-#[test]
-fn a_download_killed_at_any_step_of_the_disk_is_one_whole_file_in_the_end() {
-    download_killed_at_steps("download, steps", |found, name| {
-        let whole: Vec<_> = found.iter().filter(|found| !found.ends_with(".ferrypart")).collect();
-        assert_eq!(whole.len(), 1, "{name}: one download, one file: {found:?}");
-    });
-}
-
-#[test]
-#[ignore = "a known fault: between the making of a part file and the commit of the journal that names it, a kill \
-            leaves the part file to nobody, and the file arrives as `name (1)`"]
-fn a_download_killed_at_any_step_of_the_disk_has_its_own_name_in_the_end() {
-    download_killed_at_steps("download, steps and names", |found, name| assert_eq!(found, [name]));
 }
 
 #[test]

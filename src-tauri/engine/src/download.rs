@@ -22,7 +22,7 @@ use crate::error::{Cause, Error, Result};
 use crate::filename::{self, Candidates};
 use crate::folder::Folder;
 use crate::http::error_body;
-use crate::part_file::PartFile;
+use crate::part_file::{PartFile, part_name};
 use crate::part_writer::{Stretch, Writer, pieces};
 use crate::progress::now;
 use crate::range::{ContentRange, Validator};
@@ -172,8 +172,8 @@ async fn bring(run: &Run, task: &DownloadTask, kept: &mut Kept, service: &dyn Se
         }
     };
     let Some(open) = kept.open.take() else { return Err(Error::internal("There is no part file")) };
-    let (part, whole) = verify(run, &plan, open, &offered, framing, kept).await?;
-    let published = publish(run, part, whole, offered.modified.as_deref()).await;
+    let (open, whole) = verify(run, &plan, open, &offered, framing, kept).await?;
+    let published = publish(run, open, whole, offered.modified.as_deref()).await;
     if published.is_err() {
         // All bytes are in the part file and in the journal: the next attempt finds them there.
         kept.looked_for_part = false;
@@ -210,11 +210,10 @@ async fn published_before(run: &Run, task: &DownloadTask) -> Result<bool> {
     let Some(journal) = run.journal().await? else { return Ok(false) };
     let Some(whole) = journal.proven_whole else { return Ok(false) };
     let folder = open_folder(&task.folder).await?;
-    let (name, wanted) = (journal.name.clone(), whole.clone());
+    let (part, wanted) = (part_name(&journal.name), whole.clone());
     let is_there = blocking(move || {
-        let part_is_gone = !folder.has(&crate::part_file::part_name(&name));
-        part_is_gone
-            && PartFile::published(folder, &name)
+        !folder.has(&part)
+            && PartFile::published(folder, &wanted.name)
                 .and_then(|file| file.hash(0, wanted.size, None).map(|hasher| (file, hasher)))
                 .is_ok_and(|(file, hasher)| {
                     hasher.crc32c() == wanted.crc32c
@@ -224,15 +223,15 @@ async fn published_before(run: &Run, task: &DownloadTask) -> Result<bool> {
     .await?;
     if is_there {
         run.tell("It had its final name already".into());
-        show_published(run, &task.folder.join(&journal.name), journal.name, whole);
+        show_published(run, &task.folder.join(&whole.name), whole);
     }
     Ok(is_there)
 }
 
-fn show_published(run: &Run, path: &Path, name: String, whole: ProvenWhole) {
+fn show_published(run: &Run, path: &Path, whole: ProvenWhole) {
     run.counter.set(whole.size);
     run.update(|row| {
-        row.name = name;
+        row.name = whole.name;
         row.path = Some(path.display().to_string());
         row.verified = Some(whole.verified);
         row.checksum = whole.checksum;
@@ -274,10 +273,12 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
         Ok((part, stretches)) => (part, stretches),
         Err(error) => {
             run.counter.set(0);
-            if proven > 0 {
+            if error.kind() == std::io::ErrorKind::ResourceBusy {
+                run.note("Another program writes to the part file; started over beside it");
+            } else if proven > 0 {
                 run.note("The part file is gone; started over");
-                tracing::info!(%error, "part file not usable");
             }
+            tracing::info!(%error, "part file not usable");
             return Ok(None);
         }
     };
@@ -680,9 +681,7 @@ async fn open_part(
                 first_bytes: begun.first().map_or(&[], |bytes| bytes),
             }),
         };
-        let folder = open_folder(&task.folder).await?;
-        let part = blocking(move || PartFile::reserve(folder, &name)).await??;
-        kept.open = Some(Open::empty(part));
+        kept.open = Some(Open::empty(reserve(run, task, name).await?));
     }
     if let Some(open) = &kept.open {
         let (name, path) = (open.part.name().to_owned(), open.part.target().display().to_string());
@@ -695,6 +694,22 @@ async fn open_part(
     Ok(())
 }
 
+/// Takes the first free name like `wanted` and makes its part file. The name is on disk before the part file is: a kill
+/// in between must not leave a part file that belongs to nobody.
+async fn reserve(run: &Run, task: &DownloadTask, wanted: String) -> Result<PartFile> {
+    let folder = open_folder(&task.folder).await?;
+    loop {
+        let (inside, wanted) = (Arc::clone(&folder), wanted.clone());
+        let name = blocking(move || PartFile::free_name(&inside, &wanted)).await??;
+        let journal = Journal { name: name.clone(), ..Journal::default() };
+        run.queue().store.save_journal_now(run.id, &journal).await?;
+        let inside = Arc::clone(&folder);
+        if let Some(part) = blocking(move || PartFile::create(inside, &name)).await?? {
+            return Ok(part);
+        }
+    }
+}
+
 // ---- proof and publication ----
 
 async fn verify(
@@ -704,7 +719,7 @@ async fn verify(
     proofs: &Proofs,
     framing: Framing,
     kept: &mut Kept,
-) -> Result<(PartFile, ProvenWhole)> {
+) -> Result<(Open, ProvenWhole)> {
     run.stage(Stage::Verifying);
     let size = open.have();
     let total = open.total.or(plan.expected_size);
@@ -726,18 +741,17 @@ async fn verify(
     })
     .await?;
     let digests = digests.map_err(|error| Error::target_io("Checking", &open.part.path(), &error))?;
-    let mut journal = open.journal();
-    let mut proven = |verified: Verified, algorithm: Algorithm| {
-        let checksum = digests.hex(algorithm);
-        let whole = ProvenWhole { size, crc32c: digests.crc32c, verified, checksum };
-        journal.proven_whole = Some(whole.clone());
-        whole
+    let proven = |verified: Verified, algorithm: Algorithm| ProvenWhole {
+        name: open.part.name().to_owned(),
+        size,
+        crc32c: digests.crc32c,
+        verified,
+        checksum: digests.hex(algorithm),
     };
     match compare(&digests, &proofs.offered) {
         Proof::Match(algorithm) => {
             let whole = proven(algorithm.into(), algorithm);
-            run.queue().store.save_journal_now(run.id, &journal).await?;
-            Ok((open.part, whole))
+            Ok((open, whole))
         }
         Proof::Nothing => {
             let verified =
@@ -746,8 +760,7 @@ async fn verify(
                 run.note("The server told neither size nor checksum: size not verified");
             }
             let whole = proven(verified, Algorithm::Crc32c);
-            run.queue().store.save_journal_now(run.id, &journal).await?;
-            Ok((open.part, whole))
+            Ok((open, whole))
         }
         Proof::Mismatch { algorithm, expected, got } => {
             kept.open = Some(open);
@@ -761,20 +774,34 @@ async fn verify(
     }
 }
 
-async fn publish(run: &Run, part: PartFile, whole: ProvenWhole, modified: Option<&str>) -> Result<()> {
+async fn publish(run: &Run, open: Open, mut whole: ProvenWhole, modified: Option<&str>) -> Result<()> {
     run.stage(Stage::Publishing);
+    let mut journal = open.journal();
+    let part = open.part;
     if run.settings().keep_modified_time
         && let Some(time) = modified.and_then(|text| httpdate::parse_http_date(text).ok())
     {
         // Only a convenience: a file system without times is no reason to fail.
         let _ = part.file().set_modified(time);
     }
-    let (path, name) = blocking(move || {
-        let (path, name) = part.publish()?;
-        crate::origin_mark::set(&path);
-        Ok::<_, Error>((path, name))
-    })
-    .await??;
-    show_published(run, &path, name, whole);
-    Ok(())
+    loop {
+        let taken = part.clone();
+        whole.name = blocking(move || taken.final_name()).await??;
+        // On disk before the file has it: a kill in between must not bring the same file a second time.
+        journal.proven_whole = Some(whole.clone());
+        run.queue().store.save_journal_now(run.id, &journal).await?;
+        let (taken, name, path) = (part.clone(), whole.name.clone(), part.path_of(&whole.name));
+        let is_published = blocking(move || {
+            let done = taken.publish(&name)?;
+            if done {
+                crate::origin_mark::set(&taken.path_of(&name));
+            }
+            Ok::<_, Error>(done)
+        })
+        .await??;
+        if is_published {
+            show_published(run, &path, whole);
+            return Ok(());
+        }
+    }
 }

@@ -311,6 +311,8 @@ struct Inner {
     settings: Arc<RwLock<Settings>>,
     settings_file: PathBuf,
     notices: Mutex<Vec<String>>,
+    /// The default service that stands in for the sandbox while its key is known, which is for this run only.
+    default_for_this_run: Mutex<Option<String>>,
     /// Held for as long as the engine lives: one process at a time owns the data folder.
     _lock: File,
 }
@@ -333,9 +335,11 @@ impl Engine {
         let settings_file = data_dir.join("settings.json");
         let (mut settings, broken_settings) = Settings::load(&settings_file);
         let keys = Arc::new(Keys::from_environment(options.keys, options.keychain));
+        let mut default_for_this_run = None;
         if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
             // A key in the environment is a real service set up, for as long as it is there.
             "mavi".clone_into(&mut settings.default_service);
+            default_for_this_run = Some("mavi".to_owned());
         }
         let settings = Arc::new(RwLock::new(settings));
         let Opened { store, mut stored, note: broken_store, last_id } = {
@@ -377,6 +381,7 @@ impl Engine {
                 settings,
                 settings_file,
                 notices: Mutex::default(),
+                default_for_this_run: Mutex::new(default_for_this_run),
                 _lock: lock,
             }),
         };
@@ -828,6 +833,7 @@ impl Engine {
             if state == KeyState::Keychain {
                 self.save_settings(settings).await?;
             } else {
+                *self.default_for_this_run() = Some(service.to_owned());
                 self.queue().set_settings(settings);
             }
         }
@@ -851,10 +857,23 @@ impl Engine {
 
     /// Checks, writes and applies settings; what runs keeps to them from now on.
     pub async fn save_settings(&self, settings: Settings) -> Result<()> {
-        let (file, written) = (self.inner.settings_file.clone(), settings.clone());
+        let (file, mut written) = (self.inner.settings_file.clone(), settings.clone());
+        {
+            let mut for_this_run = self.default_for_this_run();
+            if for_this_run.as_ref() == Some(&settings.default_service) {
+                "sandbox".clone_into(&mut written.default_service);
+            } else {
+                // The user chose another.
+                *for_this_run = None;
+            }
+        }
         blocking(move || written.save(&file)).await??;
         self.queue().set_settings(settings);
         Ok(())
+    }
+
+    fn default_for_this_run(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.inner.default_for_this_run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where downloads go.

@@ -3,10 +3,11 @@
 //! It lies beside its target, so that publishing is one rename on one file system. Its name is reserved together
 //! with the final one; nothing is ever written through a link, nothing is ever replaced.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::checksum::{Algorithm, Hasher};
 use crate::error::{Cause, Error, Result};
@@ -16,6 +17,8 @@ use crate::folder::{self, Folder};
 /// How many numbered names are tried before Ferry gives up on a folder.
 const MOST_NUMBERS: u32 = 10_000;
 const READ_BUFFER: usize = 1024 * 1024;
+/// How long a part file may be in use by somebody who is about to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open part file with the name that is reserved for it.
 #[derive(Debug, Clone)]
@@ -26,29 +29,49 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    /// Reserves the first free name like `wanted`, and makes its part file.
-    pub fn reserve(folder: Arc<Folder>, wanted: &str) -> Result<Self> {
-        for name in numbered_names(wanted) {
-            if folder.has(&name) {
-                continue;
+    /// The first name like `wanted` that neither a file nor a part file has.
+    pub fn free_name(folder: &Folder, wanted: &str) -> Result<String> {
+        numbered_names(wanted)
+            .find(|name| !folder.has(name) && !folder.has(&part_name(name)))
+            .ok_or_else(|| too_many(wanted))
+    }
+
+    /// Makes the part file of a name; `None` when somebody else has made it meanwhile.
+    pub fn create(folder: Arc<Folder>, name: &str) -> Result<Option<Self>> {
+        match folder.create_new(&part_name(name)) {
+            Ok(file) => {
+                let path = folder.path_of(&part_name(name));
+                let part = Self::own(folder, name, file);
+                part.map(Some).map_err(|error| Error::target_io("Creating", &path, &error))
             }
-            let part = part_name(&name);
-            match folder.create_new(&part) {
-                Ok(file) => return Ok(Self { folder, name, file: Arc::new(file) }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::target_io("Creating", &folder.path_of(&part), &error)),
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(Error::target_io("Creating", &folder.path_of(&part_name(name)), &error)),
         }
-        Err(Error::new(
-            Cause::PermissionDenied,
-            format!("There are too many files called `{wanted}` already"),
-        ))
     }
 
     /// Opens the part file that an earlier run left.
     pub fn reopen(folder: Arc<Folder>, name: &str) -> io::Result<Self> {
         let file = folder.open_existing(&part_name(name))?;
-        Ok(Self { folder, name: name.to_owned(), file: Arc::new(file) })
+        Self::own(folder, name, file)
+    }
+
+    /// Nobody else writes to the file while this lives: another process, with a list of its own, may have come to the
+    /// same name.
+    fn own(folder: Arc<Folder>, name: &str, file: File) -> io::Result<Self> {
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                // A process that was killed, or a last sync of this one, may still be ending.
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
+                // A file system without locks is no reason to save nothing there.
+                Ok(()) | Err(TryLockError::Error(_)) => {
+                    return Ok(Self { folder, name: name.to_owned(), file: Arc::new(file) });
+                }
+            }
+        }
     }
 
     /// Opens a finished file, to look whether it is the one that was proven.
@@ -109,11 +132,12 @@ impl PartFile {
             let aside = part_name(&old);
             match self.folder.rename_new(&part, &aside) {
                 Ok(()) => {
-                    let file = self
+                    let new = self
                         .folder
                         .create_new(&part)
+                        .and_then(|file| Self::own(Arc::clone(&self.folder), &self.name, file))
                         .map_err(|error| Error::target_io("Creating", &self.folder.path_of(&part), &error))?;
-                    return Ok((Self { file: Arc::new(file), ..self }, aside));
+                    return Ok((new, aside));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::target_io("Setting aside", &self.path(), &error)),
@@ -122,26 +146,29 @@ impl PartFile {
         Err(Error::new(Cause::PermissionDenied, "There are too many old parts of this file"))
     }
 
-    /// Gives the file its final name. From here on it exists for the user: it must be proven before.
-    pub fn publish(self) -> Result<(PathBuf, String)> {
+    /// The first name like the reserved one that is still free: somebody else may have taken that meanwhile.
+    pub fn final_name(&self) -> Result<String> {
+        numbered_names(&self.name).find(|name| !self.folder.has(name)).ok_or_else(|| too_many(&self.name))
+    }
+
+    /// Makes the bytes durable, then gives the file a final name; false when that was taken in this instant. From here
+    /// on it exists for the user: it must be proven before.
+    pub fn publish(&self, name: &str) -> Result<bool> {
         self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))?;
-        let part = part_name(&self.name);
-        // Somebody else may have taken the reserved name meanwhile: then the next free one is right.
-        for name in numbered_names(&self.name) {
-            match self.folder.rename_new(&part, &name) {
-                Ok(()) => {
-                    let path = self.folder.path_of(&name);
-                    self.folder.sync().map_err(|error| Error::target_io("Writing to", &path, &error))?;
-                    return Ok((path, name));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::target_io("Giving the final name to", &self.path(), &error)),
+        match self.folder.rename_new(&part_name(&self.name), name) {
+            Ok(()) => {
+                let path = self.folder.path_of(name);
+                self.folder.sync().map_err(|error| Error::target_io("Writing to", &path, &error))?;
+                Ok(true)
             }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(Error::target_io("Giving the final name to", &self.path(), &error)),
         }
-        Err(Error::new(
-            Cause::PermissionDenied,
-            format!("There are too many files called `{}` already", self.name),
-        ))
+    }
+
+    /// Where a file of this name lies.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.folder.path_of(name)
     }
 
     /// Reads `length` bytes from `start` on and gives the hasher that has seen them.
@@ -194,7 +221,7 @@ pub(crate) fn relocate(from: &Path, name: &str, to: &Path) -> Result<Option<Stri
         let _ = std::fs::remove_file(&old);
         return Ok(Some(new));
     }
-    Err(Error::new(Cause::PermissionDenied, format!("There are too many files called `{name}` already")))
+    Err(too_many(name))
 }
 
 /// Removes the part file of a transfer that the user takes off the list.
@@ -208,6 +235,10 @@ pub(crate) fn discard(folder: &Path, name: &str) {
 /// `name.ext.ferrypart`.
 pub(crate) fn part_name(name: &str) -> String {
     format!("{name}{PART_SUFFIX}")
+}
+
+fn too_many(name: &str) -> Error {
+    Error::new(Cause::PermissionDenied, format!("There are too many files called `{name}` already"))
 }
 
 fn numbered_names(wanted: &str) -> impl Iterator<Item = String> {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
@@ -39,6 +40,8 @@ impl fmt::Display for Secret {
     }
 }
 
+/// How long a keychain is believed that it has no key.
+const BELIEVED: Duration = Duration::from_secs(10);
 /// The application's name in the platform's keychain.
 const KEYCHAIN_SERVICE: &str = "Ferry";
 
@@ -51,8 +54,8 @@ pub(crate) struct Keys {
     keychain: bool,
     /// Counts the changes of keys.
     changes: AtomicU64,
-    /// Services whose keychain entry was looked up in this run, so that a slow keychain is asked once.
-    looked_up: tokio::sync::Mutex<std::collections::HashSet<String>>,
+    /// When the keychain last had no key for a service, so that a slow one is not asked for each transfer.
+    not_found: tokio::sync::Mutex<HashMap<String, Instant>>,
 }
 
 impl Keys {
@@ -78,13 +81,21 @@ impl Keys {
             return Some(key.clone());
         }
         // Held while the keychain is asked: whoever comes second waits for the answer of the first.
-        let mut looked_up = self.looked_up.lock().await;
-        if !looked_up.insert(service.to_owned()) {
-            return lock(&self.memory).get(service).map(|(key, _)| key.clone());
+        let mut not_found = self.not_found.lock().await;
+        if let Some((key, _)) = lock(&self.memory).get(service) {
+            return Some(key.clone());
+        }
+        if not_found.get(service).is_some_and(|at| at.elapsed() < BELIEVED) {
+            return None;
         }
         let name = service.to_owned();
         let found = self.on_keychain(move || entry(&name).and_then(|entry| entry.get_password())).await;
-        let key = Secret::new(found.ok()?);
+        let Ok(found) = found else {
+            // A keychain that is locked says so too: the user may unlock it at any time.
+            not_found.insert(service.to_owned(), Instant::now());
+            return None;
+        };
+        let key = Secret::new(found);
         lock(&self.memory).insert(service.to_owned(), (key.clone(), KeyState::Keychain));
         Some(key)
     }
@@ -123,15 +134,17 @@ impl Keys {
 
     /// Forgets a key everywhere.
     pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
-        // Known only after a look: a key may lie in the keychain that this run has not needed yet.
-        self.get(service).await;
         let kept = lock(&self.memory).remove(service);
-        if !matches!(kept, Some((_, KeyState::Keychain))) {
-            return Ok(());
-        }
         let name = service.to_owned();
+        // Asked also when this run has not seen the key: it may lie there since another one.
         match self.on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {
             Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
+            // There is no keychain here, so no key in it.
+            Err(keyring_core::Error::PlatformFailure(_))
+                if !matches!(kept, Some((_, KeyState::Keychain))) =>
+            {
+                Ok(())
+            }
             Err(error) => {
                 Err(Error::new(Cause::PermissionDenied, "The keychain did not remove the key").because(error))
             }

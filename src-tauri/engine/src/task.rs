@@ -85,6 +85,8 @@ pub(crate) struct Journal {
 /// What was proven about a whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProvenWhole {
+    /// The final name that it gets: the reserved one, or the next if somebody else took that meanwhile.
+    pub name: String,
     /// Its size in bytes.
     pub size: u64,
     /// Its CRC32C.
