@@ -8,7 +8,7 @@ mod downloads;
 use std::time::Duration;
 
 use bad_server::{BadServer, Step, range_start, response};
-use downloads::Downloads;
+use downloads::{Downloads, code};
 use ferry_engine::{Code, State, Verified};
 
 const ETAG: &str = "\"v1\"";
@@ -104,7 +104,7 @@ async fn d1_a_chunked_body_that_is_cut_is_never_done() {
     });
     let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
     let row = downloads.run(&server.url("/a.txt")).await;
-    assert_eq!(downloads::code(&row), Some(Code::Incomplete));
+    assert_eq!(code(&row), Some(Code::Incomplete));
     assert!(!downloads.exists("a.txt"));
 }
 
@@ -245,7 +245,7 @@ async fn d5_a_part_that_nobody_asked_for_is_refused() {
     });
     let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
     let row = downloads.run(&server.url("/a.bin")).await;
-    assert_eq!(downloads::code(&row), Some(Code::BadResponse));
+    assert_eq!(code(&row), Some(Code::BadResponse));
     downloads.nothing_else_than(&[]);
 }
 
@@ -304,7 +304,7 @@ async fn d7_the_strongest_checksum_decides_and_a_wrong_one_never_publishes() {
     });
     let downloads = Downloads::new().await;
     let row = downloads.run(&server.url("/a.txt")).await;
-    assert_eq!(downloads::code(&row), Some(Code::IntegrityMismatch));
+    assert_eq!(code(&row), Some(Code::IntegrityMismatch));
     assert_eq!(server.requests().len(), 2, "fetched once more, then given up");
     assert!(!downloads.exists("a.txt"));
 }
@@ -320,7 +320,7 @@ async fn d8_a_compressed_body_is_never_saved_under_the_files_name() {
     });
     let downloads = Downloads::new().await;
     let row = downloads.run(&server.url("/film.mp4")).await;
-    assert_eq!(downloads::code(&row), Some(Code::BadResponse));
+    assert_eq!(code(&row), Some(Code::BadResponse));
     downloads.nothing_else_than(&[]);
     assert!(server.requests()[0].to_ascii_lowercase().contains("accept-encoding: identity"));
 }
@@ -339,7 +339,7 @@ async fn d9_an_error_in_json_is_an_error_and_a_json_file_is_a_file() {
     });
     let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
     let row = downloads.run(&server.url("/film.mp4")).await;
-    assert_eq!(downloads::code(&row), Some(Code::ServiceError));
+    assert_eq!(code(&row), Some(Code::ServiceError));
     assert!(!downloads.exists("film.mp4"));
     let row = downloads.run(&server.url("/notes.json")).await;
     assert_eq!(row.state, State::Completed);
@@ -354,6 +354,104 @@ async fn d9_an_empty_file_is_a_file() {
     let row = downloads.run(&server.url("/empty.txt")).await;
     assert_eq!((row.state, row.bytes, row.total), (State::Completed, 0, Some(0)));
     assert_eq!(downloads.saved("empty.txt"), b"");
+}
+
+/// What a network answers to everything before one has signed in to it.
+const SIGN_IN: &[u8] = b"\r\n<!DOCTYPE html><title>Welcome to the airport</title>";
+
+fn page(kind: Option<&str>, bytes: &[u8]) -> Vec<Step> {
+    let length = bytes.len().to_string();
+    let mut headers = vec![("Content-Length", length.as_str())];
+    headers.extend(kind.map(|kind| ("Content-Type", kind)));
+    vec![Step::Send(response("200 OK", &headers, bytes))]
+}
+
+#[tokio::test]
+async fn d17_a_page_to_sign_in_is_never_saved_as_the_file_that_was_meant() {
+    for kind in [Some("text/html; charset=utf-8"), None] {
+        let server = BadServer::start(move |_, _| page(kind, SIGN_IN));
+        for name in ["film.mp4", "data.ZIP", "photo%2Ejpg"] {
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url(&format!("/{name}?x=1"))).await;
+            assert_eq!(code(&row), Some(Code::BadResponse), "{name} {kind:?}: {:?}", row.state);
+            let State::Failed(failure) = &row.state else { unreachable!("it has a code") };
+            assert!(failure.advice.contains("sign in"), "{}", failure.advice);
+            downloads.nothing_else_than(&[]);
+        }
+        // What may well be a page is one, and says so by its name.
+        for (asked, saved) in [
+            ("", "download.html"),
+            ("/news", "news.html"),
+            ("/example.com", "example.com.html"),
+            ("/index.php", "index.php.html"),
+            ("/a.HTM", "a.HTM"),
+        ] {
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url(asked)).await;
+            assert_eq!(row.state, State::Completed, "{asked} {kind:?}");
+            let expected = if asked.is_empty() { row.name.clone() } else { saved.to_owned() };
+            assert!(expected.ends_with(".html") || expected == saved, "{expected}");
+            downloads.nothing_else_than(&[&expected]);
+            assert_eq!(downloads.saved(&expected), SIGN_IN);
+        }
+    }
+    // A server that calls a film a page still gives a film.
+    let film = content(5000);
+    let server = BadServer::start(move |_, _| page(Some("text/html"), &film));
+    let downloads = Downloads::new().await;
+    assert_eq!(downloads.run(&server.url("/film.mp4")).await.state, State::Completed);
+    assert_eq!(downloads.saved("film.mp4"), content(5000));
+}
+
+#[tokio::test]
+async fn d17_a_page_to_sign_in_does_not_touch_what_came_before_it() {
+    let file = content(300_000);
+    let bytes = file.clone();
+    let server = BadServer::start(move |head, number| match number {
+        0 => {
+            let mut answer = good_answer(head, &bytes, ETAG);
+            answer.truncate(answer.len() - 100_000);
+            vec![Step::Send(answer), Step::Wait(Duration::from_millis(50)), Step::Close]
+        }
+        1 => page(Some("text/html"), SIGN_IN),
+        _ => vec![Step::Send(good_answer(head, &bytes, ETAG))],
+    });
+    let downloads = Downloads::new().await;
+    let id = downloads.add(&server.url("/film.mp4")).await;
+    assert_eq!(code(&downloads.ended(id).await), Some(Code::BadResponse));
+    downloads.nothing_else_than(&["film.mp4.ferrypart"]);
+    // Signed in: it goes on where it stood.
+    downloads.engine().retry(&[id]).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    assert!(range_start(&server.requests()[2]).is_some_and(|start| start > 0), "not from the beginning");
+    assert!(downloads.saved("film.mp4") == file);
+    downloads.nothing_else_than(&["film.mp4"]);
+}
+
+#[tokio::test]
+async fn d16_a_clock_that_is_off_makes_no_wait_longer() {
+    let file = content(1000);
+    let bytes = file.clone();
+    let server = BadServer::start(move |head, number| {
+        if number > 0 {
+            return vec![Step::Send(good_answer(head, &bytes, ETAG))];
+        }
+        // By the server's clock, which is a day ahead, this is a second from now.
+        let theirs = std::time::SystemTime::now() + Duration::from_secs(86_400);
+        let date = |time| httpdate::fmt_http_date(time);
+        let headers = [
+            ("Date", date(theirs)),
+            ("Retry-After", date(theirs + Duration::from_secs(1))),
+            ("Content-Length", "0".to_owned()),
+        ];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        vec![Step::Send(response("503 Service Unavailable", &headers, b""))]
+    });
+    let downloads = Downloads::new().await;
+    let began = std::time::Instant::now();
+    assert_eq!(downloads.run(&server.url("/a.bin")).await.state, State::Completed);
+    assert!(began.elapsed() < Duration::from_secs(30), "it waited {:?}", began.elapsed());
+    assert!(downloads.saved("a.bin") == file);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use quick_xml::events::Event;
 use serde::de::{DeserializeOwned, Error as _};
@@ -407,8 +407,15 @@ fn judge(status: StatusCode, headers: &HeaderMap, said: Said) -> Refusal {
         message,
         request_id: request_id.filter(|id| !id.is_empty()),
         kind,
-        retry_after: wait.and_then(|value| retry_after(value, SystemTime::now())),
+        // By the clock of whoever asks for it: this computer's may be off by a day.
+        retry_after: wait
+            .and_then(|value| retry_after(value, their_time(headers).unwrap_or_else(SystemTime::now))),
     }
+}
+
+/// What time it is for whoever answered.
+pub(crate) fn their_time(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 fn classify(status: StatusCode, said: &Said) -> RefusalKind {

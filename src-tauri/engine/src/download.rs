@@ -33,6 +33,8 @@ use crate::transfer::{Stage, Verified};
 
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
 const JSON_LIMIT: usize = 64 * 1024;
+/// By so many bytes a web page has shown that it is one.
+const PAGE_BEGINS_WITHIN: usize = 64;
 
 /// What one attempt leaves to the next within a run.
 #[derive(Default)]
@@ -414,6 +416,14 @@ async fn judge(
                 format!("{} sent a part of the file that was not asked for", who(service)),
             )),
         },
+        // What a network shows before one has signed in to it: the part is as good as it was.
+        200 if continues
+            && page_type(headers) == Some(PageType::Page)
+            && validator.and_then(|validator| validator.agrees_with(headers)) != Some(true)
+            && kept.open.as_ref().is_some_and(|open| !is_page_name(open.part.name())) =>
+        {
+            Err(page_instead(service))
+        }
         200 if continues => {
             if differs
                 || known_total
@@ -565,7 +575,11 @@ async fn body(
     let extra =
         proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm).filter(|a| *a != Algorithm::Crc32c);
     if begins {
-        open_part(run, task, plan, kept, &headers, &url, &begun).await?;
+        let is_page = is_page(&headers, &begun) == Some(true);
+        if is_page && plan.pages_welcome && !page_was_meant(task, plan, kept) {
+            return Err(page_instead(service));
+        }
+        open_part(run, task, plan, kept, &headers, &url, &begun, is_page).await?;
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
     if begins {
@@ -637,7 +651,7 @@ async fn first_bytes(
     let is_json = answer::is_json(mime);
     let wanted = if is_json && !attachment { JSON_LIMIT } else { 1 };
     let (mut begun, mut length) = (Vec::new(), 0);
-    while length < wanted {
+    while length < wanted || (length < PAGE_BEGINS_WITHIN && is_page(headers, &begun).is_none()) {
         let Some(chunk) = next_chunk(run, answer, stall).await? else { break };
         length += chunk.len();
         begun.push(chunk);
@@ -649,9 +663,8 @@ async fn first_bytes(
             return Err(refusal_of(service, &said, &endpoint));
         }
     }
-    if !plan.pages_welcome && !attachment && matches!(mime, "text/html" | "application/xhtml+xml") {
-        return Err(Error::new(Cause::BadResponse, "The service sent a web page instead of the file")
-            .advise("check the address of the service, and whether this network asks you to sign in"));
+    if !plan.pages_welcome && page_type(headers) == Some(PageType::Page) {
+        return Err(page_instead(service));
     }
     if !plan.pages_welcome && length == 0 && content_length(headers) != Some(0) {
         return Err(Error::new(Cause::CutShort, "The service sent nothing"));
@@ -659,7 +672,70 @@ async fn first_bytes(
     Ok(begun)
 }
 
+/// What a head says about whether its body is a web page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageType {
+    /// It is one.
+    Page,
+    /// It says nothing about the kind of the body.
+    Untold,
+}
+
+/// Whether the body may be a web page, and none that is meant to be saved as a file.
+fn page_type(headers: &HeaderMap) -> Option<PageType> {
+    if headers.get(CONTENT_DISPOSITION).is_some_and(|v| filename::is_attachment(v.as_bytes())) {
+        return None;
+    }
+    let Some(told) = headers.get(CONTENT_TYPE) else { return Some(PageType::Untold) };
+    let told = told.to_str().unwrap_or_default().to_ascii_lowercase();
+    matches!(told.split(';').next().unwrap_or_default().trim(), "text/html" | "application/xhtml+xml")
+        .then_some(PageType::Page)
+}
+
+/// Whether the body is a web page; `None` while too little of it is here. Some servers call everything they do not
+/// know a page: its bytes must agree.
+fn is_page(headers: &HeaderMap, begun: &[Bytes]) -> Option<bool> {
+    let marks: &[&str] = match page_type(headers) {
+        Some(PageType::Page) => &["<"],
+        Some(PageType::Untold) => &["<!doctype html", "<html"],
+        None => return Some(false),
+    };
+    let begun = begun.concat();
+    let text = begun.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&begun).trim_ascii_start();
+    let agrees = |mark: &&str| {
+        let shared = mark.len().min(text.len());
+        text[..shared].eq_ignore_ascii_case(&mark.as_bytes()[..shared])
+    };
+    let mark = marks.iter().find(|mark| agrees(mark));
+    mark.map_or(Some(false), |mark| (text.len() >= mark.len()).then_some(true))
+}
+
+fn is_page_name(name: &str) -> bool {
+    filename::of_page(name.to_owned()) == name
+}
+
+/// Whether a web page can be what the user wants: not when the name that is wanted, or the link, or what came before
+/// is something else.
+fn page_was_meant(task: &DownloadTask, plan: &Plan, kept: &Kept) -> bool {
+    let begun = kept.open.as_ref().map(|open| open.part.name());
+    begun.is_none_or(is_page_name)
+        && !filename::link_is_no_page(&plan.fetch.url)
+        && !task.name.as_deref().is_some_and(filename::is_no_page)
+}
+
+/// The refusal of a web page. A network that one has not signed in to sends it in place of everything.
+fn page_instead(service: &dyn Service) -> Error {
+    let advice = if service.about().id == "link" {
+        "check whether this network asks you to sign in, or get a direct link to the file"
+    } else {
+        "check the address of the service, and whether this network asks you to sign in"
+    };
+    Error::new(Cause::BadResponse, format!("{} sent a web page instead of the file", who(service)))
+        .advise(advice)
+}
+
 /// Chooses the name and opens the part file for a download that begins.
+#[allow(clippy::too_many_arguments, reason = "one argument for each fact about the answer")]
 async fn open_part(
     run: &Run,
     task: &DownloadTask,
@@ -668,9 +744,10 @@ async fn open_part(
     headers: &HeaderMap,
     url: &url::Url,
     begun: &[Bytes],
+    is_page: bool,
 ) -> Result<()> {
     if kept.open.is_none() {
-        let name = match task.name.as_deref().and_then(filename::make_safe) {
+        let mut name = match task.name.as_deref().and_then(filename::make_safe) {
             Some(name) => name,
             None => filename::choose(&Candidates {
                 content_disposition: headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes),
@@ -681,6 +758,9 @@ async fn open_part(
                 first_bytes: begun.first().map_or(&[], |bytes| bytes),
             }),
         };
+        if is_page && task.name.is_none() {
+            name = filename::of_page(name);
+        }
         kept.open = Some(Open::empty(reserve(run, task, name).await?));
     }
     if let Some(open) = &kept.open {

@@ -72,6 +72,34 @@ pub(crate) fn from_title(title: &str) -> Option<String> {
     make_safe(&title.replace(['/', '\\'], "_"))
 }
 
+/// Whether the end of a name promises a film, a picture, an archive: something that no web page is.
+pub(crate) fn is_no_page(name: &str) -> bool {
+    const OTHERS: [&str; 34] = [
+        "7z", "apk", "appimage", "avro", "bin", "bz2", "csv", "deb", "dmg", "docx", "epub", "exe", "gz",
+        "img", "iso", "jar", "json", "msi", "npy", "npz", "odt", "parquet", "pdf", "pptx", "rar", "rpm",
+        "srt", "tar", "tgz", "vtt", "xlsx", "xz", "zip", "zst",
+    ];
+    extension(name).map(str::to_ascii_lowercase).is_some_and(|extension| {
+        OTHERS.contains(&extension.as_str())
+            || mime_guess::from_ext(&extension)
+                .first()
+                .is_some_and(|mime| matches!(mime.type_().as_str(), "audio" | "font" | "image" | "video"))
+    })
+}
+
+/// Whether a link's last segment promises that. `example.com` at its end promises nothing.
+pub(crate) fn link_is_no_page(url: &Url) -> bool {
+    last_segment(url).is_some_and(|name| is_no_page(&name))
+}
+
+/// The name under which a web page is saved: it ends as pages do, whatever stood there.
+pub(crate) fn of_page(name: String) -> String {
+    let is_there = extension(&name).is_some_and(|found| {
+        ["html", "htm", "xhtml", "xht", "shtml"].iter().any(|known| found.eq_ignore_ascii_case(known))
+    });
+    if is_there { name } else { make_safe(&with_extension(&name, "html")).unwrap_or(name) }
+}
+
 /// Adds an extension, cutting the name rather than the extension.
 fn with_extension(name: &str, extension: &str) -> String {
     let room = LONGEST_SAFE.saturating_sub(extension.len() + 1);
