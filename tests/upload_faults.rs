@@ -3,7 +3,11 @@
 #[path = "support/uploads.rs"]
 mod uploads;
 
-use ferry_engine::{AssetStatus, Code, Secret, State, UploadMethod, UploadRequest, Verified, WaitReason};
+use std::time::Duration;
+
+use ferry_engine::{
+    AssetStatus, Code, DownloadRequest, Secret, State, UploadMethod, UploadRequest, Verified, WaitReason,
+};
 use ferry_sandbox::{Fault, FaultKind, RateLimitSpelling, SignedUrls};
 use uploads::{Uploads, code};
 
@@ -85,6 +89,52 @@ async fn u1_an_own_url_that_has_expired_cannot_be_signed_anew() {
     let id = uploads.engine.upload(request).await.unwrap()[0];
     assert_eq!(code(&uploads.ended(id).await), Some(Code::ExpiredUrl));
     assert!(uploads.sandbox.requests().is_empty(), "known without asking");
+}
+
+#[tokio::test]
+async fn u1_a_clock_that_is_off_by_a_day_costs_no_second_asset() {
+    const DAY: i64 = 86_400;
+    for seconds in [-DAY, DAY] {
+        for kind in [SignedUrls::GooglePut, SignedUrls::AmazonPut, SignedUrls::AzurePut] {
+            let uploads = Uploads::new(kind).await;
+            uploads.fault(FaultKind::ClockAhead { seconds });
+            uploads.fault(FaultKind::UrlLifetime { seconds: 3600 });
+            uploads.fault(Fault::new(FaultKind::CutUpload { after: 1000 }).once());
+            let path = uploads.file("a.bin", 100_000);
+            let row = uploads.run(&path).await;
+            assert_eq!(row.state, State::Completed, "{seconds} {kind:?}");
+            assert_eq!(uploads.requests("POST", "/upload/signed-url"), 1, "{seconds} {kind:?}: signed again");
+            assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap(), "{seconds} {kind:?}");
+            // What really ends, by the store's word, is signed anew whatever this clock says.
+            uploads.fault(Fault::new(FaultKind::ExpiredUrls).once());
+            assert_eq!(uploads.run(&uploads.file("b.bin", 10)).await.state, State::Completed);
+            let given_up =
+                uploads.assets().await.iter().filter(|a| a.status == AssetStatus::Abandoned).count();
+            assert_eq!(given_up, 1, "{seconds} {kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn u1_an_own_url_is_not_refused_because_this_clock_is_a_day_ahead() {
+    let uploads = Uploads::new(SignedUrls::AmazonPut).await;
+    uploads.fault(FaultKind::ClockAhead { seconds: -86_400 });
+    uploads.fault(FaultKind::UrlLifetime { seconds: 3600 });
+    let answer = reqwest::Client::new()
+        .post(format!("{}/upload/signed-url", uploads.sandbox.mavi_url()))
+        .header("Authorization", ferry_sandbox::API_KEY)
+        .json(&serde_json::json!({ "original_filename": "a.bin" }))
+        .send()
+        .await
+        .unwrap();
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    let request = UploadRequest {
+        paths: vec![uploads.file("a.bin", 1000)],
+        to: answer["data"]["signed_url"].as_str().map(str::to_owned),
+        ..UploadRequest::default()
+    };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    assert_eq!(uploads.ended(id).await.state, State::Completed);
 }
 
 #[tokio::test]
@@ -241,6 +291,67 @@ async fn u6_a_source_that_changes_fails_loudly_and_can_be_sent_again() {
     assert_eq!(uploads.stored(&row).await, b"something else");
 }
 
+#[tokio::test]
+async fn u6_a_sparse_file_of_five_tebibytes_is_counted_and_not_read() {
+    const SIZE: u64 = 5 << 40;
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let path = uploads.file("huge.bin", 0);
+    if let Err(error) = std::fs::File::options().write(true).open(&path).unwrap().set_len(SIZE) {
+        eprintln!("skipped: this file system takes no file of 5 TiB: {error}");
+        return;
+    }
+    let began = std::time::Instant::now();
+    let summary = uploads.engine.summarise(vec![path.clone()]).await.unwrap();
+    assert_eq!((summary.files, summary.bytes), (1, SIZE));
+    let id = uploads.add(&path).await;
+    assert_eq!(uploads.engine.transfer(id).unwrap().total, Some(SIZE));
+    assert!(began.elapsed() < Duration::from_secs(5), "adding it took {:?}", began.elapsed());
+
+    let row = uploads.until(id, |row| row.bytes >= 64 << 20 || row.state.has_ended()).await;
+    assert!(!row.state.has_ended() && row.total == Some(SIZE), "{row:?}");
+    let began = std::time::Instant::now();
+    uploads.engine.cancel(&[id]).await.unwrap();
+    assert_eq!(uploads.until(id, |row| row.state.has_ended()).await.state, State::Canceled);
+    assert!(began.elapsed() < Duration::from_secs(5), "canceling it took {:?}", began.elapsed());
+    let memory = peak_memory();
+    assert!(memory < 256 << 20, "{memory} bytes of memory at most");
+}
+
+/// The most memory that this process has had, sandbox included.
+#[cfg(target_os = "linux")]
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[cfg(not(target_os = "linux"))]
+fn peak_memory() -> u64 {
+    0
+}
+
+#[tokio::test]
+async fn d18_a_job_that_is_stuck_is_given_up() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await.impatient(Duration::from_secs(1)).await;
+    uploads.fault(FaultKind::JobStuck);
+    let request = DownloadRequest {
+        what: format!("{}/generate/1000/talk.mp4", uploads.sandbox.url()),
+        service: Some("offline-tube".into()),
+        folder: uploads.file("x", 0).parent().map(std::path::Path::to_owned),
+        ..DownloadRequest::default()
+    };
+    let id = uploads.engine.download(request.clone()).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!(code(&row), Some(Code::NotReady), "{:?}", row.state);
+    let State::Failed(failure) = row.state else { unreachable!("it has a code") };
+    assert!(failure.message.contains("not moved on for 1 s"), "{}", failure.message);
+    // The next attempt is a job of its own.
+    uploads.sandbox.faults().clear();
+    uploads.engine.retry(&[id]).await.unwrap();
+    assert_eq!(uploads.ended(id).await.state, State::Completed);
+    assert_eq!(uploads.requests("POST", "/api/download"), 2);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn u6_what_cannot_be_proven_is_refused_before_anything_is_signed() {
@@ -279,6 +390,56 @@ async fn u7_a_store_or_service_that_has_something_else_is_a_loud_failure() {
         let row = uploads.run(&uploads.file("a.bin", 1000)).await;
         assert_eq!(code(&row), Some(expected), "{fault:?}: {:?}", row.state);
     }
+}
+
+#[tokio::test]
+async fn u7_a_form_that_was_stored_whole_is_sent_again_by_put_and_that_is_remembered() {
+    // The store itself says how much it has, or only the service's metadata do.
+    for silent in [false, true] {
+        let uploads = Uploads::new(SignedUrls::Form).await;
+        uploads.fault(FaultKind::FormKeptWhole);
+        if silent {
+            uploads.fault(FaultKind::NoHash);
+        }
+        let ways = || (uploads.requests("POST", "/store/"), uploads.requests("PUT", "/store/"));
+        let path = uploads.file("film.mp4", MIB + 17);
+        let row = uploads.run(&path).await;
+        assert_eq!(row.state, State::Completed, "silent: {silent}");
+        assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap(), "silent: {silent}: other bytes");
+        assert_eq!(ways(), (1, 1), "silent: {silent}");
+        let mut states: Vec<_> = uploads.assets().await.iter().map(|asset| asset.status).collect();
+        states.sort_by_key(|status| *status == AssetStatus::Abandoned);
+        assert_eq!(states, [AssetStatus::Confirmed, AssetStatus::Abandoned], "silent: {silent}");
+        let history = uploads.engine.timeline(row.id).await.unwrap();
+        assert!(history.iter().any(|entry| entry.text.contains("kept the form around the file")));
+
+        let uploads = uploads.restart().await;
+        assert_eq!(uploads.run(&uploads.file("next.mp4", 1000)).await.state, State::Completed);
+        let ways = (uploads.requests("POST", "/store/"), uploads.requests("PUT", "/store/"));
+        assert_eq!(ways, (1, 2), "silent: {silent}: the next file goes the right way at once");
+    }
+}
+
+#[tokio::test]
+async fn u7_a_second_wrong_file_and_a_forced_form_are_loud() {
+    let uploads = Uploads::new(SignedUrls::Form).await;
+    uploads.fault(FaultKind::FormKeptWhole);
+    uploads.fault(FaultKind::MetadataSize { by: 311 });
+    let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+    assert_eq!(code(&row), Some(Code::IntegrityMismatch), "{:?}", row.state);
+    assert_eq!((uploads.requests("POST", "/store/"), uploads.requests("PUT", "/store/")), (1, 1));
+
+    let uploads = Uploads::new(SignedUrls::Form).await;
+    uploads.fault(FaultKind::FormKeptWhole);
+    let forced = UploadRequest {
+        paths: vec![uploads.file("a.bin", 1000)],
+        service: Some("mavi".into()),
+        method: Some(UploadMethod::Post),
+        ..UploadRequest::default()
+    };
+    let id = uploads.engine.upload(forced).await.unwrap()[0];
+    assert_eq!(code(&uploads.ended(id).await), Some(Code::IntegrityMismatch));
+    assert_eq!((uploads.requests("POST", "/store/"), uploads.requests("PUT", "/store/")), (1, 0));
 }
 
 #[tokio::test]

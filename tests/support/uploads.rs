@@ -52,6 +52,19 @@ impl Uploads {
         Self { engine, sandbox, root }
     }
 
+    /// With an engine that gives a job on the media server up when it does not move on for this long.
+    pub async fn impatient(self, stuck: Duration) -> Self {
+        let Self { engine, sandbox, root } = self;
+        engine.shutdown().await;
+        let mut options = Options::new(root.path().join("impatient"));
+        options.overrides.stuck = Some(stuck);
+        options.keychain = false;
+        let engine = Engine::open(options).await.expect("an engine");
+        let settings = Settings { offline_tube_url: sandbox.offline_tube_url(), ..engine.settings() };
+        engine.save_settings(settings).await.expect("settings");
+        Self { engine, sandbox, root }
+    }
+
     /// Stops the engine and starts a new one on the same data; the sandbox goes on.
     pub async fn restart(self) -> Self {
         let Self { engine, sandbox, root } = self;

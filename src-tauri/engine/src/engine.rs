@@ -286,6 +286,8 @@ pub struct Overrides {
     pub connections: Option<u8>,
     /// No byte for this long counts as a stall; else `FERRY_STALL_SECONDS`, else 30 s.
     pub stall: Option<Duration>,
+    /// A job on a server that does not move on for this long is given up; else ten minutes.
+    pub stuck: Option<Duration>,
 }
 
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.
@@ -348,7 +350,7 @@ impl Engine {
         };
         let resume_folder = ResumeFolder::open(&data_dir)
             .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
-        let http = Http::new(limits(options.overrides.stall))?;
+        let http = Http::new(limits(&options.overrides))?;
         let services =
             Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
         let mut notices: Vec<String> = broken_settings.into_iter().collect();
@@ -1033,13 +1035,14 @@ fn lock_folder(data_dir: &Path) -> Result<File> {
     }
 }
 
-fn limits(stall: Option<Duration>) -> Limits {
+fn limits(overrides: &Overrides) -> Limits {
     let variable = || std::env::var("FERRY_STALL_SECONDS").ok()?.parse().ok().map(Duration::from_secs);
     let mut limits = Limits::default();
-    if let Some(stall) = stall.or_else(variable).filter(|stall| !stall.is_zero()) {
+    if let Some(stall) = overrides.stall.or_else(variable).filter(|stall| !stall.is_zero()) {
         limits.stall = stall;
         limits.answer = limits.answer.min(stall * 4);
     }
+    limits.stuck = overrides.stuck.unwrap_or(limits.stuck);
     limits
 }
 

@@ -19,6 +19,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// How long a store may think after it has the last byte of an upload.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// A server's own work whose state and count do not change for this long is stuck.
+const STUCK_LIMIT: Duration = Duration::from_secs(600);
 const MOST_REDIRECTS: usize = 10;
 /// The most of an error's body that is read.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
@@ -30,11 +32,13 @@ pub(crate) struct Limits {
     pub stall: Duration,
     /// From the last byte of an upload to the answer.
     pub answer: Duration,
+    /// A job on a server that does not move on for this long is given up.
+    pub stuck: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { stall: STALL_LIMIT, answer: ANSWER_LIMIT }
+        Self { stall: STALL_LIMIT, answer: ANSWER_LIMIT, stuck: STUCK_LIMIT }
     }
 }
 

@@ -39,6 +39,8 @@ const QUICK_CHUNK: Duration = Duration::from_secs(1);
 /// The service is asked this often, this long, whether it has the file.
 const CONFIRM_EVERY: Duration = Duration::from_secs(2);
 const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
+/// Clocks of computers are off by hours and time zones, hardly by more than this.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(48 * 3600);
 
 /// What one attempt leaves to the next within a run.
 pub(crate) struct Kept {
@@ -68,6 +70,17 @@ struct Target {
 /// What the store said when it had everything.
 struct Taken {
     headers: HeaderMap,
+    /// What the request held in all, if it was a form that Ferry chose by itself: a store that keeps this much has kept
+    /// the form, not the file.
+    form_size: Option<u64>,
+}
+
+/// How an attempt ended that did not fail.
+enum Outcome {
+    /// The file is there.
+    Proven,
+    /// The store kept the form with the file in it.
+    FormKept,
 }
 
 /// Makes one attempt at an upload; `kept` carries what is worth keeping to the next.
@@ -79,8 +92,14 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     } else {
         Some(run.or_stop(run.queue().services.get(&row.service)).await??)
     };
-    let source = open_source(run, &task, kept).await?;
-    let result = attempt(run, &task, service.as_deref(), &source, kept, &row.name).await;
+    let mut result = attempt(run, &task, service.as_deref(), kept, &row.name).await;
+    if let Ok(Outcome::FormKept) = result {
+        run.note("The store kept the form around the file as a part of it; sent again by a plain PUT");
+        abandon(run, &row.service).await?;
+        kept.source = None;
+        run.counter.set(0);
+        result = attempt(run, &task, service.as_deref(), kept, &row.name).await;
+    }
     if let Err(error) = &result {
         match error.cause {
             Cause::SourceChanged | Cause::StoredWrong | Cause::Expired => {
@@ -97,17 +116,17 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
             }
         }
     }
-    result
+    result.map(|_| ())
 }
 
 async fn attempt(
     run: &Run,
     task: &UploadTask,
     service: Option<&dyn Service>,
-    source: &SourceFile,
     kept: &mut Kept,
     name: &str,
-) -> Result<()> {
+) -> Result<Outcome> {
+    let source = &open_source(run, task, kept).await?;
     let record = run.resume_record();
     // Another run may have been killed between the last byte and the answer. A session can be asked by itself.
     let may_be_there =
@@ -121,14 +140,48 @@ async fn attempt(
         && size == source.size()
     {
         run.tell("The answer was lost, but the service has the file".into());
-        return finish(run, service_id, source, &target, Some(service), None).await;
+        finish(run, service_id, source, &target, Some(service), None).await?;
+        return Ok(Outcome::Proven);
     }
     let host = target.url.host().to_owned();
     run.update(|row| row.host = Some(host));
     let taken = send(run, task, &target, source, kept, name, &service_id).await?;
     kept.sent_all = false;
     source.check_unchanged()?;
-    finish(run, service_id, source, &target, service, Some(taken)).await
+    match finish(run, service_id.clone(), source, &target, service, Some(&taken)).await {
+        Err(error)
+            if error.cause == Cause::StoredWrong && form_was_kept(run, service, &target, &taken).await? =>
+        {
+            // Known from here on, also after a kill: the next file goes the right way at once.
+            let key = learned_key(&service_id, target.url.infer(!target.form.is_empty()));
+            run.queue().store.learn(key, "put".to_owned());
+            kept.flipped = Some(Method::Put);
+            Ok(Outcome::FormKept)
+        }
+        other => other.map(|()| Outcome::Proven),
+    }
+}
+
+/// Whether the store has exactly as many bytes as the form around the file had, by its own word or by the service's.
+async fn form_was_kept(
+    run: &Run,
+    service: Option<&dyn Service>,
+    target: &Target,
+    taken: &Taken,
+) -> Result<bool> {
+    let Some(form_size) = taken.form_size else { return Ok(false) };
+    let by_store = taken.headers.get("x-goog-stored-content-length").and_then(|value| value.to_str().ok());
+    if let Some(stored) = by_store.and_then(|text| text.parse::<u64>().ok()) {
+        return Ok(stored == form_size);
+    }
+    let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
+    let answer = run.or_stop(service.confirm(asset_id)).await?;
+    Ok(matches!(answer, Ok(Confirmation::Success { size: Some(size) }) if size == form_size))
+}
+
+/// Under which name the method that worked is remembered.
+fn learned_key(service: &str, inferred: Method) -> String {
+    format!("method/{service}/{inferred:?}")
 }
 
 fn upload_task(run: &Run) -> Result<UploadTask> {
@@ -202,7 +255,9 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
         let text =
             record.url.ok_or_else(|| Error::new(Cause::LinkExpired, "The signed URL is no longer kept"))?;
         let url = parse(&text)?;
-        if record.session.is_none() && url.expires_at().is_some_and(|end| end <= SystemTime::now()) {
+        // What ended lately is for the store to judge, whose clock may be another.
+        let long_ago = SystemTime::now().checked_sub(CLOCKS_DIFFER);
+        if record.session.is_none() && url.expires_at().is_some_and(|end| Some(end) <= long_ago) {
             return Err(Error::new(Cause::LinkExpired, "The signed URL has expired"));
         }
         return Ok(Target { url, form: Vec::new(), asset_id: None });
@@ -274,7 +329,7 @@ async fn send(
         let setting = run.settings().upload_method;
         (service == "mavi" && setting != UploadMethod::Auto).then_some(setting)
     });
-    let learned_key = format!("method/{service}/{inferred:?}");
+    let learned_key = learned_key(service, inferred);
     let mut method = match (kept.flipped, wanted) {
         (Some(method), _) => method,
         (None, Some(UploadMethod::Put)) => Method::Put,
@@ -301,7 +356,10 @@ async fn send(
             send_whole(run, target, source, method, name, kept).await
         };
         match result {
-            Ok(taken) => {
+            Ok(mut taken) => {
+                if kept.flipped.is_some() || wanted.is_some() || method != Method::Post {
+                    taken.form_size = None;
+                }
                 if kept.flipped.is_some() && wanted.is_none() {
                     let word = if method == Method::Put { "put" } else { "post" };
                     run.queue().store.learn(learned_key, word.to_owned());
@@ -440,15 +498,19 @@ async fn send_whole(
             if target.url.is_v2() { request } else { request.header(CONTENT_TYPE, mime.as_ref()) }
         }
     };
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| from_reqwest(&error))?;
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let request = RequestBuilder::from_parts(client, request);
     let answer =
         flow.send(run, request).await.inspect_err(|_| kept.sent_all = flow.all_sent(source.size()))?;
-    accept(run, answer).await
+    Ok(Taken { form_size: length, ..accept(run, answer).await? })
 }
 
 /// Any 2xx means that the store took the bytes.
 async fn accept(run: &Run, answer: Response) -> Result<Taken, Refused> {
     if answer.status().is_success() {
-        return Ok(Taken { headers: answer.headers().clone() });
+        return Ok(Taken { headers: answer.headers().clone(), form_size: None });
     }
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
@@ -776,7 +838,7 @@ async fn finish(
     source: &SourceFile,
     target: &Target,
     service: Option<&dyn Service>,
-    taken: Option<Taken>,
+    taken: Option<&Taken>,
 ) -> Result<()> {
     run.stage(Stage::Verifying);
     let whole = source.clone();

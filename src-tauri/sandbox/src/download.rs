@@ -217,6 +217,9 @@ pub(crate) fn spoil_hashes(headers: &mut HeaderMap, fault: &FaultKind) {
     // The hashes of the empty string's neighbour: valid, and never those of a file that a test sends.
     spoil(HeaderName::from_static("x-goog-hash"), "crc32c=3q2+7w==,md5=3q2+796tvu/erb7v3q2+7w==", headers);
     spoil(HeaderName::from_static("content-md5"), "3q2+796tvu/erb7v3q2+7w==", headers);
+    if *fault == FaultKind::NoHash {
+        headers.remove("x-goog-stored-content-length");
+    }
     if headers.contains_key("x-amz-request-id") {
         spoil(ETAG, "\"deadbeefdeadbeefdeadbeefdeadbeef\"", headers);
     }

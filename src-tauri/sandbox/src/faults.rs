@@ -49,6 +49,11 @@ pub enum FaultKind {
     NoAnswer,
     /// Any request: the request is read and then nothing happens.
     Silence,
+    /// Any request: the clock of the service and its store is ahead of this computer's.
+    ClockAhead {
+        /// Seconds; negative: behind.
+        seconds: i64,
+    },
     /// MAVI and Visual Search: the API key is refused.
     KeyRevoked,
 
@@ -134,7 +139,7 @@ pub enum FaultKind {
     WrongHash,
     /// Downloads and answers to uploads: `x-goog-hash` that cannot be read.
     MalformedHash,
-    /// Downloads and answers to uploads: no hash at all.
+    /// Downloads and answers to uploads: no hash at all, and no word of how much is stored.
     NoHash,
     /// Download: the file has other content, another `ETag` and another `Last-Modified`, with hashes that fit
     /// the new content.
@@ -175,6 +180,8 @@ pub enum FaultKind {
     LoseFinalAnswer,
     /// Start of a resumable session: no `Location`.
     NoLocation,
+    /// Opaque link: takes a PUT too, and keeps a form as it came, with all that is around the file.
+    FormKeptWhole,
 
     /// MAVI metadata: `file_size` is wrong.
     MetadataSize {
@@ -326,6 +333,7 @@ impl From<FaultKind> for Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     Request,
+    Clock,
     Auth,
     Download,
     WholeDownload,
@@ -338,6 +346,7 @@ pub(crate) enum Moment {
     Session,
     SessionStart,
     SessionChunk,
+    TokenUse,
     Metadata,
     JobList,
     JobState,
@@ -350,6 +359,7 @@ impl FaultKind {
             F::Status { .. } | F::RateLimit { .. } | F::Redirect { .. } | F::NoAnswer | F::Silence => {
                 moment == Moment::Request
             }
+            F::ClockAhead { .. } => moment == Moment::Clock,
             F::KeyRevoked => moment == Moment::Auth,
             F::Cut { .. }
             | F::Stall { .. }
@@ -381,6 +391,7 @@ impl FaultKind {
             F::KeepFewer { .. } => moment == Moment::SessionChunk,
             F::SessionGone { .. } => moment == Moment::Session,
             F::NoLocation => moment == Moment::SessionStart,
+            F::FormKeptWhole => moment == Moment::TokenUse,
             F::LoseFinalAnswer => moment == Moment::UploadDone,
             F::MetadataSize { .. } | F::MetadataStatus { .. } => moment == Moment::Metadata,
             F::JobVanishes => moment == Moment::JobList,

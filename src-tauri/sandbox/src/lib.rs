@@ -264,4 +264,12 @@ impl Call {
     pub(crate) fn claim(&self, moment: faults::Moment) -> Vec<FaultKind> {
         self.faults.claim(moment, self.entry.method(), self.entry.path())
     }
+
+    /// Seconds since 1970 by the clock of the service that this request goes to.
+    pub(crate) fn now(&self) -> i64 {
+        self.claim(faults::Moment::Clock).into_iter().fold(timestamp::now(), |now, fault| match fault {
+            FaultKind::ClockAhead { seconds } => now + seconds,
+            _ => now,
+        })
+    }
 }

@@ -181,14 +181,8 @@ async fn sign(
         asset.object.splitn(3, '/').map(|part| utf8_percent_encode(part, UNRESERVED).to_string()).collect();
     let path = format!("/store/{BUCKET}/{}", encoded.join("/"));
     let host = shared.address.to_string();
-    let to_sign = |method, headers| ToSign {
-        method,
-        path: &path,
-        host: &host,
-        headers,
-        now: timestamp::now(),
-        lifetime,
-    };
+    let to_sign =
+        |method, headers| ToSign { method, path: &path, host: &host, headers, now: call.now(), lifetime };
     let keys = &shared.keys;
     let mut fields = None;
     let query = match shared.signed_urls() {

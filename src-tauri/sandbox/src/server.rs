@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header::{ALLOW, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, DATE, HOST, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -26,7 +26,7 @@ use crate::faults::{FaultKind, Moment, RateLimitSpelling};
 use crate::requests::Entry;
 use crate::signature::{Provider, Refusal};
 use crate::wire::{self, Hangup, Metered, Misbehaviour, Wire};
-use crate::{Call, Shared, control, files, mavi, offline_tube, store, visual_search};
+use crate::{Call, Shared, control, files, mavi, offline_tube, store, timestamp, visual_search};
 
 /// hyper reads up to this much at once; its default would cost several times the system calls.
 const LARGEST_READ: usize = 1 << 20;
@@ -111,7 +111,12 @@ async fn answer(
     // If this future is dropped because the connection ended, the entry must still end.
     let mut finishing = FinishOnDrop(Some(Arc::clone(&entry)));
 
-    let response = respond(request, router, &call).await;
+    let mut response = respond(request, router, &call).await;
+    if !response.headers().contains_key(DATE)
+        && let Ok(now) = u64::try_from(call.now())
+    {
+        header(&mut response, DATE, &httpdate::fmt_http_date(timestamp::system_time(now * 1000)));
+    }
     let early = !body_over.load(Ordering::Acquire);
     let misbehaviour = response.extensions().get::<Misbehaviour>().cloned();
     if response.extensions().get::<Hangup>().is_some() {

@@ -26,7 +26,7 @@ use crate::ranges::{self, Sent};
 use crate::session::Outcome;
 use crate::signature::{Provider, Refusal, Signed, request_id, verify_policy};
 use crate::wire::Hangup;
-use crate::{Call, Shared, timestamp};
+use crate::{Call, Shared};
 
 /// No field of a form but the file is larger.
 const LARGEST_FIELD: usize = 64 << 10;
@@ -59,7 +59,7 @@ async fn answer(shared: &Shared, call: &Call, request: Request) -> Response {
         method: &parts.method,
         uri: &parts.uri,
         headers: &parts.headers,
-        now: timestamp::now(),
+        now: call.now(),
         expired: false,
     };
     if let Some(id) = signed.parameter("upload_id") {
@@ -86,6 +86,9 @@ async fn object_request(
 ) -> Result<Response, Refusal> {
     let provider = signed.verify(&shared.keys)?;
     if provider == Provider::Token {
+        if parts.method == Method::PUT && !call.claim(Moment::TokenUse).is_empty() {
+            return put(shared, call, parts, provider, bucket, name, body).await;
+        }
         // Only the form is signed for.
         let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
         set(response.headers_mut(), ALLOW, "POST");
@@ -395,6 +398,9 @@ async fn form(
     let provider = if by_token { Provider::Token } else { Provider::Google };
     if by_token {
         signed.verify(&shared.keys)?;
+        if !call.claim(Moment::TokenUse).is_empty() {
+            return put(shared, call, parts, provider, bucket, name, body).await;
+        }
     } else if !name.is_empty() || parts.uri.query().is_some() {
         // What Google answers to a form that is sent to a signed URL.
         let message =

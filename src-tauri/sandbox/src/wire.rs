@@ -188,7 +188,6 @@ fn head_bytes(head: &response::Parts, how: &Misbehaviour, declared: Option<u64>,
     } else if let Some(length) = declared.filter(|_| !how.close_delimited) {
         line("content-length", length.saturating_add_signed(how.length_error).to_string().as_bytes());
     }
-    line("date", httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
     line("connection", b"close");
     out.extend_from_slice(b"\r\n");
     out

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::AUTHORIZATION;
@@ -125,10 +125,22 @@ impl Api {
         url: Url,
         body: Option<&Value>,
     ) -> Result<T> {
+        Ok(self.dated_data(method, url, body).await?.0)
+    }
+
+    /// The same, with what time it is for the service.
+    pub async fn dated_data<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<(T, Option<SystemTime>)> {
         let (answer, endpoint) = self.call(method, url, body).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = self.body(answer).await?;
-        answer::envelope_data(status, &headers, &body).map_err(|refusal| self.refused(&refusal, &endpoint))
+        let data = answer::envelope_data(status, &headers, &body)
+            .map_err(|refusal| self.refused(&refusal, &endpoint))?;
+        Ok((data, answer::their_time(&headers)))
     }
 
     /// Calls an endpoint that answers with bare JSON.

@@ -99,8 +99,9 @@ impl Service for Mavi {
         self.api.turn("upload/signed-url", PACE).await;
         let url = self.api.url(&["upload", "signed-url"])?;
         let asked_at = SystemTime::now();
-        let answer: SignedAnswer =
-            self.api.data(Method::POST, url, Some(&json!({ "original_filename": file_name }))).await?;
+        let wanted = json!({ "original_filename": file_name });
+        let (answer, their_time): (SignedAnswer, _) =
+            self.api.dated_data(Method::POST, url, Some(&wanted)).await?;
         let bad = |why: &str| {
             Error::new(Cause::BadResponse, "The service’s signed URL cannot be used").because(why)
         };
@@ -112,10 +113,11 @@ impl Service for Mavi {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (name, value)
         });
-        let by_answer =
-            answer.expires_in.and_then(|seconds| asked_at.checked_add(Duration::from_secs(seconds)));
-        let expires_at =
-            [by_answer, url.expires_at()].into_iter().flatten().min().and_then(|end| end.checked_sub(MARGIN));
+        // How long it lives, not until when: the URL's end is a moment of the service's clock, not of this computer's.
+        // A URL that seems to have ended on its arrival only shows that the clocks differ.
+        let by_url = url.expires_at().and_then(|end| end.duration_since(their_time.unwrap_or(asked_at)).ok());
+        let lifetime = [answer.expires_in.map(Duration::from_secs), by_url].into_iter().flatten().min();
+        let expires_at = lifetime.and_then(|lifetime| asked_at.checked_add(lifetime)?.checked_sub(MARGIN));
         Ok(Signed { asset_id, form: form.collect(), url, expires_at })
     }
 

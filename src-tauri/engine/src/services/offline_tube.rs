@@ -31,8 +31,6 @@ pub(super) const ABOUT: About = About {
 
 const FIRST_POLL: Duration = Duration::from_millis(500);
 const LONGEST_POLL: Duration = Duration::from_secs(10);
-/// A job whose state and count do not change for this long is stuck.
-const STUCK: Duration = Duration::from_secs(600);
 /// Failed polls in a row before the server counts as gone.
 const MOST_FAILED_POLLS: u32 = 5;
 
@@ -90,6 +88,7 @@ impl OfflineTube {
 
     /// Follows a job to its end.
     async fn wait_for(&self, id: &str, run: &Run) -> Result<Job> {
+        let stuck = run.queue().http.limits.stuck;
         let (mut missing, mut failed, mut pause) = (0, 0, FIRST_POLL);
         let (mut last, mut changed_at): (Option<Job>, _) = (None, Instant::now());
         loop {
@@ -120,10 +119,10 @@ impl OfflineTube {
                     );
                     if last.as_ref() != Some(&job) {
                         (last, changed_at, pause) = (Some(job), Instant::now(), FIRST_POLL);
-                    } else if changed_at.elapsed() > STUCK {
+                    } else if changed_at.elapsed() > stuck {
                         return Err(Error::new(
                             Cause::NotReady,
-                            "The media server has not moved on for ten minutes",
+                            format!("The media server has not moved on for {} s", stuck.as_secs()),
                         )
                         .advise("look at the media server, then try again"));
                     }
