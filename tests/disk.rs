@@ -4,6 +4,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,7 +63,10 @@ fn somebody_else_fills_the_disk_while_bytes_come_and_room_was_reserved() {
     service.slow(3 * MIB);
     let link = service.link(4 * MIB, "film.bin");
     let running = home.start(["download", &link, "--dir", "disk"]);
-    wait_until("bytes are saved", || disk.path().join("film.bin.ferrypart").exists());
+    let part = disk.path().join("film.bin.ferrypart");
+    wait_until("room is reserved", || {
+        std::fs::metadata(&part).is_ok_and(|part| part.blocks() * 512 >= 4 * MIB)
+    });
     disk.fill_up_to(0);
     // What was reserved is ours.
     running.wait().exits(0);

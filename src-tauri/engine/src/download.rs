@@ -4,6 +4,7 @@
 //! Bytes go through a short channel to a writer beside the async threads, which hashes and writes them; what is on
 //! disk is journaled only after a sync. A stretch that cannot be proven to belong to the same file is never joined.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use crate::progress::now;
 use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 use crate::services::{Plan, Service, refused};
-use crate::task::{DownloadTask, Journal, ProvenWhole, Task};
+use crate::task::{DownloadTask, Journal, Piece, ProvenWhole, Task};
 use crate::transfer::{Stage, Verified};
 
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
@@ -253,44 +254,47 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
     }
     run.counter.set(proven);
     let folder = open_folder(&task.folder).await?;
+    let path = folder.path_of(&part_name(&journal.name));
     let name = journal.name.clone();
-    let wanted = journal.pieces.clone();
-    let checked = blocking(move || {
-        let part = PartFile::reopen(folder, &name)?;
-        let stretches: std::io::Result<Vec<Stretch>> = wanted
-            .iter()
-            .map(|piece| {
-                let hasher = part.hash(piece.start, piece.end - piece.start, None)?;
-                if hasher.crc32c() == piece.crc32c {
-                    Ok(Stretch { start: piece.start, hasher })
-                } else {
-                    Err(std::io::ErrorKind::InvalidData.into())
-                }
-            })
-            .collect();
-        Ok::<_, std::io::Error>((part, stretches))
-    })
-    .await?;
-    let (part, stretches) = match checked {
-        Ok((part, stretches)) => (part, stretches),
+    let opened = blocking(move || PartFile::reopen(folder, &name)).await?;
+    let part = match opened {
+        Ok(part) => part,
         Err(error) => {
+            let told = match error.kind() {
+                ErrorKind::NotFound => "The part file is gone; started over",
+                ErrorKind::InvalidInput => "Something else has the part file's name; started over beside it",
+                ErrorKind::ResourceBusy => "Another program writes to the part file; started over beside it",
+                // The file is there, and may be readable later: nothing is given up.
+                _ => return Err(Error::target_io("Opening", &path, &error)),
+            };
             run.counter.set(0);
-            if error.kind() == std::io::ErrorKind::ResourceBusy {
-                run.note("Another program writes to the part file; started over beside it");
-            } else if proven > 0 {
-                run.note("The part file is gone; started over");
+            if proven > 0 {
+                run.note(told);
             }
-            tracing::info!(%error, "part file not usable");
             return Ok(None);
         }
     };
-    let Ok(stretches) = stretches else {
-        run.counter.set(0);
-        let (part, aside) = blocking(move || part.set_aside()).await??;
-        run.note(&format!(
-            "The part file was changed by somebody else; it is kept as `{aside}`, started over"
-        ));
-        return Ok(Some(Open::empty(part)));
+    let (reading, wanted) = (part.clone(), journal.pieces.clone());
+    let stretches = blocking(move || {
+        let stretch = |piece: &Piece| {
+            let hasher = reading.hash(piece.start, piece.end - piece.start, None)?;
+            let same = hasher.crc32c() == piece.crc32c;
+            same.then_some(Stretch { start: piece.start, hasher }).ok_or(ErrorKind::InvalidData.into())
+        };
+        wanted.iter().map(stretch).collect::<std::io::Result<Vec<Stretch>>>()
+    })
+    .await?;
+    let stretches = match stretches {
+        Ok(stretches) => stretches,
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+            run.counter.set(0);
+            let (part, aside) = blocking(move || part.set_aside()).await??;
+            run.note(&format!(
+                "The part file was changed by somebody else; it is kept as `{aside}`, started over"
+            ));
+            return Ok(Some(Open::empty(part)));
+        }
+        Err(error) => return Err(Error::target_io("Checking", &path, &error)),
     };
     part.truncate(stretches.iter().map(Stretch::end).max().unwrap_or(0))?;
     if proven > 0 {

@@ -34,7 +34,8 @@ impl Folder {
         self.inner.create_new(name)
     }
 
-    /// Opens an existing ordinary file for reading and writing. Links, and files with a second name, are refused.
+    /// Opens an existing ordinary file for reading and writing. Links, and files with a second name, are refused by an
+    /// error of the kind `InvalidInput`.
     pub fn open_existing(&self, name: &str) -> io::Result<File> {
         let file = self.inner.open_existing(name)?;
         let facts = file.metadata()?;
@@ -43,7 +44,7 @@ impl Folder {
         #[cfg(not(unix))]
         let second_name = false;
         if !facts.is_file() || second_name {
-            return Err(io::Error::other("it is not an ordinary file"));
+            return Err(not_ordinary());
         }
         Ok(file)
     }
@@ -72,6 +73,10 @@ impl Folder {
     pub fn free_space(&self) -> Option<u64> {
         self.inner.free_space()
     }
+}
+
+fn not_ordinary() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is not an ordinary file")
 }
 
 /// Bytes on disk that belong to a file, also those set aside and not yet written.
@@ -116,7 +121,11 @@ mod platform {
         pub fn open_existing(&self, name: &str) -> io::Result<File> {
             // NONBLOCK: a FIFO planted under the name must not hang the transfer.
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            Ok(File::from(fs::openat(&self.0, name, flags, Mode::empty())?))
+            match fs::openat(&self.0, name, flags, Mode::empty()) {
+                Ok(fd) => Ok(File::from(fd)),
+                Err(Errno::LOOP | Errno::ISDIR) => Err(super::not_ordinary()),
+                Err(error) => Err(error.into()),
+            }
         }
 
         pub fn has(&self, name: &str) -> bool {
