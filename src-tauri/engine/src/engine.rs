@@ -789,6 +789,7 @@ impl Engine {
     pub async fn check(&self, service: &str) -> Result<CheckReport> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
         let began = Instant::now();
+        let key_changes = self.queue().services.key_changes();
         let result = match self.queue().services.get(service).await {
             Ok(asked) => asked.check().await,
             Err(error) => Err(error),
@@ -803,8 +804,10 @@ impl Engine {
         match &result {
             Ok(()) => self.queue().clear_problem(service),
             Err(error) if error.cause == Cause::Unauthorized && reached => {
-                self.queue().services.set_problem(service, problem.clone());
-                self.queue().services_changed();
+                if self.queue().services.key_refused(service, Failure::from(error), key_changes) == Some(true)
+                {
+                    self.queue().services_changed();
+                }
             }
             Err(_) => {}
         }

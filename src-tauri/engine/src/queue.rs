@@ -438,7 +438,7 @@ impl Queue {
 
     /// A service is fine again: what waited for its key goes on, in the window also what failed for it.
     pub fn clear_problem(&self, service: &str) {
-        let had_problem = self.services.set_problem(service, None);
+        let had_problem = self.services.clear_problem(service);
         if had_problem && self.patient {
             let failed = self.find(|row, _| {
                 row.service == service
@@ -602,9 +602,13 @@ impl Queue {
             if run.stop.is_cancelled() {
                 return Err(Error::canceled());
             }
-            if error.cause == Cause::Unauthorized && self.services.key_changes() != keys {
-                // It was the old key that was refused.
-                continue;
+            if error.cause == Cause::Unauthorized {
+                match self.services.key_refused(&run.row().service, Failure::from(&error), keys) {
+                    None => continue,
+                    Some(true) => self.services_changed(),
+                    Some(false) => {}
+                }
+                return Err(error);
             }
             let reached = run.counter.get();
             if reached > best {
@@ -649,15 +653,7 @@ impl Queue {
 
     async fn finish(&self, run: &Run, result: Result<()>) {
         let id = run.id;
-        if let Err(error) = &result
-            && error.cause == Cause::Unauthorized
-        {
-            let service = run.row().service;
-            if self.services.set_problem(&service, Some(Failure::from(error))) {
-                self.services_changed();
-            }
-        }
-        let row = {
+        let mut row = {
             let mut rows = self.rows();
             let Some(entry) = rows.entries.get(&id) else {
                 rows.active.remove(&id);
@@ -694,9 +690,21 @@ impl Queue {
         {
             let mut rows = self.rows();
             rows.active.remove(&id);
+            // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
+            let has_new_key = matches!(&result, Err(error) if error.cause == Cause::Unauthorized)
+                && self.patient
+                && self.services.problem(&row.service).is_none();
+            if has_new_key {
+                (row.state, row.ended_at) = (State::Queued, None);
+                self.store.save_row_later(row.clone());
+            }
             if let Some(entry) = rows.entries.get_mut(&id) {
                 entry.running = None;
-                entry.row = Transfer { position: entry.row.position, ..row.clone() };
+                row.position = entry.row.position;
+                entry.row = row.clone();
+            }
+            if has_new_key {
+                rows.release(id);
             }
             rows.dirty.insert(id);
         }

@@ -272,13 +272,20 @@ impl Services {
         self.keys.changes()
     }
 
-    /// A service stands still for this reason, or no longer does. Says whether that is news.
-    pub fn set_problem(&self, id: &str, problem: Option<Failure>) -> bool {
+    /// A service refused its key and stands still until it has another. Says whether that is news; `None` when the key
+    /// has been changed since `key_changes`: then it was an old one that was refused.
+    pub fn key_refused(&self, id: &str, failure: Failure, key_changes: u64) -> Option<bool> {
         let mut problems = lock(&self.problems);
-        match problem {
-            Some(failure) => problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(&failure),
-            None => problems.remove(id).is_some(),
+        // Under the lock: whoever sets a key counts first and clears the problem then.
+        if self.keys.changes() != key_changes {
+            return None;
         }
+        Some(problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(&failure))
+    }
+
+    /// A service no longer stands still. Says whether it did.
+    pub fn clear_problem(&self, id: &str) -> bool {
+        lock(&self.problems).remove(id).is_some()
     }
 
     /// Why a service stands still.
