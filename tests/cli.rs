@@ -157,6 +157,18 @@ fn folders_send_every_file_in_them() {
 }
 
 #[test]
+fn a_folder_is_sent_without_the_data_folder_in_it() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", b"a");
+    let data = home.data();
+    let run = home.ferry(mavi(&["upload", "."])).exits(0);
+    assert!(data.starts_with(home.path()) && data.join("ferry.db").is_file());
+    assert_eq!(run.lines().len(), 1, "{}", run.stdout);
+    home.ferry(mavi(&["upload", data.to_str().unwrap()])).exits(1).says_error("invalid_input");
+}
+
+#[test]
 fn progress_comes_at_most_once_a_second_without_a_terminal_and_not_at_all_when_quiet() {
     let service = Service::start();
     let home = Home::with(&service);
@@ -362,6 +374,8 @@ fn a_wrong_or_missing_key_is_said_with_the_way_out() {
     assert!(run.stdout.contains("key refused"), "{}", run.stdout);
     home.set("FERRY_MAVI_KEY", "");
     home.ferry(mavi(&["download", "re_1"])).exits(1).says_error("unauthorized");
+    let run = home.ferry(["check", "mavi"]).exits(1).says_error("unauthorized");
+    assert_eq!(run.stdout, "", "a key that is not there was not refused");
     assert_nowhere_below(&home.data(), "marked5ecret", &[]);
 }
 
@@ -763,7 +777,11 @@ fn the_library_remembers_finds_exports_and_asks() {
     home.file("other.bin", &noise(2, 10));
     let run = home.ferry(mavi(&["upload", "Ferien, am Meer.mp4", "other.bin"])).exits(0);
     let id = run.asset_ids().remove(0);
-    assert_eq!(home.ferry(["assets"]).exits(0).lines().len(), 3);
+    home.file("Downloads/Ferien, am Meer.mp4", b"taken");
+    home.ferry(mavi(&["download", &id])).exits(0);
+    let run = home.ferry(["assets"]).exits(0);
+    assert_eq!(run.lines().len(), 3);
+    assert!(!run.stdout.contains("(1)"), "its name here is not its name there: {}", run.stdout);
     let run = home.ferry(["assets", "--search", "meer"]).exits(0);
     assert_eq!(run.lines().len(), 2);
     assert!(run.stdout.contains(&id) && run.stdout.contains("2.0 KiB"), "{}", run.stdout);

@@ -47,6 +47,8 @@ pub(crate) enum RefusalKind {
     RateLimited,
     /// No such item.
     NotFound,
+    /// No such item, or trouble that passes: one code for both.
+    NotFoundOrTrouble,
     /// The item is not ready, or not known: only the list tells.
     NotReady,
     /// The signed URL has ended.

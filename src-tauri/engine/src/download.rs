@@ -473,9 +473,8 @@ fn who(service: &dyn Service) -> &'static str {
 }
 
 fn refusal_of(service: &dyn Service, said: &Refusal, endpoint: &str) -> Error {
-    let mut error = refused(said, who(service), endpoint);
-    error.cause = service.meaning(said).unwrap_or(error.cause);
-    error
+    let said = &Refusal { kind: service.meaning(said).unwrap_or(said.kind), ..said.clone() };
+    refused(said, who(service), endpoint)
 }
 
 /// All bytes are on disk: asks whether the source is still that file, without fetching it again.

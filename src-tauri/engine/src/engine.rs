@@ -496,7 +496,7 @@ impl Engine {
                 Error::invalid("This is no signed URL").because(why).advise("paste the whole URL")
             })?;
         }
-        let files = blocking(move || expand(&request.paths)).await??;
+        let files = self.expand(request.paths).await?;
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(format!("A signed URL takes one file, not {}", files.len())));
         }
@@ -710,20 +710,22 @@ impl Engine {
 
     /// Counts what lies below some paths, before anything starts.
     pub async fn summarise(&self, paths: Vec<PathBuf>) -> Result<PathSummary> {
-        blocking(move || {
-            let mut summary = PathSummary::default();
-            for path in &paths {
-                if path.is_dir() {
-                    summary.folders += 1;
-                }
-            }
-            for file in expand(&paths)? {
-                summary.files += 1;
-                summary.bytes += std::fs::metadata(&file).map_or(0, |facts| facts.len());
-            }
-            Ok(summary)
+        let files = self.expand(paths.clone()).await?;
+        blocking(move || PathSummary {
+            files: files.len() as u64,
+            folders: paths.iter().filter(|path| path.is_dir()).count() as u64,
+            bytes: files
+                .iter()
+                .filter_map(|file| std::fs::metadata(file).ok())
+                .map(|facts| facts.len())
+                .sum(),
         })
-        .await?
+        .await
+    }
+
+    async fn expand(&self, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        let data_dir = self.inner.settings_file.parent().map(Path::to_owned).unwrap_or_default();
+        blocking(move || expand(&paths, &data_dir)).await?
     }
 
     /// What a text in the add bar may mean, the likeliest first.
@@ -818,7 +820,8 @@ impl Engine {
             key_accepted: match &result {
                 _ if !needs_key => None,
                 Ok(()) => Some(true),
-                Err(error) if error.cause == Cause::Unauthorized => Some(false),
+                // No key at all is no refusal.
+                Err(error) if error.cause == Cause::Unauthorized && reached => Some(false),
                 Err(_) => None,
             },
             problem,
@@ -957,14 +960,16 @@ fn row_for(task: &Task, service: &str) -> Transfer {
     row
 }
 
-/// Files stay files; folders become every file in them, in a steady order. Links to folders are not followed.
-fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// Files stay files; folders become every file in them, in a steady order. Links to folders are not followed. Ferry's
+/// own data folder is left out: it changes all the time, and holds what must not leave this computer.
+fn expand(paths: &[PathBuf], data_dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
+    let data_dir = &data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
     for path in paths {
         let path = std::path::absolute(path).map_err(|error| Error::source_io("Reading", path, &error))?;
         let facts = std::fs::metadata(&path).map_err(|error| Error::source_io("Reading", &path, &error))?;
         if facts.is_dir() {
-            expand_folder(&path, &mut files)?;
+            expand_folder(&path, data_dir, &mut files)?;
         } else if facts.is_file() {
             files.push(path);
         } else {
@@ -983,14 +988,19 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn expand_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+fn expand_folder(folder: &Path, data_dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if folder.file_name() == data_dir.file_name()
+        && folder.canonicalize().is_ok_and(|folder| folder == data_dir)
+    {
+        return Ok(());
+    }
     let entries = std::fs::read_dir(folder).map_err(|error| Error::source_io("Reading", folder, &error))?;
     let mut entries: Vec<_> = entries.flatten().collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let kind = entry.file_type().map_err(|error| Error::source_io("Reading", &entry.path(), &error))?;
         if kind.is_dir() {
-            expand_folder(&entry.path(), files)?;
+            expand_folder(&entry.path(), data_dir, files)?;
         } else if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) {
             files.push(entry.path());
         }

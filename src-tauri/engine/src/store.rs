@@ -274,8 +274,9 @@ impl Store {
             transaction.execute(
                 "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (service, asset_id) DO UPDATE SET
-                   name = excluded.name, size = coalesce(excluded.size, size), crc32c = coalesce(excluded.crc32c, crc32c),
-                   status = CASE WHEN excluded.status = 'seen' THEN status ELSE excluded.status END, at = excluded.at",
+                   name = CASE WHEN excluded.status = 'seen' THEN name ELSE excluded.name END, size = coalesce(excluded.size, size), crc32c = coalesce(excluded.crc32c, crc32c),
+                   status = CASE WHEN excluded.status = 'seen' THEN status ELSE excluded.status END,
+                   at = CASE WHEN excluded.status = 'seen' THEN at ELSE excluded.at END",
                 params![
                     asset.service,
                     asset.asset_id,

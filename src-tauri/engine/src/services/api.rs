@@ -198,6 +198,9 @@ pub(crate) fn from_refusal(refusal: &Refusal, who: &str, endpoint: &str) -> Erro
         RefusalKind::Unauthorized => (Cause::Unauthorized, format!("{who} refused the key")),
         RefusalKind::RateLimited => (Cause::RateLimited, format!("{who} asks for a pause")),
         RefusalKind::NotFound => (Cause::NotFound, format!("{who} does not have this item")),
+        RefusalKind::NotFoundOrTrouble => {
+            (Cause::ServiceHiccup, format!("{who} does not have this item, or has trouble"))
+        }
         RefusalKind::NotReady => (Cause::NotReady, format!("{who} has not finished this item yet")),
         RefusalKind::Expired => (Cause::Expired, "The signed URL has expired".to_owned()),
         RefusalKind::ServerTrouble => (Cause::ServerTrouble, format!("{who} has trouble")),

@@ -168,9 +168,9 @@ impl Service for Mavi {
         Ok(())
     }
 
-    fn meaning(&self, refusal: &Refusal) -> Option<Cause> {
+    fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
         (refusal.http_status == 400 && refusal.kind == RefusalKind::MalformedRequest)
-            .then_some(Cause::NotFound)
+            .then_some(RefusalKind::NotFound)
     }
 
     /// Asks for the metadata of an asset that cannot exist: costs nothing, and tells a refused key ("401")

@@ -17,7 +17,7 @@ use url::Url;
 
 pub(crate) use api::{Limiters, from_refusal as refused};
 
-use crate::answer::Refusal;
+use crate::answer::{Refusal, RefusalKind};
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::http::{Fetch, Http};
@@ -121,7 +121,7 @@ pub(crate) trait Service: Send + Sync {
     async fn check(&self) -> Result<()>;
 
     /// What a refusal means at this service, where that differs from what it means everywhere.
-    fn meaning(&self, _refusal: &Refusal) -> Option<Cause> {
+    fn meaning(&self, _refusal: &Refusal) -> Option<RefusalKind> {
         None
     }
 

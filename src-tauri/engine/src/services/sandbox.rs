@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use ferry_sandbox::{API_KEY, Options, Sandbox};
 
-use crate::answer::Refusal;
+use crate::answer::{Refusal, RefusalKind};
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::http::Http;
@@ -130,7 +130,7 @@ impl Service for SandboxService {
         self.part(&task.what, task.is_url).after_download(task).await
     }
 
-    fn meaning(&self, refusal: &Refusal) -> Option<Cause> {
+    fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
         self.search.meaning(refusal).or_else(|| self.mavi.meaning(refusal))
     }
 

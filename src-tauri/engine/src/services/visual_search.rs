@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Refusal, number_or_string};
+use crate::answer::{Refusal, RefusalKind, number_or_string};
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
@@ -106,8 +106,8 @@ impl Service for VisualSearch {
     }
 
     /// `0001` is "no such video" and "network abnormal" alike: worth two more tries, not more.
-    fn meaning(&self, refusal: &Refusal) -> Option<Cause> {
-        (refusal.code.as_deref() == Some("0001")).then_some(Cause::ServiceHiccup)
+    fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
+        (refusal.code.as_deref() == Some("0001")).then_some(RefusalKind::NotFoundOrTrouble)
     }
 
     async fn info(&self, video_no: &str) -> Result<AssetInfo> {
