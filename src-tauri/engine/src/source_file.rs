@@ -109,17 +109,18 @@ impl SourceFile {
         let (chunks, outbox) = mpsc::channel(CHANNEL);
         let source = self.clone();
         tokio::task::spawn_blocking(move || {
+            let used = Arc::default();
             let mut at = start;
             while at < end {
                 let wanted = BUFFER.min(usize::try_from(end - at).unwrap_or(usize::MAX));
-                let mut buffer = vec![0; wanted];
-                let chunk = match read_at(&source.file, &mut buffer, at) {
+                let mut buffer = Buffer::take(&used, wanted);
+                let chunk = match read_at(&source.file, &mut buffer.bytes[..wanted], at) {
                     Ok(0) => Err(source.changed()),
                     Ok(read) => {
-                        buffer.truncate(read);
-                        source.hash(at, &buffer);
+                        buffer.filled = read;
+                        source.hash(at, buffer.as_ref());
                         at += read as u64;
-                        Ok(Bytes::from(buffer))
+                        Ok(Bytes::from_owner(buffer))
                     }
                     Err(error) => Err(Error::source_io("Reading", &source.path, &error)),
                 };
@@ -143,6 +144,39 @@ impl SourceFile {
         {
             hasher.update(&bytes[known..]);
         }
+    }
+}
+
+/// Buffers that have been sent and can be filled again: fresh ones would be zeroed and mapped each time.
+type Used = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer on its way from the disk to the network.
+struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+    used: Used,
+}
+
+impl Buffer {
+    fn take(used: &Used, least: usize) -> Self {
+        let mut bytes = used.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        if bytes.len() < least {
+            bytes.resize(least, 0);
+        }
+        Self { bytes, filled: 0, used: Arc::clone(used) }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
 }
 
