@@ -393,6 +393,17 @@ async fn u7_a_store_or_service_that_has_something_else_is_a_loud_failure() {
 }
 
 #[tokio::test]
+async fn u9_a_key_that_is_revoked_after_the_last_byte_holds_nothing_up() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    uploads.fault(Fault::new(FaultKind::KeyRevoked).on_path("/metadata"));
+    let began = std::time::Instant::now();
+    let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(row.note.as_deref().is_some_and(|note| note.contains("not yet confirmed")), "{:?}", row.note);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "it asked on with a refused key");
+}
+
+#[tokio::test]
 async fn u7_a_form_that_was_stored_whole_is_sent_again_by_put_and_that_is_remembered() {
     // The store itself says how much it has, or only the service's metadata do.
     for silent in [false, true] {

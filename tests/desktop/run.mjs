@@ -7,48 +7,24 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
-import { Display, sleep, until } from './display.mjs';
-import { Driver } from './webdriver.mjs';
+import { sleep, until } from './display.mjs';
+import { PROGRAM, Stage, step } from './stage.mjs';
 
-const ROOT = resolve(import.meta.dirname, '../..');
-const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
-const PROGRAM = resolve(process.env.FERRY_DESKTOP ?? join(TARGET, 'debug/ferry-desktop'));
-const PICTURES = join(TARGET, 'desktop-test');
 const NAME = 'Überfahrt nach Sète, 100% é #1.mp4';
 /** A proof by content, not by length alone. */
 const CHECKSUM = /^(crc32c|md5|sha256)$/;
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
-if (!existsSync(PROGRAM)) {
-  console.error(`${PROGRAM} is not there: build it first`);
-  process.exit(1);
-}
-rmSync(PICTURES, { recursive: true, force: true });
-mkdirSync(PICTURES, { recursive: true });
-
-// The folder's path must not hold a ':' (the accessibility bus).
-const folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
-const home = join(folder, 'home');
-const environment = {
-  PATH: process.env.PATH,
-  HOME: home,
-  LANG: 'C.UTF-8',
-  XDG_RUNTIME_DIR: join(folder, 'run'),
-  XDG_CONFIG_HOME: join(home, '.config'),
-  XDG_DATA_HOME: join(home, '.local/share'),
-  XDG_CACHE_HOME: join(home, '.cache'),
-  FERRY_DATA_DIR: join(folder, 'data'),
-};
-for (const one of [environment.XDG_RUNTIME_DIR, environment.XDG_CONFIG_HOME, join(home, 'Downloads')]) {
-  mkdirSync(one, { recursive: true, mode: 0o700 });
-}
-writeFileSync(join(environment.XDG_CONFIG_HOME, 'user-dirs.dirs'), 'XDG_DOWNLOAD_DIR="$HOME/Downloads"\n');
+const stage = new Stage('desktop-test');
+const { folder, home } = stage;
+const picture = (name) => stage.picture(name);
+const rows = () => stage.rows();
+const transfers = () => stage.transfers();
 
 const film = randomBytes(3_000_000);
 const source = join(folder, 'source', NAME);
@@ -59,29 +35,16 @@ writeFileSync(chosen, 'chosen by hand');
 const secret = join(folder, 'secret.txt');
 writeFileSync(secret, 'nobody granted this');
 
-let display, driver, page;
-let pictures = 0;
-
-async function step(name, work) {
-  const begin = Date.now();
-  await work();
-  console.log(`ok  ${name} (${((Date.now() - begin) / 1000).toFixed(1)} s)`);
-}
-
-async function picture(name) {
-  pictures += 1;
-  await page?.painted();
-  await display.screenshot(join(PICTURES, `${String(pictures).padStart(2, '0')}-${name}.png`));
-}
+let page;
 
 async function centre() {
-  const place = await display.place(await display.window('Ferry'));
+  const place = await stage.display.place(await stage.display.window('Ferry'));
   return { x: place.x + Math.round(place.width * 0.6), y: place.y + Math.round(place.height * 0.5) };
 }
 
 /** Starts the program without a driver, as a second one. */
 function start(changes) {
-  const environmentOfIt = { ...environment, ...changes };
+  const environmentOfIt = { ...stage.environment, ...changes };
   for (const [name, value] of Object.entries(changes)) if (value === null) delete environmentOfIt[name];
   const program = spawn(PROGRAM, [], { env: environmentOfIt, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
@@ -90,9 +53,6 @@ function start(changes) {
   const ended = new Promise((done) => program.once('exit', (code, signal) => done({ code, signal, said })));
   return { program, ended, said: () => said };
 }
-
-const rows = () => page.evaluate('return [...document.querySelectorAll("[role=row][data-id]")].map((row) => row.innerText)');
-const transfers = async () => (await page.invoke('snapshot')).ok.transfers;
 
 async function refused(command, args, words) {
   const answer = await page.invoke(command, args);
@@ -108,7 +68,7 @@ async function test() {
   });
 
   await step('the first start', async () => {
-    page = await driver.open(PROGRAM);
+    page = await stage.open();
     await page.find('button', 'Start with the sandbox');
     // Whatever the page itself does against its own policy is a fault; what the tests provoke comes later.
     await page.evaluate(`
@@ -122,7 +82,7 @@ async function test() {
   });
 
   await step('a dropped file is sent and verified', async () => {
-    await display.drop([source], await centre(), async () => {
+    await stage.display.drop([source], await centre(), async () => {
       await page.find('[role=status]', 'Upload 1 file');
       await page.find('[role=status]', '3.0 MB');
       await picture('drop');
@@ -153,13 +113,13 @@ async function test() {
 
   await step('a file chosen in the dialog of the system is sent', async () => {
     await page.click('button', 'Upload');
-    const dialog = await display.window('Upload files');
+    const dialog = await stage.display.window('Upload files');
     await picture('dialog');
     // The field for a path opens first; letters typed before that go astray.
-    await display.press(dialog, 'ctrl+l');
+    await stage.display.press(dialog, 'ctrl+l');
     await sleep(500);
-    await display.type(chosen);
-    await display.press(dialog, 'Return');
+    await stage.display.type(chosen);
+    await stage.display.press(dialog, 'Return');
     await until('the row', async () => (await rows()).some((text) => text.includes('chosen.txt') && /Verified/.test(text)), 30);
   });
 
@@ -247,9 +207,9 @@ async function test() {
 
   await step('a data folder in use is said in a dialog, and the end is 1', async () => {
     const second = start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
-    const dialog = await display.window('Ferry is already at work');
+    const dialog = await stage.display.window('Ferry is already at work');
     await picture('busy');
-    await display.press(dialog, 'Return');
+    await stage.display.press(dialog, 'Return');
     const { code, said } = await second.ended;
     assert.equal(code, 1);
     assert.match(said, /error\[busy_data_dir\]/);
@@ -267,11 +227,11 @@ async function test() {
     await page.click('nav button', 'Transfers');
     await until('the transfer to run', async () => (await unfinished())?.bytes > 0);
     await picture('running');
-    await display.close(await display.window('Ferry'));
-    const question = await display.window('Quit Ferry?');
+    await stage.display.close(await stage.display.window('Ferry'));
+    const question = await stage.display.window('Quit Ferry?');
     await picture('question');
-    await display.press(question, 'Escape');
-    await until('the question to go', async () => !(await display.hasWindow('Quit Ferry?')));
+    await stage.display.press(question, 'Escape');
+    await until('the question to go', async () => !(await stage.display.hasWindow('Quit Ferry?')));
     await sleep(200);
     assert.ok(page.isAlive);
     assert.equal((await unfinished()).state.is, 'running');
@@ -288,7 +248,7 @@ async function test() {
   });
 
   await step('the next start shows the list and goes on', async () => {
-    page = await driver.open(PROGRAM);
+    page = await stage.open();
     await page.find('nav button', 'Transfers');
     await until('four rows', async () => (await rows()).length === 4);
     assert.ok((await page.text()).includes('Picked up 1 transfer'));
@@ -307,32 +267,9 @@ async function test() {
   });
 
   await step('without work the window closes at once', async () => {
-    await display.close(await display.window('Ferry'));
+    await stage.display.close(await stage.display.window('Ferry'));
     await page.ended();
   });
 }
 
-const began = Date.now();
-const watchdog = setTimeout(() => {
-  console.error('the tests took more than two minutes');
-  process.exit(1);
-}, 120_000);
-let failed = false;
-try {
-  display = await Display.start(environment);
-  driver = await Driver.start(environment);
-  await test();
-} catch (error) {
-  failed = true;
-  console.error(error);
-  if (driver?.said) console.error(driver.said);
-  await display?.screenshot(join(PICTURES, 'failed.png')).catch(() => undefined);
-} finally {
-  clearTimeout(watchdog);
-  if (page?.isAlive) process.kill(page.pid);
-  driver?.stop();
-  await display?.stop();
-  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
-}
-console.log(`${failed ? 'failed' : 'passed'} in ${((Date.now() - began) / 1000).toFixed(0)} s; pictures in ${PICTURES}`);
-process.exit(failed ? 1 : 0);
+await stage.run(2, test);

@@ -243,15 +243,22 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
         Cause::Stalled => "The server did not answer in time",
         Cause::Unreachable => "The server could not be reached",
         Cause::InvalidInput => "The request could not be made",
-        _ => "The connection broke",
+        _ => "The connection broke before everything had come",
     };
     let mut fault = Error::new(cause, what);
     // The innermost reason is the operating system's or the protocol's own; the layers above repeat it.
-    if let Some(reason) = reasons.pop() {
+    if let Some(reason) = reasons.pop().filter(|reason| !says_no_more(reason)) {
         let plain = reason.split(" (os error").next().unwrap_or(&reason).to_owned();
         fault.why = Some(plain);
     }
     fault
+}
+
+/// Words of the HTTP library for a body that ended early: the sentence above says it better.
+fn says_no_more(reason: &str) -> bool {
+    ["end of file before", "unexpected EOF", "connection closed before message completed"]
+        .iter()
+        .any(|known| reason.contains(known))
 }
 
 /// Whether this computer has a way out at all. Connecting a UDP socket sends nothing; it only asks the system for a

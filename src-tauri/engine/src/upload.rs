@@ -937,8 +937,9 @@ async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Con
         match run.or_stop(service.confirm(asset_id)).await? {
             Ok(Confirmation::Pending) => {}
             Ok(answer) => return Ok(answer),
-            // The bytes are there; trouble with asking about them must not send them again.
-            Err(error) if tokio::time::Instant::now() >= deadline => {
+            // The bytes are there; trouble with asking about them must not send them again. A refused key will not be
+            // taken by asking on: the next transfer makes it the service's question.
+            Err(error) if error.cause == Cause::Unauthorized || tokio::time::Instant::now() >= deadline => {
                 tracing::info!(%error, "the service was not reached for its confirmation");
                 return Ok(Confirmation::Pending);
             }

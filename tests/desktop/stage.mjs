@@ -1,0 +1,114 @@
+/** What a test in the real window stands on: a home of its own, a display of its own, steps and pictures. */
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+import { Display } from './display.mjs';
+import { Driver } from './webdriver.mjs';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const TARGET = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target');
+
+/** A built program. */
+export function built(name) {
+  const path = join(TARGET, 'debug', name);
+  if (!existsSync(path)) {
+    console.error(`${path} is not there: build it first`);
+    process.exit(1);
+  }
+  return path;
+}
+
+export const PROGRAM = process.env.FERRY_DESKTOP ? resolve(process.env.FERRY_DESKTOP) : built('ferry-desktop');
+
+export async function step(name, work) {
+  const begin = Date.now();
+  await work();
+  console.log(`ok  ${name} (${((Date.now() - begin) / 1000).toFixed(1)} s)`);
+}
+
+export class Stage {
+  #pictures;
+  #count = 0;
+
+  /** `name`: the folder of its pictures in target/. `more`: what the programs get in their environment besides. */
+  constructor(name, more = {}) {
+    this.#pictures = join(TARGET, name);
+    rmSync(this.#pictures, { recursive: true, force: true });
+    mkdirSync(this.#pictures, { recursive: true });
+    // The folder's path must not hold a ':' (the accessibility bus).
+    this.folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
+    this.home = join(this.folder, 'home');
+    this.downloads = join(this.home, 'Downloads');
+    this.environment = {
+      PATH: process.env.PATH,
+      HOME: this.home,
+      LANG: 'C.UTF-8',
+      XDG_RUNTIME_DIR: join(this.folder, 'run'),
+      XDG_CONFIG_HOME: join(this.home, '.config'),
+      XDG_DATA_HOME: join(this.home, '.local/share'),
+      XDG_CACHE_HOME: join(this.home, '.cache'),
+      FERRY_DATA_DIR: join(this.folder, 'data'),
+      ...more,
+    };
+    for (const one of [this.environment.XDG_RUNTIME_DIR, this.environment.XDG_CONFIG_HOME, this.downloads]) {
+      mkdirSync(one, { recursive: true, mode: 0o700 });
+    }
+    writeFileSync(join(this.environment.XDG_CONFIG_HOME, 'user-dirs.dirs'), 'XDG_DOWNLOAD_DIR="$HOME/Downloads"\n');
+  }
+
+  /** Starts the window and waits for its page. */
+  async open() {
+    this.page = await this.driver.open(PROGRAM);
+    return this.page;
+  }
+
+  async picture(name) {
+    this.#count += 1;
+    await this.page?.painted();
+    await this.display.screenshot(join(this.#pictures, `${String(this.#count).padStart(2, '0')}-${name}.png`));
+  }
+
+  /** The words of each row on the page. */
+  rows() {
+    return this.page.evaluate(
+      'return [...document.querySelectorAll("[role=row][data-id]")].map((row) => row.innerText)',
+    );
+  }
+
+  /** The list as the engine has it. */
+  async transfers() {
+    return (await this.page.invoke('snapshot')).ok.transfers;
+  }
+
+  /** Runs a test in at most `minutes`, cleans up after it, and ends this process. */
+  async run(minutes, test) {
+    const began = Date.now();
+    const watchdog = setTimeout(() => {
+      console.error(`the tests took more than ${minutes} minutes`);
+      process.exit(1);
+    }, minutes * 60_000);
+    let failed = false;
+    try {
+      this.display = await Display.start(this.environment);
+      this.driver = await Driver.start(this.environment);
+      await test();
+    } catch (error) {
+      failed = true;
+      console.error(error);
+      if (this.driver?.said) console.error(this.driver.said);
+      if (this.page?.isAlive) console.error(await this.page.text().catch(() => ''));
+      await this.display?.screenshot(join(this.#pictures, 'failed.png')).catch(() => undefined);
+    } finally {
+      clearTimeout(watchdog);
+      if (this.page?.isAlive) process.kill(this.page.pid);
+      await this.cleanUp?.();
+      this.driver?.stop();
+      await this.display?.stop();
+      rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    }
+    const took = ((Date.now() - began) / 1000).toFixed(0);
+    console.log(`${failed ? 'failed' : 'passed'} in ${took} s; pictures in ${this.#pictures}`);
+    process.exit(failed ? 1 : 0);
+  }
+}
