@@ -348,6 +348,7 @@ fn a7_without_a_keychain_the_variable_works_and_a_key_is_kept_for_the_run_only()
 /// `ferry` within a desktop session of its own whose keychain is in the home: unlocked with its password, or locked.
 /// Without the programs for it the test says so, and ends.
 #[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn with_keychain(home: &mut Home, unlocked: bool) -> Option<Vec<String>> {
     for program in ["dbus-run-session", "gnome-keyring-daemon"] {
         if std::process::Command::new(program).arg("--version").output().is_err() {
