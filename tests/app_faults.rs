@@ -8,6 +8,7 @@ mod bad_server;
 mod support;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bad_server::{BadServer, Step, response};
@@ -74,9 +75,9 @@ fn comes_back(service: &Service, home: &Home, link: &str, told: &[&str]) {
     }
     assert_eq!(snapshot.transfers.len(), 2, "{:?}", snapshot.transfers);
     home.ferry(["resume"]).exits(0);
-    // How far the part file was proven stood in the list: without it the download begins anew, beside the part.
-    let name = ["film.bin", "film (1).bin"].into_iter().find(|name| home.downloads().join(name).is_file());
-    assert_holds(&home.downloads().join(name.expect("a whole file")), &reference(link));
+    // How far the part file is proven stands beside the list as well.
+    assert_holds(&home.downloads().join("film.bin"), &reference(link));
+    assert_eq!(home.downloaded(), ["film.bin"]);
     assert_eq!(signed(), before, "the upload went on with its asset");
     let rows = home.ferry(["queue", "--json"]).exits(0).objects();
     let upload = rows.iter().find(|row| row["kind"] == "upload").unwrap();
@@ -134,6 +135,66 @@ fn a2_a_list_that_was_cut_off_is_kept_aside_told_and_rebuilt() {
         comes_back(&service, &home, &link, &["kept as"]);
         assert_eq!(kept_aside(&home).len(), 1, "cut to {keep}");
     }
+}
+
+/// A kill, or only an error, and then the list is gone: the download comes back with what its part file proves.
+#[test]
+fn a2_a_download_by_id_outlives_the_list_and_goes_on_with_its_part() {
+    for killed in [false, true] {
+        let service = Service::start();
+        let home = Home::with(&service);
+        let film = noise(6, 3 << 20);
+        home.file("film.bin", &film);
+        let id = home.ferry(["upload", "film.bin", "--service", "mavi"]).exits(0).asset_ids().remove(0);
+        let download = ["download", &id, "--service", "mavi", "--retries", "0", "--connections", "1"];
+        if killed {
+            // Longer than the five seconds after which data is synced.
+            service.slow(400_000);
+            let running = home.start(download);
+            wait_until("it is kept beside the list", || {
+                names(&home.data().join("resume")).iter().any(|name| name.parse::<u64>().is_ok())
+            });
+            running.kill();
+        } else {
+            service.fault(FaultKind::Cut { after: 2 * MIB });
+            home.ferry(download).exits(1).says_error("incomplete");
+        }
+        service.heal();
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(home.data().join(format!("ferry.db{suffix}")));
+        }
+        let snapshot = snapshot(&home).unwrap();
+        let [row] = &snapshot.transfers[..] else { panic!("{:?}", snapshot.transfers) };
+        assert_eq!((row.name.as_str(), row.total), ("film.bin", Some(3 * MIB)), "killed: {killed}");
+        assert!(row.bytes > MIB, "killed: {killed}: {row:?}");
+        let mark = service.requests().len();
+        home.ferry(["resume"]).exits(0);
+        let asked = service.requests().split_off(mark);
+        assert_eq!(asked[0].range, Some(format!("bytes={}-", row.bytes)), "killed: {killed}: {asked:?}");
+        assert_holds(&home.downloads().join("film.bin"), &film);
+        assert_eq!(home.downloaded(), ["film.bin"], "killed: {killed}");
+        assert_eq!(names(&home.data().join("resume")), Vec::<String>::new(), "killed: {killed}");
+    }
+}
+
+#[test]
+fn a2_a_part_that_was_touched_after_the_list_was_lost_is_found_out() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let link = service.link(MIB, "film.bin");
+    service.fault(FaultKind::Cut { after: 500_000 });
+    home.ferry(["download", &link, "--retries", "0"]).exits(1);
+    service.heal();
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(home.data().join(format!("ferry.db{suffix}")));
+    }
+    let part = home.downloads().join("film.bin.ferrypart");
+    let mut bytes = std::fs::read(&part).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+    home.ferry(["resume"]).exits(0);
+    assert_holds(&home.downloads().join("film.bin"), &reference(&link));
+    assert_eq!(home.downloaded(), ["film.bin", "film.bin.old.ferrypart"], "what was touched is kept aside");
 }
 
 #[test]
@@ -284,6 +345,73 @@ fn a7_without_a_keychain_the_variable_works_and_a_key_is_kept_for_the_run_only()
     });
 }
 
+/// `ferry` within a desktop session of its own whose keychain is in the home: unlocked with its password, or locked.
+/// Without the programs for it the test says so, and ends.
+#[cfg(target_os = "linux")]
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn with_keychain(home: &mut Home, unlocked: bool) -> Option<Vec<String>> {
+    for program in ["dbus-run-session", "gnome-keyring-daemon"] {
+        if std::process::Command::new(program).arg("--version").output().is_err() {
+            eprintln!("skipped: there is no {program} here");
+            return None;
+        }
+    }
+    let runtime = home.path().join("runtime");
+    std::fs::create_dir_all(&runtime).unwrap();
+    home.set("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
+    let start = if unlocked {
+        "printf password | gnome-keyring-daemon --unlock --components=secrets"
+    } else {
+        "gnome-keyring-daemon --start --components=secrets"
+    };
+    // The daemon must not hold the pipes that the test reads to their end.
+    let script = format!("{start} >/dev/null 2>&1; printf %s \"$TYPED\" | \"$@\"");
+    Some(["dbus-run-session", "--", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a7_an_unlocked_keychain_keeps_a_key_from_run_to_run_until_it_is_removed() {
+    let service = Service::start();
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_URL", &service.mavi_url());
+    home.set("TYPED", support::service::KEY);
+    let Some(session) = with_keychain(&mut home, true) else { return };
+    home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
+    home.ferry_under(&session, ["key", "set", "mavi"]).exits(0).hides(support::service::KEY);
+    let run = home.ferry_under(&session, ["services"]).exits(0);
+    assert!(run.stdout.contains("key in the keychain"), "{}", run.stdout);
+    home.ferry_under(&session, ["check", "mavi"]).exits(0);
+    for file in support::files::all_below(home.path()) {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let key = support::service::KEY.as_bytes();
+        assert!(!bytes.windows(key.len()).any(|window| window == key), "the key lies in {}", file.display());
+    }
+    home.ferry_under(&session, ["key", "remove", "mavi"]).exits(0);
+    home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a7_a_locked_keychain_is_said_and_the_variable_works() {
+    let service = Service::start();
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_URL", &service.mavi_url());
+    home.set("TYPED", support::service::KEY);
+    let Some(unlocked) = with_keychain(&mut home, true) else { return };
+    home.ferry_under(&unlocked, ["key", "set", "mavi"]).exits(0);
+    let Some(locked) = with_keychain(&mut home, false) else { return };
+    // Another key is not kept, and that is no success.
+    let run = home.ferry_under(&locked, ["key", "set", "mavi"]).exits(1).says_error("unsupported");
+    assert!(run.stderr.contains("unlock the keychain"), "{}", run.stderr);
+    let run = home.ferry_under(&locked, ["check", "mavi"]).exits(1).says_error("unauthorized");
+    assert!(run.took < Duration::from_secs(20), "a locked keychain held it up for {:?}", run.took);
+    // To say that it is forgotten would be a lie: it is there again when the keychain is unlocked.
+    home.ferry_under(&locked, ["key", "remove", "mavi"]).exits(1);
+    home.set("FERRY_MAVI_KEY", support::service::KEY);
+    home.ferry_under(&locked, ["check", "mavi"]).exits(0);
+}
+
 #[test]
 fn u10_a_large_folder_is_counted_beside_everything_else_and_a_file_given_twice_is_one() {
     const FILES: u64 = 20_000;
@@ -403,9 +531,8 @@ fn d17_a_proxy_of_the_environment_is_used() {
     home.ferry(["download", "http://files.invalid/a.bin", "--retries", "0"]).exits(1).says_error("network");
 }
 
-/// A server that speaks TLS with this certificate, and tells nobody that it closes.
-fn secure_server(certificate: &rcgen::Certificate, key: &rcgen::KeyPair, cut: Option<usize>) -> u16 {
-    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+fn server_config(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> rustls::ServerConfig {
+    rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -413,8 +540,87 @@ fn secure_server(certificate: &rcgen::Certificate, key: &rcgen::KeyPair, cut: Op
             vec![certificate.der().clone()],
             rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
-        .unwrap();
-    let config = std::sync::Arc::new(config);
+        .unwrap()
+}
+
+/// A SOCKS5 server that leads everything to one place, and notes what it was asked for. It answers with `reply`: 0 is
+/// yes.
+fn socks_server(to: std::net::SocketAddr, reply: u8) -> (u16, Arc<Mutex<Vec<String>>>) {
+    use std::io::{Read as _, Write as _};
+    let serve = move |mut client: std::net::TcpStream, asked: &Mutex<Vec<String>>| -> std::io::Result<()> {
+        let mut greeting = [0; 2];
+        client.read_exact(&mut greeting)?;
+        client.read_exact(&mut vec![0; usize::from(greeting[1])])?;
+        client.write_all(&[5, 0])?;
+        let mut request = [0; 4];
+        client.read_exact(&mut request)?;
+        let host = if request[3] == 3 {
+            let mut length = [0];
+            client.read_exact(&mut length)?;
+            let mut name = vec![0; usize::from(length[0])];
+            client.read_exact(&mut name)?;
+            String::from_utf8_lossy(&name).into_owned()
+        } else {
+            let mut address = [0; 4];
+            client.read_exact(&mut address)?;
+            std::net::Ipv4Addr::from(address).to_string()
+        };
+        let mut port = [0; 2];
+        client.read_exact(&mut port)?;
+        asked.lock().unwrap().push(format!("{host}:{}", u16::from_be_bytes(port)));
+        client.write_all(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        let mut server = std::net::TcpStream::connect(to)?;
+        let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+        std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+        std::io::copy(&mut server, &mut client).map(drop)
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            // A client that breaks off is its own business.
+            let _ = serve(client, &seen);
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn d17_a_socks_proxy_of_the_environment_is_used_and_asked_for_names() {
+    let server = BadServer::start(|_, _| {
+        let headers = [("Content-Length", "5"), ("Connection", "close")];
+        vec![Step::Send(response("200 OK", &headers, b"socks")), Step::Close]
+    });
+    let to = server.url("").trim_start_matches("http://").parse().unwrap();
+    for (variable, scheme, host) in [
+        ("ALL_PROXY", "socks5h", "files.invalid"),
+        ("all_proxy", "socks5h", "files.invalid"),
+        ("HTTP_PROXY", "socks5h", "files.invalid"),
+        ("ALL_PROXY", "socks5", "192.0.2.7"),
+    ] {
+        let (port, asked) = socks_server(to, 0);
+        let mut home = Home::new();
+        home.set(variable, &format!("{scheme}://127.0.0.1:{port}"));
+        home.ferry(["download", &format!("http://{host}/a.bin"), "--retries", "0"]).exits(0);
+        assert_holds(&home.downloads().join("a.bin"), b"socks");
+        assert_eq!(*asked.lock().unwrap(), [format!("{host}:80")], "{variable} {scheme}");
+    }
+    // One that is not there, and one that says no ("not allowed by the rules").
+    let (refusing, _) = socks_server(to, 2);
+    for port in [support::peers::free_port(), refusing] {
+        let mut home = Home::new();
+        home.set("ALL_PROXY", &format!("socks5h://127.0.0.1:{port}"));
+        home.ferry(["download", "http://files.invalid/a.bin", "--retries", "0"])
+            .exits(1)
+            .says_error("network");
+    }
+}
+
+/// A server that speaks TLS with this certificate, and tells nobody that it closes.
+fn secure_server(certificate: &rcgen::Certificate, key: &rcgen::KeyPair, cut: Option<usize>) -> u16 {
+    let config = Arc::new(server_config(certificate, key));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -526,6 +732,139 @@ fn d17_a_secure_connection_that_ends_without_a_goodbye_is_a_cut() {
     let port = secure_server(&good, &key, Some(60_000));
     home.ferry(["download", &format!("https://127.0.0.1:{port}/a.bin")]).exits(0);
     assert_holds(&home.downloads().join("a.bin"), &noise(9, 100_000));
+}
+
+/// TLS in front of the sandbox, for HTTP/2 and nothing else. The first connection is reset after so many bytes of
+/// answers, if that is wanted.
+fn http_2_front(authority: &Authority, service: &Service, reset_after: Option<usize>) -> u16 {
+    let (certificate, key) = authority.sign("127.0.0.1", 2090);
+    let mut config = server_config(&certificate, &key);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let behind = service.url().trim_start_matches("http://").to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let mut reset_after = reset_after;
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(lead_through(acceptor.clone(), client, behind.clone(), reset_after.take()));
+            }
+        });
+    });
+    port
+}
+
+async fn lead_through(
+    acceptor: tokio_rustls::TlsAcceptor,
+    client: tokio::net::TcpStream,
+    behind: String,
+    reset_after: Option<usize>,
+) -> std::io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    if reset_after.is_some() {
+        // Closing is breaking off then.
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+    }
+    let mut client = acceptor.accept(client).await?;
+    let mut server = tokio::net::TcpStream::connect(behind).await?;
+    let Some(reset_after) = reset_after else {
+        return tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop);
+    };
+    let (mut asked, mut answered) = (vec![0; 16 << 10], vec![0; 16 << 10]);
+    let mut passed = 0;
+    while passed < reset_after {
+        tokio::select! {
+            read = client.read(&mut asked) => server.write_all(&asked[..read?]).await?,
+            read = server.read(&mut answered) => {
+                let read = read?;
+                passed += read;
+                client.write_all(&answered[..read]).await?;
+                client.flush().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A home that trusts this authority.
+fn trusting(authority: &Authority) -> Home {
+    let mut home = Home::new();
+    let trusted = home.file("authority.pem", authority.certificate.pem().as_bytes());
+    home.set("SSL_CERT_FILE", trusted.to_str().unwrap());
+    home
+}
+
+#[test]
+fn d1_over_http_2_a_cut_anywhere_is_resumed_and_complete() {
+    let authority = Authority::new();
+    let service = Service::start();
+    let port = http_2_front(&authority, &service, None);
+    for after in [0, 1, MIB / 2, MIB - 1] {
+        let home = trusting(&authority);
+        service.fault(Fault::new(FaultKind::Cut { after }).once());
+        let mark = service.requests().len();
+        let link = service.link(MIB, "film.bin");
+        let secure = link.replace(&service.url(), &format!("https://127.0.0.1:{port}"));
+        home.ferry(["download", &secure]).exits(0);
+        let asked: Vec<_> = service.requests().split_off(mark);
+        assert_eq!(asked.len(), 2, "cut after {after}: {asked:?}");
+        assert_eq!(asked[1].range.is_some(), after > 0, "cut after {after}: {asked:?}");
+        assert_holds(&home.downloads().join("film.bin"), &reference(&link));
+        assert_eq!(home.downloaded(), ["film.bin"]);
+    }
+    // Without a validator it starts over.
+    let home = trusting(&authority);
+    service.fault(FaultKind::NoValidators);
+    service.fault(Fault::new(FaultKind::Cut { after: MIB / 2 }).once());
+    let link = service.link(MIB, "other.bin");
+    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    assert_holds(&home.downloads().join("other.bin"), &reference(&link));
+    assert!(
+        service.requests().iter().all(|asked| !asked.path.ends_with("other.bin") || asked.range.is_none())
+    );
+}
+
+#[test]
+fn d17_an_http_2_connection_that_is_reset_is_gone_on_with() {
+    let authority = Authority::new();
+    let service = Service::start();
+    let port = http_2_front(&authority, &service, Some(700_000));
+    let home = trusting(&authority);
+    // Slow enough that most of what was sent is also received before the reset throws it away.
+    service.slow(4 * MIB);
+    let link = service.link(2 * MIB, "film.bin");
+    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    assert_holds(&home.downloads().join("film.bin"), &reference(&link));
+    let ranges: Vec<_> = service.requests().into_iter().filter_map(|asked| asked.range).collect();
+    assert!(ranges.iter().any(|range| !range.starts_with("bytes=0-")), "not gone on with: {ranges:?}");
+}
+
+/// What a laptop's lid does to a program, as far as a test can do it: it stands still, and then everything is due.
+#[cfg(unix)]
+#[test]
+fn d16_a_program_that_stood_still_goes_on() {
+    let service = Service::start();
+    let mut home = Home::with(&service);
+    home.set("FERRY_STALL_SECONDS", "2");
+    home.file("up.bin", &noise(5, 4 << 20));
+    service.slow(MIB);
+    let link = service.link(4 * MIB, "film.bin");
+    for words in [vec!["download", link.as_str()], vec!["upload", "up.bin", "--service", "mavi"]] {
+        let mark = service.requests().len();
+        let moves = || service.requests()[mark..].iter().any(|asked| asked.sent + asked.received > MIB / 2);
+        let running = home.start(&words);
+        wait_until("bytes flow", moves);
+        running.signal(rustix::process::Signal::STOP);
+        std::thread::sleep(Duration::from_secs(5));
+        running.signal(rustix::process::Signal::CONT);
+        running.wait().exits(0);
+    }
+    assert_holds(&home.downloads().join("film.bin"), &reference(&link));
+    assert_eq!(home.downloaded(), ["film.bin"]);
 }
 
 // ---- D18: the server's own work ----

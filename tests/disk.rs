@@ -217,6 +217,32 @@ fn a_folder_that_is_deleted_on_the_way_fails_the_download_and_it_can_be_had_agai
 }
 
 #[test]
+fn a_drive_that_is_pulled_on_the_way_is_said_and_gone_on_with_when_it_is_back() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let Some(drive) = SmallDisk::mount(&home.path().join("drive"), 16) else { return };
+    let port = home.path().join("media");
+    let Some(plugged) = drive.plug_in(&port) else { return };
+    service.slow(2 * MIB);
+    let link = service.link(4 * MIB, "film.bin");
+    let running = home.start(["download", &link, "--dir", "media"]);
+    wait_until("bytes are saved", || service.requests().iter().any(|asked| asked.sent > MIB));
+    drop(plugged);
+    let run = running.wait().exits(1).says_error("permission_denied");
+    assert!(run.stderr.contains("no longer there"), "{}", run.stderr);
+    only(drive.path(), &[]);
+    only(&port, &[]);
+    assert_eq!(names(drive.path()), ["film.bin.ferrypart"], "what came is kept");
+
+    let Some(_plugged) = drive.plug_in(&port) else { return };
+    service.heal();
+    let mark = service.requests().len();
+    home.ferry(["retry"]).exits(0);
+    assert!(service.requests()[mark..].iter().all(|asked| asked.sent < MIB), "it came a second time");
+    assert_holds(&port.join("film.bin"), &reference(&link));
+}
+
+#[test]
 fn a_folder_that_is_swapped_for_a_link_on_the_way_is_not_followed() {
     let service = Service::start();
     let home = Home::with(&service);

@@ -10,8 +10,9 @@ mod support;
 
 use std::path::Path;
 
+use ferry_sandbox::FaultKind;
 use support::chance::Chance;
-use support::files::noise;
+use support::files::{assert_holds, noise};
 use support::home::Home;
 use support::http::request;
 use support::service::{KEY, Service};
@@ -117,6 +118,29 @@ fn a_download_survives_every_kind_of_disk_error() {
         },
         |told, _| assert_eq!(told.rows.len(), 1, "{:?}", told.rows),
     );
+}
+
+/// Quotas cannot be made here; this is what they say.
+#[test]
+fn a_quota_that_is_used_up_is_a_full_disk() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    for (call, fault) in [("fallocate", None), ("pwrite64", Some(FaultKind::NoLength))] {
+        let home = Home::with(&service);
+        let part = home.downloads().join("film.bin.ferrypart");
+        let quota = strace::spoil_all(call, "error=EDQUOT", &part);
+        if let Some(fault) = fault {
+            service.fault(fault);
+        }
+        let link = service.link(300_000, "film.bin");
+        home.ferry_under(&quota, ["download", &link]).exits(1).says_error("disk_full");
+        assert_eq!(home.downloaded(), ["film.bin.ferrypart"], "{call}");
+        service.heal();
+        home.ferry(["retry"]).exits(0);
+        assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
+    }
 }
 
 #[test]

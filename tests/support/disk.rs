@@ -31,6 +31,17 @@ impl SmallDisk {
         &self.0
     }
 
+    /// Shows it at a second place, as a drive that is plugged in there: pulled out again when this goes.
+    pub fn plug_in(&self, place: &Path) -> Option<Self> {
+        std::fs::create_dir_all(place).unwrap();
+        let mounted = Command::new("mount").arg("--bind").arg(&self.0).arg(place).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(place.to_owned()));
+        }
+        eprintln!("skipped: this root may not mount a folder twice");
+        None
+    }
+
     /// Makes it read-only, or writable again.
     pub fn set_read_only(&self, read_only: bool) {
         let options = if read_only { "remount,ro" } else { "remount,rw" };

@@ -46,6 +46,15 @@ pub fn spoil(point: Point, how: &str, paths: &[&Path]) -> Vec<String> {
     words
 }
 
+/// The command line of a strace that does this to every such call that touches this file.
+pub fn spoil_all(call: &str, how: &str, file: &Path) -> Vec<String> {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{how}"));
+    let file = file.display().to_string();
+    ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject, "-P", &file]
+        .map(str::to_owned)
+        .into()
+}
+
 /// Every point that a watched run passed.
 pub fn points(calls: &[&'static str], log: &Path) -> Vec<Point> {
     chosen_points(calls, log, |_| true)

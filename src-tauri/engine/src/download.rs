@@ -503,6 +503,7 @@ async fn restart(run: &Run, kept: &mut Kept, reason: &str) -> Result<()> {
         blocking(move || part.truncate(0)).await??;
         *open = Open::empty(open.part.clone());
         run.save_journal(&open.journal());
+        run.renew_journal(&open.journal()).await?;
     }
     run.counter.set(0);
     Ok(())
@@ -516,6 +517,7 @@ async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
         run.note(&format!("Changed at the source; the old part is kept as `{aside}`, started over"));
         let open = Open::empty(part);
         run.save_journal(&open.journal());
+        run.renew_journal(&open.journal()).await?;
         kept.open = Some(open);
     }
     run.counter.set(0);
@@ -873,6 +875,7 @@ async fn publish(run: &Run, open: Open, mut whole: ProvenWhole, modified: Option
         // On disk before the file has it: a kill in between must not bring the same file a second time.
         journal.proven_whole = Some(whole.clone());
         run.queue().store.save_journal_now(run.id, &journal).await?;
+        run.renew_journal(&journal).await?;
         let (taken, name, path) = (part.clone(), whole.name.clone(), part.path_of(&whole.name));
         let is_published = blocking(move || {
             let done = taken.publish(&name)?;

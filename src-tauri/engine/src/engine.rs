@@ -430,13 +430,19 @@ impl Engine {
                     let mut row = row_for(&task, &service);
                     row.id = id;
                     row.asset_id = record.asset_id.or(row.asset_id);
-                    lost.push((row, task));
+                    if let Some(journal) = &record.journal {
+                        row.name.clone_from(&journal.name);
+                        row.bytes = journal.proven();
+                        row.total = journal.total;
+                        row.resumable = journal.validator.is_some();
+                    }
+                    lost.push((row, task, record.journal));
                 }
                 _ => folder.remove(id),
             }
         }
-        lost.sort_by_key(|(row, _)| row.id);
-        let tasks: Vec<Task> = lost.iter().map(|(_, task)| task.clone()).collect();
+        lost.sort_by_key(|(row, ..)| row.id);
+        let tasks: Vec<Task> = lost.iter().map(|(_, task, _)| task.clone()).collect();
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         self.queue().insert(rows.into_iter().zip(tasks).collect());
@@ -621,8 +627,8 @@ impl Engine {
     async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
         let queue = self.queue();
         let (rows, records): (Vec<_>, Vec<_>) =
-            new.into_iter().map(|(row, task, record)| ((row, task), record)).unzip();
-        let tasks: Vec<Task> = rows.iter().map(|(_, task)| task.clone()).collect();
+            new.into_iter().map(|(row, task, record)| ((row, task, None), record)).unzip();
+        let tasks: Vec<Task> = rows.iter().map(|(_, task, _)| task.clone()).collect();
         let rows = queue.store.add(rows).await?;
         for (row, (mut record, task)) in rows.iter().zip(records.into_iter().zip(&tasks)) {
             if !record.is_empty() {
@@ -693,7 +699,13 @@ impl Engine {
             }
         });
         if let Some(task) = changed {
-            queue.store.save_place(id, task, journal).await?;
+            queue.store.save_place(id, task.clone(), journal.clone()).await?;
+            let mut record = queue.resume_folder.read(id);
+            if !record.is_empty() {
+                record.task = Some(task);
+                record.journal = record.journal.and(journal);
+                queue.save_resume(id, record).await?;
+            }
         }
         queue.release(&[id]).await
     }

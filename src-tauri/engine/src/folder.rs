@@ -59,6 +59,12 @@ impl Folder {
         self.inner.rename_new(from, to)
     }
 
+    /// Whether its drive was taken out of the place where the user sees it. A file may still be written there, and
+    /// nobody would ever find it.
+    pub fn is_unplugged(&self) -> bool {
+        self.inner.is_unplugged(&self.path)
+    }
+
     /// Removes a file.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         self.inner.remove(name)
@@ -125,6 +131,14 @@ mod platform {
                 Ok(fd) => Ok(File::from(fd)),
                 Err(Errno::LOOP | Errno::ISDIR) => Err(super::not_ordinary()),
                 Err(error) => Err(error.into()),
+            }
+        }
+
+        pub fn is_unplugged(&self, path: &Path) -> bool {
+            use std::os::unix::fs::MetadataExt as _;
+            match (self.0.metadata(), std::fs::metadata(path)) {
+                (Ok(ours), Ok(there)) => ours.dev() != there.dev(),
+                _ => false,
             }
         }
 
@@ -206,6 +220,11 @@ mod platform {
             let mut options = OpenOptions::new();
             options.read(true).write(true).custom_flags(win::FILE_FLAG_OPEN_REPARSE_POINT);
             options.open(self.0.join(name))
+        }
+
+        /// Every step here goes by the path: a drive that is gone is an error by itself.
+        pub fn is_unplugged(&self, _path: &Path) -> bool {
+            false
         }
 
         pub fn has(&self, name: &str) -> bool {

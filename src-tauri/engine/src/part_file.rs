@@ -155,6 +155,14 @@ impl PartFile {
     /// on it exists for the user: it must be proven before.
     pub fn publish(&self, name: &str) -> Result<bool> {
         self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))?;
+        if self.folder.is_unplugged() {
+            let folder = self.folder.path_of("");
+            return Err(Error::new(
+                Cause::PermissionDenied,
+                format!("The drive with `{}` is no longer there", folder.display()),
+            )
+            .advise("connect it again and retry, or choose another folder; what has arrived is kept on it"));
+        }
         match self.folder.rename_new(&part_name(&self.name), name) {
             Ok(()) => {
                 let path = self.folder.path_of(name);

@@ -3,8 +3,7 @@
 //! Chunks come with their place in the file, from one connection or several. What lies on disk is a list of
 //! stretches, each with its own checksum; a chunk lengthens the stretch that ends where it begins, or begins one.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -73,7 +72,7 @@ impl Writer {
     pub fn start(run: &Run, part: &PartFile, stretches: Vec<Stretch>, journal: Journal) -> Self {
         let (sender, inbox) = mpsc::channel(CHANNEL);
         let syncer =
-            Arc::new(Syncer { run: run.clone(), part: part.clone(), journal, busy: AtomicBool::new(false) });
+            Arc::new(Syncer { run: run.clone(), part: part.clone(), journal, beside: Mutex::default() });
         let beside = Arc::clone(&syncer);
         let task = tokio::task::spawn_blocking(move || write_all(inbox, stretches, &beside));
         Self { inbox: Inbox(sender), task, syncer }
@@ -90,6 +89,11 @@ impl Writer {
         drop(self.inbox);
         let interrupted = |_| Error::internal("Writing to the disk was interrupted");
         let (stretches, written) = self.task.await.map_err(interrupted)?;
+        let beside = self.syncer.beside().take();
+        if let Some(beside) = beside {
+            // What it writes down must not come after what is written down from here on.
+            beside.await.map_err(interrupted)?;
+        }
         if to_be_continued || written.is_err() {
             let (syncer, proven) = (self.syncer, pieces(&stretches));
             tokio::task::spawn_blocking(move || syncer.sync(proven)).await.map_err(interrupted)?;
@@ -131,7 +135,8 @@ struct Syncer {
     run: Run,
     part: PartFile,
     journal: Journal,
-    busy: AtomicBool,
+    /// The sync in the background.
+    beside: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Syncer {
@@ -140,18 +145,22 @@ impl Syncer {
             tracing::warn!(%error, "the part file was not synced");
             return;
         }
-        self.run.save_journal(&Journal { pieces, ..self.journal.clone() });
+        let journal = Journal { pieces, ..self.journal.clone() };
+        self.run.save_journal(&journal);
+        self.run.keep_journal(&journal);
+    }
+
+    fn beside(&self) -> std::sync::MutexGuard<'_, Option<tokio::task::JoinHandle<()>>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sync_beside(self: &Arc<Self>, pieces: Vec<Piece>) {
-        if self.busy.swap(true, Ordering::AcqRel) {
+        let mut beside = self.beside();
+        if beside.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         let syncer = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            syncer.sync(pieces);
-            syncer.busy.store(false, Ordering::Release);
-        });
+        *beside = Some(tokio::task::spawn_blocking(move || syncer.sync(pieces)));
     }
 }
 

@@ -2,13 +2,14 @@
 //! the owner only, gone when the transfer ends.
 //!
 //! Signed URLs and session URIs live here and nowhere else: not in the database, not in logs, not in the window.
+//! A download that has been synced once keeps here what its part file proves, too: it outlives the list.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::Task;
+use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 
 /// Everything that is kept for one unfinished transfer. No `Debug`: nothing may print it by accident.
@@ -30,12 +31,15 @@ pub(crate) struct Resume {
     /// The task itself and its service, so that a lost database can be rebuilt.
     pub task: Option<Task>,
     pub service: Option<String>,
+    /// Download: how far it is provable, as the list has it, once it was synced.
+    #[serde(default)]
+    pub journal: Option<Journal>,
 }
 
 impl Resume {
-    /// Whether there is anything secret to keep.
+    /// Whether there is anything to keep.
     pub fn is_empty(&self) -> bool {
-        self.url.is_none() && self.signed_url.is_none() && self.session.is_none()
+        self.url.is_none() && self.signed_url.is_none() && self.session.is_none() && self.journal.is_none()
     }
 }
 

@@ -163,6 +163,31 @@ impl Run {
         self.queue.store.save_journal(self.id, journal);
     }
 
+    /// Keeps the journal in `resume/` as well, from where the download comes back if the list is lost. Blocks.
+    pub fn keep_journal(&self, journal: &Journal) {
+        // Held while it is written, so that an older one never comes after a newer one.
+        let mut kept = self.resume.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.journal = Some(journal.clone());
+        kept.task = self.task();
+        kept.service = Some(self.row().service);
+        if let Err(error) = self.queue.resume_folder.write(self.id, &kept) {
+            // The list has it; this is only for the day when that is lost.
+            tracing::warn!(%error, "the journal was not kept beside the list");
+        }
+    }
+
+    /// The same for a journal that takes something back, if an older one is kept: a download that was never synced needs
+    /// none.
+    pub async fn renew_journal(&self, journal: &Journal) -> Result<()> {
+        if self.resume_record().journal.is_none() {
+            return Ok(());
+        }
+        let (run, journal) = (self.clone(), journal.clone());
+        tokio::task::spawn_blocking(move || run.keep_journal(&journal))
+            .await
+            .map_err(|_| Error::internal("A disk task was interrupted"))
+    }
+
     /// Waits, unless the transfer is to stop.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         self.or_stop(tokio::time::sleep(time)).await

@@ -151,16 +151,18 @@ impl Store {
     }
 
     /// Writes new transfers down, gives them their ids (unless they have one), in one commit.
-    pub async fn add(&self, new: Vec<(Transfer, Task)>) -> Result<Vec<Transfer>> {
+    pub async fn add(&self, new: Vec<(Transfer, Task, Option<Journal>)>) -> Result<Vec<Transfer>> {
         self.run(move |transaction| {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO transfers (id, position, row, task) VALUES (?1, ?2, ?3, ?4)")?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO transfers (id, position, row, task, journal) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
             let mut update =
                 transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
             let mut rows = Vec::with_capacity(new.len());
-            for (mut row, task) in new {
+            for (mut row, task, journal) in new {
                 let id = (row.id.0 > 0).then_some(row.id.0);
-                insert.execute(params![id, 0, json(&row)?, json(&task)?])?;
+                let journal = journal.as_ref().map(json).transpose()?;
+                insert.execute(params![id, 0, json(&row)?, json(&task)?, journal])?;
                 row.id = TransferId(transaction.last_insert_rowid().unsigned_abs());
                 row.position = transaction.last_insert_rowid() << 20;
                 update.execute(params![row.id.0, row.position, json(&row)?])?;
