@@ -17,9 +17,9 @@ use crate::filename::is_invisible;
 use crate::range::retry_after;
 
 /// The longest message that is shown, in characters.
-const LONGEST_MESSAGE: usize = 500;
+pub(crate) const LONGEST_MESSAGE: usize = 500;
 /// The longest code or request id that is shown, in characters.
-const LONGEST_LABEL: usize = 128;
+pub(crate) const LONGEST_LABEL: usize = 128;
 
 /// What stands where a secret was.
 const HIDDEN: &str = "•••";
