@@ -5,6 +5,7 @@
 mod bench;
 mod bundle;
 mod dependencies;
+mod fuzz;
 mod packages;
 mod page;
 mod peers;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
   test [FILTER]  set up what is missing, then every check; with FILTER only the steps whose name holds it
   bench          measure transfers against curl, wget and aria2 on this computer
   soak           mixed work under faults by chance: --minutes N (10), --seed S
+  fuzz [TARGET]  odd input for the readers of foreign text: --seconds N for each (60), --keep what opens new ways
   bundle         make the installers of this platform, in target/release/bundle
   setup [FOR]    install what `run` (default), `test` or `bundle` needs
   types          write ui/src/types.ts from the engine's types
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "bundle" => bundle::run(),
         "setup" => setup::run(rest),
         "soak" => soak::soak(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "types" => types::write(),
         "screenshots" => screenshots::run(),
         "help" | "--help" | "-h" => {

@@ -9,6 +9,8 @@ use crate::program::{Done, cargo, find, output, program, root, run, target};
 const S3S_FS: &str = "s3s-fs@0.14.1";
 /// Checks licences, bans and sources of dependencies.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
+/// Builds and drives the targets in `fuzz/`.
+const CARGO_FUZZ: &str = "cargo-fuzz@0.13.2";
 
 /// Where programs from crates are installed: beside the build, so that a clone stays in its folder.
 fn tools() -> PathBuf {
@@ -28,6 +30,15 @@ pub fn cargo_deny() -> Option<PathBuf> {
     find("cargo-deny").or_else(|| Some(tool("cargo-deny")).filter(|path| path.is_file()))
 }
 
+/// cargo-fuzz, installed if it is not there yet.
+pub fn cargo_fuzz() -> Done<PathBuf> {
+    if let Some(installed) = find("cargo-fuzz") {
+        return Ok(installed);
+    }
+    install_crate(CARGO_FUZZ, "cargo-fuzz", &[])?;
+    Ok(tool("cargo-fuzz"))
+}
+
 /// Installs what can be installed without the system's package manager.
 pub fn install() -> Done {
     install_python_packages()?;
@@ -42,7 +53,7 @@ fn install_crate(what: &str, name: &str, features: &[&str]) -> Done {
     if tool(name).is_file() {
         return Ok(());
     }
-    println!("Building {name} for the tests, once.");
+    println!("Building {name}, once.");
     let mut command = cargo();
     command.args(["install", what, "--locked"]).args(features).arg("--root").arg(tools());
     // Shares no crate with Ferry's own build, and must not wait for its lock.

@@ -13,7 +13,7 @@ use crate::types;
 pub fn run(words: &[String]) -> ExitCode {
     let mut steps = Steps::new(words.first().cloned());
     steps.step("set-up", setup::for_testing);
-    steps.step("format", || go(cargo().args(["fmt", "--all", "--check"])));
+    steps.step("format", format);
     steps.step("lint", || {
         go(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
@@ -32,6 +32,12 @@ pub fn run(words: &[String]) -> ExitCode {
         steps.step("the real window", || go(announce(program("node").arg("tests/desktop/run.mjs"))));
     }
     steps.finish()
+}
+
+/// The fuzz targets are a workspace of their own.
+fn format() -> Result<(), String> {
+    go(cargo().args(["fmt", "--all", "--check"]))?;
+    go(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
 }
 
 /// In a home of its own: the Downloads folder of whoever runs the tests is not the place for the file.

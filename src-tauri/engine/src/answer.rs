@@ -17,9 +17,12 @@ use crate::filename::is_invisible;
 use crate::range::retry_after;
 
 /// The longest message that is shown, in characters.
-const LONGEST_MESSAGE: usize = 500;
+pub(crate) const LONGEST_MESSAGE: usize = 500;
 /// The longest code or request id that is shown, in characters.
-const LONGEST_LABEL: usize = 128;
+pub(crate) const LONGEST_LABEL: usize = 128;
+
+/// What stands where a secret was.
+const HIDDEN: &str = "•••";
 
 /// What a service or a store said instead of doing what was asked. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,7 +290,9 @@ fn any_json(object: &Map<String, Value>) -> Said {
 /// No DTD, no entities but XML's own five: a document that declares more is not read at all. Of the elements only
 /// those that are needed are looked at; `StringToSign`, `CanonicalRequest` and their kin give the signature away.
 fn read_xml(text: &str) -> Option<Said> {
-    if !text.starts_with('<') || looks_like_page(text) {
+    // Whether it is a page shows itself at its root: words of a page within an error must not make it one, or all that
+    // the store echoes of the signature would be the page's text.
+    if !text.starts_with('<') {
         return None;
     }
     let mut reader = quick_xml::Reader::from_str(text);
@@ -317,11 +322,15 @@ fn read_xml(text: &str) -> Option<Said> {
                     .unwrap_or_default()
                     .to_owned(),
             },
-            Ok(Event::DocType(_)) => return None,
+            Ok(Event::DocType(_)) if !seen => return None,
             Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => continue,
-            // A body cut at 64 KiB ends in the middle: what was read so far counts.
-            Ok(Event::Eof) | Err(_) => break,
+            // A body cut at 64 KiB ends in the middle, or it stops being XML: what was read so far counts.
+            Ok(Event::Eof | Event::DocType(_)) | Err(_) => break,
         };
+        // Nothing that is needed lies deeper: a nesting bomb costs no more than its length.
+        if path.len() > 3 {
+            continue;
+        }
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         let (["Error", rest @ ..] | ["ErrorResponse", "Error", rest @ ..]) = names.as_slice() else {
             continue;
@@ -347,8 +356,10 @@ fn read_xml(text: &str) -> Option<Said> {
 
 fn looks_like_page(text: &str) -> bool {
     let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
-    start.starts_with("<!doctype html")
-        || ["<html>", "<html ", "<head>"].iter().any(|tag| start.contains(tag))
+    match start.find("<!doctype") {
+        Some(at) => start[at..].starts_with("<!doctype html"),
+        None => ["<html>", "<html ", "<head>"].iter().any(|tag| start.contains(tag)),
+    }
 }
 
 /// The title of a page, or its text where it has none.
@@ -520,36 +531,41 @@ fn redact(word: &str) -> String {
         "token",
         "api_key",
     ];
-    const HIDDEN: &str = "•••";
     let lower = word.to_ascii_lowercase();
     if let Some(query) = word.find('?')
         && (word[query..].contains('=') || lower.contains("://"))
     {
         return format!("{}?{HIDDEN}", redact(&word[..query]));
     }
-    // `Signature=…`, `"sig":"…"`, `&upload_id=…`: everything after the name goes.
-    for name in SECRETS {
-        for (start, _) in lower.match_indices(name) {
+    // `Signature=…`, `"sig":"…"`, `&upload_id=…`: everything after the first such name goes, whichever it is.
+    let ends = SECRETS.iter().flat_map(|name| {
+        lower.match_indices(name).filter_map(|(start, _)| {
             let before = lower[..start].chars().next_back();
             let after = lower[start + name.len()..].trim_start_matches(['"', '\'']);
             let is_name = name.contains(['-', '_']) || before.is_none_or(|c| !c.is_ascii_alphanumeric());
-            if is_name && after.starts_with(['=', ':']) && after.len() > 1 {
-                let end = word.len() - after.len() + 1;
-                return format!("{}{HIDDEN}", &word[..end]);
-            }
-        }
+            let has_value = after.starts_with(['=', ':']) && after.len() > 1;
+            (is_name && has_value).then(|| word.len() - after.len() + 1)
+        })
+    });
+    match ends.min() {
+        Some(end) => format!("{}{HIDDEN}", without_keys(&word[..end])),
+        None => without_keys(word),
     }
-    // Keys of the services: `sk-` and at least eight characters.
-    if let Some(start) = lower.find("sk-") {
-        let length = lower[start + 3..]
-            .bytes()
-            .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            .count();
-        if length >= 8 {
-            return format!("{}{HIDDEN}{}", &word[..start], &word[start + 3 + length..]);
-        }
+}
+
+/// Takes the services' keys out of a word, all of them: `sk-` and at least eight characters.
+fn without_keys(word: &str) -> String {
+    let lower = word.to_ascii_lowercase();
+    let (mut text, mut at) = (String::with_capacity(word.len()), 0);
+    while let Some(start) = lower[at..].find("sk-").map(|found| at + found) {
+        let key = lower[start + 3..].bytes();
+        let length = key.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count();
+        let end = start + 3 + length;
+        text.push_str(&word[at..start]);
+        text.push_str(if length >= 8 { HIDDEN } else { &word[start..end] });
+        at = end;
     }
-    word.to_owned()
+    text + &word[at..]
 }
 
 /// For `#[serde(default, deserialize_with = "number_or_string")]`: a whole number that may come as text
@@ -717,6 +733,29 @@ mod tests {
         ] {
             assert!(is_json_error(json, false, file.as_bytes()).is_none(), "{file}");
         }
+    }
+
+    #[test]
+    fn every_secret_of_a_word_is_taken_out() {
+        let rows = [
+            ("token=MARKED-SECRET&X-Goog-Signature=b", "token=•••"),
+            ("sk-MARKED-SECRET&sig=b", "•••&sig=•••"),
+            ("sk-a,sk-MARKED-SECRET,sk-MARKED-SECRET", "sk-a,•••,•••"),
+            ("design=a", "design=a"),
+        ];
+        for (given, expected) in rows {
+            assert_eq!(clean(given, LONGEST_MESSAGE), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_page_do_not_make_a_stores_error_one() {
+        let body =
+            "<Error><Message><html></html></Message><StringToSign>MARKED-SECRET</StringToSign></Error>";
+        let refusal = decode(status(403), &HeaderMap::new(), body.as_bytes());
+        assert!(!format!("{refusal:?}").contains("MARKED-SECRET"), "{refusal:?}");
+        let page = "<html><head><title>Log in</title></head></html>";
+        assert_eq!(decode(status(403), &HeaderMap::new(), page.as_bytes()).message, "Log in");
     }
 
     #[test]

@@ -719,8 +719,41 @@ fn extension_by_content(first_bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// What must hold for names, whatever they were made from.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod check {
+    use super::*;
+    use crate::part_file::part_name;
+
+    /// What all three systems take, and no tool misunderstands.
+    pub(crate) fn is_legal(name: &str) -> bool {
+        name.len() <= LONGEST_SAFE && is_harmless(name)
+    }
+
+    /// A name that was numbered because it was taken: longer, but with room for the part file's suffixes.
+    pub(crate) fn is_legal_numbered(name: &str) -> bool {
+        let part = part_name(&format!("{name}.old"));
+        part.len() <= LONGEST && is_harmless(name)
+    }
+
+    fn is_harmless(name: &str) -> bool {
+        let folder = std::path::Path::new("folder");
+        !name.is_empty()
+            && !name.contains(['/', '\\', '<', '>', ':', '"', '|', '?', '*'])
+            && !name.chars().any(|c| c.is_control() || is_invisible(c))
+            && !name.starts_with(is_edge)
+            && !name.ends_with(is_edge)
+            && !is_device(name)
+            && !is_launcher(name)
+            && std::path::Path::new(name).components().count() == 1
+            && folder.join(part_name(name)).parent() == Some(folder)
+            && name.nfc().eq(name.chars())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::check::{is_legal, is_legal_numbered};
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
@@ -964,20 +997,6 @@ mod tests {
         assert!(name.ends_with("y.png") && name.len() == LONGEST_SAFE, "{name}");
     }
 
-    /// What all three systems take, and no tool misunderstands.
-    fn is_legal(name: &str) -> bool {
-        !name.is_empty()
-            && name.len() <= LONGEST_SAFE
-            && !name.contains(['/', '\\', '<', '>', ':', '"', '|', '?', '*'])
-            && !name.chars().any(|c| c.is_control() || is_invisible(c))
-            && !name.starts_with(is_edge)
-            && !name.ends_with(is_edge)
-            && !is_device(name)
-            && !is_launcher(name)
-            && std::path::Path::new(name).components().count() == 1
-            && name.nfc().eq(name.chars())
-    }
-
     /// Text that is likelier to hurt than random text.
     fn hostile() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
@@ -1008,8 +1027,8 @@ mod tests {
                 prop_assert!(is_legal(&name), "{:?} became {:?}", text, name);
                 prop_assert_eq!(make_safe(&name), Some(name.clone()));
                 let next = numbered(&name, n);
-                prop_assert!(next.len() + ".old".len() + PART_SUFFIX.len() <= LONGEST, "{}", next);
-                prop_assert!(!next.contains(['/', '\\']) && next != name);
+                prop_assert!(is_legal_numbered(&next), "{:?} became {:?}", name, next);
+                prop_assert!(next != name);
             }
         }
 

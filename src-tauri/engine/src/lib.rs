@@ -28,6 +28,8 @@ mod engine;
 mod error;
 mod filename;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod origin_mark;
 mod part_file;

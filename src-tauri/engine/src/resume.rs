@@ -6,6 +6,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,13 @@ impl Resume {
     /// Whether there is anything to keep.
     pub fn is_empty(&self) -> bool {
         self.url.is_none() && self.signed_url.is_none() && self.session.is_none() && self.journal.is_none()
+    }
+
+    /// Whether the signed URL has not ended; once a session is open, its end no longer counts.
+    pub fn is_good_at(&self, now: SystemTime) -> bool {
+        // A time beyond what the clock can show comes from a damaged record: the store will say what it thinks of it.
+        let end = self.expires_at.and_then(|end| UNIX_EPOCH.checked_add(Duration::from_secs(end)));
+        self.session.is_some() || end.is_none_or(|end| end > now)
     }
 }
 
@@ -126,4 +134,25 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
         std::fs::File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_url_is_good_until_its_end_or_while_its_session_is_open() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        let record = |expires_at, session: Option<&str>| Resume {
+            expires_at,
+            session: session.map(str::to_owned),
+            ..Resume::default()
+        };
+        assert!(record(None, None).is_good_at(now));
+        assert!(record(Some(1001), None).is_good_at(now));
+        assert!(!record(Some(1000), None).is_good_at(now));
+        assert!(record(Some(1000), Some("https://h/")).is_good_at(now));
+        // More than a clock can show must not end the program.
+        assert!(record(Some(u64::MAX), None).is_good_at(now));
+    }
 }

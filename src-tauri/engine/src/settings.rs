@@ -163,9 +163,19 @@ impl Settings {
         Ok(())
     }
 
+    /// Reads the text of `settings.json`. `Err` is the reason as a clause.
+    pub(crate) fn parse(text: &[u8]) -> std::result::Result<Self, String> {
+        // Only an object: serde would also take a list, and read it as settings in some order.
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let settings: Self = serde_json::from_value(object.into()).map_err(|error| error.to_string())?;
+        settings.check().map_err(|error| error.what)?;
+        Ok(settings)
+    }
+
     /// Reads `settings.json`. A broken file is set aside, never silently replaced: the note says so.
     pub fn load(path: &Path) -> (Self, Option<String>) {
-        let text = match std::fs::read_to_string(path) {
+        let text = match std::fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
             Err(error) => {
@@ -175,14 +185,9 @@ impl Settings {
                 );
             }
         };
-        // Only an object: serde would also take a list, and read it as settings in some order.
-        let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text);
-        let problem = match object.and_then(|object| serde_json::from_value::<Self>(object.into())) {
-            Ok(settings) => match settings.check() {
-                Ok(()) => return (settings, None),
-                Err(error) => error.what,
-            },
-            Err(error) => error.to_string(),
+        let problem = match Self::parse(&text) {
+            Ok(settings) => return (settings, None),
+            Err(problem) => problem,
         };
         let aside = path.with_extension("json.broken");
         let kept = match std::fs::rename(path, &aside) {
@@ -220,6 +225,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_text_is_set_aside_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.json");
+        // An editor that saves as UTF-16.
+        let content: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(&path, &content).unwrap();
+        let (settings, told) = Settings::load(&path);
+        assert!(told.is_some_and(|told| told.contains("kept as")));
+        settings.save(&path).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("settings.json.broken")).unwrap(), content);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]

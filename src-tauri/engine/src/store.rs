@@ -59,6 +59,14 @@ pub(crate) struct Stored {
     pub journal: Option<Journal>,
 }
 
+impl Stored {
+    /// Reads the three texts of one row. Without its journal a download begins anew; without the others there is nothing.
+    pub fn read(row: &str, task: &str, journal: Option<&str>) -> Option<Self> {
+        let (row, task) = (serde_json::from_str(row).ok()?, serde_json::from_str(task).ok()?);
+        Some(Self { row, task, journal: journal.and_then(Journal::read) })
+    }
+}
+
 /// A database that was just opened.
 pub(crate) struct Opened {
     /// The handle.
@@ -232,7 +240,7 @@ impl Store {
             let text: Option<Option<String>> = transaction
                 .query_row("SELECT journal FROM transfers WHERE id = ?1", [id.0], |row| row.get(0))
                 .optional()?;
-            Ok(text.flatten().and_then(|text| serde_json::from_str(&text).ok()))
+            Ok(text.flatten().and_then(|text| Journal::read(&text)))
         })
         .await
     }
@@ -476,11 +484,10 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Vec<Stored>> {
     let mut stored = Vec::new();
     for texts in rows {
         let (row, task, journal) = texts?;
-        let journal = journal.and_then(|text| serde_json::from_str(&text).ok());
-        match (serde_json::from_str(&row), serde_json::from_str(&task)) {
-            (Ok(row), Ok(task)) => stored.push(Stored { row, task, journal }),
+        match Stored::read(&row, &task, journal.as_deref()) {
+            Some(transfer) => stored.push(transfer),
             // One unreadable row must not take the others with it; it stays in the file for a repair.
-            _ => tracing::error!("a stored transfer could not be read"),
+            None => tracing::error!("a stored transfer could not be read"),
         }
     }
     Ok(stored)

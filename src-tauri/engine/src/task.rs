@@ -98,10 +98,30 @@ pub(crate) struct ProvenWhole {
 }
 
 impl Journal {
+    /// Reads a stored journal. One that contradicts itself or names a file elsewhere proves nothing: `None`.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().filter(Self::is_sound)
+    }
+
+    fn is_sound(&self) -> bool {
+        let in_order = self.pieces.iter().all(|piece| piece.start < piece.end)
+            && self.pieces.windows(2).all(|two| two[0].end <= two[1].start);
+        let end = self.pieces.last().map_or(0, |piece| piece.end);
+        in_order
+            && self.total.is_none_or(|total| end <= total)
+            && is_one_component(&self.name)
+            && self.proven_whole.as_ref().is_none_or(|whole| is_one_component(&whole.name))
+    }
+
     /// Bytes that are provably on disk.
     pub fn proven(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.end - piece.start).sum()
     }
+}
+
+/// Whether a name stays in the folder that it is joined to.
+fn is_one_component(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', '\0'])
 }
 
 /// A stretch of the file that lies synced on disk.
@@ -113,4 +133,43 @@ pub(crate) struct Piece {
     pub end: u64,
     /// CRC32C of these bytes: a part file that was touched is found out.
     pub crc32c: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_contradicts_itself_proves_nothing() {
+        let journal = |name: &str, total: &str, pieces: &[(u64, u64)]| {
+            let pieces: Vec<String> = pieces
+                .iter()
+                .map(|(start, end)| format!(r#"{{"start":{start},"end":{end},"crc32c":0}}"#))
+                .collect();
+            format!(r#"{{"name":"{name}","validator":null,"total":{total},"pieces":[{}]}}"#, pieces.join(","))
+        };
+        let good = journal("a.mp4", "30", &[(0, 10), (10, 20), (25, 30)]);
+        assert_eq!(Journal::read(&good).map(|journal| journal.proven()), Some(25));
+        assert!(Journal::read(&journal("a.mp4", "null", &[])).is_some());
+        let max = u64::MAX;
+        for bad in [
+            journal("a.mp4", "null", &[(10, 0)]),
+            journal("a.mp4", "null", &[(5, 5)]),
+            journal("a.mp4", "null", &[(0, max), (0, max)]),
+            journal("a.mp4", "null", &[(10, 20), (0, 10)]),
+            journal("a.mp4", "null", &[(0, 10), (9, 20)]),
+            journal("a.mp4", "29", &[(0, 30)]),
+            journal("", "null", &[]),
+            journal("..", "null", &[]),
+            journal("../a", "null", &[]),
+            journal("a\\\\b", "null", &[]),
+            journal("a\\u0000b", "null", &[]),
+        ] {
+            assert_eq!(Journal::read(&bad), None, "{bad}");
+        }
+        let elsewhere = r#"{"name":"../../a","size":1,"crc32c":0,"verified":"length","checksum":null}"#;
+        let whole = good.replace("\"total\"", &format!("\"proven_whole\":{elsewhere},\"total\""));
+        assert!(Journal::read(&whole).is_none());
+        assert!(Journal::read(&whole.replace("../../a", "a (1).mp4")).is_some());
+    }
 }

@@ -263,9 +263,7 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
         return Ok(Target { url, form: Vec::new(), asset_id: None });
     };
     if let (Some(text), Some(asset_id)) = (&record.signed_url, &record.asset_id) {
-        let good = record.session.is_some()
-            || record.expires_at.is_none_or(|end| UNIX_EPOCH + Duration::from_secs(end) > SystemTime::now());
-        if good {
+        if record.is_good_at(SystemTime::now()) {
             // A kill may have come between the record of this id and its place in the list and the library.
             let (id, asset_id) = (service.about().id, asset_id.clone());
             if run.row().asset_id.as_ref() != Some(&asset_id)
