@@ -1,4 +1,5 @@
 import { m } from './paraglide/messages.js';
+import { failure } from './describe';
 import * as format from './format';
 import type { Turn } from './transfers.svelte';
 
@@ -16,7 +17,8 @@ export class Announcer {
   note(turns: Turn[]) {
     for (const { transfer } of turns) {
       if (transfer.state.is === 'completed') this.#completed.push(transfer.name);
-      if (transfer.state.is === 'failed') this.#failed.push({ name: transfer.name, message: transfer.state.message });
+      if (transfer.state.is === 'failed')
+        this.#failed.push({ name: transfer.name, message: failure(transfer.state).title });
     }
     if (this.#timer !== undefined || this.#completed.length + this.#failed.length === 0) return;
     const wait = Math.max(0, this.#last + PAUSE - performance.now());

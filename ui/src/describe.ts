@@ -1,7 +1,8 @@
 /** A transfer in words: what its row shows and what a screen reader says. Never says more than the engine has confirmed. */
 import * as format from './format';
 import { m } from './paraglide/messages.js';
-import type { Stage, Transfer, Verified, Wait } from './types';
+import { baseLocale, getLocale } from './paraglide/runtime.js';
+import type { Code, Failure, Recognised, Stage, Transfer, Verified, Wait } from './types';
 
 export interface Progress {
   /** 0 to 1; absent = nobody knows how much there will be. */
@@ -50,6 +51,8 @@ export function proof(verified: Verified | null): { text: string; title: string;
 
 const ALMOST = 0.99;
 
+const isMoving = (transfer: Transfer) => transfer.speed !== null && transfer.speed > 0;
+
 /** How much is there, 0 to 1. Full only when the engine says so. */
 function fractionOf({ bytes, total, state }: Transfer): number | null {
   if (state.is === 'completed') return 1;
@@ -78,8 +81,9 @@ export function waiting(wait: Wait, now: number): string {
 /** The bar of a row and its numbers; nothing for rows that show a badge instead. `now` is asked for only while a clock counts down. */
 export function progress(transfer: Transfer, now: () => number): Progress | null {
   const { state, stage, stage_percent, wait, bytes, total, speed, seconds_left } = transfer;
+  const carries = stage === null || stage === 'fetching' || stage === 'sending';
   const fraction = fractionOf(transfer);
-  const moved = format.bytes(bytes);
+  const moved = bytes === 0 ? '' : format.bytes(bytes);
   const number = fraction === null ? moved : format.percent(fraction);
   const beside = fraction === null ? '' : moved;
   const still = { fraction: fraction ?? 0, tone: 'still', live: false, number, beside } as const;
@@ -117,14 +121,24 @@ export function progress(transfer: Transfer, now: () => number): Progress | null
           end: '',
         };
       }
+      // Before the first byte there is nothing to count: no "0%", no "0 B/s".
+      if (bytes === 0 && !isMoving(transfer))
+        return {
+          fraction,
+          tone: carries ? 'accent' : 'soft',
+          live: true,
+          number: '',
+          beside: carries ? m.starting() : '',
+          end: '',
+        };
       return {
         fraction,
-        tone: stage === 'fetching' || stage === 'sending' || stage === null ? 'accent' : 'soft',
+        tone: carries ? 'accent' : 'soft',
         live: true,
         number,
         beside,
         end:
-          speed === null
+          speed === null || speed <= 0
             ? ''
             : [format.speed(speed), seconds_left !== null && m.time_left({ time: format.duration(seconds_left) })]
                 .filter((part) => part !== false)
@@ -159,18 +173,101 @@ export function subline(transfer: Transfer, now: () => number): string[] {
   const parts: string[] = [];
   if (total !== null) parts.push(format.bytes(total));
   if (state.is === 'running' || state.is === 'verifying') {
-    if (wait) parts.push(format.sentence(wait.message).replace(/\.$/, ''));
-    else if (stage) parts.push(stageName(stage));
+    // The arrow says which way the bytes go, the end of the row that there is no network: neither is said twice.
+    if (wait && wait.reason !== 'network') parts.push(format.sentence(wait.message).replace(/\.$/, ''));
+    else if (!wait && stage && stage !== 'fetching' && stage !== 'sending') parts.push(stageName(stage));
     if (total === null && stage !== 'preparing') parts.push(m.size_unknown());
-  } else if (state.is === 'queued' && !wait) parts.push(m.state_queued().toLocaleLowerCase());
-  else if (transfer.ended_at !== null) parts.push(format.when(transfer.ended_at, now()));
+  } else if (transfer.ended_at !== null) parts.push(format.when(transfer.ended_at, now()));
   if (note) parts.push(note);
   return parts;
 }
 
-/** What happened and the way out, as sentences. */
-export function failureText({ message, advice }: { message: string; advice: string }): string {
-  return [message, advice].filter(Boolean).map(format.sentence).join(' ');
+const headlines: Record<Code, () => string> = {
+  unauthorized: m.error_unauthorized,
+  rate_limited: m.error_rate_limited,
+  not_found: m.error_not_found,
+  not_ready: m.error_not_ready,
+  service_error: m.error_service_error,
+  bad_response: m.error_bad_response,
+  incomplete: m.error_incomplete,
+  integrity_mismatch: m.error_integrity_mismatch,
+  changed_at_source: m.error_changed_at_source,
+  expired_url: m.error_expired_url,
+  disk_full: m.error_disk_full,
+  file_too_large: m.error_file_too_large,
+  path_too_long: m.error_path_too_long,
+  permission_denied: m.error_permission_denied,
+  source_missing: m.error_source_missing,
+  source_changed: m.error_source_changed,
+  network: m.error_network,
+  timed_out: m.error_timed_out,
+  tls: m.error_tls,
+  insecure_redirect: m.error_insecure_redirect,
+  canceled: m.error_canceled,
+  unsupported: m.error_unsupported,
+  busy_data_dir: m.error_busy_data_dir,
+  invalid_input: m.error_invalid_input,
+  internal: m.error_internal,
+};
+
+/** A failure in a few words of the window's language. */
+export const headline = (code: Code) => headlines[code]();
+
+/** The language that the engine writes in. */
+export const ENGINE_LANGUAGE = baseLocale;
+
+const speaksAsEngine = () => getLocale() === ENGINE_LANGUAGE;
+
+/**
+ * What happened, and the way out. The engine says it best, with names and numbers, but in one language only:
+ * in another the headline comes first and the engine's words follow.
+ */
+export function failure({ code, message, advice }: Pick<Failure, 'code' | 'message' | 'advice'>) {
+  const [happened, todo] = [format.sentence(message), format.sentence(advice)];
+  return speaksAsEngine()
+    ? { title: happened, detail: todo }
+    : { title: `${headline(code)}${m.full_stop()}`, detail: [happened, todo].filter(Boolean).join(' ') };
+}
+
+/** What is wrong with a service, as one sentence that names it. */
+export function problem(service: string, its: Pick<Failure, 'code' | 'message' | 'advice'>): string {
+  const { title } = failure(its);
+  return speaksAsEngine() ? title : m.of_name({ action: service, name: title });
+}
+
+/** What the add bar made of `text`, in the language of the window. */
+export function recognised({ service, label }: Recognised, text: string): string {
+  if (speaksAsEngine()) return label;
+  const link = /^https?:\/\/([^/?#]*@)?([^/?#:]+)/i.exec(text);
+  switch (service) {
+    case 'link':
+      return m.known_link({ host: link?.[2] ?? '' });
+    case 'mavi':
+      return m.known_asset();
+    case 'visual-search':
+      return m.known_video();
+    case 'offline-tube':
+      return link ? m.known_page() : m.known_job();
+    case 'sandbox':
+      return link ? m.known_page_sandbox() : m.known_sandbox();
+    default:
+      return label;
+  }
+}
+
+/** The words about a service, in the language of the window. Names of products stay as they are. */
+export function aboutService<T extends { id: string; name: string; description: string }>(service: T): T {
+  if (speaksAsEngine()) return service;
+  const { id, name, description } = service;
+  const words: Record<string, [name: string, description: string] | undefined> = {
+    mavi: [name, m.about_mavi()],
+    'visual-search': [name, m.about_visual_search()],
+    'offline-tube': [m.service_offline_tube(), m.about_offline_tube()],
+    sandbox: [m.service_sandbox(), m.about_sandbox()],
+    link: [m.service_link(), m.about_link()],
+  };
+  const [itsName, itsDescription] = words[id] ?? [name, description];
+  return { ...service, name: itsName, description: itsDescription };
 }
 
 /** The row as one sentence: "interview-raw.mp4, uploading to MAVI, 68%, 12 s left". */
@@ -181,15 +278,17 @@ export function rowName(transfer: Transfer, service: string): string {
   if (state.is === 'running' || state.is === 'verifying') {
     parts.push(way);
     const fraction = fractionOf(transfer);
-    if (wait) parts.push(waiting(wait, wait.until ?? 0));
+    if (wait) parts.push(waiting({ ...wait, until: null }, 0));
     else if (transfer.stage && transfer.stage !== 'fetching' && transfer.stage !== 'sending')
       parts.push(stageName(transfer.stage));
-    parts.push(fraction === null ? format.bytes(transfer.bytes) : format.percent(fraction));
+    if (transfer.stage === 'preparing' && transfer.stage_percent !== null)
+      parts.push(format.percent(transfer.stage_percent / 100));
+    if (transfer.bytes > 0) parts.push(fraction === null ? format.bytes(transfer.bytes) : format.percent(fraction));
     if (seconds_left !== null && !wait) parts.push(m.time_left({ time: format.duration(seconds_left) }));
   } else {
     parts.push(service, stateName(transfer));
     if (state.is === 'completed') parts.push(proof(transfer.verified).text);
-    if (state.is === 'failed') parts.push(state.message);
+    if (state.is === 'failed') parts.push(failure(state).title);
   }
   return parts.join(', ');
 }

@@ -2,11 +2,22 @@
 import { m } from './paraglide/messages.js';
 import { getLocale } from './paraglide/runtime.js';
 
+const regions = new Map<string, string>();
+
 /** The reader's regional variant of the window's language: `en-GB` where the window speaks `en`. */
 function region(): string {
   const language = getLocale();
   const wanted = typeof navigator === 'undefined' ? [] : navigator.languages;
-  return wanted.find((tag) => tag === language || tag.startsWith(`${language}-`)) ?? language;
+  const question = `${language} ${wanted.join()}`;
+  const known = regions.get(question);
+  if (known !== undefined) return known;
+  const scriptOf = (tag: string) => new Intl.Locale(tag).maximize().script;
+  // Someone who reads `zh-TW` and gets the window in simplified characters does not want its dates in others.
+  const variant = wanted.find(
+    (tag) => tag === language || (tag.startsWith(`${language}-`) && scriptOf(tag) === scriptOf(language)),
+  );
+  regions.set(question, variant ?? language);
+  return variant ?? language;
 }
 
 const formatters = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeTimeFormat>();
@@ -38,31 +49,50 @@ function scaled(bytes: number): { value: number; unit: (typeof UNITS)[number]; d
   return { value, unit: UNITS[step] ?? 'byte', digits };
 }
 
-function unitFormat(unit: string, digits: number): Intl.NumberFormat {
+function unitFormat(unit: string, digits: number, unitDisplay: 'short' | 'narrow' = 'short'): Intl.NumberFormat {
   return kept(
-    `${unit} ${digits}`,
+    `${unit} ${digits} ${unitDisplay}`,
     (locale) =>
       new Intl.NumberFormat(locale, {
         style: 'unit',
         unit,
-        unitDisplay: unit.startsWith('byte') ? 'narrow' : 'short',
+        unitDisplay,
         minimumFractionDigits: digits,
         maximumFractionDigits: digits,
       }),
   );
 }
 
-/** `1.2 GB`, `816 MB`, `12 kB`. */
+/** A language's own sign for a unit: `MB/s`. */
+function signOf(unit: string, unitDisplay: 'short' | 'narrow' = 'short'): string {
+  const parts = unitFormat(unit, 0, unitDisplay).formatToParts(14);
+  return parts.find((part) => part.type === 'unit')?.value ?? '';
+}
+
+function measured(value: number, unit: string, digits: number): string {
+  if (!unit.startsWith('byte')) return unitFormat(unit, digits).format(value);
+  // The short form spells "14 byte" out, the narrow one drops the space ("14B"): the sign of the one, the space of the other.
+  const sign = signOf(unit, 'narrow');
+  return unitFormat(`kilo${unit}`, digits)
+    .formatToParts(value)
+    .map((part) => (part.type === 'unit' ? sign : part.value))
+    .join('');
+}
+
+/** `1.2 GB`, `816 MB`, `12 kB`, `14 B`. */
 export function bytes(count: number): string {
   const { value, unit, digits } = scaled(count);
-  return unitFormat(unit, digits).format(value);
+  return measured(value, unit, digits);
 }
 
 /** `38 MB/s`. */
 export function speed(bytesPerSecond: number): string {
   const { value, unit, digits } = scaled(bytesPerSecond);
-  return unitFormat(`${unit}-per-second`, digits).format(value);
+  return measured(value, `${unit}-per-second`, digits);
 }
+
+/** The unit of a speed limit, for beside a field: `MB/s`. */
+export const speedUnit = () => signOf('megabyte-per-second');
 
 /** `1,204`. */
 export function count(value: number): string {
@@ -98,6 +128,15 @@ export function clockSeconds(at: number): string {
   return kept(
     'clock seconds',
     (locale) => new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit' }),
+  ).format(at);
+}
+
+/** `09:31:02`, or `19 Nov, 09:31` for another day. */
+export function stamp(at: number, now: number): string {
+  if (new Date(at).toDateString() === new Date(now).toDateString()) return clockSeconds(at);
+  return kept(
+    'stamp',
+    (locale) => new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }),
   ).format(at);
 }
 
@@ -139,9 +178,9 @@ export function lastPart(path: string): string {
   );
 }
 
-/** A whole sentence from a clause that the engine wrote: capital first letter, full stop. */
+/** A whole sentence from a clause that the engine wrote: capital first letter, full stop, quotes where a terminal has backticks. */
 export function sentence(text: string): string {
-  const trimmed = text.trim();
+  const trimmed = text.trim().replace(/`([^`]*)`/g, '“$1”');
   if (!trimmed) return '';
   const capital = trimmed.charAt(0).toLocaleUpperCase(region()) + trimmed.slice(1);
   return /[.!?…。！？]$/.test(capital) ? capital : `${capital}.`;

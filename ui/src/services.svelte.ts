@@ -1,15 +1,18 @@
+import { aboutService } from './describe';
 import * as ipc from './ipc';
 import type { CheckReport, ServiceStatus } from './types';
 
 /** The services as the engine last told, and what their live checks said. */
 class Services {
-  all = $state.raw<ServiceStatus[]>([]);
+  #told = $state.raw<ServiceStatus[]>([]);
+  /** Every service, in the words of the window's language. */
+  readonly all: ServiceStatus[] = $derived(this.#told.map(aboutService));
   /** The last check of each service since the window opened. */
   checks = $state<Record<string, CheckReport>>({});
   checking = $state<Record<string, boolean>>({});
 
   set(all: ServiceStatus[]) {
-    this.all = all;
+    this.#told = all;
   }
 
   find(id: string): ServiceStatus | undefined {

@@ -1,5 +1,5 @@
+import { failure } from './describe';
 import { asFailure } from './ipc';
-import * as format from './format';
 
 export interface Toast {
   id: number;
@@ -35,12 +35,8 @@ class Toasts {
 
   /** Says what went wrong and what to do about it. */
   fail(error: unknown) {
-    const failure = asFailure(error);
-    this.show({
-      tone: 'bad',
-      text: format.sentence(failure.message),
-      detail: format.sentence(failure.advice),
-    });
+    const { title, detail } = failure(asFailure(error));
+    this.show({ tone: 'bad', text: title, detail });
   }
 
   act(id: number) {

@@ -17,6 +17,8 @@ export interface Turn {
 }
 
 const MOST_SAMPLES = 240;
+/** Longer than the pause between two changes while bytes move, in milliseconds. */
+const SILENCE = 1_000;
 const NO_COUNTS: Record<Filter, number> = { all: 0, active: 0, done: 0, attention: 0 };
 const NO_TOTALS = { down: 0, up: 0, running: 0, waiting: 0, paused: 0, offline: 0 };
 
@@ -124,9 +126,16 @@ export class Transfers {
   }
 
   #sample(transfer: Transfer, now: number) {
-    if (transfer.state.is !== 'running' || transfer.speed === null) return;
+    const { is } = transfer.state;
+    // The curve ends with the last byte, not with the fall to nothing after it.
+    if (is !== 'running' && is !== 'paused' && is !== 'queued') return;
+    const speed = is === 'running' ? (transfer.speed ?? 0) : 0;
     const samples = this.#samples.get(transfer.id) ?? [];
-    samples.push({ at: now, speed: transfer.speed });
+    const last = samples.at(-1);
+    // A pause stands in the curve as one fall to nothing and one rise; the wait for the first byte is no part of it.
+    if (speed === 0 && (last?.speed ?? 0) === 0) return;
+    if (last?.speed === 0) samples.push({ at: now - 1, speed: 0 });
+    samples.push({ at: now, speed });
     // A long transfer keeps the whole curve at half the detail instead of losing its beginning.
     this.#samples.set(transfer.id, samples.length > MOST_SAMPLES ? samples.filter((_, i) => i % 2 === 0) : samples);
   }
@@ -151,7 +160,14 @@ export class Transfers {
     this.counts = counts;
     this.totals = totals;
     const since = now - 60_000;
-    this.pulse = [...this.pulse.filter((sample) => sample.at >= since), { at: now, speed: totals.down + totals.up }];
+    const last = this.pulse.at(-1);
+    // The engine is silent while nothing changes: the curve stays level until now instead of sloping towards it.
+    const held = last && now - last.at > SILENCE ? [{ at: now - 1, speed: last.speed }] : [];
+    this.pulse = [
+      ...this.pulse.filter((sample) => sample.at >= since),
+      ...held,
+      { at: now, speed: totals.down + totals.up },
+    ];
   }
 }
 

@@ -37,6 +37,8 @@ export interface Opening {
   text?: number;
   /** Lets the script put in styles of its own. */
   bypassPolicy?: boolean;
+  /** What the desktop speaks. */
+  locale?: string;
   reducedMotion?: boolean;
   forcedColors?: boolean;
 }
@@ -97,7 +99,7 @@ export class Studio {
       colorScheme: opening.theme ?? 'light',
       reducedMotion: opening.reducedMotion ? 'reduce' : 'no-preference',
       forcedColors: opening.forcedColors ? 'active' : 'none',
-      locale: 'en-GB',
+      locale: opening.locale ?? 'en-GB',
       timezoneId: 'UTC',
       bypassCSP: opening.bypassPolicy ?? false,
       permissions: ['clipboard-read', 'clipboard-write'],

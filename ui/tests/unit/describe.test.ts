@@ -1,6 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 
-import { failureText, progress, proof, rowName, subline } from '../../src/describe';
+import { aboutService, failure, problem, progress, proof, recognised, rowName, subline } from '../../src/describe';
+import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
 import { failures, transfer } from '../scenarios';
 
 const now = () => 1_000_000;
@@ -38,6 +39,25 @@ describe('the bar of a row', () => {
   test('all bytes are not yet 100 %', () => {
     const row = transfer({ name: 'a.mp4', state: { is: 'verifying' }, bytes: 10, total: 10 });
     expect(progress(row, now)).toMatchObject({ fraction: 0.99, number: '99%' });
+  });
+
+  test.each([null, 0])('before the first byte nothing is counted (speed %s)', (speed) => {
+    const row = transfer({ name: 'a.mp4', state: { is: 'running' }, stage: 'fetching', total: 10, speed });
+    expect(progress(row, now)).toMatchObject({ fraction: 0, number: '', beside: 'starting…', end: '' });
+    expect(rowName(row, 'MAVI')).toBe('a.mp4, downloading from MAVI');
+  });
+
+  test('a speed is shown only when there is one', () => {
+    const row = transfer({
+      name: 'a.mp4',
+      state: { is: 'running' },
+      stage: 'fetching',
+      bytes: 5,
+      total: 10,
+      speed: 0,
+      seconds_left: 3,
+    });
+    expect(progress(row, now)).toMatchObject({ number: '50%', beside: '5 B', end: '' });
   });
 
   test('more bytes than were promised stay below the whole', () => {
@@ -112,13 +132,64 @@ describe('words', () => {
   });
 
   test('every failure says what to do', () => {
-    for (const failure of failures) expect(failureText(failure)).toMatch(/^\p{Lu}.+\. \p{Lu}.+\.$/u);
+    for (const one of failures) {
+      const { title, detail } = failure(one);
+      expect(`${title} ${detail}`).toMatch(/^\p{Lu}.+\. \p{Lu}.+\.$/u);
+    }
   });
 
-  test('the second line says that the size is unknown', () => {
+  test('the second line says that the size is unknown, and nothing that the row says elsewhere', () => {
     expect(subline(transfer({ name: 'a', state: { is: 'running' }, stage: 'fetching' }), now)).toEqual([
-      'downloading',
       'size unknown',
     ]);
+    expect(subline(transfer({ name: 'a', state: { is: 'running' }, stage: 'signing', total: 14 }), now)).toEqual([
+      '14 B',
+      'signing',
+    ]);
+    expect(subline(transfer({ name: 'a', state: { is: 'queued' }, total: 14 }), now)).toEqual(['14 B']);
+  });
+
+  test('the terminal’s backticks become quotes', () => {
+    const notFound = { code: 'not_found', message: 'MAVI does not know the asset `re_1`', advice: '' } as const;
+    expect(failure(notFound)).toEqual({ title: 'MAVI does not know the asset “re_1”.', detail: '' });
+  });
+});
+
+describe('in another language than the engine’s', () => {
+  afterEach(() => overwriteGetLocale(() => baseLocale));
+
+  const refused = { code: 'unauthorized', message: 'MAVI refused the key', advice: 'enter another' } as const;
+
+  test('a failure begins with a headline of the page, then the engine speaks', () => {
+    overwriteGetLocale(() => 'es');
+    expect(failure(refused)).toEqual({
+      title: 'La clave no fue aceptada.',
+      detail: 'MAVI refused the key. Enter another.',
+    });
+    expect(problem('MAVI', refused)).toBe('MAVI: La clave no fue aceptada.');
+    overwriteGetLocale(() => 'zh');
+    expect(failure(refused).title).toBe('密钥未被接受。');
+  });
+
+  test('every code has a headline of its own', () => {
+    overwriteGetLocale(() => 'es');
+    const titles = new Set(failures.map((one) => failure(one).title));
+    expect(titles.size).toBe(new Set(failures.map((one) => one.code)).size);
+  });
+
+  test('services and what the add bar recognises are named', () => {
+    overwriteGetLocale(() => 'es');
+    const service = (id: string) => aboutService({ id, name: 'English', description: 'English' });
+    expect(service('sandbox')).toEqual({
+      id: 'sandbox',
+      name: 'Entorno de pruebas',
+      description: 'Funciona dentro de Ferry, solo en este equipo. Para hacer pruebas',
+    });
+    expect(service('mavi').name).toBe('English');
+    const made = (id: string, text: string) => recognised({ service: id, label: 'English', ready: true }, text);
+    expect(made('link', 'https://user@files.example.org:8080/a?b')).toBe('Enlace a files.example.org');
+    expect(made('offline-tube', 'https://x.example/watch')).toBe('Página para el servidor multimedia');
+    expect(made('offline-tube', '7f0c')).toBe('Archivo en el servidor multimedia');
+    expect(made('mavi', 're_1')).toBe('Recurso de MAVI');
   });
 });

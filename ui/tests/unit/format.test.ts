@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest';
 
 import * as format from '../../src/format';
+import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
 
 describe('sizes', () => {
   test.each([
-    [0, '0B'],
-    [999, '999B'],
+    [0, '0 B'],
+    [14, '14 B'],
+    [999, '999 B'],
     [1_000, '1.0 kB'],
     [9_949, '9.9 kB'],
     [9_951, '10 kB'],
@@ -20,6 +22,22 @@ describe('sizes', () => {
 
   test('a speed says its unit', () => {
     expect(format.speed(38_000_000)).toBe('38 MB/s');
+    expect(format.speed(0)).toBe('0 B/s');
+    expect(format.speed(14)).toBe('14 B/s');
+    expect(format.speedUnit()).toBe('MB/s');
+  });
+
+  test.each([
+    ['es', '14 B', '14 B/s', '1,2 GB', 'MB/s'],
+    ['zh', '14 B', '14 B/秒', '1.2 GB', 'MB/秒'],
+  ] as const)('%s has its own signs, with a space before them', (locale, small, slow, large, unit) => {
+    overwriteGetLocale(() => locale);
+    const plain = (text: string) => text.replace(/\s/g, ' ');
+    expect(plain(format.bytes(14))).toBe(small);
+    expect(plain(format.speed(14))).toBe(slow);
+    expect(plain(format.bytes(1_200_000_000))).toBe(large);
+    expect(format.speedUnit()).toBe(unit);
+    overwriteGetLocale(() => baseLocale);
   });
 });
 

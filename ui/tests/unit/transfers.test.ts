@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
+import { mean } from '../../src/curve';
 import { Transfers } from '../../src/transfers.svelte';
 import type { Transfer } from '../../src/types';
 import { transfer } from '../scenarios';
@@ -115,6 +116,46 @@ describe('speed', () => {
     expect(samples[0]?.at).toBeLessThan(40);
     expect(samples.at(-1)?.at).toBe(1_000);
   });
+});
+
+test('a curve begins with the first byte, shows a pause as nothing, and ends with the last byte', () => {
+  const row = transfer({ name: 'a', state: { is: 'running' }, stage: 'fetching' });
+  const at = (now: number, change: Partial<Transfer>) => list.apply([{ ...row, ...change }], [], now);
+  at(1_000, { speed: null });
+  at(2_000, { speed: 0 });
+  at(3_000, { speed: 40 });
+  at(4_000, { state: { is: 'paused' }, speed: null });
+  at(60_000, { state: { is: 'queued' }, speed: null });
+  at(64_000, { speed: 20 });
+  at(65_000, { state: { is: 'completed' }, speed: null });
+  expect(list.samples(row.id)).toEqual([
+    { at: 3_000, speed: 40 },
+    { at: 4_000, speed: 0 },
+    { at: 63_999, speed: 0 },
+    { at: 64_000, speed: 20 },
+  ]);
+});
+
+test('the mean speed counts time, not messages', () => {
+  const samples = [
+    { at: 0, speed: 10 },
+    { at: 100, speed: 10 },
+    { at: 200, speed: 10 },
+    { at: 1_000, speed: 0 },
+  ];
+  expect(mean(samples)).toBe(6);
+  expect(mean(samples.slice(0, 1))).toBe(10);
+  expect(mean([])).toBe(0);
+});
+
+test('the total speed stays level while nothing is said', () => {
+  list.apply([], [], 1_000);
+  list.apply([transfer({ name: 'a', state: { is: 'running' }, speed: 50 })], [], 30_000);
+  expect(list.pulse).toEqual([
+    { at: 1_000, speed: 0 },
+    { at: 29_999, speed: 0 },
+    { at: 30_000, speed: 50 },
+  ]);
 });
 
 test('tells which rows came into another state', () => {
