@@ -389,10 +389,11 @@ async fn d17_a_page_to_sign_in_is_never_saved_as_the_file_that_was_meant() {
             let downloads = Downloads::new().await;
             let row = downloads.run(&server.url(asked)).await;
             assert_eq!(row.state, State::Completed, "{asked} {kind:?}");
-            let expected = if asked.is_empty() { row.name.clone() } else { saved.to_owned() };
-            assert!(expected.ends_with(".html") || expected == saved, "{expected}");
-            downloads.nothing_else_than(&[&expected]);
-            assert_eq!(downloads.saved(&expected), SIGN_IN);
+            // Without a path the name comes from the host, which is another number each time.
+            let expected = if asked.is_empty() { row.name.as_str() } else { saved };
+            assert_eq!(std::path::Path::new(expected).extension(), std::path::Path::new(saved).extension());
+            downloads.nothing_else_than(&[expected]);
+            assert_eq!(downloads.saved(expected), SIGN_IN);
         }
     }
     // A server that calls a film a page still gives a film.

@@ -818,7 +818,8 @@ impl Engine {
         match &result {
             Ok(()) => self.queue().clear_problem(service),
             Err(error) if error.cause == Cause::Unauthorized && reached => {
-                if self.queue().services.key_refused(service, Failure::from(error), key_changes) == Some(true)
+                if self.queue().services.key_refused(service, &Failure::from(error), key_changes)
+                    == Some(true)
                 {
                     self.queue().services_changed();
                 }

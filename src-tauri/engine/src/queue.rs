@@ -603,7 +603,7 @@ impl Queue {
                 return Err(Error::canceled());
             }
             if error.cause == Cause::Unauthorized {
-                match self.services.key_refused(&run.row().service, Failure::from(&error), keys) {
+                match self.services.key_refused(&run.row().service, &Failure::from(&error), keys) {
                     None => continue,
                     Some(true) => self.services_changed(),
                     Some(false) => {}

@@ -274,13 +274,13 @@ impl Services {
 
     /// A service refused its key and stands still until it has another. Says whether that is news; `None` when the key
     /// has been changed since `key_changes`: then it was an old one that was refused.
-    pub fn key_refused(&self, id: &str, failure: Failure, key_changes: u64) -> Option<bool> {
+    pub fn key_refused(&self, id: &str, failure: &Failure, key_changes: u64) -> Option<bool> {
         let mut problems = lock(&self.problems);
         // Under the lock: whoever sets a key counts first and clears the problem then.
         if self.keys.changes() != key_changes {
             return None;
         }
-        Some(problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(&failure))
+        Some(problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(failure))
     }
 
     /// A service no longer stands still. Says whether it did.
