@@ -143,6 +143,26 @@ fn a_quota_that_is_used_up_is_a_full_disk() {
     }
 }
 
+/// A record beside the list is for downloads that take their time; five thousand small files must not pay for it.
+#[test]
+fn a_small_download_by_id_costs_no_record_beside_the_list() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", &noise(2, 8000));
+    let id = home.ferry(["upload", "a.bin", "--service", "mavi"]).exits(0).asset_ids().remove(0);
+    let log = home.path().join("calls");
+    let watch = strace::watch_paths(&["openat", "fsync", "fdatasync", "rename"], &log);
+    home.ferry_under(&watch, ["download", &id, "--service", "mavi"]).exits(0);
+    let calls = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+    assert!(calls.contains("ferry.db-wal"), "the list is written, and that is seen");
+    let written = |call: &&str| !call.contains("openat(") || call.contains("O_CREAT");
+    let records: Vec<_> = calls.lines().filter(|call| call.contains("/resume/")).filter(written).collect();
+    assert!(records.is_empty(), "{records:?}");
+}
+
 #[test]
 fn an_upload_survives_every_kind_of_disk_error() {
     if !strace::can_trace() {
