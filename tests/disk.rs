@@ -233,6 +233,9 @@ fn a_drive_that_is_pulled_on_the_way_is_said_and_gone_on_with_when_it_is_back() 
     only(drive.path(), &[]);
     only(&port, &[]);
     assert_eq!(names(drive.path()), ["film.bin.ferrypart"], "what came is kept");
+    // Without it nothing is begun in the folder that it leaves behind.
+    home.ferry(["retry"]).exits(1).says_error("permission_denied");
+    assert_eq!(names(&port), Vec::<String>::new());
 
     let Some(_plugged) = drive.plug_in(&port) else { return };
     service.heal();

@@ -95,6 +95,7 @@ impl Open {
             total: self.total,
             pieces: pieces(&self.stretches),
             proven_whole: None,
+            drive: self.part.drive(),
         }
     }
 
@@ -253,6 +254,11 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
         run.stage(Stage::Checking);
     }
     run.counter.set(proven);
+    if let Some(drive) = journal.drive.clone().filter(|_| proven > 0)
+        && blocking(move || crate::folder::is_gone(&drive)).await?
+    {
+        return Err(crate::part_file::drive_is_gone(&task.folder));
+    }
     let folder = open_folder(&task.folder).await?;
     let path = folder.path_of(&part_name(&journal.name));
     let name = journal.name.clone();

@@ -688,6 +688,8 @@ impl Engine {
         if let Some(journal) = &mut journal {
             let (from, name, to) = (task.folder.clone(), journal.name.clone(), folder.clone());
             let taken = blocking(move || crate::part_file::relocate(&from, &name, &to)).await??;
+            // Known again as soon as the part file is opened there.
+            journal.drive = None;
             match taken {
                 Some(name) => journal.name = name,
                 None => journal.pieces.clear(),

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    drive: Option<PathBuf>,
     inner: platform::Folder,
 }
 
@@ -21,7 +22,12 @@ impl Folder {
             .map_err(|error| Error::target_io("Creating the folder", path, &error))?;
         let inner = platform::Folder::open(path)
             .map_err(|error| Error::target_io("Opening the folder", path, &error))?;
-        Ok(Self { path: path.to_owned(), inner })
+        Ok(Self { path: path.to_owned(), drive: drive_of(path), inner })
+    }
+
+    /// Where the drive with this folder is mounted; `None` for the one that the system is on.
+    pub fn drive(&self) -> Option<&Path> {
+        self.drive.as_deref()
     }
 
     /// The full path of a name in it.
@@ -83,6 +89,28 @@ impl Folder {
 
 fn not_ordinary() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "it is not an ordinary file")
+}
+
+/// Where the drive with this path is mounted; `None` for the one that the system is on.
+#[cfg(unix)]
+fn drive_of(path: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = |path: &Path| std::fs::metadata(path).map(|facts| facts.dev()).ok();
+    let path = path.canonicalize().ok()?;
+    let here = device(&path)?;
+    let mount = path.ancestors().take_while(|folder| device(folder) == Some(here)).last()?;
+    mount.parent().is_some().then(|| mount.to_owned())
+}
+
+/// Paths there begin with their drive: one that is gone is an error by itself.
+#[cfg(not(unix))]
+fn drive_of(_path: &Path) -> Option<PathBuf> {
+    None
+}
+
+/// Whether a drive that was mounted here is so no longer.
+pub(crate) fn is_gone(drive: &Path) -> bool {
+    drive_of(drive).as_deref() != Some(drive)
 }
 
 /// Bytes on disk that belong to a file, also those set aside and not yet written.

@@ -85,6 +85,11 @@ impl PartFile {
         &self.name
     }
 
+    /// Where the drive with it is mounted; `None` for the one that the system is on.
+    pub fn drive(&self) -> Option<PathBuf> {
+        self.folder.drive().map(Path::to_owned)
+    }
+
     /// The file, to write to.
     pub fn file(&self) -> &Arc<File> {
         &self.file
@@ -156,12 +161,7 @@ impl PartFile {
     pub fn publish(&self, name: &str) -> Result<bool> {
         self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))?;
         if self.folder.is_unplugged() {
-            let folder = self.folder.path_of("");
-            return Err(Error::new(
-                Cause::PermissionDenied,
-                format!("The drive with `{}` is no longer there", folder.display()),
-            )
-            .advise("connect it again and retry, or choose another folder; what has arrived is kept on it"));
+            return Err(drive_is_gone(&self.folder.path_of("")));
         }
         match self.folder.rename_new(&part_name(&self.name), name) {
             Ok(()) => {
@@ -197,6 +197,12 @@ impl PartFile {
         }
         Ok(hasher)
     }
+}
+
+/// The refusal to go on without the drive that holds what has arrived.
+pub(crate) fn drive_is_gone(folder: &Path) -> Error {
+    Error::new(Cause::PermissionDenied, format!("The drive with `{}` is no longer there", folder.display()))
+        .advise("connect it again and retry, or choose another folder; what has arrived is kept on it")
 }
 
 /// Takes a part file to another folder, under the first free name there; `None` when there is nothing to take.

@@ -80,6 +80,10 @@ pub(crate) struct Journal {
     /// The whole file is proven and about to get its final name: after a kill it may have it already.
     #[serde(default)]
     pub proven_whole: Option<ProvenWhole>,
+    /// Where the drive with the part file is mounted, unless it is the system's own: without it nothing is to be looked
+    /// for, or begun, in the empty folder that it leaves behind.
+    #[serde(default)]
+    pub drive: Option<PathBuf>,
 }
 
 /// What was proven about a whole file.
