@@ -79,7 +79,6 @@ async function test() {
   page = await stage.open();
   await page.click('button', 'Start with the sandbox');
   await page.find('nav button', 'Transfers');
-  console.log(JSON.stringify((await page.invoke('snapshot')).ok.settings));
 
   await step('the network falls silent: it waits, and goes on where it stood', async () => {
     // One connection, kept slow by the service: what waits in the system's buffers would arrive all the same.
@@ -134,7 +133,13 @@ async function test() {
   });
 
   await step('a link expires: it is said, with the way out', async () => {
-    await fault({ fault: 'status', status: 403, body: '<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>', content_type: 'application/xml', path: '/generate/9000000/expired.bin' });
+    await fault({
+      fault: 'status',
+      status: 403,
+      body: '<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>',
+      content_type: 'application/xml',
+      path: '/generate/9000000/expired.bin',
+    });
     await download(link(9_000_000, 'expired.bin'));
     await is('expired.bin', 'failed');
     console.log(await says('expired.bin', /expired/));
@@ -153,7 +158,8 @@ async function test() {
     await is('clip 1.mp4', 'completed');
     await fault({ fault: 'key_revoked' });
     await until('the service to stand still', async () =>
-      (await stage.transfers()).some((one) => one.wait?.reason === 'key'));
+      (await stage.transfers()).some((one) => one.wait?.reason === 'key'),
+    );
     await stage.picture('revoked');
     const failed = (await stage.transfers()).filter((one) => one.service === 'mavi' && one.state.is === 'failed');
     assert.ok(failed.length <= 2, `${failed.length} failures for one key`);
@@ -175,14 +181,16 @@ async function test() {
       await page.invoke('pause', { ids: [] });
       // The folder comes from a dialog, as the page may name none by itself.
       await page.click('nav button', 'Settings');
-      await page.click('button', 'Choose…');
+      await page.click('button', 'Change…');
       const dialog = await stage.display.window('Downloads folder');
       await stage.display.press(dialog, 'ctrl+l');
       await sleep(500);
       await stage.display.type(folder('disk'));
       await stage.display.press(dialog, 'Return');
-      await until('the setting', async () =>
-        (await page.invoke('snapshot')).ok.settings.downloads_folder === folder('disk'));
+      await until(
+        'the setting',
+        async () => (await page.invoke('snapshot')).ok.settings.downloads_folder === folder('disk'),
+      );
       await page.click('nav button', 'Transfers');
       await download(link(9_000_000, 'roomy.bin'));
       console.log(await says('roomy.bin', /more is needed/));

@@ -120,7 +120,11 @@ async function test() {
     await sleep(500);
     await stage.display.type(chosen);
     await stage.display.press(dialog, 'Return');
-    await until('the row', async () => (await rows()).some((text) => text.includes('chosen.txt') && /Verified/.test(text)), 30);
+    await until(
+      'the row',
+      async () => (await rows()).some((text) => text.includes('chosen.txt') && /Verified/.test(text)),
+      30,
+    );
   });
 
   await step('the page obeys its own policy', async () => {
@@ -195,8 +199,14 @@ async function test() {
     assert.deepEqual(visits, []);
     assert.match(await page.evaluate('return location.href'), /^tauri:\/\/localhost/);
     const violations = await page.evaluate('return window.violations');
-    assert.ok(violations.some((text) => text.startsWith('script-src')), violations.join('\n'));
-    assert.ok(violations.some((text) => text.startsWith('connect-src')), violations.join('\n'));
+    assert.ok(
+      violations.some((text) => text.startsWith('script-src')),
+      violations.join('\n'),
+    );
+    assert.ok(
+      violations.some((text) => text.startsWith('connect-src')),
+      violations.join('\n'),
+    );
   });
 
   await step('a second start brings the first forward and ends', async () => {

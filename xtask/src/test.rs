@@ -30,6 +30,9 @@ pub fn run(words: &[String]) -> ExitCode {
     steps.step("demo", demo);
     if cfg!(target_os = "linux") {
         steps.step("the real window", || go(announce(program("node").arg("tests/desktop/run.mjs"))));
+        steps.step("bad days in the real window", || {
+            go(announce(program("node").arg("tests/desktop/bad_days.mjs")))
+        });
     }
     steps.finish()
 }
