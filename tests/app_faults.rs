@@ -84,6 +84,10 @@ fn comes_back(service: &Service, home: &Home, link: &str, told: &[&str]) {
     assert_eq!(upload["service"], "mavi");
     assert!(upload["asset_id"].is_string(), "{upload}");
     assert_eq!(names(&home.data().join("resume")), Vec::<String>::new());
+    // What was sent in better times is known nowhere else.
+    let assets = home.ferry(["assets", "--json"]).exits(0).objects();
+    let old = assets.iter().find(|asset| asset["name"] == "sent.bin").unwrap_or_else(|| panic!("{assets:?}"));
+    assert_eq!(old["status"], "confirmed");
 }
 
 fn kept_aside(home: &Home) -> Vec<String> {

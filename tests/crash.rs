@@ -101,6 +101,9 @@ fn downloads_survive_kills(test: &str, connections: &str) {
         let ended = end(home.start(words), time, &mut chance);
         let took = began.elapsed();
         let after = truth.check(&home);
+        assert!(after.rows.len() <= 1, "one row: {:?}", after.rows);
+        // One that was killed while it was being added is off the list, and the next has another id.
+        id = after.rows.first().and_then(|row| row["id"].as_u64()).unwrap_or(id);
         if done(&after, id) {
             // Faster than the kill: off the list, and once more from the start.
             home.ferry(["remove", &id.to_string()]).exits(0);
@@ -120,7 +123,6 @@ fn downloads_survive_kills(test: &str, connections: &str) {
             lost <= SYNC_BYTES || took <= SYNC_TIME,
             "{lost} bytes, fetched in {took:?}, must be fetched again"
         );
-        assert_eq!(after.rows.len(), after.rows.iter().filter(|row| row["id"] == id).count(), "one row");
     }
     service.heal();
     let last = truth.check(&home);

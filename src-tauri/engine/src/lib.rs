@@ -31,6 +31,7 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod library_copy;
 mod origin_mark;
 mod part_file;
 mod part_writer;

@@ -4,7 +4,7 @@
 //! few syncs, not one each. An answer is given only after the commit: what a caller was told is on disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use rusqlite_migration::{M, Migrations};
@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::library_copy::LibraryCopy;
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 
@@ -83,11 +84,14 @@ pub(crate) struct Opened {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     jobs: mpsc::Sender<Job>,
+    library: Arc<LibraryCopy>,
 }
 
 impl Store {
     /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
     pub fn open(path: &Path) -> Result<Opened> {
+        let library = Arc::new(LibraryCopy::beside(path));
+        let was_there = path.exists();
         let damage = if is_emptied(path) {
             // SQLite would take it for a new one, and everything would be gone in silence.
             Err("it is empty".to_owned())
@@ -98,7 +102,7 @@ impl Store {
                 Err(error) => return Err(unusable(path, &error)),
             }
         };
-        let ((connection, stored, last_id), note) = match damage {
+        let ((mut connection, stored, last_id), mut note) = match damage {
             Ok(read) => (read, None),
             Err(why) => {
                 let aside = set_aside(path)?;
@@ -109,12 +113,25 @@ impl Store {
                 (connect_and_load(path).map_err(|error| unusable(path, &error))?, Some(note))
             }
         };
+        if note.is_some() || !was_there {
+            let count =
+                bring_back(&mut connection, &library.read()).map_err(|error| unusable(path, &error))?;
+            if count > 0 {
+                let told = format!("The library came back from its copy, with {count} assets");
+                note = Some(note.map_or(told.clone(), |note| format!("{note}. {told}")));
+            }
+        } else {
+            let count = "SELECT count(*) FROM assets";
+            let count =
+                connection.query_row(count, [], |row| row.get(0)).map_err(|error| unusable(path, &error))?;
+            library.keep_in_step(count, || all_assets(&connection).unwrap_or_default());
+        }
         let (jobs, inbox) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name("ferry-store".into())
             .spawn(move || write_jobs(connection, &inbox))
             .map_err(|error| Error::internal("The database thread did not start").because(error))?;
-        Ok(Opened { store: Self { jobs }, stored, note, last_id })
+        Ok(Opened { store: Self { jobs, library }, stored, note, last_id })
     }
 
     /// Runs a job in the next commit and answers when that commit is on disk.
@@ -280,23 +297,10 @@ impl Store {
 
     /// Writes an asset into the library, or what is new about it.
     pub async fn save_asset(&self, asset: Asset) -> Result<()> {
+        let library = Arc::clone(&self.library);
         self.run(move |transaction| {
-            transaction.execute(
-                "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (service, asset_id) DO UPDATE SET
-                   name = CASE WHEN excluded.status = 'seen' THEN name ELSE excluded.name END, size = coalesce(excluded.size, size), crc32c = coalesce(excluded.crc32c, crc32c),
-                   status = CASE WHEN excluded.status = 'seen' THEN status ELSE excluded.status END,
-                   at = CASE WHEN excluded.status = 'seen' THEN at ELSE excluded.at END",
-                params![
-                    asset.service,
-                    asset.asset_id,
-                    asset.name,
-                    asset.size,
-                    asset.crc32c,
-                    status_word(asset.status),
-                    asset.at
-                ],
-            )?;
+            upsert(transaction, &asset)?;
+            library.append(&asset);
             Ok(())
         })
         .await
@@ -305,11 +309,19 @@ impl Store {
     /// Changes how an asset stands.
     pub async fn set_asset_status(&self, service: &str, asset_id: &str, status: AssetStatus) -> Result<()> {
         let (service, asset_id) = (service.to_owned(), asset_id.to_owned());
+        let library = Arc::clone(&self.library);
         self.run(move |transaction| {
-            transaction.execute(
-                "UPDATE assets SET status = ?3 WHERE service = ?1 AND asset_id = ?2",
-                params![service, asset_id, status_word(status)],
-            )?;
+            let changed = transaction
+                .query_row(
+                    "UPDATE assets SET status = ?3 WHERE service = ?1 AND asset_id = ?2
+                     RETURNING service, asset_id, name, size, crc32c, status, at",
+                    params![service, asset_id, status_word(status)],
+                    read_asset,
+                )
+                .optional()?;
+            if let Some(asset) = changed {
+                library.append(&asset);
+            }
             Ok(())
         })
         .await
@@ -404,6 +416,46 @@ fn status_word(status: AssetStatus) -> &'static str {
         AssetStatus::Abandoned => "abandoned",
         AssetStatus::Deleted => "deleted",
     }
+}
+
+/// A file that was only seen changes nothing about how it was sent: its name here may be another.
+fn upsert(connection: &Connection, asset: &Asset) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (service, asset_id) DO UPDATE SET
+               name = CASE WHEN excluded.status = 'seen' THEN name ELSE excluded.name END,
+               size = coalesce(excluded.size, size), crc32c = coalesce(excluded.crc32c, crc32c),
+               status = CASE WHEN excluded.status = 'seen' THEN status ELSE excluded.status END,
+               at = CASE WHEN excluded.status = 'seen' THEN at ELSE excluded.at END",
+        )?
+        .execute(params![
+            asset.service,
+            asset.asset_id,
+            asset.name,
+            asset.size,
+            asset.crc32c,
+            status_word(asset.status),
+            asset.at
+        ])
+        .map(|_| ())
+}
+
+/// Fills a new database from the copy of the library; says how many assets there are then.
+fn bring_back(connection: &mut Connection, assets: &[Asset]) -> rusqlite::Result<usize> {
+    let transaction = connection.transaction()?;
+    for asset in assets {
+        upsert(&transaction, asset)?;
+    }
+    let count = transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(count)
+}
+
+fn all_assets(connection: &Connection) -> rusqlite::Result<Vec<Asset>> {
+    let mut select = connection
+        .prepare("SELECT service, asset_id, name, size, crc32c, status, at FROM assets ORDER BY rowid")?;
+    select.query_map([], read_asset)?.collect()
 }
 
 fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
