@@ -218,12 +218,28 @@ export const ENGINE_LANGUAGE = baseLocale;
 
 const speaksAsEngine = () => getLocale() === ENGINE_LANGUAGE;
 
+/** Codes whose reason a person can act on; elsewhere it is a status or a number, which is for the details. */
+const TELLING: ReadonlySet<Code> = new Set([
+  'disk_full',
+  'file_too_large',
+  'service_error',
+  'incomplete',
+  'invalid_input',
+]);
+
+/** What happened and why: the engine puts a semicolon between the two. */
+export function reason(message: string): { what: string; why: string } {
+  const at = message.indexOf('; ');
+  return at < 0 ? { what: message, why: '' } : { what: message.slice(0, at), why: message.slice(at + 2) };
+}
+
 /**
  * What happened, and the way out. The engine says it best, with names and numbers, but in one language only:
  * in another the headline comes first and the engine's words follow.
  */
 export function failure({ code, message, advice }: Pick<Failure, 'code' | 'message' | 'advice'>) {
-  const [happened, todo] = [format.sentence(message), format.sentence(advice)];
+  const happened = format.sentence(TELLING.has(code) ? message : reason(message).what);
+  const todo = format.sentence(advice);
   return speaksAsEngine()
     ? { title: happened, detail: todo }
     : { title: `${headline(code)}${m.full_stop()}`, detail: [happened, todo].filter(Boolean).join(' ') };
