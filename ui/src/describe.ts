@@ -238,7 +238,10 @@ export function reason(message: string): { what: string; why: string } {
  * in another the headline comes first and the engine's words follow.
  */
 export function failure({ code, message, advice }: Pick<Failure, 'code' | 'message' | 'advice'>) {
-  const happened = format.sentence(TELLING.has(code) ? message : reason(message).what);
+  const { what, why } = reason(message);
+  // Of a service's answer its own words, without the numbers after them.
+  const told = TELLING.has(code) ? (/^“[^”]*”/.exec(why)?.[0] ?? why) : '';
+  const happened = format.sentence(told ? `${what}; ${told}` : what);
   const todo = format.sentence(advice);
   return speaksAsEngine()
     ? { title: happened, detail: todo }

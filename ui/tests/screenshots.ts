@@ -102,6 +102,7 @@ const spoken: Record<string, Screen> = {
 };
 
 await mkdir(join(target, 'languages'), { recursive: true });
+await mkdir(join(target, 'parts'), { recursive: true });
 await mkdir(join(target, 'errors'), { recursive: true });
 const font = await desktopFont();
 const studio = await Studio.open();
@@ -159,7 +160,7 @@ async function everyPart() {
     await page.waitForTimeout(400);
     for (const part of await page.locator('[data-part]').all()) {
       const name = await part.getAttribute('data-part');
-      if (name !== 'errors') await part.screenshot({ path: join(target, `part-${name}-${theme}.png`) });
+      if (name !== 'errors') await part.screenshot({ path: join(target, 'parts', `${name}-${theme}.png`) });
     }
     await close();
   }

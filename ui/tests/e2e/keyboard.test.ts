@@ -75,7 +75,7 @@ test('the whole job without a pointer: begin, bring, watch, pause, continue, sho
   await page.keyboard.press('Home');
   await page.keyboard.press('Delete');
   await page.getByText('Removed 1 transfer').waitFor();
-  await tabTo(page, /^Undo$/);
+  await tabTo(page, /^Undo: Removed/);
   await page.keyboard.press('Enter');
   await page.getByText('Removed 1 transfer').waitFor({ state: 'detached' });
   expect((await calls(page)).some((call) => call.command === 'remove')).toBe(false);

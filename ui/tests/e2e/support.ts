@@ -76,7 +76,7 @@ export const settled = (page: Page) => page.waitForTimeout(150);
 export const overflow = (page: Page): Promise<string[]> =>
   page.evaluate(() => {
     // What is cut with an ellipsis ends where its box ends; what nobody sees does not stick out.
-    const shown = [...document.querySelectorAll<HTMLElement>('main *:not(.truncate *, .visually-hidden)')].filter(
+    const shown = [...document.querySelectorAll<HTMLElement>('.window *:not(.truncate *, .visually-hidden)')].filter(
       (element) => element.getBoundingClientRect().width > 0 && getComputedStyle(element).visibility !== 'hidden',
     );
     const outside = shown.filter((element) => {
@@ -86,7 +86,14 @@ export const overflow = (page: Page): Promise<string[]> =>
     const tight = shown.filter(
       (element) => element.matches('button, .badge, label, dt') && element.scrollWidth > element.clientWidth + 1,
     );
-    return [...new Set([...outside, ...tight])].map(
+    // The side bar and the page each keep to their own half.
+    const [side, main] = ['.side', '.main'].map((one) => document.querySelector(one)?.getBoundingClientRect());
+    const across = shown.filter((element) => {
+      const home = element.closest('.side') ? side : element.closest('.main') ? main : undefined;
+      const box = element.getBoundingClientRect();
+      return home !== undefined && (box.right > home.right + 1 || box.left < home.left - 1);
+    });
+    return [...new Set([...outside, ...across, ...tight])].map(
       (element) => `${element.tagName} ${element.className} ${element.textContent.slice(0, 30)}`,
     );
   });
