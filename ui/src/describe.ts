@@ -243,7 +243,9 @@ export function failure({ code, message, advice }: Pick<Failure, 'code' | 'messa
   const told = TELLING.has(code) ? (/^“[^”]*”/.exec(why)?.[0] ?? why) : '';
   const happened = format.sentence(told ? `${what}; ${told}` : what);
   const todo = format.sentence(advice);
-  return speaksAsEngine()
+  // "Opening … failed" names the file and not the trouble, which the headline does.
+  const vague = what.endsWith(' failed');
+  return speaksAsEngine() && !vague
     ? { title: happened, detail: todo }
     : { title: `${headline(code)}${m.full_stop()}`, detail: [happened, todo].filter(Boolean).join(' ') };
 }

@@ -31,7 +31,13 @@ export const screens: Record<string, Screen> = {
   empty: { scenario: 'empty' },
   transfers: { scenario: 'busy', act: (page) => row(page, 'interview-raw').click() },
   details: { scenario: 'busy', act: (page) => row(page, 'interview-raw').dblclick() },
-  'details of a failure': { scenario: 'failed', act: (page) => row(page, 'take 8').dblclick() },
+  'details of a failure': {
+    scenario: 'failed',
+    act: async (page) => {
+      await page.locator('.tools input').fill('take 8');
+      await row(page, 'take 8').dblclick();
+    },
+  },
   'add bar': {
     scenario: 'busy',
     act: async (page) => {

@@ -163,6 +163,14 @@ describe('words', () => {
     });
   });
 
+  test('where the engine names only the file, the headline says what is wrong with it', () => {
+    const denied = { code: 'permission_denied', message: 'Opening `/a/b.mp4` failed; permission denied' } as const;
+    expect(failure({ ...denied, advice: 'choose another' })).toEqual({
+      title: 'Access was refused.',
+      detail: 'Opening “/a/b.mp4” failed. Choose another.',
+    });
+  });
+
   test('the terminal’s backticks become quotes', () => {
     const notFound = { code: 'not_found', message: 'MAVI does not know the asset `re_1`', advice: '' } as const;
     expect(failure(notFound)).toEqual({ title: 'MAVI does not know the asset “re_1”.', detail: '' });
