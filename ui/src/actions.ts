@@ -11,7 +11,7 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
 import { transfers } from './transfers.svelte';
-import type { Remedy, Transfer, TransferId } from './types';
+import type { Code, Failure, Remedy, Transfer, TransferId } from './types';
 
 const state = (transfer: Transfer) => transfer.state.is;
 
@@ -195,6 +195,12 @@ const remedyLabels: Record<Remedy, () => string> = {
   remove: m.remedy_remove,
   report: m.remedy_report,
 };
+
+/** Every way out of a failure, the engine's own first. */
+export function waysOut({ code, remedy }: Pick<Failure, 'code' | 'remedy'>): Remedy[] {
+  const more: Partial<Record<Code, Remedy>> = { disk_full: 'choose_folder' };
+  return [...new Set([remedy, more[code] ?? remedy, 'remove' as const])];
+}
 
 export const remedyLabel = (remedy: Remedy) => remedyLabels[remedy]();
 

@@ -218,13 +218,34 @@ export const ENGINE_LANGUAGE = baseLocale;
 
 const speaksAsEngine = () => getLocale() === ENGINE_LANGUAGE;
 
+/** Codes whose reason a person can act on; elsewhere it is a status or a number, which is for the details. */
+const TELLING: ReadonlySet<Code> = new Set([
+  'disk_full',
+  'file_too_large',
+  'service_error',
+  'incomplete',
+  'invalid_input',
+]);
+
+/** What happened and why: the engine puts a semicolon between the two. */
+export function reason(message: string): { what: string; why: string } {
+  const at = message.indexOf('; ');
+  return at < 0 ? { what: message, why: '' } : { what: message.slice(0, at), why: message.slice(at + 2) };
+}
+
 /**
  * What happened, and the way out. The engine says it best, with names and numbers, but in one language only:
  * in another the headline comes first and the engine's words follow.
  */
 export function failure({ code, message, advice }: Pick<Failure, 'code' | 'message' | 'advice'>) {
-  const [happened, todo] = [format.sentence(message), format.sentence(advice)];
-  return speaksAsEngine()
+  const { what, why } = reason(message);
+  // Of a service's answer its own words, without the numbers after them.
+  const told = TELLING.has(code) ? (/^“[^”]*”/.exec(why)?.[0] ?? why) : '';
+  const happened = format.sentence(told ? `${what}; ${told}` : what);
+  const todo = format.sentence(advice);
+  // "Opening … failed" names the file and not the trouble, which the headline does.
+  const vague = what.endsWith(' failed');
+  return speaksAsEngine() && !vague
     ? { title: happened, detail: todo }
     : { title: `${headline(code)}${m.full_stop()}`, detail: [happened, todo].filter(Boolean).join(' ') };
 }

@@ -178,6 +178,9 @@ export function lastPart(path: string): string {
   );
 }
 
+/** A path in one piece and in its own order, also where the text around it runs from right to left. */
+export const isolated = (path: string) => `\u2066${path}\u2069`;
+
 /** A whole sentence from a clause that the engine wrote: capital first letter, full stop, quotes where a terminal has backticks. */
 export function sentence(text: string): string {
   const trimmed = text.trim().replace(/`([^`]*)`/g, '“$1”');

@@ -13,6 +13,8 @@ import type { Scenario } from './scenarios';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, '..', 'dist');
+/** The window with a language from right to left, and the gallery: `npm run build:tests`. */
+const distTests = join(here, '..', 'dist-tests');
 
 const types: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
@@ -27,8 +29,12 @@ const POLICY = "default-src 'self'; script-src 'self'; style-src 'self'; img-src
 export const sizes = { small: { width: 760, height: 520 }, large: { width: 1440, height: 900 } } as const;
 export const themes = ['light', 'dark'] as const;
 
+/** What is shipped; the same with a language from right to left; every part in every state. */
+export const pages = { shipped: '/', withPseudo: '/tests/index.html', gallery: '/tests/gallery.html' } as const;
+
 export interface Opening {
   scenario: Scenario;
+  page?: keyof typeof pages;
   size?: keyof typeof sizes;
   theme?: (typeof themes)[number];
   /** Bytes move by themselves. */
@@ -58,7 +64,9 @@ export class Studio {
         return;
       }
       const path = normalize(decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname));
-      const file = join(dist, path === '/' ? 'index.html' : path);
+      const file = path.startsWith('/tests/')
+        ? join(distTests, path.slice('/tests/'.length))
+        : join(dist, path === '/' ? 'index.html' : path);
       stat(file).then(
         () => {
           response.writeHead(200, {
@@ -114,7 +122,7 @@ export class Studio {
     const begin = `FakeEngine.start(${JSON.stringify(opening.scenario)}, ${JSON.stringify(opening.live ?? false)});`;
     await page.addInitScript({ content: `${this.engine}\n${begin}` });
     const { port } = this.server.address() as AddressInfo;
-    await page.goto(`http://127.0.0.1:${port}/`);
+    await page.goto(`http://127.0.0.1:${port}${pages[opening.page ?? 'shipped']}`);
     await page.locator('main').waitFor();
     if (opening.text) {
       await page.evaluate((times) => (document.documentElement.style.fontSize = `${81.25 * times}%`), opening.text);

@@ -1,5 +1,16 @@
 /** What the tests' engine holds when the window opens, by name. */
-import type { Asset, Failure, ServiceStatus, Settings, Snapshot, State, TimelineEntry, Transfer } from '../src/types';
+import type {
+  Asset,
+  CheckReport,
+  Failure,
+  ServiceStatus,
+  Settings,
+  Snapshot,
+  State,
+  TimelineEntry,
+  Transfer,
+  WaitReason,
+} from '../src/types';
 
 export type Scenario =
   'first-run' | 'empty' | 'busy' | 'done' | 'failed' | 'many' | 'offline' | 'broken' | 'unreachable';
@@ -146,13 +157,19 @@ const completed = (name: string, total: number, ago: number, of: Partial<Transfe
   });
 
 const failed = (name: string, failure: Failure, of: Partial<Transfer> = {}): Transfer =>
-  transfer({ name, state: { is: 'failed', ...failure }, ended_at: Date.now() - 5 * MINUTE, ...of });
+  transfer({
+    name,
+    state: { is: 'failed', ...failure },
+    added_at: Date.now() - 7 * MINUTE,
+    ended_at: Date.now() - 5 * MINUTE,
+    ...of,
+  });
 
 const diskFull: Failure = {
   code: 'disk_full',
-  message: 'The disk “Data” is full: 1.4 GB more is needed',
+  message: 'There is not enough room on the disk; 1.4 GB more is needed in `/media/ada/Data`',
   advice: 'make room or choose another folder; what has arrived is kept',
-  remedy: 'choose_folder',
+  remedy: 'free_space',
 };
 
 function busy(): Transfer[] {
@@ -236,146 +253,240 @@ function busy(): Transfer[] {
 export const failures: Failure[] = [
   {
     code: 'unauthorized',
-    message: 'The service refused the key',
+    message: 'MAVI refused the key; “Invalid API key”, code 0401, HTTP 401, upload/signed-url',
     advice: 'enter a key that the service accepts',
     remedy: 'enter_key',
   },
   {
     code: 'rate_limited',
-    message: 'The service wants a pause',
+    message: 'MAVI asks for a pause; HTTP 429, upload/signed-url',
     advice: 'wait a little, then try again',
     remedy: 'retry',
   },
   {
     code: 'not_found',
-    message: 'The service does not know `re_000`',
+    message: 'MAVI does not know the asset `re_000`',
     advice: 'check the id or the link',
     remedy: 'remove',
   },
   {
     code: 'not_ready',
-    message: 'The file is not ready yet',
+    message: 'Visual Search has not finished this item yet; HTTP 409, download',
     advice: 'try again when the service has finished it',
     remedy: 'retry',
   },
-  { code: 'service_error', message: 'The service reported an error', advice: 'try again later', remedy: 'retry' },
+  {
+    code: 'service_error',
+    message: 'MAVI refused; “The title is too long”, code 0001, HTTP 400, upload/signed-url',
+    advice: 'read the service’s reason, then try again',
+    remedy: 'retry',
+  },
   {
     code: 'bad_response',
-    message: 'The answer is no valid answer',
-    advice: 'check the address of the service',
+    message: 'The media server sent a web page instead of the file',
+    advice: 'check the address of the service, and whether this network asks you to sign in',
     remedy: 'check_service',
   },
   {
     code: 'incomplete',
-    message: 'The connection ended after 12 of 40 MB',
+    message: 'The file came incomplete; 12 of 40 MB arrived',
     advice: 'try again; what has arrived is kept',
     remedy: 'retry',
   },
   {
     code: 'integrity_mismatch',
-    message: 'The bytes differ from the service’s checksum',
+    message:
+      'The file that arrived is not the one that the server described; its crc32c is 9a3b51c7, expected was 00d1fe22',
     advice: 'start over; if it happens again, the file is damaged at its source',
     remedy: 'start_over',
   },
   {
     code: 'integrity_mismatch',
-    message: 'The service stored other bytes than were sent',
+    message: 'The store has something else than what was sent; its crc32c is 00d1fe22, the file’s is 9a3b51c7',
     advice: 'delete the wrong asset at the service, then send the file again',
     remedy: 'delete_asset',
   },
   {
     code: 'changed_at_source',
-    message: 'The file at the service has changed',
+    message: 'The file keeps changing at its source',
     advice: 'start over to get the new version',
     remedy: 'start_over',
   },
   {
     code: 'expired_url',
-    message: 'The link expired while sending',
+    message: 'The signed URL has expired; “Request has expired”, HTTP 403',
     advice: 'sign again; the file is sent from its beginning',
     remedy: 'sign_again',
   },
   {
     code: 'expired_url',
-    message: 'The link has expired',
+    message: 'The signed URL has expired; HTTP 403',
     advice: 'get a new link from where this one came from',
     remedy: 'new_link',
   },
   diskFull,
   {
-    code: 'disk_full',
-    message: 'The disk is full',
-    advice: 'make room or choose another folder; what has arrived is kept',
-    remedy: 'free_space',
+    code: 'permission_denied',
+    message: 'Opening `/home/ada/Footage/take 14.mp4` failed; permission denied',
+    advice: 'make the file readable, or choose another one',
+    remedy: 'choose_file',
   },
   {
     code: 'file_too_large',
-    message: 'The disk takes no files of 8.3 GB',
+    message: 'Writing to `/media/ada/Data/take 15.mp4` failed; file too large',
     advice: 'choose a folder on a disk that takes files of this size',
     remedy: 'choose_folder',
   },
   {
     code: 'path_too_long',
-    message: 'The path is too long',
+    message: 'Creating `/media/ada/Data/take 16.mp4.ferrypart` failed; file name too long',
     advice: 'choose a folder with a shorter path',
     remedy: 'choose_folder',
   },
   {
     code: 'permission_denied',
-    message: 'Writing to the folder was refused',
+    message: 'Creating `/media/ada/Data/take 17.mp4.ferrypart` failed; permission denied',
     advice: 'choose a folder that you can write to',
     remedy: 'choose_folder',
   },
   {
     code: 'source_missing',
-    message: 'The file is not there any more',
+    message: 'Opening `/home/ada/Footage/take 18.mp4` failed; no such file or directory',
     advice: 'put the file back, or choose another one',
     remedy: 'choose_file',
   },
   {
     code: 'source_changed',
-    message: 'The file changed while it was being sent',
+    message: '`/home/ada/Footage/take 19.mp4` changed while it was being sent',
     advice: 'send it again when nothing writes to it any more',
     remedy: 'start_over',
   },
   {
     code: 'network',
-    message: 'The host could not be reached',
+    message: 'The server could not be reached; connection refused',
     advice: 'check your network, then try again; what is confirmed is kept',
     remedy: 'retry',
   },
   {
     code: 'timed_out',
-    message: 'No byte moved for 30 seconds',
+    message: 'Nothing moved for 30 seconds',
     advice: 'try again; what is confirmed is kept',
     remedy: 'retry',
   },
   {
     code: 'tls',
-    message: 'A secure connection could not be made',
+    message: 'A secure connection could not be made; invalid peer certificate: Expired',
     advice: 'check the address and this computer’s clock',
     remedy: 'check_service',
   },
   {
     code: 'insecure_redirect',
-    message: 'The link leads away from https',
+    message: 'The server redirected from an encrypted address to an open one',
     advice: 'ask whoever gave you the link for a direct one',
     remedy: 'new_link',
   },
   {
     code: 'unsupported',
-    message: 'The service takes no uploads',
+    message: 'Visual Search does not take uploads',
     advice: 'use another service for this',
     remedy: 'check_service',
   },
-  { code: 'invalid_input', message: 'The link has no host', advice: 'correct it and try again', remedy: 'remove' },
+  {
+    code: 'invalid_input',
+    message: 'This link cannot be used; it has no host',
+    advice: 'correct it and try again',
+    remedy: 'remove',
+  },
   {
     code: 'internal',
-    message: 'Something that cannot happen happened',
+    message: 'The sandbox did not start',
     advice: 'copy the report from the settings and send it to Ferry’s maintainers',
     remedy: 'report',
   },
 ];
+
+/** A row in each state and stage, and in each wait. */
+export function rows(): Transfer[] {
+  const moving = (name: string, of: Partial<Transfer>) =>
+    transfer({ name, state: { is: 'running' }, total: 1.2 * GB, ...of });
+  const inFlight = { bytes: 816 * MB, speed: 38 * MB, seconds_left: 12 };
+  const waits = (reason: WaitReason, message: string, until: number | null = null) =>
+    moving(`waits-${reason}.mov`, { stage: 'sending', bytes: 402 * MB, wait: { reason, message, until } });
+  return [
+    moving('sending.mp4', { kind: 'upload', stage: 'sending', ...inFlight }),
+    moving('fetching.mp4', { stage: 'fetching', ...inFlight }),
+    moving('size-unknown.mp4', { stage: 'fetching', ...inFlight, total: null, seconds_left: null }),
+    moving('just-started.mp4', { stage: 'fetching', speed: 0 }),
+    moving('slow.mp4', { stage: 'fetching', bytes: 14, total: 92_000, speed: 14 }),
+    moving('preparing.mp4', { stage: 'preparing', stage_percent: 41, total: null }),
+    moving('preparing-unknown.mp4', { stage: 'preparing', total: null }),
+    moving('checking.mp4', { stage: 'checking' }),
+    moving('signing.mp4', { kind: 'upload', stage: 'signing' }),
+    moving('confirming.mp4', { kind: 'upload', stage: 'confirming', bytes: 1.2 * GB }),
+    moving('publishing.mp4', { stage: 'publishing', bytes: 1.2 * GB }),
+    moving('removing.mp4', { stage: 'removing', bytes: 1.2 * GB }),
+    transfer({ name: 'verifying.mp4', state: { is: 'verifying' }, stage: 'verifying', bytes: 5 * GB, total: 5 * GB }),
+    waits('retry', 'The connection broke after 402 MB', Date.now() + 40_000),
+    waits('rate_limit', 'MAVI asks for a pause', Date.now() + 90_000),
+    waits('network', 'This computer has no network'),
+    waits('key', 'MAVI needs a key and has none'),
+    waits('space', 'There is not enough room on the disk'),
+    transfer({ name: 'next.json', kind: 'upload', state: { is: 'queued' }, total: 48 * MB }),
+    transfer({ name: 'queued.json', kind: 'upload', state: { is: 'queued' }, total: 92_000 }),
+    transfer({ name: 'queued-begun.mp4', state: { is: 'queued' }, bytes: 30 * MB, total: 48 * MB }),
+    transfer({ name: 'paused.mkv', state: { is: 'paused' }, bytes: 1.1 * GB, total: 3.4 * GB }),
+    completed('verified.mp4', 2.4 * GB, 2 * MINUTE),
+    completed('length-checked.mp4', 18 * MB, 3 * HOUR, { verified: 'length', checksum: null }),
+    completed('unproven.mp4', 18 * MB, 3 * HOUR, { verified: 'none', checksum: null, note: 'size not verified' }),
+    transfer({ name: 'canceled.mp4', kind: 'upload', state: { is: 'canceled' }, total: 9 * MB, ended_at: Date.now() }),
+    completed(`${'a name that is much longer than any window is wide '.repeat(6)}.mp4`, 2.4 * GB, 2 * MINUTE),
+  ];
+}
+
+rows.failed = (name: string, failure: Failure) =>
+  failed(name, failure, { bytes: 12 * MB, total: 40 * MB, asset_id: 're_000', path: `/home/ada/Downloads/${name}` });
+
+/** A service in each of the states that its card can show. */
+export function cards() {
+  const [mavi, visual, media, sandbox] = makeServices(true);
+  if (!mavi || !visual || !media || !sandbox) throw new Error('there are four services');
+  const [refused] = failures;
+  const report = (service: string, of: Partial<CheckReport> = {}): CheckReport => ({
+    service,
+    reached_in: 84,
+    tls: true,
+    key_accepted: true,
+    problem: null,
+    ...of,
+  });
+  const services: ServiceStatus[] = [
+    mavi,
+    { ...mavi, id: 'refused', name: 'Key refused', problem: refused ?? null },
+    { ...visual, id: 'checked', name: 'Checked' },
+    { ...visual, id: 'checking', name: 'Being checked' },
+    { ...visual, id: 'unreached', name: 'Out of reach' },
+    { ...mavi, id: 'missing', name: 'Without a key', key: 'missing', ready: false },
+    { ...visual, id: 'memory', name: 'Key in memory', key: 'memory' },
+    { ...visual, id: 'variable', name: 'From the environment', key: 'variable', address_from_variable: true },
+    visual,
+    media,
+    sandbox,
+  ];
+  const checks: Record<string, CheckReport> = {
+    checked: report('checked'),
+    unreached: report('unreached', {
+      reached_in: null,
+      key_accepted: null,
+      problem: {
+        code: 'network',
+        message: 'The server’s name was not found',
+        advice: 'check the address and your network, then try again',
+        remedy: 'check_service',
+      },
+    }),
+  };
+  return { services, checks, checking: { checking: true } };
+}
 
 function many(): Transfer[] {
   const all: Transfer[] = [];

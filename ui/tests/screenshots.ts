@@ -1,4 +1,4 @@
-/** Draws every screen in light and dark at both sizes into docs/screenshots. */
+/** Draws every screen, part and error into docs/screenshots: in light and dark, at both sizes, some in every language. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url';
 
 import type { Page } from 'playwright-core';
 
-import { sizes, Studio, themes } from './browser';
+import { type Opening, sizes, Studio, themes } from './browser';
+import { PSEUDO } from './pseudo';
 import type { Scenario } from './scenarios';
+import { go, type Screen, screens } from './screens';
 
 interface Shot {
   scenario: Scenario;
@@ -79,28 +81,107 @@ async function desktopFont(): Promise<string> {
 
 const target = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'docs', 'screenshots');
 const only = process.argv.slice(2);
-await mkdir(target, { recursive: true });
+const wanted = (name: string) => only.length === 0 || only.includes(name);
+
+/** A few screens in the other languages, those with the most words. Chinese needs a font of its own on the machine. */
+const translated: { locale: string; theme: (typeof themes)[number]; size: keyof typeof sizes; shown: string[] }[] = [
+  { locale: 'es', theme: 'light', size: 'small', shown: ['transfers', 'failures', 'services'] },
+  { locale: 'es', theme: 'light', size: 'large', shown: ['details', 'first-run'] },
+  { locale: 'zh', theme: 'dark', size: 'small', shown: ['transfers', 'settings'] },
+  { locale: 'zh', theme: 'light', size: 'large', shown: ['details', 'first-run'] },
+  { locale: PSEUDO, theme: 'light', size: 'small', shown: ['transfers', 'settings'] },
+  { locale: PSEUDO, theme: 'dark', size: 'large', shown: ['details', 'services'] },
+];
+const spoken: Record<string, Screen> = {
+  transfers: { scenario: 'busy' },
+  failures: { scenario: 'broken' },
+  details: screens['details of a failure'] ?? { scenario: 'failed' },
+  services: { scenario: 'broken', act: (page) => go(page, 'services') },
+  settings: { scenario: 'busy', act: (page) => go(page, 'settings') },
+  'first-run': { scenario: 'first-run' },
+};
+
+await mkdir(join(target, 'languages'), { recursive: true });
+await mkdir(join(target, 'parts'), { recursive: true });
+await mkdir(join(target, 'errors'), { recursive: true });
 const font = await desktopFont();
 const studio = await Studio.open();
-try {
+
+/** A page in the type of a desktop. */
+async function stage(opening: Opening) {
+  const opened = await studio.page({ ...opening, bypassPolicy: true });
+  await opened.page.addStyleTag({ content: font });
+  await opened.page.evaluate(() => document.fonts.load('13px Stand-in'));
+  return opened;
+}
+
+async function run(page: Page) {
+  for (let step = 0; step < 46; step += 1) {
+    await page.evaluate(() => window.fake.step());
+    await page.waitForTimeout(16);
+  }
+}
+
+async function shoot(page: Page, name: string) {
+  await page.waitForTimeout(250);
+  await page.screenshot({ path: join(target, `${name}.png`) });
+}
+
+async function everyScreen() {
   for (const [name, { scenario, act }] of Object.entries(shots)) {
-    if (only.length > 0 && !only.includes(name)) continue;
+    if (!wanted(name)) continue;
     for (const theme of themes) {
       for (const size of ['small', 'large'] as const) {
-        const { page, close } = await studio.page({ scenario, theme, size, bypassPolicy: true });
-        await page.addStyleTag({ content: font });
-        await page.evaluate(() => document.fonts.load('13px Stand-in'));
-        for (let step = 0; step < 46; step += 1) {
-          await page.evaluate(() => window.fake.step());
-          await page.waitForTimeout(16);
-        }
+        const { page, close } = await stage({ scenario, theme, size });
+        await run(page);
         await act?.(page);
-        await page.waitForTimeout(250);
-        await page.screenshot({ path: join(target, `${name}-${theme}-${size}.png`) });
+        await shoot(page, `${name}-${theme}-${size}`);
         await close();
       }
     }
   }
+}
+
+async function everyLanguage() {
+  for (const { locale, theme, size, shown } of translated) {
+    for (const [name, { scenario, act }] of Object.entries(spoken)) {
+      if (!shown.includes(name)) continue;
+      const { page, close } = await stage({ scenario, theme, size, locale, page: 'withPseudo' });
+      await run(page);
+      await act?.(page);
+      await shoot(page, `languages/${locale === PSEUDO ? 'rtl' : locale}-${name}-${theme}-${size}`);
+      await close();
+    }
+  }
+}
+
+async function everyPart() {
+  for (const theme of themes) {
+    const { page, close } = await stage({ scenario: 'busy', theme, page: 'gallery' });
+    await page.waitForTimeout(400);
+    for (const part of await page.locator('[data-part]').all()) {
+      const name = await part.getAttribute('data-part');
+      if (name !== 'errors') await part.screenshot({ path: join(target, 'parts', `${name}-${theme}.png`) });
+    }
+    await close();
+  }
+}
+
+async function everyError() {
+  const { page, close } = await stage({ scenario: 'busy', page: 'gallery' });
+  await page.setViewportSize({ width: 1000, height: 700 });
+  await page.waitForTimeout(400);
+  for (const error of await page.locator('[data-error]').all()) {
+    await error.screenshot({ path: join(target, 'errors', `${await error.getAttribute('data-error')}.png`) });
+  }
+  await close();
+}
+
+try {
+  await everyScreen();
+  if (wanted('languages')) await everyLanguage();
+  if (wanted('parts')) await everyPart();
+  if (wanted('errors')) await everyError();
 } finally {
   await studio.close();
 }

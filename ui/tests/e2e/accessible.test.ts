@@ -1,90 +1,22 @@
-import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import { sizes, themes } from '../browser';
-import type { Scenario } from '../scenarios';
-import { findings, nav, useStudio } from './support';
+import { screens } from '../screens';
+import { nav, overflow, settled, speak, useStudio } from './support';
 
 const open = useStudio();
 
-const screens: [name: string, scenario: Scenario, act?: (page: Page) => Promise<unknown>][] = [
-  ['first run', 'first-run'],
-  ['empty', 'empty'],
-  ['transfers', 'busy', (page) => page.getByRole('row').first().click()],
-  ['details', 'busy', (page) => page.getByRole('row').first().dblclick()],
-  ['add bar', 'busy', (page) => page.getByLabel('What to download').fill('re_8f31')],
-  ['menu', 'busy', (page) => page.getByRole('row').first().click({ button: 'right' })],
-  ['drop', 'busy', (page) => page.evaluate(() => window.fake.drag('enter', 300, 300))],
-  ['failed', 'failed'],
-  ['broken', 'broken'],
-  [
-    'library',
-    'busy',
-    async (page) => {
-      await nav(page, 'Library');
-      await page.getByRole('row', { name: /panel/ }).click();
-    },
-  ],
-  [
-    'confirmation',
-    'busy',
-    async (page) => {
-      await nav(page, 'Library');
-      await page.getByRole('row', { name: /panel/ }).click();
-      await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
-      await page.getByRole('alertdialog').waitFor();
-    },
-  ],
-  [
-    'services',
-    'broken',
-    async (page) => {
-      await nav(page, 'Services');
-      await page
-        .getByRole('region', { name: 'MAVI', exact: true })
-        .getByRole('button', { name: /Enter a new key/ })
-        .click();
-    },
-  ],
-  ['settings', 'busy', (page) => nav(page, 'Settings')],
-  ['palette', 'busy', (page) => page.keyboard.press('Control+k')],
-  ['shortcuts', 'busy', (page) => page.keyboard.press('?')],
-];
-
-describe.each(themes)('axe finds nothing in %s', (theme) => {
-  describe.each(['small', 'large'] as const)('%s', (size) => {
-    test.each(screens)('%s', async (name, scenario, act) => {
-      const page = await open({ scenario, theme, size });
-      await act?.(page);
-      await page.waitForTimeout(120);
-      expect(await findings(page, name === 'drop' ? 'veil' : name === 'menu' ? 'menu' : null)).toEqual([]);
-    });
-  });
-});
-
-/** Whether anything sticks out of the window sideways. */
-const overflow = (page: Page) =>
-  page.evaluate(() => {
-    // What is cut with an ellipsis ends where its box ends.
-    const wide = [...document.querySelectorAll<HTMLElement>('main *:not(.truncate *)')].filter((element) => {
-      const box = element.getBoundingClientRect();
-      return (
-        box.width > 0 &&
-        (box.right > innerWidth + 1 || box.left < -1) &&
-        getComputedStyle(element).visibility !== 'hidden'
-      );
-    });
-    return wide.map((element) => `${element.tagName} ${element.className} ${element.textContent.slice(0, 30)}`);
-  });
-
 describe('text at twice the size in the smallest window', () => {
-  test.each(screens.filter(([name]) => !['menu', 'drop', 'palette', 'shortcuts', 'confirmation'].includes(name)))(
-    '%s stays inside',
-    async (_, scenario, act) => {
-      const page = await open({ scenario, size: 'small', text: 2 });
-      await act?.(page);
-      await page.waitForTimeout(120);
-      expect(await overflow(page)).toEqual([]);
+  const over = ['drop', 'palette', 'shortcuts', 'confirmation'];
+  test.each(Object.entries(screens).filter(([name, screen]) => screen.over !== 'menu' && !over.includes(name)))(
+    '%s stays inside and can be scrolled to',
+    async (_, screen) => {
+      const page = await open({ scenario: screen.scenario, size: 'small', text: 2 });
+      await screen.act?.(page);
+      for (const locale of ['en', 'es', 'zh']) {
+        await speak(page, locale);
+        await settled(page);
+        expect(await overflow(page), locale).toEqual([]);
+      }
     },
   );
 });
@@ -104,19 +36,70 @@ test('everything to press is at least 24 pixels high and wide', async () => {
   }
 });
 
-test('forced colours keep states apart', async () => {
-  const page = await open({ scenario: 'busy', forcedColors: true });
-  await page.getByRole('row', { name: /interview-raw/ }).click();
-  const outline = await page
-    .getByRole('row', { name: /interview-raw/ })
-    .evaluate((element) => getComputedStyle(element).outlineStyle);
-  expect(outline).toBe('solid');
-  await page.getByText('Verified · CRC32C').first().waitFor();
+describe('forced colours', () => {
+  test('keep states apart', async () => {
+    const page = await open({ scenario: 'busy', forcedColors: true });
+    await page.getByRole('row', { name: /interview-raw/ }).click();
+    const styleOf = (selector: string, property: string) =>
+      page
+        .locator(selector)
+        .first()
+        .evaluate((element, wanted) => getComputedStyle(element).getPropertyValue(wanted), property);
+    expect(await styleOf('.row.selected', 'outline-style')).toBe('solid');
+    expect(await styleOf('.tabs button[aria-pressed="true"]', 'outline-style')).toBe('solid');
+    expect(await styleOf('.badge', 'border-top-style')).toBe('solid');
+    expect(await styleOf('.row .bar', 'border-top-style')).toBe('solid');
+    // What has arrived stands out from what has not.
+    expect(await styleOf('.row .fill', 'background-color')).not.toBe(await styleOf('.row .bar', 'background-color'));
+    expect(await styleOf('.place[aria-current="page"]', 'border-top-color')).not.toBe(
+      await styleOf('.place:not([aria-current])', 'border-top-color'),
+    );
+    await page.getByText('Verified · CRC32C').first().waitFor();
+    await nav(page, 'Settings');
+    expect(await styleOf('.toggle[data-state="checked"] .toggle-thumb', 'background-color')).not.toBe(
+      await styleOf('.toggle[data-state="unchecked"] .toggle-thumb', 'background-color'),
+    );
+  });
+
+  test('show where the focus is', async () => {
+    const page = await open({ scenario: 'busy', forcedColors: true });
+    for (let step = 0; step < 20; step += 1) {
+      await page.keyboard.press('Tab');
+      const seen = await page.evaluate(() => {
+        const outlined = (element: Element | null) =>
+          element !== null &&
+          getComputedStyle(element).outlineStyle !== 'none' &&
+          getComputedStyle(element).outlineWidth !== '0px';
+        const focused = document.activeElement;
+        // A field shows it on its frame, the list on the row that the keys act on.
+        return (
+          focused === document.body ||
+          outlined(focused) ||
+          outlined(focused?.closest('.add, .search, .number') ?? null) ||
+          outlined(focused?.querySelector('.cursor') ?? null)
+        );
+      });
+      expect(seen, `after ${step + 1} steps`).toBe(true);
+    }
+  });
 });
 
-test('the page fits the window at every size', async () => {
-  for (const size of Object.keys(sizes) as (keyof typeof sizes)[]) {
-    const page = await open({ scenario: 'busy', size });
-    expect(await overflow(page)).toEqual([]);
-  }
+test('less motion: nothing moves by itself and nothing glides', async () => {
+  const page = await open({ scenario: 'busy', reducedMotion: true });
+  await page.getByRole('row', { name: /interview-raw/ }).dblclick();
+  const slow = await page.evaluate(() => {
+    const seconds = (list: string) => Math.max(...list.split(',').map((one) => parseFloat(one)));
+    return [...document.querySelectorAll('*')]
+      .filter((element) => {
+        const style = getComputedStyle(element);
+        const runs = style.animationName !== 'none' && seconds(style.animationDuration) > 0.01;
+        return runs || seconds(style.transitionDuration) > 0.01;
+      })
+      .map((element) => `${element.tagName} ${element.getAttribute('class') ?? ''}`);
+  });
+  expect(slow).toEqual([]);
+  const sweep = page.getByRole('row', { name: /VI5830/ }).locator('.sweep');
+  const before = await sweep.boundingBox();
+  await page.waitForTimeout(300);
+  expect(await sweep.boundingBox()).toEqual(before);
 });

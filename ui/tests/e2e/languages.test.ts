@@ -45,8 +45,8 @@ test('failures have a headline and a way out in the language of the window, then
   const engine = row.getByText('1.4 GB more is needed');
   expect(await engine.evaluate((element) => element.closest('[lang]')?.getAttribute('lang'))).toBe('en');
   await page.getByText('MAVI: La clave no fue aceptada.').waitFor();
-  await row.getByRole('button', { name: 'Elegir una carpeta…' }).click();
-  await lastCall(page, 'choose_folder_for');
+  await row.getByRole('button', { name: 'Reintentar' }).click();
+  await lastCall(page, 'retry');
 });
 
 test('counts take the form that their language asks for', async () => {

@@ -42,8 +42,8 @@ export const nav = (page: Page, name: string) =>
   page.getByRole('navigation', { name: 'Main' }).getByRole('button', { name }).click();
 
 /** Everything that axe finds, as one line each. */
-export async function findings(page: Page, over: 'veil' | 'menu' | null = null): Promise<string[]> {
-  const axe = new AxeBuilder({ page });
+export async function findings(page: Page, over?: 'veil' | 'menu'): Promise<string[]> {
+  const axe = new AxeBuilder({ page }).options({ resultTypes: ['violations'] });
   // What lies behind the veil of a drop is meant to fade.
   if (over === 'veil') axe.exclude('.window');
   // A menu that has the focus belongs to what it was opened from, not to a landmark.
@@ -55,3 +55,45 @@ export async function findings(page: Page, over: 'veil' | 'menu' | null = null):
     nodes.map((node) => `${id}: ${node.target.join(' ')} ${node.failureSummary ?? ''}`),
   );
 }
+
+/** Changes the language of the desktop under the open window. */
+export async function speak(page: Page, locale: string): Promise<void> {
+  await page.evaluate((tag) => {
+    Object.defineProperty(navigator, 'languages', { configurable: true, get: () => [tag] });
+    window.dispatchEvent(new Event('languagechange'));
+  }, locale);
+  await page.waitForFunction((tag) => document.documentElement.lang === tag, locale);
+}
+
+/** Once the page has taken that theme. */
+export const themed = (page: Page, theme: string) =>
+  page.waitForFunction((wanted) => document.documentElement.dataset.theme === wanted, theme);
+
+/** Once everything that a change set off has been drawn. */
+export const settled = (page: Page) => page.waitForTimeout(150);
+
+/** Whatever sticks out of the window sideways, or is wider than the box that should hold its words. */
+export const overflow = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    // What is cut with an ellipsis ends where its box ends; what nobody sees does not stick out.
+    const shown = [...document.querySelectorAll<HTMLElement>('.window *:not(.truncate *, .visually-hidden)')].filter(
+      (element) => element.getBoundingClientRect().width > 0 && getComputedStyle(element).visibility !== 'hidden',
+    );
+    const outside = shown.filter((element) => {
+      const box = element.getBoundingClientRect();
+      return box.right > innerWidth + 1 || box.left < -1;
+    });
+    const tight = shown.filter(
+      (element) => element.matches('button, .badge, label, dt') && element.scrollWidth > element.clientWidth + 1,
+    );
+    // The side bar and the page each keep to their own half.
+    const [side, main] = ['.side', '.main'].map((one) => document.querySelector(one)?.getBoundingClientRect());
+    const across = shown.filter((element) => {
+      const home = element.closest('.side') ? side : element.closest('.main') ? main : undefined;
+      const box = element.getBoundingClientRect();
+      return home !== undefined && (box.right > home.right + 1 || box.left < home.left - 1);
+    });
+    return [...new Set([...outside, ...across, ...tight])].map(
+      (element) => `${element.tagName} ${element.className} ${element.textContent.slice(0, 30)}`,
+    );
+  });

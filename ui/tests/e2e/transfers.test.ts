@@ -305,9 +305,9 @@ describe('failures', () => {
     await only('take 11.mp4');
     await press('Sign again');
     expect(await lastCall(page, 'retry')).toEqual({ ids: [11] });
-    await only('take 13.mp4');
+    await only('take 17.mp4');
     await press('Choose a folder…');
-    expect(await lastCall(page, 'choose_folder_for')).toEqual({ id: 13 });
+    expect(await lastCall(page, 'choose_folder_for')).toEqual({ id: 17 });
     await only('take 18.mp4');
     await press('Choose the file…');
     await lastCall(page, 'upload');
@@ -327,6 +327,17 @@ describe('failures', () => {
   });
 });
 
+test('a full disk leaves two ways out, and the reason can be copied', async () => {
+  const page = await open({ scenario: 'failed' });
+  await page.getByRole('row', { name: /^take 13/ }).dblclick();
+  const panel = page.getByRole('row', { name: /^take 13/ });
+  await panel.getByText('1.4 GB more is needed in “/media/ada/Data”', { exact: true }).waitFor();
+  await panel.getByText('The disk is full · disk_full').waitFor();
+  await panel.getByRole('button', { name: 'Try again', exact: true }).waitFor();
+  await panel.getByRole('button', { name: 'Choose a folder…' }).click();
+  expect(await lastCall(page, 'choose_folder_for')).toEqual({ id: 13 });
+});
+
 describe('bad days', () => {
   test('offline says what waits', async () => {
     const page = await open({ scenario: 'offline' });
@@ -336,14 +347,14 @@ describe('bad days', () => {
   test('a refused key is one card', async () => {
     const page = await open({ scenario: 'broken' });
     await page.getByText('Picked up 3 transfers where they stood.').waitFor();
-    await page.getByText('MAVI refused the key.').waitFor();
+    await page.getByText('MAVI refused the key.').first().waitFor();
     await page.getByRole('button', { name: 'Enter a key' }).first().click();
     await page.getByLabel('Key for MAVI').waitFor();
   });
 
   test('an engine that does not answer is asked again', async () => {
     const page = await open({ scenario: 'unreachable' });
-    await page.getByText('Ferry’s engine does not answer').waitFor();
+    await page.getByText('Another Ferry is running').waitFor();
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.getByText('Drop files anywhere').waitFor();
   });

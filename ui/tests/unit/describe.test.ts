@@ -134,7 +134,7 @@ describe('words', () => {
   test('every failure says what to do', () => {
     for (const one of failures) {
       const { title, detail } = failure(one);
-      expect(`${title} ${detail}`).toMatch(/^\p{Lu}.+\. \p{Lu}.+\.$/u);
+      expect(`${title} ${detail}`).toMatch(/^[“\p{Lu}].+\. \p{Lu}.+\.$/u);
     }
   });
 
@@ -147,6 +147,28 @@ describe('words', () => {
       'signing',
     ]);
     expect(subline(transfer({ name: 'a', state: { is: 'queued' }, total: 14 }), now)).toEqual(['14 B']);
+  });
+
+  test('a status code and a checksum are for the details, the service’s own words are not', () => {
+    const refused = {
+      message: 'MAVI refused; “The title is too long”, code 0001, HTTP 400, upload',
+      advice: 'read it',
+    };
+    expect(failure({ code: 'service_error', ...refused }).title).toBe('MAVI refused; “The title is too long”.');
+    expect(failure({ code: 'unauthorized', ...refused }).title).toBe('MAVI refused.');
+    const full = { message: 'There is not enough room; 1.4 GB more is needed', advice: 'make room' };
+    expect(failure({ code: 'disk_full', ...full })).toEqual({
+      title: 'There is not enough room; 1.4 GB more is needed.',
+      detail: 'Make room.',
+    });
+  });
+
+  test('where the engine names only the file, the headline says what is wrong with it', () => {
+    const denied = { code: 'permission_denied', message: 'Opening `/a/b.mp4` failed; permission denied' } as const;
+    expect(failure({ ...denied, advice: 'choose another' })).toEqual({
+      title: 'Access was refused.',
+      detail: 'Opening “/a/b.mp4” failed. Choose another.',
+    });
   });
 
   test('the terminal’s backticks become quotes', () => {

@@ -1,0 +1,11 @@
+/** Every component in every state on one page, for the tests and the pictures. No part of what is shipped. */
+import '../../src/base.css';
+import '../../src/overlays.css';
+import './gallery.css';
+
+import { mount } from 'svelte';
+
+import Gallery from './Gallery.svelte';
+
+const target = document.getElementById('app');
+if (target) mount(Gallery, { target });

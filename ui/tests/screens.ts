@@ -1,0 +1,120 @@
+/** Every screen and state of the window, and how to get there in any language. */
+import type { Page } from 'playwright-core';
+
+import type { Scenario } from './scenarios';
+
+export interface Screen {
+  scenario: Scenario;
+  act?: (page: Page) => Promise<unknown>;
+  /** What lies over the window; it is not looked at as a part of it. */
+  over?: 'veil' | 'menu';
+}
+
+type Place = 'transfers' | 'library' | 'services' | 'settings';
+const places: Place[] = ['transfers', 'library', 'services', 'settings'];
+
+/** Presses that entry of the side bar. */
+export const go = (page: Page, place: Place) =>
+  page.locator('.side nav').first().getByRole('button').nth(places.indexOf(place)).click();
+
+const row = (page: Page, name: string) => page.getByRole('row', { name: new RegExp(name) });
+const tool = (page: Page, at: number) => page.locator('.tools .tool').nth(at).click();
+const tab = (page: Page, at: number) => page.locator('.tabs button').nth(at).click();
+
+async function openAsset(page: Page) {
+  await go(page, 'library');
+  await row(page, 'panel').click();
+}
+
+export const screens: Record<string, Screen> = {
+  'first run': { scenario: 'first-run' },
+  empty: { scenario: 'empty' },
+  transfers: { scenario: 'busy', act: (page) => row(page, 'interview-raw').click() },
+  details: { scenario: 'busy', act: (page) => row(page, 'interview-raw').dblclick() },
+  'details of a failure': {
+    scenario: 'failed',
+    act: async (page) => {
+      await page.locator('.tools input').fill('take 8');
+      await row(page, 'take 8').dblclick();
+    },
+  },
+  'add bar': {
+    scenario: 'busy',
+    act: async (page) => {
+      await page.locator('.add input').fill('re_8f31');
+      await page.locator('.answer .button').waitFor();
+    },
+  },
+  'add bar at a loss': {
+    scenario: 'busy',
+    act: async (page) => {
+      await page.locator('.add input').fill('what is this');
+      await page.locator('.answer svg').waitFor();
+    },
+  },
+  'context menu': {
+    scenario: 'busy',
+    over: 'menu',
+    act: (page) => row(page, 'interview-raw').click({ button: 'right' }),
+  },
+  'upload menu': { scenario: 'busy', over: 'menu', act: (page) => page.locator('.upload-more').click() },
+  'sort menu': { scenario: 'busy', over: 'menu', act: (page) => tool(page, 0) },
+  'more menu': { scenario: 'busy', over: 'menu', act: (page) => tool(page, 1) },
+  drop: {
+    scenario: 'busy',
+    over: 'veil',
+    act: (page) => page.evaluate(() => window.fake.drag('enter', 300, 300)),
+  },
+  'a toast': {
+    scenario: 'done',
+    act: async (page) => {
+      await row(page, 'keynote').click();
+      await page.keyboard.press('Delete');
+      await page.locator('.toast').waitFor();
+    },
+  },
+  'nothing active': { scenario: 'done', act: (page) => tab(page, 1) },
+  'nothing done': { scenario: 'offline', act: (page) => tab(page, 2) },
+  'nothing needs you': { scenario: 'done', act: (page) => tab(page, 3) },
+  'nothing found': { scenario: 'busy', act: (page) => page.locator('.tools input').fill('zzz') },
+  failed: { scenario: 'failed' },
+  offline: { scenario: 'offline' },
+  broken: { scenario: 'broken' },
+  unreachable: { scenario: 'unreachable' },
+  library: { scenario: 'busy', act: openAsset },
+  'library, nothing yet': { scenario: 'empty', act: (page) => go(page, 'library') },
+  'library, nothing found': {
+    scenario: 'busy',
+    act: async (page) => {
+      await go(page, 'library');
+      await page.locator('.tools input').fill('zzz');
+      await page.locator('.empty').waitFor();
+    },
+  },
+  confirmation: {
+    scenario: 'busy',
+    act: async (page) => {
+      await openAsset(page);
+      await page.locator('.more .danger').click();
+      await page.getByRole('alertdialog').waitFor();
+    },
+  },
+  services: {
+    scenario: 'broken',
+    act: async (page) => {
+      await go(page, 'services');
+      await page.locator('.card').first().locator('footer .button').click();
+    },
+  },
+  settings: { scenario: 'busy', act: (page) => go(page, 'settings') },
+  'a choice': {
+    scenario: 'busy',
+    over: 'menu',
+    act: async (page) => {
+      await go(page, 'settings');
+      await page.locator('.choice').last().click();
+    },
+  },
+  palette: { scenario: 'busy', act: (page) => page.keyboard.press('Control+k') },
+  shortcuts: { scenario: 'busy', act: (page) => page.keyboard.press('?') },
+};
