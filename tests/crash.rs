@@ -2,7 +2,7 @@
 //! one function checks all that must hold ([`Truth::check`]); at the end everything is complete.
 //!
 //! `FERRY_CRASH_ROUNDS` says how many kills each test makes (20), `FERRY_SEED` repeats a run.
-
+#![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a test's figures belong to its output")]
 
 #[path = "support/mod.rs"]

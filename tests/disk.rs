@@ -1,5 +1,5 @@
 //! Row D14: disks that are full, read-only, gone, or do not take files of this size or name.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -402,6 +402,17 @@ async fn d17_a_page_to_sign_in_is_never_saved_as_the_file_that_was_meant() {
     let downloads = Downloads::new().await;
     assert_eq!(downloads.run(&server.url("/film.mp4")).await.state, State::Completed);
     assert_eq!(downloads.saved("film.mp4"), content(5000));
+    // So does one that calls a drawing or data in XML a page.
+    for (name, text) in [
+        ("logo.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
+        ("track.gpx", "<?xml version=\"1.0\"?>\n<gpx version=\"1.1\"></gpx>"),
+    ] {
+        let server = BadServer::start(move |_, _| page(Some("text/html"), text.as_bytes()));
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url(&format!("/{name}"))).await;
+        assert_eq!(row.state, State::Completed, "{name}");
+        downloads.nothing_else_than(&[name]);
+    }
 }
 
 #[tokio::test]

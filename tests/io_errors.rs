@@ -3,6 +3,7 @@
 //! its right name, nothing that is not whole stands under a final name, and without the fault it completes.
 //!
 //! Places are chosen by chance (`FERRY_SEED` repeats a run); `FERRY_IO_ERRORS=all` tries every one.
+#![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a test's figures belong to its output")]
 
 #[path = "support/mod.rs"]

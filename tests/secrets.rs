@@ -1,5 +1,6 @@
 //! Row A8: marked keys, signatures, session URIs and link tokens go through every success and failure path, and are
 //! then looked for in all that Ferry says and keeps. Only `resume/` may hold them, owner-only, until the transfer ends.
+#![cfg(target_os = "linux")]
 
 #[allow(dead_code, reason = "each test program uses its part of it")]
 #[path = "support/bad_server.rs"]

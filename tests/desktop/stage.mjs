@@ -84,15 +84,15 @@ export class Stage {
   /** Runs a test in at most `minutes`, cleans up after it, and ends this process. */
   async run(minutes, test) {
     const began = Date.now();
-    const watchdog = setTimeout(() => {
-      console.error(`the tests took more than ${minutes} minutes`);
-      process.exit(1);
-    }, minutes * 60_000);
+    let watchdog;
+    const late = new Promise((_, fail) => {
+      watchdog = setTimeout(() => fail(new Error(`the tests took more than ${minutes} minutes`)), minutes * 60_000);
+    });
     let failed = false;
     try {
       this.display = await Display.start(this.environment);
       this.driver = await Driver.start(this.environment);
-      await test();
+      await Promise.race([test(), late]);
     } catch (error) {
       failed = true;
       console.error(error);

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::program::{Done, built, cargo, npm, output, program, root, run as go, target};
+use crate::program::{Done, built, cargo, find, npm, output, program, root, run as go, target};
 use crate::setup;
 
 /// What each platform's users install.
@@ -44,8 +44,12 @@ fn build_packages() -> Done {
     go(npm().args(["run", "tauri", "build", "--", "--bundles", formats()]))
 }
 
-/// Tauri packs a deb with gzip only; xz, as Debian's own packages have it, saves a fifth.
+/// Tauri packs a deb with gzip only; xz, as Debian's own packages have it, saves a fifth. Elsewhere than on Debian the
+/// tool may be missing, and the package is good without.
 fn pack_tighter(deb: &Path) -> Done {
+    if find("dpkg-deb").is_none() {
+        return Ok(());
+    }
     let folder = target().join("xtask/deb");
     let _ = std::fs::remove_dir_all(&folder);
     go(program("dpkg-deb").arg("--raw-extract").arg(deb).arg(&folder))?;

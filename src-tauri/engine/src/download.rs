@@ -5,7 +5,7 @@
 //! disk is journaled only after a sync. A stretch that cannot be proven to belong to the same file is never joined.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,7 +35,7 @@ use crate::transfer::{Stage, Verified};
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
 const JSON_LIMIT: usize = 64 * 1024;
 /// By so many bytes a web page has shown that it is one.
-const PAGE_BEGINS_WITHIN: usize = 64;
+const PAGE_BEGINS_WITHIN: usize = 512;
 
 /// What one attempt leaves to the next within a run.
 #[derive(Default)]
@@ -213,6 +213,7 @@ struct Proofs {
 async fn published_before(run: &Run, task: &DownloadTask) -> Result<bool> {
     let Some(journal) = run.journal().await? else { return Ok(false) };
     let Some(whole) = journal.proven_whole else { return Ok(false) };
+    refuse_without_drive(task, journal.drive.clone()).await?;
     let folder = open_folder(&task.folder).await?;
     let (part, wanted) = (part_name(&journal.name), whole.clone());
     let is_there = blocking(move || {
@@ -243,6 +244,15 @@ fn show_published(run: &Run, path: &Path, whole: ProvenWhole) {
     });
 }
 
+/// What has come lies on a drive that is away: nothing is made in the folder that it left behind.
+async fn refuse_without_drive(task: &DownloadTask, drive: Option<PathBuf>) -> Result<()> {
+    let Some(drive) = drive else { return Ok(()) };
+    if blocking(move || crate::folder::is_gone(&drive)).await? {
+        return Err(crate::part_file::drive_is_gone(&task.folder));
+    }
+    Ok(())
+}
+
 /// Opens the part file of an earlier run and keeps as much of it as is provable.
 async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
     let Some(journal) = run.journal().await? else {
@@ -254,11 +264,7 @@ async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
         run.stage(Stage::Checking);
     }
     run.counter.set(proven);
-    if let Some(drive) = journal.drive.clone().filter(|_| proven > 0)
-        && blocking(move || crate::folder::is_gone(&drive)).await?
-    {
-        return Err(crate::part_file::drive_is_gone(&task.folder));
-    }
+    refuse_without_drive(task, journal.drive.clone().filter(|_| proven > 0)).await?;
     let folder = open_folder(&task.folder).await?;
     let path = folder.path_of(&part_name(&journal.name));
     let name = journal.name.clone();
@@ -717,6 +723,15 @@ fn is_page(headers: &HeaderMap, begun: &[Bytes]) -> Option<bool> {
         let shared = mark.len().min(text.len());
         text[..shared].eq_ignore_ascii_case(&mark.as_bytes()[..shared])
     };
+    // A drawing, or data in XML, begins like a page; in XML only what follows tells.
+    if agrees(&"<svg") {
+        return (text.len() >= 4).then_some(false);
+    }
+    if agrees(&"<?xml") {
+        let has = |mark: &[u8]| text.windows(mark.len()).any(|word| word.eq_ignore_ascii_case(mark));
+        let is_html = has(b"<html") || has(b"<!doctype html");
+        return (is_html || text.len() >= PAGE_BEGINS_WITHIN).then_some(is_html);
+    }
     let mark = marks.iter().find(|mark| agrees(mark));
     mark.map_or(Some(false), |mark| (text.len() >= mark.len()).then_some(true))
 }

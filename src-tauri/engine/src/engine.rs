@@ -850,7 +850,8 @@ impl Engine {
             return Err(Error::invalid(format!("{} takes no key", about.name)));
         }
         let state = self.inner.keys.set(service, key).await?;
-        if about.uploads && self.settings().default_service == "sandbox" {
+        let mine = self.default_for_this_run().take_if(|mine| mine == service && state == KeyState::Keychain);
+        if about.uploads && (self.settings().default_service == "sandbox" || mine.is_some()) {
             // The sandbox is the default only until a real service is set up; with a key in memory for this run.
             let settings = Settings { default_service: service.to_owned(), ..self.settings() };
             if state == KeyState::Keychain {
@@ -868,9 +869,9 @@ impl Engine {
     /// Forgets a service's key.
     pub async fn remove_key(&self, service: &str) -> Result<()> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
-        self.inner.keys.remove(service).await?;
+        let removed = self.inner.keys.remove(service).await;
         self.queue().services_changed();
-        Ok(())
+        removed
     }
 
     /// The settings.

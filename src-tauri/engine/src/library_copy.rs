@@ -5,6 +5,7 @@
 //! only when the database is lost. Lines are appended without a sync of their own: a power cut may take the last ones
 //! from the copy, never from the database.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -50,20 +51,74 @@ impl LibraryCopy {
         lines.filter_map(|line| serde_json::from_slice(&line).ok()).collect()
     }
 
-    /// Writes the copy anew where it lacks assets that the database has, or has grown too long.
-    pub fn keep_in_step(&self, count: usize, assets: impl FnOnce() -> Vec<Asset>) {
-        let lines = File::open(&self.path).map_or(0, |file| BufReader::new(file).split(b'\n').count());
-        if (count..=count * LINES_FOR_EACH + SHORT).contains(&lines) {
+    /// Adds what the database has and the copy lacks (a full disk, a power cut), and writes a copy anew that has grown
+    /// long. Nothing that only the copy has is ever taken from it.
+    pub fn catch_up(&self, assets: &[Asset]) {
+        let lines = self.read();
+        let key = |asset: &Asset| (asset.service.clone(), asset.asset_id.clone());
+        let known: HashSet<_> = lines.iter().map(key).collect();
+        if lines.len() <= assets.len() * LINES_FOR_EACH + SHORT {
+            assets.iter().filter(|asset| !known.contains(&key(asset))).for_each(|asset| self.append(asset));
             return;
         }
+        let in_database: HashSet<_> = assets.iter().map(key).collect();
+        let alone = lines.iter().filter(|asset| !in_database.contains(&key(asset)));
         let mut text = Vec::new();
-        for asset in assets() {
+        for asset in alone.chain(assets) {
             text.push(b'\n');
             // Only a writer could fail, and this one is memory.
-            let _ = serde_json::to_writer(&mut text, &asset);
+            let _ = serde_json::to_writer(&mut text, asset);
         }
         if let Err(error) = crate::resume::write_durably(&self.path, &text) {
             tracing::warn!(%error, "the copy of the library was not written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::AssetStatus;
+
+    fn asset(number: usize) -> Asset {
+        Asset {
+            service: "mavi".into(),
+            asset_id: format!("re_{number}"),
+            name: format!("{number}.mp4"),
+            size: None,
+            crc32c: None,
+            status: AssetStatus::Confirmed,
+            at: number as u64,
+        }
+    }
+
+    #[test]
+    fn a_copy_catches_up_and_loses_nothing_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = LibraryCopy::beside(&folder.path().join("ferry.db"));
+        copy.append(&asset(1));
+        std::fs::write(&copy.path, [std::fs::read(&copy.path).unwrap(), b"\n{\"torn".into()].concat())
+            .unwrap();
+        copy.append(&asset(2));
+        copy.catch_up(&[asset(2), asset(3)]);
+        assert_eq!(copy.read(), [asset(1), asset(2), asset(3)]);
+
+        for _ in 0..SHORT * 2 {
+            copy.append(&asset(3));
+        }
+        copy.catch_up(&[asset(3)]);
+        let mut kept = copy.read();
+        kept.dedup();
+        assert_eq!(kept, [asset(1), asset(2), asset(3)]);
+        assert!(copy.read().len() < SHORT, "it was written anew");
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_is_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = LibraryCopy::beside(&folder.path().join("ferry.db"));
+        std::fs::create_dir(&copy.path).unwrap();
+        copy.catch_up(&[asset(1)]);
+        assert_eq!(copy.read(), []);
     }
 }

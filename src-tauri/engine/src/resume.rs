@@ -38,6 +38,13 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
+    /// Reads a record; a broken one is an empty one, and a journal that contradicts itself proves nothing.
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut record: Self = serde_json::from_slice(bytes).unwrap_or_default();
+        record.journal = record.journal.filter(Journal::is_sound);
+        record
+    }
+
     /// Whether there is anything to keep.
     pub fn is_empty(&self) -> bool {
         self.url.is_none() && self.signed_url.is_none() && self.session.is_none() && self.journal.is_none()
@@ -75,10 +82,7 @@ impl ResumeFolder {
 
     /// Reads a record; a missing or broken one is an empty one.
     pub fn read(&self, id: TransferId) -> Resume {
-        std::fs::read(self.path(id))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        std::fs::read(self.path(id)).map(|bytes| Resume::read(&bytes)).unwrap_or_default()
     }
 
     /// Writes a record so that a crash leaves either the old or the new one.

@@ -123,6 +123,8 @@ impl Keys {
             return Err(Error::invalid(format!("The key of {service} comes from an environment variable"))
                 .advise("change the variable, or start Ferry without it"));
         }
+        // Whoever is asking the keychain just now must not bring the old key back.
+        let _asking = self.not_found.lock().await;
         let (name, secret) = (service.to_owned(), text.clone());
         let stored =
             self.on_keychain(move || entry(&name).and_then(|entry| entry.set_password(&secret))).await;
@@ -134,6 +136,7 @@ impl Keys {
 
     /// Forgets a key everywhere.
     pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
+        let _asking = self.not_found.lock().await;
         let kept = lock(&self.memory).remove(service);
         let name = service.to_owned();
         // Asked also when this run has not seen the key: it may lie there since another one.

@@ -91,7 +91,6 @@ impl Store {
     /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
     pub fn open(path: &Path) -> Result<Opened> {
         let library = Arc::new(LibraryCopy::beside(path));
-        let was_there = path.exists();
         let damage = if is_emptied(path) {
             // SQLite would take it for a new one, and everything would be gone in silence.
             Err("it is empty".to_owned())
@@ -113,23 +112,29 @@ impl Store {
                 (connect_and_load(path).map_err(|error| unusable(path, &error))?, Some(note))
             }
         };
-        if note.is_some() || !was_there {
+        let count = "SELECT count(*) FROM assets";
+        let count: usize =
+            connection.query_row(count, [], |row| row.get(0)).map_err(|error| unusable(path, &error))?;
+        // Empty also after a start that was cut off between the new database and the library in it.
+        if count == 0 {
             let count =
                 bring_back(&mut connection, &library.read()).map_err(|error| unusable(path, &error))?;
             if count > 0 {
                 let told = format!("The library came back from its copy, with {count} assets");
                 note = Some(note.map_or(told.clone(), |note| format!("{note}. {told}")));
             }
-        } else {
-            let count = "SELECT count(*) FROM assets";
-            let count =
-                connection.query_row(count, [], |row| row.get(0)).map_err(|error| unusable(path, &error))?;
-            library.keep_in_step(count, || all_assets(&connection).unwrap_or_default());
         }
         let (jobs, inbox) = mpsc::channel::<Job>();
+        let copy = Arc::clone(&library);
         std::thread::Builder::new()
             .name("ferry-store".into())
-            .spawn(move || write_jobs(connection, &inbox))
+            .spawn(move || {
+                match all_assets(&connection) {
+                    Ok(assets) => copy.catch_up(&assets),
+                    Err(error) => tracing::warn!(%error, "the copy of the library was left as it is"),
+                }
+                write_jobs(connection, &inbox);
+            })
             .map_err(|error| Error::internal("The database thread did not start").because(error))?;
         Ok(Opened { store: Self { jobs, library }, stored, note, last_id })
     }
@@ -512,9 +517,11 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 /// Damage shows itself at the first read of the page that has it: reading is part of opening.
 fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Vec<Stored>, TransferId)> {
     let mut connection = connect(path)?;
-    for table in ["timeline", "assets", "learned"] {
-        // Damage there would otherwise show only when the library is looked at.
-        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))?;
+    // Damage there would otherwise show only when the library is looked at. The texts themselves are asked for: a count
+    // is content with an index.
+    for (text, table) in [("text", "timeline"), ("name", "assets"), ("value", "learned")] {
+        let read_all = format!("SELECT total(length({text})) FROM {table}");
+        connection.query_row(&read_all, [], |row| row.get::<_, f64>(0))?;
     }
     let last_id = connection
         .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'transfers'", [], |row| row.get(0))

@@ -107,7 +107,7 @@ impl Journal {
         serde_json::from_str(text).ok().filter(Self::is_sound)
     }
 
-    fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         let in_order = self.pieces.iter().all(|piece| piece.start < piece.end)
             && self.pieces.windows(2).all(|two| two[0].end <= two[1].start);
         let end = self.pieces.last().map_or(0, |piece| piece.end);
