@@ -42,9 +42,14 @@ export class Display {
   static async start(environment) {
     const display = new Display();
     display.environment = environment;
-    const server = display.#helper('Xvfb', ['-displayfd', '3', '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], {
-      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-    });
+    // Without -noreset the server begins anew, with whoever is just starting, when its last client leaves.
+    const server = display.#helper(
+      'Xvfb',
+      ['-displayfd', '3', '-screen', '0', '1280x900x24', '-nolisten', 'tcp', '-noreset'],
+      {
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+      },
+    );
     environment.DISPLAY = `:${(await firstLine(server.stdio[3])).trim()}`;
     const bus = display.#helper('dbus-daemon', ['--session', '--nofork', '--print-address=1'], {
       stdio: ['ignore', 'pipe', 'ignore'],

@@ -99,6 +99,7 @@ async function test() {
   await step('a click in the library brings it back under its name', async () => {
     await page.click('nav button', 'Library');
     await page.find('[role=row]', NAME);
+    await page.painted();
     await page.click('[role=row]', NAME);
     await picture('library');
     await page.click('button', 'Download again');
@@ -232,7 +233,11 @@ async function test() {
     const { settings } = (await page.invoke('snapshot')).ok;
     await page.invoke('save_settings', { settings: { ...settings, limit_down: 300_000 } });
     await page.click('nav button', 'Library');
+    // What was sent last comes in above: a click before that would miss.
+    await page.find('[role=row]', 'chosen.txt');
+    await page.painted();
     await page.click('[role=row]', NAME);
+    await page.painted();
     await page.click('button', 'Download again');
     await page.click('nav button', 'Transfers');
     await until('the transfer to run', async () => (await unfinished())?.bytes > 0);
