@@ -683,6 +683,20 @@ impl Authority {
 }
 
 #[test]
+fn d17_a_computer_without_any_authority_brings_what_needs_none() {
+    let authority = Authority::new();
+    let service = Service::start();
+    let mut home = Home::new();
+    std::fs::create_dir(home.path().join("none")).unwrap();
+    home.set("SSL_CERT_FILE", home.path().join("missing.pem").to_str().unwrap());
+    home.set("SSL_CERT_DIR", home.path().join("none").to_str().unwrap());
+    home.ferry(["download", &service.link(1000, "a.bin")]).exits(0);
+    let (good, key) = authority.sign("127.0.0.1", 2090);
+    let link = format!("https://127.0.0.1:{}/b.bin", secure_server(&good, &key, None));
+    home.ferry(["download", &link, "--retries", "0"]).exits(1).says_error("tls");
+}
+
+#[test]
 fn d17_certificates_that_prove_nothing_are_refused_and_good_ones_are_taken() {
     let authority = Authority::new();
     let mut home = Home::new();

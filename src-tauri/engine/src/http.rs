@@ -55,15 +55,24 @@ impl Http {
     pub fn new(limits: Limits) -> Result<Self> {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_nodelay(true)
-            .http2_adaptive_window(true)
-            .pool_max_idle_per_host(16)
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(CONNECT_LIMIT)
+                .tcp_nodelay(true)
+                .http2_adaptive_window(true)
+                .pool_max_idle_per_host(16)
+        };
+        let client = builder()
             .build()
+            .or_else(|error| {
+                // A small system may have no list of authorities. What needs none of them works all the same, and
+                // every secure connection is refused with its own error.
+                tracing::warn!(%error, "no certificates of authorities were found on this computer");
+                builder().tls_certs_only([]).build()
+            })
             .map_err(|error| {
                 Error::internal("The network part of Ferry did not start").because(error.without_url())
             })?;
