@@ -229,10 +229,8 @@ fn signatures_and_session_addresses_of_uploads_stay_secret() {
         evidence.is_clean(&home);
         service.heal();
 
-        // Expired once (forms have no word for that), cut once, then done.
-        if !matches!(kind, SignedUrls::Form | SignedUrls::PolicyForm) {
-            service.fault(Fault::new(FaultKind::ExpiredUrls).once());
-        }
+        // Expired once, cut once, then done.
+        service.fault(Fault::new(FaultKind::ExpiredUrls).once());
         service.fault(Fault::new(FaultKind::CutUpload { after: 100_000 }).once());
         service.slow(1 << 20);
         let run = evidence.take(home.ferry(["retry"]));

@@ -64,9 +64,14 @@ async fn an_empty_file_goes_every_way() {
 
 #[tokio::test]
 async fn u1_an_expired_url_is_signed_anew_and_the_old_id_given_up() {
-    for kind in
-        [SignedUrls::GooglePut, SignedUrls::AmazonPut, SignedUrls::AzurePut, SignedUrls::GoogleResumable]
-    {
+    for kind in [
+        SignedUrls::GooglePut,
+        SignedUrls::AmazonPut,
+        SignedUrls::AzurePut,
+        SignedUrls::GoogleResumable,
+        SignedUrls::Form,
+        SignedUrls::PolicyForm,
+    ] {
         let uploads = Uploads::new(kind).await;
         uploads.fault(Fault::new(FaultKind::ExpiredUrls).once());
         let row = uploads.run(&uploads.file("a.bin", 1000)).await;

@@ -229,7 +229,7 @@ fn fast_api(object: &Map<String, Value>) -> Option<Said> {
         return None;
     }
     let (code, message) = match object.get("detail")? {
-        Value::String(text) => (None, text.clone()),
+        Value::String(text) => (error_word(object), text.clone()),
         Value::Array(items) => {
             (None, items.iter().take(5).filter_map(complaint).collect::<Vec<_>>().join("; "))
         }
@@ -273,11 +273,20 @@ fn spring(object: &Map<String, Value>) -> Option<Said> {
     Some(Said { message, request_id: request_id_of(object), ..Said::default() })
 }
 
+/// `{"error":"ExpiredRequest","detail":"…"}`, as RFC 6749 §5.2 has it too: one word beside a text is a code.
+fn error_word(object: &Map<String, Value>) -> Option<String> {
+    let word = text_of(object, &["error"])?;
+    let beside =
+        ["detail", "error_description", "message", "msg"].iter().any(|name| object.contains_key(*name));
+    (beside && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')))
+        .then_some(word)
+}
+
 /// Anything else: Google's `{"error":{"code":…,"message":…,"status":…}}`, `{"error":"…"}`, `{"message":"…"}`.
 fn any_json(object: &Map<String, Value>) -> Said {
     let inner = object.get("error").and_then(Value::as_object).unwrap_or(object);
     Said {
-        code: inner.get("code").and_then(code_text),
+        code: inner.get("code").and_then(code_text).or_else(|| error_word(inner)),
         message: text_of(inner, &["message", "msg", "error_description", "error", "reason"])
             .unwrap_or_default(),
         request_id: request_id_of(object),
@@ -441,6 +450,8 @@ fn classify(status: StatusCode, said: &Said) -> RefusalKind {
         "SignatureDoesNotMatch" => Some(K::SignatureMismatch),
         "ExpiredToken" | "ExpiredRequest" | "RequestExpired" | "TokenExpired" => Some(K::Expired),
         "AccessDenied" if said.names_expiry || says("request has expired") => Some(K::Expired),
+        // A form's policy that has ended; both clouds say so in the text only.
+        "AccessDenied" | "InvalidPolicyDocument" if says("policy expired") => Some(K::Expired),
         // Azure has one code for both; only its detail tells a wrong signature from a late one.
         "AuthenticationFailed" => {
             let mismatch = said.detail.as_deref().is_some_and(|detail| detail.contains("did not match"));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use url::{Host, Url};
 
-use crate::answer::Refusal;
+use crate::answer::{Refusal, RefusalKind};
 
 /// Parses an http or https URL, for links and pages. `Err` is the reason as a clause.
 pub fn parse_http(text: &str) -> Result<Url, String> {
@@ -267,6 +267,8 @@ pub enum Store {
 pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>) -> Option<Method> {
     let is_post = matches!(sent, Method::Post | Method::PostForm);
     let means_another_method = match (refusal.http_status, refusal.code.as_deref()) {
+        // A form's policy that has ended was understood all the same.
+        _ if refusal.kind == RefusalKind::Expired => false,
         (405 | 501, _) | (400, Some("InvalidPolicyDocument")) => true,
         // A URL that is signed for opening a session demands its POST: a PUT could only fail the same way.
         (403, Some("SignatureDoesNotMatch")) => sent != Method::Resumable,
@@ -332,7 +334,6 @@ fn unix_time(year: u64, month: u64, day: u64) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::RefusalKind;
     use proptest::prelude::*;
     use serde::Deserialize;
 
