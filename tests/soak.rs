@@ -10,6 +10,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,9 +21,9 @@ use ferry_engine::{
 use ferry_sandbox::{Fault, FaultKind};
 use serde_json::json;
 use support::chance::Chance;
-use support::files::{all_below, names, noise};
+use support::files::{all_below, names, noise_file, same};
 use support::home::{Home, Started, wait_until};
-use support::http::request;
+use support::http::{request, stream};
 use support::peers::free_port;
 
 /// Transfers that are unfinished at a time.
@@ -118,7 +119,6 @@ struct Soak {
     failed: u64,
     codes: HashMap<String, u64>,
     bytes: u64,
-    known: HashMap<String, Vec<u8>>,
 }
 
 impl Soak {
@@ -144,7 +144,6 @@ impl Soak {
             failed: 0,
             codes: HashMap::new(),
             bytes: 0,
-            known: HashMap::new(),
         }
     }
 
@@ -177,7 +176,8 @@ impl Soak {
             let kind = kinds[self.chance.below(kinds.len() as u64) as usize];
             self.server.tell("settings", &json!({ "signed_urls": kind }));
             let size = [0, 1, 9_000, 700_000, 3_000_000][self.chance.below(5) as usize];
-            let path = self.home.file(&format!("out/{number}.mp4"), &noise(number, size));
+            let path = self.home.path().join(format!("out/{number}.mp4"));
+            noise_file(&path, number, size);
             let request = UploadRequest {
                 paths: vec![path.clone()],
                 service: Some("mavi".into()),
@@ -211,7 +211,21 @@ impl Soak {
         }
     }
 
-    /// Looks at what has ended.
+    /// The file that holds what a URL gives.
+    fn truth(&self, url: &str) -> PathBuf {
+        let path = self.home.path().join("truth").join(url.rsplit('/').next().unwrap());
+        if !path.exists() {
+            // Without a fault in the way: it is the truth that is fetched.
+            self.server.heal();
+            let (status, mut body) = stream("GET", url, &[], b"");
+            assert_eq!(status, 200);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::io::copy(&mut body, &mut File::create(&path).unwrap()).unwrap();
+        }
+        path
+    }
+
+    /// Looks at what has ended. It compares stretch by stretch: this process's memory is to be Ferry's.
     async fn reap(&mut self) {
         let ended: Vec<Transfer> = self
             .wanted
@@ -234,29 +248,22 @@ impl Soak {
             match wanted.bytes {
                 Expected::Download(url) => {
                     let path = PathBuf::from(row.path.as_deref().unwrap());
-                    let found = std::fs::read(&path).unwrap();
-                    if !self.known.contains_key(&url) {
-                        // Without a fault in the way: it is the truth that is fetched.
-                        self.server.heal();
-                        let (status, body) = request("GET", &url, &[], b"");
-                        assert_eq!(status, 200);
-                        self.known.insert(url.clone(), body);
-                    }
-                    assert!(found == self.known[&url], "{url} came wrong, as {row:?}");
-                    self.bytes += found.len() as u64;
+                    let truth = self.truth(&url);
+                    let found = File::open(&path).unwrap();
+                    self.bytes += same(found, File::open(truth).unwrap())
+                        .unwrap_or_else(|| panic!("{url} came wrong, as {row:?}"));
                     std::fs::remove_file(path).unwrap();
                 }
                 Expected::Upload(path) => {
                     self.server.heal();
                     let id = row.asset_id.as_deref().unwrap();
                     let url = format!("{}/mavi/serve/api/v2/{id}/download", self.server.url);
-                    let (status, stored) = request("GET", &url, &[("Authorization", "sk-soak")], b"");
-                    assert_eq!(status, 200, "{id}");
-                    let sent = std::fs::read(&path).unwrap();
-                    assert!(stored == sent, "{} is stored wrong, as {row:?}", path.display());
-                    self.bytes += sent.len() as u64;
-                    std::fs::remove_file(path).unwrap();
                     let headers = [("Authorization", "sk-soak")];
+                    let (status, stored) = stream("GET", &url, &headers, b"");
+                    assert_eq!(status, 200, "{id}");
+                    self.bytes += same(stored, File::open(&path).unwrap())
+                        .unwrap_or_else(|| panic!("{} is stored wrong, as {row:?}", path.display()));
+                    std::fs::remove_file(path).unwrap();
                     request("DELETE", &url.replace("/download", ""), &headers, b"");
                 }
             }

@@ -1,6 +1,9 @@
 //! Test files, and comparing them.
 
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
+
+const STRETCH: usize = 16 << 10;
 
 /// Bytes that no compression shrinks and no two seeds share.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
@@ -14,6 +17,45 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+/// Writes bytes that nobody else has, without having them in memory: for tests that measure that.
+pub fn noise_file(path: &Path, seed: u64, length: u64) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = std::fs::File::create(path).unwrap();
+    let mut left = length;
+    while left > 0 {
+        let piece = noise(seed ^ (left << 20), left.min(STRETCH as u64) as usize);
+        file.write_all(&piece).unwrap();
+        left -= piece.len() as u64;
+    }
+}
+
+/// Whether both give the same bytes, without having them in memory. How many there were.
+pub fn same(mut one: impl Read, mut other: impl Read) -> Option<u64> {
+    let (mut here, mut there) = ([0; STRETCH], [0; STRETCH]);
+    let mut length = 0;
+    loop {
+        let found = fill(&mut one, &mut here);
+        if found != fill(&mut other, &mut there) || here[..found] != there[..found] {
+            return None;
+        }
+        length += found as u64;
+        if found < STRETCH {
+            return Some(length);
+        }
+    }
+}
+
+fn fill(from: &mut impl Read, stretch: &mut [u8]) -> usize {
+    let mut length = 0;
+    while length < stretch.len() {
+        match from.read(&mut stretch[length..]).unwrap() {
+            0 => break,
+            read => length += read,
+        }
+    }
+    length
 }
 
 /// Fails unless a file holds exactly these bytes, without printing megabytes.

@@ -1,12 +1,20 @@
 //! Just enough of HTTP to ask a test's own server something without the client under test.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::Value;
 
 /// Sends a request and gives status and body.
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
+    let (status, mut answer) = stream(method, url, headers, body);
+    let mut body = Vec::new();
+    answer.read_to_end(&mut body).unwrap();
+    (status, body)
+}
+
+/// Sends a request and gives the status, and the body to be read.
+pub fn stream(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, BufReader<TcpStream>) {
     let rest = url.strip_prefix("http://").expect("tests speak plain http to this computer");
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let path = if path.is_empty() { "/" } else { path };
@@ -20,16 +28,16 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
     stream.write_all(body).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("the answer has a head");
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let status = head
-        .split_whitespace()
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .expect("the answer has a status");
-    (status, answer[end + 4..].to_vec())
+    let mut answer = BufReader::new(stream);
+    let (mut status, mut line) = (None, Vec::new());
+    // The head ends with an empty line.
+    while !matches!(line.as_slice(), b"\r\n") {
+        line.clear();
+        assert!(answer.read_until(b'\n', &mut line).unwrap() > 0, "the answer has a head");
+        let text = String::from_utf8_lossy(&line);
+        status = status.or_else(|| text.split_whitespace().nth(1)?.parse().ok());
+    }
+    (status.expect("the answer has a status"), answer)
 }
 
 /// Posts JSON and gives the answer's JSON.
