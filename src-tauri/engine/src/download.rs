@@ -124,8 +124,9 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     let task = download_task(run)?;
     let service_id = run.row().service;
     let service = run.or_stop(run.queue().services.get(&service_id)).await??;
-    if kept.looked_for_part || !published_before(run, &task).await? {
-        bring(run, &task, kept, service.as_ref()).await?;
+    let journal = if kept.looked_for_part { None } else { run.journal().await? };
+    if !published_before(run, &task, journal.as_ref()).await? {
+        bring(run, &task, kept, journal, service.as_ref()).await?;
     }
 
     if service.about().id != "link" {
@@ -153,14 +154,20 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
 }
 
 /// Prepare, fetch, verify, publish.
-async fn bring(run: &Run, task: &DownloadTask, kept: &mut Kept, service: &dyn Service) -> Result<()> {
+async fn bring(
+    run: &Run,
+    task: &DownloadTask,
+    kept: &mut Kept,
+    journal: Option<Journal>,
+    service: &dyn Service,
+) -> Result<()> {
     if kept.plan.is_none() {
         kept.plan = Some(run.or_stop(service.prepare(task, run)).await??);
     }
     let Some(plan) = kept.plan.clone() else { return Err(Error::internal("There is no plan")) };
 
     if !std::mem::replace(&mut kept.looked_for_part, true) {
-        kept.open = run.or_stop(continue_part(run, task)).await??;
+        kept.open = run.or_stop(continue_part(run, task, journal)).await??;
     }
     run.stage(Stage::Fetching);
     let result = fetch(run, task, &plan, kept, service).await;
@@ -210,9 +217,9 @@ struct Proofs {
 // ---- going on where an earlier run stood ----
 
 /// A kill between the final name and the end of the transfer leaves a proven file that the list knows nothing of.
-async fn published_before(run: &Run, task: &DownloadTask) -> Result<bool> {
-    let Some(journal) = run.journal().await? else { return Ok(false) };
-    let Some(whole) = journal.proven_whole else { return Ok(false) };
+async fn published_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>) -> Result<bool> {
+    let Some(journal) = journal else { return Ok(false) };
+    let Some(whole) = journal.proven_whole.clone() else { return Ok(false) };
     refuse_without_drive(task, journal.drive.clone()).await?;
     let folder = open_folder(&task.folder).await?;
     let (part, wanted) = (part_name(&journal.name), whole.clone());
@@ -254,8 +261,8 @@ async fn refuse_without_drive(task: &DownloadTask, drive: Option<PathBuf>) -> Re
 }
 
 /// Opens the part file of an earlier run and keeps as much of it as is provable.
-async fn continue_part(run: &Run, task: &DownloadTask) -> Result<Option<Open>> {
-    let Some(journal) = run.journal().await? else {
+async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>) -> Result<Option<Open>> {
+    let Some(journal) = journal else {
         run.counter.set(0);
         return Ok(None);
     };
@@ -803,14 +810,16 @@ async fn open_part(
 /// Takes the first free name like `wanted` and makes its part file. The name is on disk before the part file is: a kill
 /// in between must not leave a part file that belongs to nobody.
 async fn reserve(run: &Run, task: &DownloadTask, wanted: String) -> Result<PartFile> {
-    let folder = open_folder(&task.folder).await?;
     loop {
-        let (inside, wanted) = (Arc::clone(&folder), wanted.clone());
-        let name = blocking(move || PartFile::free_name(&inside, &wanted)).await??;
+        let (path, wanted) = (task.folder.clone(), wanted.clone());
+        let found = blocking(move || {
+            let folder = Arc::new(Folder::open(&path)?);
+            PartFile::free_name(&folder, &wanted).map(|name| (folder, name))
+        });
+        let (folder, name) = found.await??;
         let journal = Journal { name: name.clone(), ..Journal::default() };
         run.queue().store.save_journal_now(run.id, &journal).await?;
-        let inside = Arc::clone(&folder);
-        if let Some(part) = blocking(move || PartFile::create(inside, &name)).await?? {
+        if let Some(part) = blocking(move || PartFile::create(folder, &name)).await?? {
             return Ok(part);
         }
     }

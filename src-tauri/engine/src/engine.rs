@@ -506,43 +506,82 @@ impl Engine {
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(format!("A signed URL takes one file, not {}", files.len())));
         }
+        let unfinished =
+            if request.to.is_none() { self.unfinished_uploads(&service) } else { HashMap::new() };
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for path in files {
-            if request.to.is_none()
-                && let Some(id) = self.unfinished_upload(&service, &path)
-            {
-                self.queue().release(&[id]).await?;
-                ids.push((path, Some(id)));
+            if let Some(id) = unfinished.get(&path) {
+                ids.push(Some(*id));
                 continue;
             }
             let to_own_url = request.to.is_some();
-            let task = Task::Upload(UploadTask {
-                path: path.clone(),
-                method: request.method,
-                to_own_url,
-                source: None,
-            });
+            let task = Task::Upload(UploadTask { path, method: request.method, to_own_url, source: None });
             let record = Resume { url: request.to.clone(), ..Resume::default() };
             new.push((row_for(&task, &service), task, record));
-            ids.push((path, None));
+            ids.push(None);
         }
+        let known: Vec<TransferId> = ids.iter().flatten().copied().collect();
+        self.queue().release(&known).await?;
         let mut added = self.write_down(new).await?.into_iter();
-        Ok(ids.into_iter().filter_map(|(_, known)| known.or_else(|| added.next())).collect())
+        Ok(ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect())
     }
 
-    /// The same file to the same service, begun and not ended: goes on under its id, with its asset id.
-    fn unfinished_upload(&self, service: &str, path: &Path) -> Option<TransferId> {
-        let fits = |row: &Transfer, task: &Task| {
-            row.service == service
-                && !matches!(row.state, State::Completed | State::Canceled)
-                && matches!(task, Task::Upload(upload) if upload.path == path && !upload.to_own_url)
-        };
-        self.queue().find(fits).into_iter().max()
+    /// Files on their way to a service, begun and not ended: they go on under their ids, with their asset ids.
+    fn unfinished_uploads(&self, service: &str) -> HashMap<PathBuf, TransferId> {
+        let mut found: Vec<(PathBuf, TransferId)> = self.queue().find(|row, task| match task {
+            Task::Upload(upload)
+                if row.service == service
+                    && !upload.to_own_url
+                    && !matches!(row.state, State::Completed | State::Canceled) =>
+            {
+                Some((upload.path.clone(), row.id))
+            }
+            _ => None,
+        });
+        // Of several, the latest.
+        found.sort_unstable_by_key(|(_, id)| *id);
+        found.into_iter().collect()
     }
 
     /// Adds a download; written down before this returns. The same download that is not finished yet goes on.
     pub async fn download(&self, request: DownloadRequest) -> Result<TransferId> {
+        let mut added = self.download_all(vec![request]).await?;
+        added.pop().ok_or_else(|| Error::internal("The download was not written down"))?
+    }
+
+    /// The same for many at once, which costs hardly more than one; what is wrong with one keeps none of the others.
+    pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
+        let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
+        let unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let (mut places, mut known, mut new) = (HashMap::new(), Vec::new(), Vec::new());
+        // For each request the transfer that is there already, or its place among the new ones.
+        let mut answers = Vec::with_capacity(asked.len());
+        for asked in asked {
+            answers.push(match asked {
+                Err(error) => Err(error),
+                Ok(asked) => Ok(match unfinished.get(&asked.same()) {
+                    Some(id) => {
+                        known.push(*id);
+                        Ok(*id)
+                    }
+                    None => Err(*places.entry(asked.same()).or_insert_with(|| {
+                        let record = Resume { url: asked.url, ..Resume::default() };
+                        let task = Task::Download(asked.task);
+                        new.push((row_for(&task, &asked.service), task, record));
+                        new.len() - 1
+                    })),
+                }),
+            });
+        }
+        self.queue().release(&known).await?;
+        let added = self.write_down(new).await?;
+        let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
+        Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
+    }
+
+    /// Understands a request.
+    fn asked(&self, request: DownloadRequest) -> Result<Asked> {
         let what = request.what.trim().to_owned();
         if what.is_empty() || what.chars().any(char::is_control) {
             return Err(Error::invalid("There is nothing to download")
@@ -591,57 +630,58 @@ impl Engine {
             connections: request.connections.or(self.queue().overrides().connections),
             server_id: None,
         };
-        if let Some(id) = self.unfinished_download(&service, &task, is_url.then_some(what.as_str())).await {
-            self.queue().release(&[id]).await?;
-            return Ok(id);
-        }
-        let record = Resume { url: is_url.then(|| what.clone()), ..Resume::default() };
-        let task = Task::Download(task);
-        let ids = self.write_down(vec![(row_for(&task, &service), task, record)]).await?;
-        ids.first().copied().ok_or_else(|| Error::internal("The download was not written down"))
+        Ok(Asked { service, task, url: is_url.then_some(what) })
     }
 
-    async fn unfinished_download(
+    /// Which of these are on the list already, and not finished.
+    async fn unfinished_downloads<'a>(
         &self,
-        service: &str,
-        wanted: &DownloadTask,
-        url: Option<&str>,
-    ) -> Option<TransferId> {
-        let fits = |row: &Transfer, task: &Task| {
-            row.service == service
-                && !matches!(row.state, State::Completed | State::Canceled)
-                && matches!(task, Task::Download(task)
-                    if task.what == wanted.what && task.folder == wanted.folder && task.name == wanted.name
-                        && task.unique_id == wanted.unique_id && task.quality == wanted.quality)
-        };
-        let mut found = self.queue().find(fits);
-        found.sort_unstable();
+        wanted: impl Iterator<Item = &'a Asked>,
+    ) -> HashMap<Same, TransferId> {
+        let shown: HashSet<&str> = wanted.map(|asked| asked.task.what.as_str()).collect();
+        let mut found: Vec<(TransferId, Asked)> = self.queue().find(|row, task| match task {
+            Task::Download(task)
+                if shown.contains(task.what.as_str())
+                    && !matches!(row.state, State::Completed | State::Canceled) =>
+            {
+                Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
+            }
+            _ => None,
+        });
+        // Of several, the latest.
+        found.sort_unstable_by_key(|(id, _)| *id);
         let folder = self.queue().resume_folder.clone();
-        let url = url.map(str::to_owned);
-        // Two links may differ only in what the list does not show.
-        let same = move || found.into_iter().rev().find(|id| url.is_none() || folder.read(*id).url == url);
-        blocking(same).await.ok().flatten()
+        let with_url = move |(id, mut asked): (TransferId, Asked)| {
+            // Two links may differ only in what the list does not show.
+            asked.url = if asked.task.is_url { folder.read(id).url } else { None };
+            (asked.same(), id)
+        };
+        blocking(move || found.into_iter().map(with_url).collect()).await.unwrap_or_default()
     }
 
     /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
     async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
         let queue = self.queue();
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task, None), record)).unzip();
         let tasks: Vec<Task> = rows.iter().map(|(_, task, _)| task.clone()).collect();
         let rows = queue.store.add(rows).await?;
-        for (row, (mut record, task)) in rows.iter().zip(records.into_iter().zip(&tasks)) {
-            if !record.is_empty() {
-                record.task = Some(task.clone());
-                record.service = Some(row.service.clone());
-                if let Err(error) = queue.save_resume(row.id, record).await {
-                    // Without its link it could never run: better not to have it on the list at all.
-                    queue.store.remove(rows.iter().map(|row| row.id).collect()).await?;
-                    return Err(error);
-                }
-            }
-        }
         let ids: Vec<TransferId> = rows.iter().map(|row| row.id).collect();
+        let records =
+            rows.iter().zip(records.into_iter().zip(&tasks)).filter(|(_, (record, _))| !record.is_empty());
+        let records = records.map(|(row, (record, task))| {
+            let (task, service) = (Some(task.clone()), Some(row.service.clone()));
+            (row.id, Resume { task, service, ..record })
+        });
+        if let Err(error) = queue.save_new_resumes(records.collect()).await {
+            // Without its link it could never run: better not to have it on the list at all.
+            ids.iter().for_each(|id| queue.resume_folder.remove(*id));
+            queue.store.remove(ids).await?;
+            return Err(error);
+        }
         queue.insert(rows.into_iter().zip(tasks).collect());
         queue.release(&ids).await?;
         Ok(ids)
@@ -948,6 +988,25 @@ async fn drop_half_added(
         "Ferry was ended while it wrote down `{}`, before the link was kept; please add it again",
         names.join("`, `")
     )))
+}
+
+/// A download as it was asked for and understood.
+struct Asked {
+    service: String,
+    task: DownloadTask,
+    /// The whole link, if it is one.
+    url: Option<String>,
+}
+
+/// What makes two requests the same download.
+type Same = (String, String, PathBuf, [Option<String>; 4]);
+
+impl Asked {
+    fn same(&self) -> Same {
+        let task = self.task.clone();
+        let rest = [task.name, task.unique_id, task.quality, self.url.clone()];
+        (self.service.clone(), task.what, task.folder, rest)
+    }
 }
 
 /// A new row for a task.

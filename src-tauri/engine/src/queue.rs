@@ -223,11 +223,9 @@ impl Queue {
         self.rows().entries.get(&id).map(|entry| entry.task.clone())
     }
 
-    /// Unfinished transfers whose row and task fit.
-    pub fn find(&self, fits: impl Fn(&Transfer, &Task) -> bool) -> Vec<TransferId> {
-        let rows = self.rows();
-        let found = rows.entries.values().filter(|entry| fits(&entry.row, &entry.task));
-        found.map(|entry| entry.row.id).collect()
+    /// What is picked out of all rows and tasks.
+    pub fn find<T>(&self, pick: impl Fn(&Transfer, &Task) -> Option<T>) -> Vec<T> {
+        self.rows().entries.values().filter_map(|entry| pick(&entry.row, &entry.task)).collect()
     }
 
     /// Changes a row in memory; the change reaches the listeners soon, the database at the next milestone.
@@ -251,18 +249,23 @@ impl Queue {
     /// Writes what must stay secret, off the async threads.
     pub async fn save_resume(&self, id: TransferId, record: Resume) -> Result<()> {
         let folder = self.resume_folder.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        in_resume(move || {
             if record.is_empty() {
                 folder.remove(id);
                 return Ok(());
             }
             folder.write(id, &record)
-        });
-        match written.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::target_io("Writing to", std::path::Path::new("resume"), &error)),
-            Err(_) => Err(Error::internal("Writing to the data folder was interrupted")),
+        })
+        .await
+    }
+
+    /// The same for new transfers.
+    pub async fn save_new_resumes(&self, records: Vec<(TransferId, Resume)>) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
         }
+        let folder = self.resume_folder.clone();
+        in_resume(move || folder.write_all(&records)).await
     }
 
     pub fn services_changed(&self) {
@@ -292,15 +295,21 @@ impl Queue {
                 if entry.running.is_some() || matches!(entry.row.state, State::Completed) {
                     continue;
                 }
-                entry.row.state = State::Queued;
-                (entry.row.wait, entry.row.ended_at) = (None, None);
-                changed.push(entry.row.clone());
+                // A new row is on disk like this already.
+                if entry.row.state != State::Queued || entry.row.wait.is_some() {
+                    entry.row.state = State::Queued;
+                    (entry.row.wait, entry.row.ended_at) = (None, None);
+                    changed.push(entry.row.clone());
+                }
                 rows.dirty.insert(*id);
                 rows.release(*id);
             }
         }
         self.publishing.notify_one();
         self.scheduling.notify_one();
+        if changed.is_empty() {
+            return Ok(());
+        }
         self.store.save_rows(changed).await
     }
 
@@ -441,8 +450,9 @@ impl Queue {
         let had_problem = self.services.clear_problem(service);
         if had_problem && self.patient {
             let failed = self.find(|row, _| {
-                row.service == service
-                    && matches!(&row.state, State::Failed(failure) if failure.code == Code::Unauthorized)
+                let waits_for_key =
+                    matches!(&row.state, State::Failed(failure) if failure.code == Code::Unauthorized);
+                (row.service == service && waits_for_key).then_some(row.id)
             });
             let mut rows = self.rows();
             for id in failed {
@@ -486,6 +496,9 @@ impl Queue {
             tracing::warn!(%error, "closing the queue");
         }
         self.services.shut_down().await;
+        if let Err(error) = self.store.flush().await {
+            tracing::warn!(%error, "closing the list");
+        }
     }
 
     // ---- what runs next ----
@@ -787,6 +800,14 @@ impl Queue {
         drop(rows);
         // Nobody listens: nobody misses it.
         let _ = self.changes.send(Arc::new(changes));
+    }
+}
+
+async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
+    match tokio::task::spawn_blocking(write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Error::target_io("Writing to", std::path::Path::new("resume"), &error)),
+        Err(_) => Err(Error::internal("Writing to the data folder was interrupted")),
     }
 }
 

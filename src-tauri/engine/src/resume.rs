@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 
+/// How many records are written at the same time.
+const WRITERS: usize = 8;
+
 /// Everything that is kept for one unfinished transfer. No `Debug`: nothing may print it by accident.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Resume {
@@ -90,6 +93,27 @@ impl ResumeFolder {
         write_durably(&self.path(id), &serde_json::to_vec(record)?)
     }
 
+    /// The same for many. The disk syncs what is handed to it at the same time together.
+    pub fn write_all(&self, records: &[(TransferId, Resume)]) -> io::Result<()> {
+        let share = records.len().div_ceil(WRITERS).max(1);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = records
+                .chunks(share)
+                .map(|records| {
+                    scope.spawn(|| {
+                        records.iter().try_for_each(|(id, record)| {
+                            replace(&self.path(*id), &serde_json::to_vec(record)?)
+                        })
+                    })
+                })
+                .collect();
+            writers
+                .into_iter()
+                .try_for_each(|writer| writer.join().map_err(|_| io::Error::other("interrupted"))?)
+        })?;
+        sync_folder(&self.0)
+    }
+
     /// Removes a record: the transfer has ended.
     pub fn remove(&self, id: TransferId) {
         // A record that is already gone is what was wanted.
@@ -117,6 +141,12 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
 
 /// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// The same without the last step: after a power cut it may be the old file that is there.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Beside it and of nobody else: a file of the user's own must not be in the way.
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.ferry-new", std::process::id()));
@@ -132,11 +162,15 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
-    std::fs::rename(&beside, path)?;
+    std::fs::rename(&beside, path)
+}
+
+#[cfg_attr(not(unix), allow(clippy::unnecessary_wraps, reason = "only Unix has folders that can be synced"))]
+fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        std::fs::File::open(folder)?.sync_all()?;
-    }
+    std::fs::File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
     Ok(())
 }
 

@@ -111,6 +111,13 @@ impl Run {
         }
     }
 
+    /// Changes the task; it is on disk with whatever is waited for next.
+    pub fn change_task_soon(&self, change: impl FnOnce(&mut Task)) {
+        if let Some(task) = self.queue.change_task(self.id, change) {
+            self.queue.store.save_task_later(self.id, task);
+        }
+    }
+
     /// Writes down the media server's own id for this job.
     pub async fn set_server_id(&self, id: &str) -> Result<()> {
         self.update(|row| row.asset_id = Some(id.to_owned()));

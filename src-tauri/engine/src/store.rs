@@ -1,10 +1,13 @@
 //! The queue and the library on disk: one SQLite file (WAL), written by one thread.
 //!
 //! Jobs that are waiting together are committed together (group commit), so a burst of small transfers costs a
-//! few syncs, not one each. An answer is given only after the commit: what a caller was told is on disk.
+//! few syncs, not one each. An answer is given only after the commit: what a caller was told is on disk. What nobody
+//! waits for takes part in the next commit that somebody does wait for, or in one of its own soon after.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use rusqlite_migration::{M, Migrations};
@@ -18,6 +21,8 @@ use crate::transfer::{TimelineEntry, Transfer, TransferId};
 
 /// The most jobs that share one commit.
 const GROUP: usize = 256;
+/// How long a job that nobody waits for may wait for company.
+const LATER: Duration = Duration::from_millis(100);
 
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE transfers (
@@ -47,7 +52,15 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
      CREATE TABLE learned (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;",
 )];
 
-type Job = Box<dyn FnOnce(&mut Transaction<'_>) -> Box<dyn FnOnce(bool) + Send> + Send>;
+/// What is to be written, and what is to be said when it was committed or not.
+type Work = Box<dyn FnOnce(&mut Transaction<'_>) -> Box<dyn FnOnce(bool) + Send> + Send>;
+
+/// Work for the writing thread.
+struct Job {
+    work: Work,
+    /// Nobody waits for it.
+    later: bool,
+}
 
 /// One stored transfer.
 #[derive(Debug, Clone)]
@@ -85,6 +98,8 @@ pub(crate) struct Opened {
 pub(crate) struct Store {
     jobs: mpsc::Sender<Job>,
     library: Arc<LibraryCopy>,
+    /// What the database has of it: a handful of words that every upload asks for.
+    learned: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Store {
@@ -124,6 +139,7 @@ impl Store {
                 note = Some(note.map_or(told.clone(), |note| format!("{note}. {told}")));
             }
         }
+        let learned = all_learned(&connection).map_err(|error| unusable(path, &error))?;
         let (jobs, inbox) = mpsc::channel::<Job>();
         let copy = Arc::clone(&library);
         std::thread::Builder::new()
@@ -136,7 +152,8 @@ impl Store {
                 write_jobs(connection, &inbox);
             })
             .map_err(|error| Error::internal("The database thread did not start").because(error))?;
-        Ok(Opened { store: Self { jobs, library }, stored, note, last_id })
+        let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)) };
+        Ok(Opened { store, stored, note, last_id })
     }
 
     /// Runs a job in the next commit and answers when that commit is on disk.
@@ -145,7 +162,7 @@ impl Store {
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |transaction| {
+        let work: Work = Box::new(move |transaction| {
             let result = in_savepoint(transaction, job);
             Box::new(move |committed| {
                 let result = match result {
@@ -159,13 +176,14 @@ impl Store {
                 let _ = answer.send(result);
             })
         });
+        let job = Job { work, later: false };
         self.jobs.send(job).map_err(|_| Error::internal("The database thread has ended"))?;
         answered.await.map_err(|_| Error::internal("The database thread has ended"))?
     }
 
     /// Hands a job over without waiting for its commit, for what may be a moment old after a crash.
     pub fn later(&self, job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static) {
-        let job: Job = Box::new(move |transaction| {
+        let work: Work = Box::new(move |transaction| {
             let result = in_savepoint(transaction, job);
             Box::new(move |committed| {
                 if let Err(error) = result {
@@ -175,9 +193,14 @@ impl Store {
                 }
             })
         });
-        if self.jobs.send(job).is_err() {
+        if self.jobs.send(Job { work, later: true }).is_err() {
             tracing::error!("the database thread has ended");
         }
+    }
+
+    /// Waits until everything that was handed over before is on disk.
+    pub async fn flush(&self) -> Result<()> {
+        self.run(|_| Ok(())).await
     }
 
     /// Writes new transfers down, gives them their ids (unless they have one), in one commit.
@@ -215,12 +238,12 @@ impl Store {
 
     /// Writes a task as it is now.
     pub async fn save_task(&self, id: TransferId, task: Task) -> Result<()> {
-        self.run(move |transaction| {
-            transaction
-                .execute("UPDATE transfers SET task = ?2 WHERE id = ?1", params![id.0, json(&task)?])?;
-            Ok(())
-        })
-        .await
+        self.run(move |transaction| save_task(transaction, id, &task)).await
+    }
+
+    /// Writes a task without waiting for the disk.
+    pub fn save_task_later(&self, id: TransferId, task: Task) {
+        self.later(move |transaction| save_task(transaction, id, &task));
     }
 
     /// Writes where a download goes and how far it is, both or neither.
@@ -239,21 +262,13 @@ impl Store {
     /// Writes how far a download is. Comes after the data's own sync, so it may be a moment late, never early.
     pub fn save_journal(&self, id: TransferId, journal: &Journal) {
         let journal = json(journal).unwrap_or_default();
-        self.later(move |transaction| {
-            transaction.execute("UPDATE transfers SET journal = ?2 WHERE id = ?1", params![id.0, journal])?;
-            Ok(())
-        });
+        self.later(move |transaction| save_journal(transaction, id, &journal));
     }
 
     /// Writes a journal, on disk before this returns.
     pub async fn save_journal_now(&self, id: TransferId, journal: &Journal) -> Result<()> {
-        let journal = journal.clone();
-        self.run(move |transaction| {
-            transaction
-                .execute("UPDATE transfers SET journal = ?2 WHERE id = ?1", params![id.0, json(&journal)?])?;
-            Ok(())
-        })
-        .await
+        let journal = json(journal).map_err(|error| from_sqlite(&error))?;
+        self.run(move |transaction| save_journal(transaction, id, &journal)).await
     }
 
     /// The journal of a download; `None` when there is none that can be read.
@@ -364,18 +379,13 @@ impl Store {
     }
 
     /// What was learned under this key ("the method that worked").
-    pub async fn learned(&self, key: &str) -> Result<Option<String>> {
-        let key = key.to_owned();
-        self.run(move |transaction| {
-            transaction
-                .query_row("SELECT value FROM learned WHERE key = ?1", [key], |row| row.get(0))
-                .optional()
-        })
-        .await
+    pub fn learned(&self, key: &str) -> Option<String> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Remembers something under a key.
     pub fn learn(&self, key: String, value: String) {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), value.clone());
         self.later(move |transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO learned (key, value) VALUES (?1, ?2)",
@@ -391,6 +401,16 @@ fn save_row(transaction: &Transaction<'_>, row: &Transfer) -> rusqlite::Result<(
         transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
     update.execute(params![row.id.0, row.position, json(row)?])?;
     Ok(())
+}
+
+fn save_journal(transaction: &Transaction<'_>, id: TransferId, journal: &str) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE transfers SET journal = ?2 WHERE id = ?1")?;
+    update.execute(params![id.0, journal]).map(drop)
+}
+
+fn save_task(transaction: &Transaction<'_>, id: TransferId, task: &Task) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE transfers SET task = ?2 WHERE id = ?1")?;
+    update.execute(params![id.0, json(task)?]).map(drop)
 }
 
 fn read_asset(row: &rusqlite::Row<'_>) -> rusqlite::Result<Asset> {
@@ -463,6 +483,11 @@ fn all_assets(connection: &Connection) -> rusqlite::Result<Vec<Asset>> {
     select.query_map([], read_asset)?.collect()
 }
 
+fn all_learned(connection: &Connection) -> rusqlite::Result<HashMap<String, String>> {
+    let mut select = connection.prepare("SELECT key, value FROM learned")?;
+    select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
@@ -484,11 +509,11 @@ fn in_savepoint<T>(
 
 fn write_jobs(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
     while let Ok(first) = inbox.recv() {
-        let jobs = std::iter::once(first).chain(inbox.try_iter().take(GROUP - 1));
-        let mut answers = Vec::new();
+        let jobs = gather(first, inbox);
+        let mut answers = Vec::with_capacity(jobs.len());
         let committed = match connection.transaction() {
             Ok(mut transaction) => {
-                answers.extend(jobs.map(|job| job(&mut transaction)));
+                answers.extend(jobs.into_iter().map(|job| (job.work)(&mut transaction)));
                 transaction.commit()
             }
             Err(error) => Err(error),
@@ -502,8 +527,28 @@ fn write_jobs(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
     }
 }
 
+/// Everything that is waiting, in order. While nobody waits for any of it, there is time for more.
+fn gather(first: Job, inbox: &mpsc::Receiver<Job>) -> Vec<Job> {
+    let until = Instant::now() + LATER;
+    let mut somebody_waits = !first.later;
+    let mut jobs = vec![first];
+    while jobs.len() < GROUP {
+        let next = if somebody_waits {
+            inbox.try_recv().ok()
+        } else {
+            inbox.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        };
+        let Some(job) = next else { break };
+        somebody_waits |= !job.later;
+        jobs.push(job);
+    }
+    jobs
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
+    // One process has the data folder, by its own lock: SQLite needs none for every commit.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;

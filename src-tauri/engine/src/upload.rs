@@ -210,12 +210,17 @@ async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<So
         run.note("The file changed since it was begun; it is sent from its beginning");
     }
     if task.source != Some(state) {
-        run.change_task(|task| {
+        let remember = |task: &mut Task| {
             if let Task::Upload(upload) = task {
                 upload.source = Some(state);
             }
-        })
-        .await?;
+        };
+        if task.to_own_url {
+            run.change_task(remember).await?;
+        } else {
+            // With the asset id, before the first byte.
+            run.change_task_soon(remember);
+        }
     }
     run.update(|row| row.total = Some(state.size));
     kept.source = Some(source.clone());
@@ -306,9 +311,10 @@ async fn write_down_asset(run: &Run, service: &str, asset_id: &str, name: &str, 
         status: AssetStatus::Begun,
         at: now(),
     };
-    run.queue().store.save_asset(asset).await?;
     run.update(|row| row.asset_id = Some(asset_id.to_owned()));
-    run.queue().store.save_rows(vec![run.row()]).await
+    // Both in one commit.
+    run.queue().store.save_row_later(run.row());
+    run.queue().store.save_asset(asset).await
 }
 
 // ---- send ----
@@ -333,7 +339,7 @@ async fn send(
         (None, Some(UploadMethod::Put)) => Method::Put,
         (None, Some(UploadMethod::Post)) => Method::Post,
         (None, Some(UploadMethod::Resumable)) if inferred != Method::Session => Method::Resumable,
-        _ => match run.queue().store.learned(&learned_key).await?.as_deref() {
+        _ => match run.queue().store.learned(&learned_key).as_deref() {
             Some("put") => Method::Put,
             Some("post") => Method::Post,
             _ => inferred,

@@ -10,6 +10,9 @@ use crate::Outcome;
 use crate::arguments::Download;
 use crate::follow::{Item, follow};
 
+/// So many are written down together: few enough that the first ones begin at once.
+const AT_ONCE: usize = 256;
+
 /// Brings files and follows them to their ends.
 pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, Error> {
     let folder = match &download.dir {
@@ -20,9 +23,9 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
     let changes = engine.subscribe();
     let (sender, added) = mpsc::channel(64);
     let adding = async {
-        for what in download.what {
-            let request = DownloadRequest {
-                what,
+        for some in download.what.chunks(AT_ONCE) {
+            let requests = some.iter().map(|what| DownloadRequest {
+                what: what.clone(),
                 service: download.service.map(|service| service.id().to_owned()),
                 folder: folder.clone(),
                 name: download.name.clone(),
@@ -30,10 +33,12 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
                 quality: download.quality.clone(),
                 remove_after: download.remove_after.then_some(true),
                 connections: download.connections,
-            };
-            let added = engine.download(request).await.map(|id| Item { id, path: None });
-            // The follower ends only after this side.
-            let _ = sender.send(added).await;
+            });
+            let added = engine.download_all(requests.collect()).await;
+            for added in added.unwrap_or_else(|error| vec![Err(error)]) {
+                // The follower ends only after this side.
+                let _ = sender.send(added.map(|id| Item { id, path: None })).await;
+            }
         }
         drop(sender);
     };
