@@ -202,6 +202,37 @@ fn a2_a_part_that_was_touched_after_the_list_was_lost_is_found_out() {
     assert_eq!(home.downloaded(), ["film.bin", "film.bin.old.ferrypart"], "what was touched is kept aside");
 }
 
+/// As after a newer Ferry, which knows states that this one does not.
+#[test]
+fn a2_a_transfer_that_cannot_be_read_is_told_and_comes_back_from_what_is_kept_for_it() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let link = service.link(MIB, "film.bin");
+    for (link, name) in [(&link, "film.bin"), (&service.link(MIB, "other.bin"), "other.bin")] {
+        service.fault(Fault::new(FaultKind::Cut { after: 500_000 }).once());
+        home.ferry(["download", link, "--retries", "0"]).exits(1);
+        assert!(home.downloaded().contains(&format!("{name}.ferrypart")));
+    }
+    let connection = rusqlite::Connection::open(home.data().join("ferry.db")).unwrap();
+    let changed = connection.execute(
+        "UPDATE transfers SET row = replace(row, '\"failed\"', '\"postponed\"') WHERE row LIKE '%film.bin%'",
+        [],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    drop(connection);
+    let snapshot = snapshot(&home).unwrap();
+    assert!(
+        snapshot.notices.iter().any(|notice| notice.contains("could not be read")),
+        "{:?}",
+        snapshot.notices
+    );
+    assert_eq!(snapshot.transfers.len(), 2, "{:?}", snapshot.transfers);
+    home.ferry(["retry"]);
+    home.ferry(["resume"]).exits(0);
+    assert_eq!(home.downloaded(), ["film.bin", "other.bin"]);
+    assert_holds(&home.downloads().join("film.bin"), &reference(&link));
+}
+
 #[test]
 fn a2_a_list_that_is_gone_is_told_and_rebuilt() {
     let service = Service::start();

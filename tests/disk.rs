@@ -124,6 +124,10 @@ fn the_window_waits_for_room_and_goes_on_by_itself() {
         assert!(!row.state.has_ended(), "it waits, it has not failed: {row:?}");
         let said = row.wait.unwrap().message;
         assert!(said.contains("room") && said.contains("MB"), "{said}");
+        // Long enough to look at the disk more than once: nobody else is asked meanwhile.
+        let asked = service.requests().len();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(service.requests().len(), asked, "asked while there was no room");
         disk.empty();
         let row = until(&|row| row.state.has_ended()).await;
         assert_eq!(row.state, State::Completed);

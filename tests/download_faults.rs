@@ -175,6 +175,23 @@ async fn d4_a_file_that_changed_meanwhile_is_never_spliced() {
     assert_eq!(downloads.saved("a.bin.old.ferrypart"), old[..100_000], "the old part is kept");
 }
 
+/// Several servers behind one name, each with a mark of its own: it looks like a change each time the line breaks.
+#[tokio::test]
+async fn d4_a_source_that_keeps_changing_is_given_up_before_its_old_parts_fill_the_disk() {
+    let file = content(200_000);
+    let server = BadServer::start(move |head, number| {
+        let mut bytes = good_answer(&head.replace("ange", "-"), &file, &format!("\"v{number}\""));
+        // Farther each time, so that it looks like progress.
+        bytes.truncate(bytes.len() - 150_000 + 1000 * number.min(100));
+        vec![Step::Send(bytes), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::ChangedAtSource), "{:?}", row.state);
+    let parts = downloads.names().len();
+    assert!(parts <= 5, "{:?}", downloads.names());
+}
+
 #[tokio::test]
 async fn d5_wrong_answers_to_a_range_never_make_a_corrupt_file() {
     let file = content(100_000);
@@ -619,6 +636,116 @@ async fn d15_a_part_file_that_was_touched_is_found_out() {
         assert!(downloads.files().contains(&row.name), "{name}");
         assert!(downloads.saved(&row.name) == file, "{name}: the bytes differ");
     }
+}
+
+/// What has the part file's name in the end may be something else than what was written: a sync client puts an old one
+/// back, somebody plants a link.
+#[cfg(unix)]
+#[tokio::test]
+async fn d12_what_takes_the_part_files_place_on_the_way_never_gets_the_final_name() {
+    type Take = fn(&std::path::Path);
+    let takes: [(&str, Take); 3] = [
+        ("a file", |part| {
+            std::fs::write(part.with_extension("new"), vec![0; 777]).unwrap();
+            std::fs::rename(part.with_extension("new"), part).unwrap();
+        }),
+        ("a link", |part| {
+            std::fs::remove_file(part).unwrap();
+            std::os::unix::fs::symlink("/etc/hostname", part).unwrap();
+        }),
+        ("a second name", |part| {
+            std::fs::hard_link(part, part.with_extension("second")).unwrap();
+        }),
+    ];
+    for (what, take) in takes {
+        let file = content(200_000);
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &body, ETAG);
+            if number > 0 {
+                return vec![Step::Send(bytes)];
+            }
+            let rest = bytes.split_off(bytes.len() - 50_000);
+            vec![Step::Send(bytes), Step::Wait(Duration::from_secs(1)), Step::Send(rest)]
+        });
+        let downloads = Downloads::new().await;
+        let id = downloads.add(&server.url("/a.bin")).await;
+        downloads.until(id, |row| row.bytes >= 150_000).await;
+        take(&downloads.folder().join("a.bin.ferrypart"));
+        let row = downloads.ended(id).await;
+        assert_eq!(row.state, State::Completed, "{what}");
+        for name in downloads.files() {
+            let path = downloads.folder().join(&name);
+            if name.ends_with(".second") {
+                continue;
+            }
+            assert!(!path.is_symlink(), "{what}: {name} is a link");
+            assert!(downloads.saved(&name) == file, "{what}: {name} holds something else");
+        }
+        assert!(downloads.files().contains(&row.name), "{what}: {:?}", downloads.names());
+    }
+}
+
+/// Two transfers may come to the same name when the part file of one is away.
+#[tokio::test]
+async fn d13_a_part_file_belongs_to_one_transfer_also_while_it_is_not_there() {
+    let (first, second) = (content(200_000), vec![7; 200_000]);
+    let (one, other) = (first.clone(), second.clone());
+    let server = BadServer::start(move |head, _| {
+        let file = if head.contains("from=1") { &one } else { &other };
+        let mut bytes = good_answer(head, file, ETAG);
+        if range_start(head).is_none() {
+            bytes.truncate(bytes.len() - 50_000);
+            return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(20))];
+        }
+        vec![Step::Send(bytes)]
+    });
+    let downloads = Downloads::new().await;
+    let begin = async |url: String| {
+        let id = downloads.add(&url).await;
+        downloads.until(id, |row| row.bytes >= 150_000).await;
+        downloads.engine().pause(&[id]).await.unwrap();
+        id
+    };
+    let lost = begin(server.url("/a.bin?from=1")).await;
+    std::fs::remove_file(downloads.folder().join("a.bin.ferrypart")).unwrap();
+    let kept = begin(server.url("/a.bin?from=2")).await;
+    let name = downloads.engine().transfer(kept).unwrap().name;
+    assert_eq!(name, "a (1).bin", "the first one's name is still its own");
+    // Also when the list is read anew.
+    let downloads = downloads.restart(|_| {}).await;
+    downloads.engine().remove(&[lost]).await.unwrap();
+    downloads.engine().resume(&[kept]).await.unwrap();
+    let row = downloads.ended(kept).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved(&row.name) == second);
+    let asked = server.requests();
+    assert!(range_start(asked.last().unwrap()) >= Some(150_000), "nothing was fetched twice: {asked:?}");
+}
+
+/// A server that cannot continue, and cannot even begin just now: what is here stays until something better comes.
+#[tokio::test]
+async fn what_cannot_be_continued_is_kept_until_the_server_really_sends_it_anew() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = BadServer::start(move |_, number| {
+        let length = body.len().to_string();
+        let mut bytes = response("200 OK", &[("Content-Length", &length)], &body);
+        match number {
+            0 => bytes.truncate(bytes.len() - 50_000),
+            1 => return vec![Step::Send(response("404 Not Found", &[("Content-Length", "0")], b""))],
+            _ => {}
+        }
+        vec![Step::Send(bytes), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let id = downloads.add(&server.url("/a.bin")).await;
+    let row = downloads.ended(id).await;
+    assert_eq!(code(&row), Some(Code::NotFound));
+    assert!(downloads.saved("a.bin.ferrypart") == file[..150_000], "what came is kept");
+    downloads.engine().retry(&[id]).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    assert!(downloads.saved("a.bin") == file);
 }
 
 #[tokio::test]

@@ -144,6 +144,54 @@ fn a_quota_that_is_used_up_is_a_full_disk() {
     }
 }
 
+/// The system tells once that bytes were lost on their way to the disk; a later sync that succeeds knows nothing of it.
+#[test]
+fn a_sync_that_fails_in_the_background_is_never_forgotten() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    // For longer than may pass without a sync.
+    service.slow(200_000);
+    let link = service.link(1_500_000, "film.bin");
+    let part = home.downloads().join("film.bin.ferrypart");
+    let point = Point { call: "fdatasync", number: 1 };
+    let spoil = strace::spoil(point, "error=EIO", &[&part]);
+    home.ferry_under(&spoil, ["download", &link, "--retries", "0"]).exits(1);
+    assert_eq!(home.downloaded(), ["film.bin.ferrypart"], "it has no final name");
+    service.heal();
+    home.ferry(["retry"]).exits(0);
+    assert_eq!(home.downloaded(), ["film.bin"]);
+    assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
+}
+
+/// A whole, proven file whose name could not be given needs nobody's answer to get it later.
+#[test]
+fn a_proven_file_that_got_no_name_gets_it_without_asking_again() {
+    if !strace::can_trace() {
+        return;
+    }
+    for fault in [None, Some(FaultKind::NoValidators)] {
+        let service = Service::start();
+        let home = Home::with(&service);
+        let link = service.link(300_000, "film.bin");
+        let content = fetched(&link, &[]);
+        if let Some(fault) = &fault {
+            service.fault(fault.clone());
+        }
+        let refused = strace::spoil_all("renameat2", "error=EACCES", &home.downloads());
+        std::fs::create_dir_all(home.downloads()).unwrap();
+        home.ferry_under(&refused, ["download", &link]).exits(1).says_error("permission_denied");
+        assert_eq!(home.downloaded(), ["film.bin.ferrypart"]);
+        let asked = service.requests().len();
+        home.ferry(["retry"]).exits(0);
+        assert_eq!(service.requests().len(), asked, "{fault:?}: nobody was asked");
+        assert_eq!(home.downloaded(), ["film.bin"]);
+        assert_holds(&home.downloads().join("film.bin"), &content);
+    }
+}
+
 /// A record beside the list is for downloads that take their time; five thousand small files must not pay for it.
 #[test]
 fn a_small_download_by_id_costs_no_record_beside_the_list() {

@@ -337,7 +337,8 @@ fn peak_memory() -> u64 {
 
 #[tokio::test]
 async fn d18_a_job_that_is_stuck_is_given_up() {
-    let uploads = Uploads::new(SignedUrls::GoogleResumable).await.impatient(Duration::from_secs(1)).await;
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let uploads = uploads.impatient(|limits| limits.stuck = Some(Duration::from_secs(1))).await;
     uploads.fault(FaultKind::JobStuck);
     let request = DownloadRequest {
         what: format!("{}/generate/1000/talk.mp4", uploads.sandbox.url()),
@@ -394,7 +395,27 @@ async fn u7_a_store_or_service_that_has_something_else_is_a_loud_failure() {
         uploads.fault(Fault::new(fault.clone()));
         let row = uploads.run(&uploads.file("a.bin", 1000)).await;
         assert_eq!(code(&row), Some(expected), "{fault:?}: {:?}", row.state);
+        // The way out is one: what was begun is not begun again with what the service has refused.
+        uploads.sandbox.faults().clear();
+        uploads.engine.retry(&[row.id]).await.unwrap();
+        let row = uploads.ended(row.id).await;
+        assert_eq!(row.state, State::Completed, "{fault:?}");
+        let mut states: Vec<_> = uploads.assets().await.iter().map(|asset| asset.status).collect();
+        states.sort_by_key(|status| *status == AssetStatus::Abandoned);
+        assert_eq!(states, [AssetStatus::Confirmed, AssetStatus::Abandoned], "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_stops_reading_is_given_up_after_the_stall_limit_and_not_after_that_for_an_answer() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let uploads = uploads.impatient(|limits| limits.stall = Some(Duration::from_secs(1))).await;
+    uploads.fault(Fault::new(FaultKind::StallUpload { after: 100_000 }).once());
+    let began = std::time::Instant::now();
+    // More than the system takes off Ferry's hands.
+    let row = uploads.run(&uploads.file("a.bin", 64 * MIB)).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(began.elapsed() < Duration::from_secs(60), "it waited for {:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -102,7 +102,8 @@ impl Downloads {
         names
     }
 
-    fn names(&self) -> Vec<String> {
+    /// All names in it.
+    pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder()).expect("a folder").flatten();
         let mut names: Vec<String> =
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

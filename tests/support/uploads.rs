@@ -52,15 +52,20 @@ impl Uploads {
         Self { engine, sandbox, root }
     }
 
-    /// With an engine that gives a job on the media server up when it does not move on for this long.
-    pub async fn impatient(self, stuck: Duration) -> Self {
+    /// With an engine of which some limits are others.
+    pub async fn impatient(self, change: impl FnOnce(&mut Overrides)) -> Self {
         let Self { engine, sandbox, root } = self;
         engine.shutdown().await;
         let mut options = Options::new(root.path().join("impatient"));
-        options.overrides.stuck = Some(stuck);
+        change(&mut options.overrides);
         options.keychain = false;
+        options.keys.insert("mavi".into(), Secret::new(API_KEY));
         let engine = Engine::open(options).await.expect("an engine");
-        let settings = Settings { offline_tube_url: sandbox.offline_tube_url(), ..engine.settings() };
+        let settings = Settings {
+            mavi_url: sandbox.mavi_url(),
+            offline_tube_url: sandbox.offline_tube_url(),
+            ..engine.settings()
+        };
         engine.save_settings(settings).await.expect("settings");
         Self { engine, sandbox, root }
     }

@@ -14,6 +14,7 @@ use reqwest::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Refusal};
 use crate::checksum::{Algorithm, Digests, Hasher, Offered, Proof, combine_crc32c, compare, offered};
@@ -24,7 +25,7 @@ use crate::filename::{self, Candidates};
 use crate::folder::Folder;
 use crate::http::error_body;
 use crate::part_file::{PartFile, part_name};
-use crate::part_writer::{Stretch, Writer, pieces};
+use crate::part_writer::{Stretch, Writer, Written, pieces};
 use crate::progress::now;
 use crate::range::{ContentRange, Validator};
 use crate::run::Run;
@@ -37,6 +38,10 @@ const JSON_LIMIT: usize = 64 * 1024;
 /// By so many bytes a web page has shown that it is one.
 const PAGE_BEGINS_WITHIN: usize = 512;
 
+/// A source that changes more often while it is fetched (or only seems to: several servers behind one name, each with a
+/// mark of its own) would fill the disk with old parts.
+const MOST_CHANGES: u32 = 3;
+
 /// What one attempt leaves to the next within a run.
 #[derive(Default)]
 pub(crate) struct Kept {
@@ -45,6 +50,8 @@ pub(crate) struct Kept {
     /// The server cannot continue: do not ask again.
     no_ranges: bool,
     looked_for_part: bool,
+    /// How often the source has changed on the way.
+    changes: u32,
 }
 
 /// A part file with what is known about its bytes.
@@ -100,7 +107,7 @@ impl Open {
     }
 
     /// The whole file's checksums: from its stretches where they suffice, else read back from the disk.
-    fn digests(&self, wanted: Option<Algorithm>) -> std::io::Result<Digests> {
+    fn digests(&self, wanted: Option<Algorithm>, stop: &CancellationToken) -> std::io::Result<Digests> {
         let mut in_order: Vec<&Stretch> = self.stretches.iter().collect();
         in_order.sort_by_key(|stretch| stretch.start);
         let digests = match in_order[..] {
@@ -113,7 +120,7 @@ impl Open {
             }
         };
         if wanted.is_some_and(|algorithm| digests.value(algorithm).is_none()) {
-            return Ok(self.part.hash(0, self.have(), wanted)?.finish());
+            return Ok(self.part.hash(0, self.have(), wanted, stop)?.finish());
         }
         Ok(digests)
     }
@@ -125,8 +132,11 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     let service_id = run.row().service;
     let service = run.or_stop(run.queue().services.get(&service_id)).await??;
     let journal = if kept.looked_for_part { None } else { run.journal().await? };
-    if !published_before(run, &task, journal.as_ref()).await? {
-        bring(run, &task, kept, journal, service.as_ref()).await?;
+    if !proven_before(run, &task, journal.as_ref()).await? {
+        let brought = bring(run, &task, kept, journal, service.as_ref()).await;
+        // After a failure that took the part file out of these hands, only the journal knows what lies on the disk.
+        kept.looked_for_part &= kept.open.is_some();
+        brought?;
     }
 
     if service.about().id != "link" {
@@ -166,8 +176,9 @@ async fn bring(
     }
     let Some(plan) = kept.plan.clone() else { return Err(Error::internal("There is no plan")) };
 
-    if !std::mem::replace(&mut kept.looked_for_part, true) {
+    if !kept.looked_for_part {
         kept.open = run.or_stop(continue_part(run, task, journal)).await??;
+        kept.looked_for_part = true;
     }
     run.stage(Stage::Fetching);
     let result = fetch(run, task, &plan, kept, service).await;
@@ -184,12 +195,8 @@ async fn bring(
     };
     let Some(open) = kept.open.take() else { return Err(Error::internal("There is no part file")) };
     let (open, whole) = verify(run, &plan, open, &offered, framing, kept).await?;
-    let published = publish(run, open, whole, offered.modified.as_deref()).await;
-    if published.is_err() {
-        // All bytes are in the part file and in the journal: the next attempt finds them there.
-        kept.looked_for_part = false;
-    }
-    published
+    set_modified(run, &open.part, offered.modified.as_deref());
+    publish(run, open.journal(), open.part, whole).await
 }
 
 fn download_task(run: &Run) -> Result<DownloadTask> {
@@ -216,28 +223,37 @@ struct Proofs {
 
 // ---- going on where an earlier run stood ----
 
-/// A kill between the final name and the end of the transfer leaves a proven file that the list knows nothing of.
-async fn published_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>) -> Result<bool> {
+/// A kill, or a folder that took no new name, between the proof and the end of the transfer leaves a proven file: with
+/// its final name, or still without. Nobody is asked for it a second time.
+async fn proven_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>) -> Result<bool> {
     let Some(journal) = journal else { return Ok(false) };
     let Some(whole) = journal.proven_whole.clone() else { return Ok(false) };
     refuse_without_drive(task, journal.drive.clone()).await?;
+    run.stage(Stage::Checking);
     let folder = open_folder(&task.folder).await?;
-    let (part, wanted) = (part_name(&journal.name), whole.clone());
-    let is_there = blocking(move || {
-        !folder.has(&part)
-            && PartFile::published(folder, &wanted.name)
-                .and_then(|file| file.hash(0, wanted.size, None).map(|hasher| (file, hasher)))
-                .is_ok_and(|(file, hasher)| {
-                    hasher.crc32c() == wanted.crc32c
-                        && file.file().metadata().is_ok_and(|f| f.len() == wanted.size)
-                })
-    })
-    .await?;
-    if is_there {
-        run.tell("It had its final name already".into());
-        show_published(run, &task.folder.join(&whole.name), whole);
+    let (name, wanted, stop) = (journal.name.clone(), whole.clone(), run.stop.clone());
+    let found = blocking(move || {
+        let is_whole = |part: &PartFile| {
+            part.file().metadata().is_ok_and(|facts| facts.len() == wanted.size)
+                && part.hash(0, wanted.size, None, &stop).is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
+        };
+        if folder.has(&part_name(&name)) {
+            return PartFile::reopen(folder, &name).ok().filter(is_whole).map(Some);
+        }
+        PartFile::published(folder, &wanted.name).ok().filter(is_whole).map(|_| None)
+    });
+    match run.or_stop(found).await?? {
+        Some(Some(part)) => {
+            run.tell("It was whole already; only its name was missing".into());
+            publish(run, journal.clone(), part, whole).await?;
+        }
+        Some(None) => {
+            run.tell("It had its final name already".into());
+            show_published(run, &task.folder.join(&whole.name), whole);
+        }
+        None => return Ok(false),
     }
-    Ok(is_there)
+    Ok(true)
 }
 
 fn show_published(run: &Run, path: &Path, whole: ProvenWhole) {
@@ -282,7 +298,15 @@ async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>)
             let told = match error.kind() {
                 ErrorKind::NotFound => "The part file is gone; started over",
                 ErrorKind::InvalidInput => "Something else has the part file's name; started over beside it",
-                ErrorKind::ResourceBusy => "Another program writes to the part file; started over beside it",
+                ErrorKind::ResourceBusy if proven == 0 => "Another program has the part file",
+                ErrorKind::ResourceBusy => {
+                    return Err(Error::new(
+                        Cause::PermissionDenied,
+                        "Another program has the part file open",
+                    )
+                    .because(format!("`{}` is locked", path.display()))
+                    .advise("close the program that uses it, then try again; what has arrived is kept"));
+                }
                 // The file is there, and may be readable later: nothing is given up.
                 _ => return Err(Error::target_io("Opening", &path, &error)),
             };
@@ -290,13 +314,17 @@ async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>)
             if proven > 0 {
                 run.note(told);
             }
+            // Nothing is left of it that anybody should look for again.
+            run.save_journal(&Journal::default());
+            run.renew_journal(&Journal::default()).await?;
+            run.queue().names.forget(run.id);
             return Ok(None);
         }
     };
-    let (reading, wanted) = (part.clone(), journal.pieces.clone());
+    let (reading, wanted, stop) = (part.clone(), journal.pieces.clone(), run.stop.clone());
     let stretches = blocking(move || {
         let stretch = |piece: &Piece| {
-            let hasher = reading.hash(piece.start, piece.end - piece.start, None)?;
+            let hasher = reading.hash(piece.start, piece.end - piece.start, None, &stop)?;
             let same = hasher.crc32c() == piece.crc32c;
             same.then_some(Stretch { start: piece.start, hasher }).ok_or(ErrorKind::InvalidData.into())
         };
@@ -352,9 +380,6 @@ async fn fetch(
                 return Ok(done);
             }
         }
-        if have > 0 && !continues {
-            restart(run, kept, "This server cannot continue a download; started over").await?;
-        }
         let mut headers = HeaderMap::new();
         if continues && let (Some(validator), Some((start, end))) = (&validator, gap) {
             let is_last = kept.open.as_ref().is_some_and(|open| open.total.is_none_or(|total| total == end));
@@ -367,13 +392,23 @@ async fn fetch(
         let host = answer.url().host_str().map(str::to_owned);
         run.update(|row| row.host = host);
         match judge(run, plan, kept, answer, continues, service).await? {
-            Judgement::Body(answer) => return body(run, task, plan, kept, *answer, service).await,
+            Judgement::Body(answer) => {
+                if have > 0 && !continues {
+                    // Only now: what is here is not given up for an answer that may never come.
+                    restart(run, kept, "This server cannot continue a download; started over").await?;
+                }
+                return body(run, task, plan, kept, *answer, service).await;
+            }
             Judgement::Whole(proofs) => return Ok((proofs, Framing::Marked)),
             Judgement::StartOver(reason) => {
                 kept.no_ranges = true;
                 restart(run, kept, reason).await?;
             }
             Judgement::Changed => {
+                kept.changes += 1;
+                if kept.changes > MOST_CHANGES {
+                    break;
+                }
                 changed(run, kept).await?;
             }
         }
@@ -637,11 +672,14 @@ async fn body(
     let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
     let connections = Connections::new(run, &plan.fetch, writer.inbox(), several, most, &open.gaps());
     let result = connections.save_all(answer, begun).await;
-    let (stretches, written) = writer.finish(result.is_err()).await?;
-    open.stretches = stretches;
-    if let Err(error) = written {
-        return Err(more_needed(error, open));
+    let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
+    let written = written.map_err(|error| more_needed(error, open));
+    match stretches {
+        Some(stretches) => open.stretches = stretches,
+        // What is on the disk must be read back.
+        None => kept.open = None,
     }
+    written?;
     result?;
     Ok((proofs, framing))
 }
@@ -812,9 +850,12 @@ async fn open_part(
 async fn reserve(run: &Run, task: &DownloadTask, wanted: String) -> Result<PartFile> {
     loop {
         let (path, wanted) = (task.folder.clone(), wanted.clone());
+        let (id, names) = (run.id, Arc::clone(&run.queue().names));
         let found = blocking(move || {
             let folder = Arc::new(Folder::open(&path)?);
-            PartFile::free_name(&folder, &wanted).map(|name| (folder, name))
+            let free =
+                |is_reserved: &dyn Fn(&str) -> bool| PartFile::free_name(&folder, &wanted, is_reserved);
+            names.reserve(id, &path, free).map(|name| (folder, name))
         });
         let (folder, name) = found.await??;
         let journal = Journal { name: name.clone(), ..Journal::default() };
@@ -849,13 +890,20 @@ async fn verify(
         )));
     }
     let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
+    let stop = run.stop.clone();
     let (open, digests) = blocking(move || {
-        // Synced before the journal may say that everything is there.
-        let digests = open.digests(best).and_then(|digests| open.part.file().sync_all().map(|()| digests));
+        let digests = open.digests(best, &stop);
         (open, digests)
     })
     .await?;
-    let digests = digests.map_err(|error| Error::target_io("Checking", &open.part.path(), &error))?;
+    let digests = match digests {
+        Ok(digests) => digests,
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            kept.open = Some(open);
+            return Err(Error::canceled());
+        }
+        Err(error) => return Err(Error::target_io("Checking", &open.part.path(), &error)),
+    };
     let proven = |verified: Verified, algorithm: Algorithm| ProvenWhole {
         name: open.part.name().to_owned(),
         size,
@@ -889,19 +937,27 @@ async fn verify(
     }
 }
 
-async fn publish(run: &Run, open: Open, mut whole: ProvenWhole, modified: Option<&str>) -> Result<()> {
-    run.stage(Stage::Publishing);
-    let mut journal = open.journal();
-    let part = open.part;
+/// Gives the file the time that its source has, if the user wants that.
+fn set_modified(run: &Run, part: &PartFile, modified: Option<&str>) {
     if run.settings().keep_modified_time
         && let Some(time) = modified.and_then(|text| httpdate::parse_http_date(text).ok())
     {
         // Only a convenience: a file system without times is no reason to fail.
         let _ = part.file().set_modified(time);
     }
+}
+
+/// Makes a proven file durable and gives it its final name.
+async fn publish(run: &Run, mut journal: Journal, part: PartFile, mut whole: ProvenWhole) -> Result<()> {
+    run.stage(Stage::Publishing);
     loop {
         let taken = part.clone();
-        whole.name = blocking(move || taken.final_name()).await??;
+        whole.name = blocking(move || {
+            // Synced before the journal may say that everything is there.
+            taken.sync()?;
+            taken.final_name()
+        })
+        .await??;
         // On disk before the file has it: a kill in between must not bring the same file a second time.
         journal.proven_whole = Some(whole.clone());
         run.queue().store.save_journal_now(run.id, &journal).await?;

@@ -344,7 +344,7 @@ impl Engine {
             default_for_this_run = Some("mavi".to_owned());
         }
         let settings = Arc::new(RwLock::new(settings));
-        let Opened { store, mut stored, note: broken_store, last_id } = {
+        let Opened { store, mut stored, unreadable, note: broken_store, last_id } = {
             let file = data_dir.join("ferry.db");
             blocking(move || Store::open(&file)).await??
         };
@@ -387,15 +387,24 @@ impl Engine {
                 _lock: lock,
             }),
         };
-        let rebuilt = engine.rebuild(&needed, last_id).await?;
-        if !rebuilt.is_empty() {
-            let count = rebuilt.len();
+        let rebuilt = engine.rebuild(&needed, &unreadable, last_id).await?;
+        if !unreadable.is_empty() {
+            let count = unreadable.len();
+            let transfers = if count == 1 { "transfer" } else { "transfers" };
+            let back = unreadable.iter().filter(|id| rebuilt.contains(id)).count();
+            notices.push(format!(
+                "{count} {transfers} on the list could not be read, perhaps written by a newer Ferry; {back} brought \
+                 back from what was kept beside the list, the others stay in its file"
+            ));
+        }
+        let count = rebuilt.iter().filter(|id| !unreadable.contains(id)).count();
+        if count > 0 {
             let transfers = if count == 1 { "unfinished transfer was" } else { "unfinished transfers were" };
             notices.push(format!(
                 "The list of transfers was lost; {count} {transfers} brought back from what was kept for them"
             ));
-            unfinished.extend(rebuilt);
         }
+        unfinished.extend(rebuilt);
         if options.resume_unfinished {
             if !unfinished.is_empty() {
                 let count = unfinished.len();
@@ -417,7 +426,12 @@ impl Engine {
     /// Goes through `resume/`. A record with an id that this list never gave belongs to a list that was lost: its
     /// transfer comes back under that id, so that a crash in between changes nothing. Any other record that no
     /// transfer needs is of one that ended in the moment of a crash: it goes.
-    async fn rebuild(&self, needed: &HashSet<TransferId>, last_id: TransferId) -> Result<Vec<TransferId>> {
+    async fn rebuild(
+        &self,
+        needed: &HashSet<TransferId>,
+        unreadable: &[TransferId],
+        last_id: TransferId,
+    ) -> Result<Vec<TransferId>> {
         let folder = self.queue().resume_folder.clone();
         let mut lost = Vec::new();
         for id in folder.ids() {
@@ -426,7 +440,7 @@ impl Engine {
             }
             let record = folder.read(id);
             match (record.task, record.service) {
-                (Some(task), Some(service)) if id > last_id => {
+                (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
                     let mut row = row_for(&task, &service);
                     row.id = id;
                     row.asset_id = record.asset_id.or(row.asset_id);
@@ -435,9 +449,13 @@ impl Engine {
                         row.bytes = journal.proven();
                         row.total = journal.total;
                         row.resumable = journal.validator.is_some();
+                        if let Task::Download(download) = &task {
+                            self.queue().names.keep(id, &download.folder, &journal.name);
+                        }
                     }
                     lost.push((row, task, record.journal));
                 }
+                _ if unreadable.contains(&id) => {}
                 _ => folder.remove(id),
             }
         }

@@ -60,6 +60,11 @@ impl Folder {
         self.inner.has(name)
     }
 
+    /// Whether this name stands for this very file, which has no other name; an error if nothing has it.
+    pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
+        self.inner.is_same(name, file)
+    }
+
     /// Gives a file its other name, or fails with `AlreadyExists`: nothing is ever replaced.
     pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         self.inner.rename_new(from, to)
@@ -111,6 +116,11 @@ fn drive_of(_path: &Path) -> Option<PathBuf> {
 /// Whether a drive that was mounted here is so no longer.
 pub(crate) fn is_gone(drive: &Path) -> bool {
     drive_of(drive).as_deref() != Some(drive)
+}
+
+/// Bytes that this user can still write to an existing folder; `None` where the system does not tell.
+pub(crate) fn free_space(path: &Path) -> Option<u64> {
+    platform::Folder::open(path).ok()?.free_space()
 }
 
 /// Bytes on disk that belong to a file, also those set aside and not yet written.
@@ -172,6 +182,12 @@ mod platform {
 
         pub fn has(&self, name: &str) -> bool {
             !matches!(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+        }
+
+        pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
+            let there = fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let ours = fs::fstat(file)?;
+            Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) && there.st_nlink == 1)
         }
 
         pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
@@ -257,6 +273,11 @@ mod platform {
 
         pub fn has(&self, name: &str) -> bool {
             std::fs::symlink_metadata(self.0.join(name)).is_ok()
+        }
+
+        pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
+            let there = same_file::Handle::from_file(self.open_existing(name)?)?;
+            Ok(there == same_file::Handle::from_file(file.try_clone()?)?)
         }
 
         #[allow(unsafe_code, reason = "the standard library's rename always replaces on Windows")]

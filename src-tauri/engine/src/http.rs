@@ -272,7 +272,7 @@ fn says_no_more(reason: &str) -> bool {
 
 /// Whether this computer has a way out at all. Connecting a UDP socket sends nothing; it only asks the system for a
 /// route, here to addresses that are reserved for documentation.
-fn has_network() -> bool {
+pub(crate) fn has_network() -> bool {
     [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")]
         .iter()
         .any(|(from, to)| std::net::UdpSocket::bind(from).and_then(|socket| socket.connect(to)).is_ok())

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::checksum::{Algorithm, Hasher};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
@@ -29,10 +31,10 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    /// The first name like `wanted` that neither a file nor a part file has.
-    pub fn free_name(folder: &Folder, wanted: &str) -> Result<String> {
+    /// The first name like `wanted` that neither a file nor a part file has, nor another transfer has reserved.
+    pub fn free_name(folder: &Folder, wanted: &str, is_reserved: impl Fn(&str) -> bool) -> Result<String> {
         numbered_names(wanted)
-            .find(|name| !folder.has(name) && !folder.has(&part_name(name)))
+            .find(|name| !folder.has(name) && !folder.has(&part_name(name)) && !is_reserved(name))
             .ok_or_else(|| too_many(wanted))
     }
 
@@ -156,22 +158,42 @@ impl PartFile {
         numbered_names(&self.name).find(|name| !self.folder.has(name)).ok_or_else(|| too_many(&self.name))
     }
 
-    /// Makes the bytes durable, then gives the file a final name; false when that was taken in this instant. From here
-    /// on it exists for the user: it must be proven before.
+    /// Makes the bytes durable.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))
+    }
+
+    /// Gives the file a final name; false when that was taken in this instant. From here on it exists for the user: it
+    /// must be proven and durable before.
     pub fn publish(&self, name: &str) -> Result<bool> {
-        self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))?;
         if self.folder.is_unplugged() {
             return Err(drive_is_gone(&self.folder.path_of("")));
         }
-        match self.folder.rename_new(&part_name(&self.name), name) {
+        let part = part_name(&self.name);
+        let failed = |error| Error::target_io("Giving the final name to", &self.path(), &error);
+        if !self.folder.is_same(&part, &self.file).map_err(failed)? {
+            return Err(self.replaced());
+        }
+        match self.folder.rename_new(&part, name) {
+            Ok(()) if !self.folder.is_same(name, &self.file).map_err(failed)? => {
+                // In the instant between: whatever it is, it gets its name back.
+                let _ = self.folder.rename_new(name, &part);
+                Err(self.replaced())
+            }
             Ok(()) => {
                 let path = self.folder.path_of(name);
                 self.folder.sync().map_err(|error| Error::target_io("Writing to", &path, &error))?;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(Error::target_io("Giving the final name to", &self.path(), &error)),
+            Err(error) => Err(failed(error)),
         }
+    }
+
+    /// What has the part file's name is not what was written and proven.
+    fn replaced(&self) -> Error {
+        Error::new(Cause::Integrity, "Something else took the place of the part file")
+            .because(format!("`{}` is not what was written", self.path().display()))
     }
 
     /// Where a file of this name lies.
@@ -179,14 +201,24 @@ impl PartFile {
         self.folder.path_of(name)
     }
 
-    /// Reads `length` bytes from `start` on and gives the hasher that has seen them.
-    pub fn hash(&self, start: u64, length: u64, extra: Option<Algorithm>) -> io::Result<Hasher> {
+    /// Reads `length` bytes from `start` on and gives the hasher that has seen them. Stops in the middle, with
+    /// `Interrupted`, when the transfer is to stop: a large file takes its time, and nobody else can have it meanwhile.
+    pub fn hash(
+        &self,
+        start: u64,
+        length: u64,
+        extra: Option<Algorithm>,
+        stop: &CancellationToken,
+    ) -> io::Result<Hasher> {
         let mut hasher = Hasher::new(extra);
         let mut file = &*self.file;
         file.seek(SeekFrom::Start(start))?;
         let mut left = length;
         let mut buffer = vec![0; READ_BUFFER.min(usize::try_from(length).unwrap_or(READ_BUFFER)).max(1)];
         while left > 0 {
+            if stop.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let read = file.read(&mut buffer[..wanted])?;
             if read == 0 {

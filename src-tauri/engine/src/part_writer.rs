@@ -67,12 +67,25 @@ pub(crate) struct Writer {
     syncer: Arc<Syncer>,
 }
 
+/// What a writer leaves.
+pub(crate) struct Written {
+    /// What lies on disk; `None` when a sync failed: then only what was journaled before is, and that must be read back.
+    pub stretches: Option<Vec<Stretch>>,
+    /// Whether everything that was handed in could be written.
+    pub result: Result<()>,
+}
+
 impl Writer {
     /// Starts writing to a part file that holds these stretches already. `journal` says what to journal beside them.
     pub fn start(run: &Run, part: &PartFile, stretches: Vec<Stretch>, journal: Journal) -> Self {
         let (sender, inbox) = mpsc::channel(CHANNEL);
-        let syncer =
-            Arc::new(Syncer { run: run.clone(), part: part.clone(), journal, beside: Mutex::default() });
+        let syncer = Arc::new(Syncer {
+            run: run.clone(),
+            part: part.clone(),
+            journal,
+            beside: Mutex::default(),
+            failure: Mutex::default(),
+        });
         let beside = Arc::clone(&syncer);
         let task = tokio::task::spawn_blocking(move || write_all(inbox, stretches, &beside));
         Self { inbox: Inbox(sender), task, syncer }
@@ -85,20 +98,26 @@ impl Writer {
 
     /// Waits for the last byte, after every other [`Inbox`] is gone; what is to be continued later is synced and
     /// journaled.
-    pub async fn finish(self, to_be_continued: bool) -> Result<(Vec<Stretch>, Result<()>)> {
+    pub async fn finish(self, to_be_continued: bool) -> Result<Written> {
         drop(self.inbox);
         let interrupted = |_| Error::internal("Writing to the disk was interrupted");
-        let (stretches, written) = self.task.await.map_err(interrupted)?;
+        let (stretches, mut result) = self.task.await.map_err(interrupted)?;
         let beside = self.syncer.beside().take();
         if let Some(beside) = beside {
             // What it writes down must not come after what is written down from here on.
             beside.await.map_err(interrupted)?;
         }
-        if to_be_continued || written.is_err() {
-            let (syncer, proven) = (self.syncer, pieces(&stretches));
+        if (to_be_continued || result.is_err()) && !self.syncer.has_failed() {
+            let (syncer, proven) = (Arc::clone(&self.syncer), pieces(&stretches));
             tokio::task::spawn_blocking(move || syncer.sync(proven)).await.map_err(interrupted)?;
         }
-        Ok((stretches, written))
+        let Some(failure) = self.syncer.failure().take() else {
+            return Ok(Written { stretches: Some(stretches), result });
+        };
+        if result.is_ok() {
+            result = Err(failure);
+        }
+        Ok(Written { stretches: None, result })
     }
 }
 
@@ -110,6 +129,10 @@ fn write_all(
     let (mut unsynced, mut synced_at) = (0, Instant::now());
     let mut last = 0;
     while let Some((offset, bytes)) = inbox.blocking_recv() {
+        if syncer.has_failed() {
+            // Nothing that comes could be relied on.
+            return (stretches, Ok(()));
+        }
         if let Err(error) = write_at(syncer.part.file(), &bytes, offset) {
             return (stretches, Err(Error::target_io("Writing to", &syncer.part.path(), &error)));
         }
@@ -137,17 +160,27 @@ struct Syncer {
     journal: Journal,
     /// The sync in the background.
     beside: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// A sync has failed. The system tells that once: a later one that succeeds says nothing about those bytes.
+    failure: Mutex<Option<Error>>,
 }
 
 impl Syncer {
     fn sync(&self, pieces: Vec<Piece>) {
         if let Err(error) = self.part.file().sync_data() {
-            tracing::warn!(%error, "the part file was not synced");
+            *self.failure() = Some(Error::target_io("Writing to", &self.part.path(), &error));
             return;
         }
         let journal = Journal { pieces, ..self.journal.clone() };
         self.run.save_journal(&journal);
         self.run.keep_journal(&journal);
+    }
+
+    fn failure(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure().is_some()
     }
 
     fn beside(&self) -> std::sync::MutexGuard<'_, Option<tokio::task::JoinHandle<()>>> {

@@ -3,6 +3,7 @@
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::http::Http;
 use crate::progress::{Counter, Meter, now};
+use crate::reserved_names::ReservedNames;
 use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::run::Run;
@@ -22,7 +24,7 @@ use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
 use crate::task::Task;
 use crate::transfer::{Kind, State, Transfer, TransferId, Wait, WaitReason};
-use crate::{download, upload};
+use crate::{download, memory, upload};
 
 /// Listeners hear of changes this often at most.
 const PUBLISH_EVERY: Duration = Duration::from_millis(200);
@@ -35,12 +37,18 @@ const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How often a lost network or a full disk is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// So much more room than when the disk was full is worth an attempt.
+const ROOM_AGAIN: u64 = 1 << 20;
+/// Full by a limit that nobody tells (a quota): it is tried this often.
+const TRY_AGAIN: Duration = Duration::from_secs(300);
+
 /// Everything that the transfers share.
 pub(crate) struct Queue {
     pub store: Store,
     pub http: Http,
     pub services: Services,
     pub resume_folder: ResumeFolder,
+    pub names: Arc<ReservedNames>,
     pub limit_up: SpeedLimit,
     pub limit_down: SpeedLimit,
     /// Connections beyond the first one of each download, all downloads together.
@@ -145,7 +153,7 @@ impl Queue {
             let settings = settings.read().unwrap_or_else(PoisonError::into_inner);
             (overrides.limit_rate.or(settings.limit_up), overrides.limit_rate.or(settings.limit_down))
         };
-        let mut rows = Rows::default();
+        let (mut rows, names) = (Rows::default(), ReservedNames::default());
         for Stored { mut row, task, journal } in stored {
             if row.state.is_active() {
                 // It was cut off: it waits where it stood.
@@ -155,6 +163,9 @@ impl Queue {
                 // The row may have been written long before the kill; the journal knows what is provable.
                 row.bytes = journal.proven();
                 row.total = row.total.or(journal.total);
+                if let Task::Download(download) = &task {
+                    names.keep(row.id, &download.folder, &journal.name);
+                }
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
@@ -165,6 +176,7 @@ impl Queue {
             http,
             services,
             resume_folder,
+            names: Arc::new(names),
             limit_up: SpeedLimit::new(limit_up),
             limit_down: SpeedLimit::new(limit_down),
             extra_connections: Arc::new(Semaphore::new(EXTRA_CONNECTIONS)),
@@ -393,6 +405,7 @@ impl Queue {
         self.store.remove(ids.to_vec()).await?;
         let mut rows = self.rows();
         for id in ids {
+            self.names.forget(*id);
             rows.entries.remove(id);
             rows.dirty.remove(id);
             rows.removed.push(*id);
@@ -635,10 +648,13 @@ impl Queue {
                 self.wait_for_room(run, &error).await?;
                 continue;
             }
+            if error.cause == Cause::Offline {
+                Self::wait_for_network(run, &error).await?;
+                continue;
+            }
             let Some(wait) = attempts.next(&error) else { return Err(error) };
             let reason = match error.cause {
                 Cause::RateLimited => WaitReason::RateLimit,
-                Cause::Offline => WaitReason::Network,
                 _ => WaitReason::Retry,
             };
             let failure = Failure::from(&error);
@@ -654,17 +670,48 @@ impl Queue {
         }
     }
 
-    /// The disk is full: goes on by itself when there is room.
-    async fn wait_for_room(&self, run: &Run, error: &Error) -> Result<()> {
-        let failure = Failure::from(error);
-        run.tell(failure.message.clone());
-        run.wait(Some(Wait { reason: WaitReason::Space, until: None, message: failure.message }));
-        run.sleep(LOOK_AGAIN).await?;
+    /// Without a network nothing is tried: it goes on when there is one.
+    async fn wait_for_network(run: &Run, error: &Error) -> Result<()> {
+        let message = Failure::from(error).message;
+        run.tell(message.clone());
+        run.wait(Some(Wait { reason: WaitReason::Network, until: None, message }));
+        loop {
+            run.sleep(LOOK_AGAIN).await?;
+            if crate::http::has_network() {
+                break;
+            }
+        }
         run.wait(None);
         Ok(())
     }
 
-    async fn finish(&self, run: &Run, result: Result<()>) {
+    /// The disk is full: goes on by itself when there is room. The disk is looked at, the other side is not asked.
+    async fn wait_for_room(&self, run: &Run, error: &Error) -> Result<()> {
+        let failure = Failure::from(error);
+        run.tell(failure.message.clone());
+        run.wait(Some(Wait { reason: WaitReason::Space, until: None, message: failure.message }));
+        let row = run.row();
+        let missing = row.total.map_or(0, |total| total.saturating_sub(row.bytes));
+        let mut folders = vec![self.resume_folder.path().to_owned()];
+        if let Some(Task::Download(download)) = run.task() {
+            folders.push(download.folder);
+        }
+        let before = free_space(&folders).await;
+        let began = Instant::now();
+        loop {
+            run.sleep(LOOK_AGAIN).await?;
+            let now = free_space(&folders).await;
+            let has_grown = before.iter().zip(&now).any(|(before, now)| *now >= before + ROOM_AGAIN);
+            // What is missing lies in the last of them. A quota shows itself only when it is tried.
+            if (has_grown && now.last().is_none_or(|free| *free >= missing)) || began.elapsed() >= TRY_AGAIN {
+                break;
+            }
+        }
+        run.wait(None);
+        Ok(())
+    }
+
+    async fn finish(self: &Arc<Self>, run: &Run, result: Result<()>) {
         let id = run.id;
         let mut row = {
             let mut rows = self.rows();
@@ -699,7 +746,7 @@ impl Queue {
         self.store.tell(id, now(), line);
         // The end is on disk before anybody hears of it, and before what is needed to go on is thrown away: a kill
         // between any two of these steps leaves a transfer that has ended, or one that can still go on.
-        let mut saved = self.store.save_rows(vec![row.clone()]).await;
+        let saved = self.store.save_rows(vec![row.clone()]).await;
         {
             let mut rows = self.rows();
             rows.active.remove(&id);
@@ -722,20 +769,44 @@ impl Queue {
             rows.dirty.insert(id);
         }
         self.publishing.notify_one();
-        while saved.is_err() && !self.closing.is_cancelled() {
-            // The end of a transfer must not be lost because the database's disk is full just now.
-            tokio::time::sleep(LOOK_AGAIN).await;
-            saved = self.store.save_rows(vec![row.clone()]).await;
+        if saved.is_err() {
+            // The end of a transfer must not be lost because the database's disk is full just now; nor must anybody wait.
+            tokio::spawn(Arc::clone(self).save_end(id));
+        } else if matches!(row.state, State::Completed | State::Canceled) {
+            self.forget_resume(id);
         }
-        if saved.is_ok() && matches!(row.state, State::Completed | State::Canceled) {
-            self.resume_folder.remove(id);
+    }
+
+    /// Writes down how a transfer ended as soon as that can be written, unless it runs again meanwhile.
+    async fn save_end(self: Arc<Self>, id: TransferId) {
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+            let ended = self.row(id).filter(|row| !row.state.is_active() && row.state != State::Queued);
+            let Some(row) = ended else { return };
+            let state = row.state.clone();
+            if self.store.save_rows(vec![row]).await.is_ok() {
+                if matches!(state, State::Completed | State::Canceled) {
+                    self.forget_resume(id);
+                }
+                return;
+            }
         }
+    }
+
+    fn forget_resume(&self, id: TransferId) {
+        if self.row(id).is_some_and(|row| row.state == State::Completed) {
+            self.names.forget(id);
+        }
+        self.resume_folder.remove(id);
     }
 
     // ---- telling the listeners ----
 
     async fn publish(self: Arc<Self>) {
-        let mut saved_at = Instant::now();
+        let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
         loop {
             let moving = !self.rows().active.is_empty();
             if moving {
@@ -753,6 +824,10 @@ impl Queue {
             if moving && saved_at.elapsed() >= SAVE_EVERY {
                 saved_at = Instant::now();
                 self.save_active();
+            }
+            if gave_back_at.elapsed() >= memory::EVERY {
+                gave_back_at = Instant::now();
+                tokio::task::spawn_blocking(memory::give_back);
             }
             if !moving {
                 // The first change goes out at once; what follows it is gathered.
@@ -801,6 +876,13 @@ impl Queue {
         // Nobody listens: nobody misses it.
         let _ = self.changes.send(Arc::new(changes));
     }
+}
+
+/// Free bytes in each of these folders; nothing where the system does not tell.
+async fn free_space(folders: &[PathBuf]) -> Vec<u64> {
+    let folders = folders.to_vec();
+    let look = move || folders.iter().map(|folder| crate::folder::free_space(folder).unwrap_or(0)).collect();
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {

@@ -79,18 +79,23 @@ impl ResumeFolder {
         Ok(Self(folder))
     }
 
-    fn path(&self, id: TransferId) -> PathBuf {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn file(&self, id: TransferId) -> PathBuf {
         self.0.join(id.to_string())
     }
 
     /// Reads a record; a missing or broken one is an empty one.
     pub fn read(&self, id: TransferId) -> Resume {
-        std::fs::read(self.path(id)).map(|bytes| Resume::read(&bytes)).unwrap_or_default()
+        std::fs::read(self.file(id)).map(|bytes| Resume::read(&bytes)).unwrap_or_default()
     }
 
     /// Writes a record so that a crash leaves either the old or the new one.
     pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
-        write_durably(&self.path(id), &serde_json::to_vec(record)?)
+        write_durably(&self.file(id), &serde_json::to_vec(record)?)
     }
 
     /// The same for many. The disk syncs what is handed to it at the same time together.
@@ -102,7 +107,7 @@ impl ResumeFolder {
                 .map(|records| {
                     scope.spawn(|| {
                         records.iter().try_for_each(|(id, record)| {
-                            replace(&self.path(*id), &serde_json::to_vec(record)?)
+                            replace(&self.file(*id), &serde_json::to_vec(record)?)
                         })
                     })
                 })
@@ -117,7 +122,7 @@ impl ResumeFolder {
     /// Removes a record: the transfer has ended.
     pub fn remove(&self, id: TransferId) {
         // A record that is already gone is what was wanted.
-        let _ = std::fs::remove_file(self.path(id));
+        let _ = std::fs::remove_file(self.file(id));
     }
 
     /// Ids of all records.

@@ -144,9 +144,9 @@ impl Run {
         self.resume.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes what is kept in `resume/`, on disk before this returns.
+    /// Changes what is kept in `resume/`, on disk before this returns; what cannot be written is not changed.
     pub async fn change_resume(&self, change: impl FnOnce(&mut Resume)) -> Result<()> {
-        let record = {
+        let (before, record) = {
             let mut kept = self.resume.lock().unwrap_or_else(PoisonError::into_inner);
             let before = kept.clone();
             change(&mut kept);
@@ -155,9 +155,13 @@ impl Run {
             }
             kept.task = self.task();
             kept.service = Some(self.row().service);
-            kept.clone()
+            (before, kept.clone())
         };
-        self.queue.save_resume(self.id, record).await
+        let saved = self.queue.save_resume(self.id, record).await;
+        if saved.is_err() {
+            *self.resume.lock().unwrap_or_else(PoisonError::into_inner) = before;
+        }
+        saved
     }
 
     /// How far the download is provable, from the database.
@@ -198,6 +202,17 @@ impl Run {
     /// Waits, unless the transfer is to stop.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         self.or_stop(tokio::time::sleep(time)).await
+    }
+
+    /// The same, for what has `grace` to come to its end even then.
+    pub async fn or_stop_after<T>(&self, grace: Duration, work: impl Future<Output = T>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            value = &mut work => Ok(value),
+            () = self.stop.cancelled() => {
+                tokio::time::timeout(grace, work).await.map_err(|_| Error::canceled())
+            }
+        }
     }
 
     /// Waits for something, unless the transfer is to stop.

@@ -53,7 +53,8 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
 )];
 
 /// What is to be written, and what is to be said when it was committed or not.
-type Work = Box<dyn FnOnce(&mut Transaction<'_>) -> Box<dyn FnOnce(bool) + Send> + Send>;
+type Work = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(std::result::Result<(), &rusqlite::Error>) + Send>;
 
 /// Work for the writing thread.
 struct Job {
@@ -85,8 +86,10 @@ impl Stored {
 pub(crate) struct Opened {
     /// The handle.
     pub store: Store,
-    /// Every transfer in it.
+    /// Every transfer in it that can be read.
     pub stored: Vec<Stored>,
+    /// Those that cannot.
+    pub unreadable: Vec<TransferId>,
     /// What the user must be told: it was broken, and where it is kept.
     pub note: Option<String>,
     /// The highest id that this list has ever given.
@@ -116,7 +119,7 @@ impl Store {
                 Err(error) => return Err(unusable(path, &error)),
             }
         };
-        let ((mut connection, stored, last_id), mut note) = match damage {
+        let ((mut connection, (stored, unreadable), last_id), mut note) = match damage {
             Ok(read) => (read, None),
             Err(why) => {
                 let aside = set_aside(path)?;
@@ -153,7 +156,7 @@ impl Store {
             })
             .map_err(|error| Error::internal("The database thread did not start").because(error))?;
         let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)) };
-        Ok(Opened { store, stored, note, last_id })
+        Ok(Opened { store, stored, unreadable, note, last_id })
     }
 
     /// Runs a job in the next commit and answers when that commit is on disk.
@@ -165,12 +168,10 @@ impl Store {
         let work: Work = Box::new(move |transaction| {
             let result = in_savepoint(transaction, job);
             Box::new(move |committed| {
-                let result = match result {
-                    Ok(_) if !committed => {
-                        Err(Error::new(Cause::DiskFull, "The list of transfers could not be written"))
-                    }
-                    Ok(value) => Ok(value),
-                    Err(error) => Err(from_sqlite(&error)),
+                let result = match (result, committed) {
+                    (Ok(value), Ok(())) => Ok(value),
+                    (Err(error), _) => Err(from_sqlite(&error)),
+                    (_, Err(error)) => Err(from_sqlite(error)),
                 };
                 // Nobody waits for the answer any more: the work is done all the same.
                 let _ = answer.send(result);
@@ -188,8 +189,8 @@ impl Store {
             Box::new(move |committed| {
                 if let Err(error) = result {
                     tracing::warn!(%error, "a background write to the database failed");
-                } else if !committed {
-                    tracing::warn!("a background write to the database was not committed");
+                } else if let Err(error) = committed {
+                    tracing::warn!(%error, "a background write to the database was not committed");
                 }
             })
         });
@@ -207,7 +208,8 @@ impl Store {
     pub async fn add(&self, new: Vec<(Transfer, Task, Option<Journal>)>) -> Result<Vec<Transfer>> {
         self.run(move |transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO transfers (id, position, row, task, journal) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO transfers (id, position, row, task, journal) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET row = ?3, task = ?4, journal = ?5",
             )?;
             let mut update =
                 transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
@@ -216,8 +218,8 @@ impl Store {
                 let id = (row.id.0 > 0).then_some(row.id.0);
                 let journal = journal.as_ref().map(json).transpose()?;
                 insert.execute(params![id, 0, json(&row)?, json(&task)?, journal])?;
-                row.id = TransferId(transaction.last_insert_rowid().unsigned_abs());
-                row.position = transaction.last_insert_rowid() << 20;
+                row.id = TransferId(id.unwrap_or_else(|| transaction.last_insert_rowid().unsigned_abs()));
+                row.position = row.id.0.cast_signed() << 20;
                 update.execute(params![row.id.0, row.position, json(&row)?])?;
                 rows.push(row);
             }
@@ -522,7 +524,7 @@ fn write_jobs(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
             tracing::error!(%error, "the database could not be written");
         }
         for answer in answers {
-            answer(committed.is_ok());
+            answer(committed.as_ref().copied());
         }
     }
 }
@@ -560,7 +562,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Damage shows itself at the first read of the page that has it: reading is part of opening.
-fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Vec<Stored>, TransferId)> {
+fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Loaded, TransferId)> {
     let mut connection = connect(path)?;
     // Damage there would otherwise show only when the library is looked at. The texts themselves are asked for: a count
     // is content with an index.
@@ -580,21 +582,29 @@ fn is_emptied(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.len() == 0)
 }
 
-fn load(connection: &mut Connection) -> rusqlite::Result<Vec<Stored>> {
-    let mut select = connection.prepare("SELECT row, task, journal FROM transfers ORDER BY position")?;
+/// What can be read, and the ids of the rest.
+type Loaded = (Vec<Stored>, Vec<TransferId>);
+
+fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
+    let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers ORDER BY position")?;
     let rows = select.query_map([], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, String>(2)?,
+            row.get::<_, Option<String>>(3)?,
+        ))
     })?;
-    let mut stored = Vec::new();
+    let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
     for texts in rows {
-        let (row, task, journal) = texts?;
+        let (id, row, task, journal) = texts?;
         match Stored::read(&row, &task, journal.as_deref()) {
             Some(transfer) => stored.push(transfer),
             // One unreadable row must not take the others with it; it stays in the file for a repair.
-            None => tracing::error!("a stored transfer could not be read"),
+            None => unreadable.push(TransferId(id.unsigned_abs())),
         }
     }
-    Ok(stored)
+    Ok((stored, unreadable))
 }
 
 fn is_broken(error: &rusqlite::Error) -> bool {
@@ -680,8 +690,9 @@ mod tests {
                     )
                     .unwrap();
             }
-            let stored = load(&mut connection).unwrap();
+            let (stored, unreadable) = load(&mut connection).unwrap();
             prop_assert!(stored.iter().any(|stored| stored.row.id == TransferId(9)));
+            prop_assert_eq!(stored.len() + unreadable.len(), 3, "each is known, read or not");
         }
     }
 }

@@ -36,6 +36,8 @@ const LARGEST_CHUNK: u64 = 32 * 1024 * 1024;
 /// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks.
 const SLOW_CHUNK: Duration = Duration::from_secs(8);
 const QUICK_CHUNK: Duration = Duration::from_secs(1);
+/// How long a pause waits for a service that is just signing: less than quitting takes.
+const LAST_WORD: Duration = Duration::from_millis(1500);
 /// The service is asked this often, this long, whether it has the file.
 const CONFIRM_EVERY: Duration = Duration::from_secs(2);
 const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
@@ -102,7 +104,9 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     }
     if let Err(error) = &result {
         match error.cause {
-            Cause::SourceChanged | Cause::StoredWrong | Cause::Expired => {
+            // The user's own URL is all there is; a service can be asked for another.
+            Cause::ServiceRefused if task.to_own_url => {}
+            Cause::SourceChanged | Cause::StoredWrong | Cause::Expired | Cause::ServiceRefused => {
                 // What was begun cannot be continued: the next attempt begins with a URL of its own.
                 abandon(run, &row.service).await?;
                 kept.source = None;
@@ -282,7 +286,8 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
         abandon(run, service.about().id).await?;
     }
     run.stage(Stage::Signing);
-    let signed = run.or_stop(service.sign(name)).await??;
+    // An id that the service has given is not to be lost because the user pauses in this moment.
+    let signed = run.or_stop_after(LAST_WORD, service.sign(name)).await??;
     // From here on this asset id exists: it is on disk before the first byte is sent.
     run.change_resume(|record| {
         record.signed_url = Some(signed.url.expose().to_owned());
@@ -296,6 +301,9 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
     })
     .await?;
     write_down_asset(run, service.about().id, &signed.asset_id, name, size).await?;
+    if run.stop.is_cancelled() {
+        return Err(Error::canceled());
+    }
     run.tell(format!("Signed by {}", service.about().name));
     Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
 }
@@ -726,6 +734,8 @@ fn size_of_hashed(run: &Run) -> u64 {
 /// Watches one request's bytes: counts them, and gives the request up when they stop moving.
 struct Flow {
     counter: Option<Arc<Counter>>,
+    /// Bytes that are to go out in the request.
+    wanted: AtomicU64,
     moved: Arc<AtomicU64>,
     source_error: Arc<Mutex<Option<Error>>>,
 }
@@ -739,12 +749,13 @@ impl Flow {
 
     /// Watches without counting.
     fn silent() -> Self {
-        Self { counter: None, moved: Arc::default(), source_error: Arc::default() }
+        Self { counter: None, wanted: AtomicU64::new(0), moved: Arc::default(), source_error: Arc::default() }
     }
 
     /// The bytes `start..end` of the source as a request body. A chunk counts when the next one is asked for, so
     /// the last one never counts before the answer is here.
     fn body(&self, run: &Run, source: &SourceFile, start: u64, end: u64) -> Body {
+        self.wanted.store(end - start, Ordering::Relaxed);
         let inbox = source.read(start, end);
         let state = (
             inbox,
@@ -800,8 +811,8 @@ impl Flow {
         }
     }
 
-    /// Returns when no byte has moved for the stall limit; while the last bytes may still be on their way, and the
-    /// store may be thinking, for the longer one.
+    /// Returns when no byte has moved for the stall limit; when all have gone out, the last of them may still be on their
+    /// way, and the store may be thinking: then it is the longer one.
     async fn standstill(&self, stall: Duration, answer: Duration) -> Duration {
         let mut last = self.moved.load(Ordering::Relaxed);
         let mut still = Duration::ZERO;
@@ -811,8 +822,9 @@ impl Flow {
             let moved = self.moved.load(Ordering::Relaxed);
             still = if moved == last { still + step } else { Duration::ZERO };
             last = moved;
-            if still >= answer.max(stall) {
-                return answer;
+            let limit = if moved < self.wanted.load(Ordering::Relaxed) { stall } else { answer.max(stall) };
+            if still >= limit {
+                return limit;
             }
         }
     }
