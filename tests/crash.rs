@@ -17,7 +17,7 @@ use support::files::noise;
 use support::home::{Home, Run};
 use support::http::request;
 use support::service::{KEY, Service};
-use support::strace::{self, Point};
+use support::strace::{self, Place, Point};
 use support::truth::{Told, Truth, records};
 
 const MIB: u64 = 1 << 20;
@@ -320,22 +320,28 @@ fn killed_at_steps(
     test: &str,
     home: &Home,
     truth: &mut Truth,
+    name: impl Fn(usize) -> String,
     mut begin: impl FnMut(&mut Truth, usize) -> Vec<String>,
     mut whole: impl FnMut(&Told, &Truth, usize),
 ) {
     let mut chance = Chance::new(test);
     let log = home.path().join("steps");
-    let words = begin(truth, 0);
-    home.ferry_under(&strace::watch(&STEPS, &log), words).exits(0);
-    truth.check(home);
-    home.ferry(["remove"]).exits(0);
-    let all = strace::points(&STEPS, &log);
+    // The first run makes the folders.
+    for number in [0, 1] {
+        let words = begin(truth, number);
+        home.ferry_under(&strace::watch(&STEPS, &log), words).exits(0);
+        truth.check(home);
+        home.ferry(["remove"]).exits(0);
+    }
+    let all = strace::points(&STEPS, &log, home);
     let passed = all.len();
     let chosen = chance.some(all, if thorough() { usize::MAX } else { rounds() });
-    let tried = chosen.len();
-    for (number, point) in (1..).zip(chosen) {
+    let (tried, mut killed) = (chosen.len(), 0);
+    for (number, point) in (2..).zip(chosen) {
         let words = begin(truth, number);
-        let run = home.ferry_under(&strace::spoil(point, "signal=KILL", &[]), words.clone());
+        let fault = strace::spoil(point, "signal=KILL", home, &name(number), &log);
+        let run = home.ferry_under(&fault, words.clone());
+        killed += usize::from(run.code.is_none());
         let here = |what: &str| format!("{what} after a kill at {point:?}");
         truth.check(home);
         if run.code.is_some() {
@@ -360,7 +366,11 @@ fn killed_at_steps(
         whole(&told, truth, number);
         home.ferry(["remove"]).exits(0);
     }
-    eprintln!("{test}: killed at {tried} of {passed} steps");
+    eprintln!("{test}: killed at {killed} of {tried} steps, of {passed} in all");
+    assert!(
+        killed * 4 >= tried * 3,
+        "only {killed} of {tried} kills came: the test waits at the wrong steps"
+    );
 }
 
 #[test]
@@ -376,6 +386,7 @@ fn a_download_killed_at_any_step_of_the_disk_is_one_whole_file_with_its_own_name
         "download, steps",
         &home,
         &mut truth,
+        name,
         |truth, number| {
             let link = service.link(200_000, &name(number));
             truth.will_download(&name(number), fetched(&link, &[]));
@@ -404,6 +415,7 @@ fn an_upload_killed_at_any_step_of_the_disk_has_one_asset_in_the_end() {
         "upload, steps",
         &home,
         &mut truth,
+        |number| format!("{number}.mp4"),
         |truth, number| {
             let path = home.file(&format!("{number}.mp4"), &noise(number as u64, 300_000));
             truth.stays(&path);
@@ -427,20 +439,28 @@ fn an_upload_killed_at_any_step_of_the_disk_has_one_asset_in_the_end() {
 
 #[test]
 fn points_are_read_from_a_trace() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let log = folder.path().join("log");
-    std::fs::write(
-        &log,
-        "7 fsync(3) = 0\n8  fsync(4 <unfinished ...>\n8  <... fsync resumed>) = 0\n7 openat(1\n",
-    )
-    .unwrap();
-    let found = strace::points(&["fsync", "openat"], &log);
+    let home = Home::new();
+    let (data, downloads) = (home.data().display().to_string(), home.downloads().display().to_string());
+    let log = home.path().join("log");
+    let trace = [
+        format!("7 fsync(3<{data}/ferry.db-wal>) = 0"),
+        format!("8  fsync(4<{downloads}/a.bin.ferrypart> <unfinished ...>"),
+        "8  <... fsync resumed>) = 0".to_owned(),
+        format!("8 fsync(5<{downloads}>) = 0"),
+        format!("7 fsync(3<{data}/ferry.db-wal>) = 0"),
+        format!("9 openat(AT_FDCWD<{downloads}>, \"/lib/x.so\", O_RDONLY) = 3"),
+        format!("9 rename(\"{data}/resume/1.ferry-new\", \"{data}/resume/1\") = 0"),
+    ];
+    std::fs::write(&log, trace.join("\n")).unwrap();
+    let point = |place, call, number| Point { place, call, number };
     assert_eq!(
-        found,
+        strace::points(&["fsync", "openat", "rename"], &log, &home),
         [
-            Point { call: "fsync", number: 1 },
-            Point { call: "fsync", number: 2 },
-            Point { call: "openat", number: 1 }
+            point(Place::Database, "fsync", 1),
+            point(Place::Database, "fsync", 2),
+            point(Place::Part, "fsync", 1),
+            point(Place::Downloads, "fsync", 1),
+            point(Place::Resume, "rename", 1),
         ]
     );
 }

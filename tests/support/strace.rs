@@ -1,7 +1,9 @@
 //! `strace` as a fault machine: it makes chosen system calls of a chosen number fail, or end the process.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::home::Home;
 
 /// Whether strace is here and may trace. If not, the test says so and ends.
 pub fn can_trace() -> bool {
@@ -13,37 +15,96 @@ pub fn can_trace() -> bool {
     can
 }
 
-/// One call to spoil: which, and the how manieth of them in the whole process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a call has to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Database,
+    /// The part file of the transfer.
+    Part,
+    /// The folder that it lies in: names that are made, changed, synced there.
+    Downloads,
+    /// What is kept in secret for the transfer.
+    Resume,
+    /// The second copy of the library.
+    Library,
+}
+
+impl Place {
+    /// The files of a place, as strace is told them.
+    pub fn paths(self, home: &Home, name: &str) -> Vec<PathBuf> {
+        let data = home.data();
+        match self {
+            Self::Database => ["ferry.db", "ferry.db-wal"].map(|file| data.join(file)).into(),
+            Self::Part => vec![home.downloads().join(format!("{name}.ferrypart"))],
+            Self::Downloads => vec![home.downloads()],
+            Self::Resume => {
+                let (folder, id) = (data.join("resume"), next_id(&data));
+                vec![folder.join(id.to_string()), folder.join(format!("{id}.ferry-new")), folder]
+            }
+            Self::Library => vec![data.join("library.jsonl")],
+        }
+    }
+
+    /// Which place a line of a trace is about.
+    fn of(call: &str, home: &Home) -> Option<Self> {
+        let (data, downloads) = (home.data(), home.downloads());
+        let has = |path: PathBuf| call.contains(&*path.to_string_lossy());
+        if has(data.join("ferry.db")) {
+            return Some(Self::Database);
+        }
+        if has(data.join("library.jsonl")) {
+            return Some(Self::Library);
+        }
+        if has(data.join("resume")) {
+            return Some(Self::Resume);
+        }
+        // By the file itself; what only names it goes through the folder.
+        if call.split_once('>').is_some_and(|(file, _)| file.ends_with(".ferrypart")) {
+            return Some(Self::Part);
+        }
+        has(downloads).then_some(Self::Downloads)
+    }
+}
+
+/// The id that the next transfer gets.
+fn next_id(data: &Path) -> u64 {
+    let connection = rusqlite::Connection::open(data.join("ferry.db")).unwrap();
+    let last = "SELECT seq FROM sqlite_sequence WHERE name = 'transfers'";
+    connection.query_row(last, [], |row| row.get::<_, i64>(0)).unwrap_or(0).unsigned_abs() + 1
+}
+
+/// One call to spoil: which, on what, and the how manieth of these in its thread, as strace counts for each thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point {
+    pub place: Place,
     pub call: &'static str,
     pub number: usize,
 }
 
-/// The command line of a strace that only writes down these calls.
+/// The command line of a strace that only writes down these calls, with the files that each is about.
 pub fn watch(calls: &[&str], log: &Path) -> Vec<String> {
     let log = log.display().to_string();
-    ["strace", "-f", "-qq", "-o", &log, "-e", &format!("trace={}", calls.join(","))].map(str::to_owned).into()
+    let trace = format!("trace={}", calls.join(","));
+    ["strace", "-f", "-y", "-qq", "-o", &log, "-e", &trace].map(str::to_owned).into()
 }
 
-/// The same, with the files that each call is about.
-pub fn watch_paths(calls: &[&str], log: &Path) -> Vec<String> {
-    let mut words = watch(calls, log);
-    words.insert(1, "-y".to_owned());
-    words
-}
-
-/// The command line of a strace that does this at one point, and only to calls that touch one of these paths (none:
-/// to any).
-pub fn spoil(point: Point, how: &str, paths: &[&Path]) -> Vec<String> {
-    let Point { call, number } = point;
-    let mut words: Vec<String> = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"].map(str::to_owned).into();
-    words.push(format!("trace={call}"));
-    words.extend(["-e".to_owned(), format!("inject={call}:{how}:when={number}")]);
-    for path in paths {
+/// The command line of a strace that does this at one point, and writes down whether it came to that.
+pub fn spoil(point: Point, how: &str, home: &Home, name: &str, log: &Path) -> Vec<String> {
+    let Point { place, call, number } = point;
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{how}:when={number}"));
+    let log = log.display().to_string();
+    let mut words: Vec<String> =
+        ["strace", "-f", "-qq", "-o", &log, "-e", &trace, "-e", &inject].map(str::to_owned).into();
+    for path in place.paths(home, name) {
         words.extend(["-P".to_owned(), path.display().to_string()]);
     }
     words
+}
+
+/// Whether a spoiled run met its fault.
+pub fn was_felt(log: &Path) -> bool {
+    let log = std::fs::read(log).unwrap_or_default();
+    ["INJECTED", "killed by SIGKILL"].iter().any(|sign| String::from_utf8_lossy(&log).contains(sign))
 }
 
 /// The command line of a strace that does this to every such call that touches this file.
@@ -56,34 +117,22 @@ pub fn spoil_all(call: &str, how: &str, file: &Path) -> Vec<String> {
 }
 
 /// Every point that a watched run passed.
-pub fn points(calls: &[&'static str], log: &Path) -> Vec<Point> {
-    chosen_points(calls, log, |_| true)
-}
-
-/// Every point that has to do with something below a folder, of a run that was watched with its paths.
-pub fn points_below(calls: &[&'static str], log: &Path, folder: &Path) -> Vec<Point> {
-    let folder = folder.display().to_string();
-    chosen_points(calls, log, |call| {
-        // `openat(AT_FDCWD</home>, "/lib/…")`: where the process stands does not count.
-        let call =
-            call.split_once("AT_FDCWD<").map_or(call, |(_, rest)| rest.split_once('>').map_or("", |r| r.1));
-        call.contains(&folder)
-    })
-}
-
-fn chosen_points(calls: &[&'static str], log: &Path, choose: impl Fn(&str) -> bool) -> Vec<Point> {
+pub fn points(calls: &[&'static str], log: &Path, home: &Home) -> Vec<Point> {
     let text = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
-    let mut counts = BTreeMap::<&str, usize>::new();
-    let mut points = Vec::new();
+    let mut counts = BTreeMap::<(&str, &str, Place), usize>::new();
+    let mut points = BTreeSet::new();
     for line in text.lines() {
-        // `1234  fsync(7) = 0`; the second half of an interrupted call has no bracket behind its name.
-        let rest = line.split_once(' ').map_or("", |(_, rest)| rest).trim_start();
+        // `1234  fsync(7</home/…>) = 0`; the second half of an interrupted call has no bracket behind its name.
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let rest = rest.trim_start();
         let Some(call) = calls.iter().find(|call| rest.starts_with(&format!("{call}("))) else { continue };
-        let number = counts.entry(call).or_default();
+        // Where the process stands does not count: `openat(AT_FDCWD</home>, "/lib/…")`.
+        let about =
+            rest.split_once("AT_FDCWD<").map_or(rest, |(_, rest)| rest.split_once('>').map_or("", |r| r.1));
+        let Some(place) = Place::of(about, home) else { continue };
+        let number = counts.entry((thread, call, place)).or_default();
         *number += 1;
-        if choose(rest) {
-            points.push(Point { call, number: *number });
-        }
+        points.insert(Point { place, call, number: *number });
     }
-    points
+    points.into_iter().collect()
 }

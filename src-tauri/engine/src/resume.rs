@@ -154,7 +154,7 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Beside it and of nobody else: a file of the user's own must not be in the way.
     let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.ferry-new", std::process::id()));
+    beside.push(".ferry-new");
     let beside = PathBuf::from(beside);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
