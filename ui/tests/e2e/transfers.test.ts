@@ -1,3 +1,4 @@
+import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
 import { calls, lastCall, useStudio } from './support';
@@ -244,6 +245,89 @@ describe('by keyboard', () => {
     await page.keyboard.press('f');
     await page.keyboard.type('keynote');
     await page.waitForFunction(() => document.querySelectorAll('[role=row]').length === 1);
+  });
+});
+
+describe('dragging rows', () => {
+  const row = (page: Page, name: RegExp) => page.getByRole('row', { name });
+  const middle = async (page: Page, name: RegExp) => {
+    const box = await row(page, name).boundingBox();
+    if (!box) throw new Error('no such row');
+    return { x: box.x + 200, y: box.y + box.height / 2, height: box.height };
+  };
+
+  async function drag(page: Page, what: RegExp, where: RegExp, side: 'above' | 'below') {
+    const from = await middle(page, what);
+    const to = await middle(page, where);
+    await page.mouse.move(from.x, from.y);
+    await page.mouse.down();
+    await page.mouse.move(from.x + 3, from.y + 8);
+    await page.mouse.move(to.x, to.y + (side === 'above' ? -1 : 1) * (to.height / 4), { steps: 4 });
+  }
+
+  test('puts one of the queue elsewhere', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await drag(page, /drone flight/, /interview-raw/, 'below');
+    await page.locator('.gap').waitFor();
+    expect(await page.locator('.held .truncate').last().textContent()).toBe('drone flight.mkv');
+    await page.mouse.up();
+    expect(await lastCall(page, 'reorder')).toEqual({ ids: [9], before: 2 });
+    expect(await page.locator('.gap').count()).toBe(0);
+    await page.waitForFunction(() =>
+      document.querySelectorAll('[role=row]')[1]?.getAttribute('aria-label')?.startsWith('drone'),
+    );
+    // The click at the end of a drag selects nothing.
+    expect(await page.getByRole('row', { selected: true }).count()).toBe(0);
+  });
+
+  test('takes everything that is selected along, in its order', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await row(page, /subtitles/).click();
+    await row(page, /transcripts/).click({ modifiers: ['Control'] });
+    await drag(page, /subtitles/, /interview-raw/, 'above');
+    expect(await page.locator('.held.several').textContent()).toContain('2 transfers');
+    await page.mouse.up();
+    expect(await lastCall(page, 'reorder')).toEqual({ ids: [7, 8], before: 1 });
+  });
+
+  test('ends at the last row that is still to be done, and Escape takes it back', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await drag(page, /transcripts/, /keynote-final/, 'below');
+    await page.keyboard.press('Escape');
+    expect(await page.locator('.gap').count()).toBe(0);
+    await page.mouse.up();
+    expect(await calls(page)).toEqual([]);
+    await drag(page, /transcripts/, /keynote-final/, 'below');
+    await page.mouse.up();
+    expect(await lastCall(page, 'reorder')).toEqual({ ids: [7], before: null });
+  });
+
+  test('moves nothing that is done, nothing in another order, and nothing to where it is', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await drag(page, /keynote-final/, /interview-raw/, 'above');
+    await page.mouse.up();
+    await drag(page, /transcripts/, /subtitles/, 'above');
+    await page.mouse.up();
+    await page.getByRole('button', { name: /Sort by/ }).click();
+    await page.getByRole('menuitemradio', { name: 'Name' }).click();
+    await drag(page, /transcripts/, /interview-raw/, 'above');
+    expect(await page.locator('.gap').count()).toBe(0);
+    await page.mouse.up();
+    expect(await calls(page)).toEqual([]);
+  });
+
+  test('scrolls a long list at its edge', async () => {
+    const page = await open({ scenario: 'many', size: 'small' });
+    const first = await page.getByRole('row').first().boundingBox();
+    const list = await page.getByRole('grid').boundingBox();
+    if (!first || !list) throw new Error('no list');
+    await page.mouse.move(first.x + 200, first.y + 20);
+    await page.mouse.down();
+    await page.mouse.move(first.x + 200, first.y + 60);
+    await page.mouse.move(first.x + 200, list.y + list.height - 4);
+    await page.waitForFunction(() => (document.querySelector('[role=grid]')?.scrollTop ?? 0) > 600);
+    await page.mouse.up();
+    await lastCall(page, 'reorder');
   });
 });
 
