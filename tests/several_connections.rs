@@ -53,6 +53,39 @@ async fn a_server_that_throttles_each_connection_gets_several_and_sends_each_byt
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_map_shows_a_stretch_for_each_connection_and_the_speed_stays_after_the_end() {
+    let root = tempfile::tempdir().unwrap();
+    let downloads = Downloads::new().await;
+    let sandbox = sandbox(root.path()).await;
+    slow(&sandbox);
+    let id = downloads.add(&url(&sandbox)).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let several = loop {
+        let pieces = downloads.engine().pictures(id).await.unwrap().pieces;
+        if pieces.len() > 2 {
+            break pieces;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "never more than {pieces:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert!(several.windows(2).all(|two| two[0].end < two[1].start), "{several:?}");
+    let there: u64 = several.iter().map(|piece| piece.end - piece.start).sum();
+    downloads.engine().pause(&[id]).await.unwrap();
+    let paused = downloads.engine().pictures(id).await.unwrap();
+    let kept: u64 = paused.pieces.iter().map(|piece| piece.end - piece.start).sum();
+    assert!(kept >= there, "{kept} of {there} bytes are on the map of the journal");
+    assert_eq!(kept, downloads.engine().transfer(id).unwrap().bytes);
+    assert_eq!(paused.speeds.last().map(|sample| sample.speed), Some(0), "a pause is a fall to nothing");
+
+    sandbox.faults().clear();
+    downloads.engine().resume(&[id]).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    let after = downloads.engine().pictures(id).await.unwrap();
+    assert_eq!(after.pieces.iter().map(|piece| (piece.start, piece.end)).collect::<Vec<_>>(), [(0, SIZE)]);
+    assert!(after.speeds.len() >= paused.speeds.len() && after.speeds[0] == paused.speeds[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quick_server_gets_one_request() {
     let root = tempfile::tempdir().unwrap();
     let downloads = Downloads::new().await;

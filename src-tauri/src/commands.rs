@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use ferry_engine::{
     Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind,
-    PathSummary, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands, TimelineEntry,
-    Transfer, TransferId, UploadRequest,
+    PathSummary, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
+    TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, State, WebviewWindow};
 use tauri_plugin_opener::OpenerExt as _;
 
+use crate::thumbnails::{self, Thumbnails};
 use crate::{granted_paths, openable, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
@@ -132,6 +133,12 @@ pub(crate) async fn timeline(engine: State<'_, Engine>, id: TransferId) -> Answe
     engine.timeline(id).await.map_err(failure)
 }
 
+/// What the details of a transfer draw.
+#[tauri::command]
+pub(crate) async fn pictures(engine: State<'_, Engine>, id: TransferId) -> Answer<Pictures> {
+    engine.pictures(id).await.map_err(failure)
+}
+
 /// Shows a transfer's file in the system's file manager.
 #[tauri::command(async)]
 pub(crate) fn show_in_folder(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
@@ -152,6 +159,24 @@ pub(crate) fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferI
                 .advise("show it in its folder instead"),
         )
     })
+}
+
+/// A small picture of a finished image or video, as a `data:` URL; nothing where there is none to be had.
+#[tauri::command]
+pub(crate) async fn thumbnail(
+    engine: State<'_, Engine>,
+    thumbnails: State<'_, Thumbnails>,
+    id: TransferId,
+) -> Answer<Option<String>> {
+    let transfer = engine.transfer(id).filter(|transfer| transfer.state == Stands::Completed);
+    let Some(path) = transfer.as_ref().and_then(finished_path) else { return Ok(None) };
+    Ok(thumbnails.of(path).await.map(|bytes| thumbnails::as_url(&bytes)))
+}
+
+/// Whether a transfer's file is still where it was: it may have been moved, or its drive may be gone.
+#[tauri::command(async)]
+pub(crate) fn file_there(engine: State<'_, Engine>, id: TransferId) -> bool {
+    file_of(&engine, id).is_ok()
 }
 
 /// The library.

@@ -7,6 +7,7 @@ mod granted_paths;
 mod openable;
 mod report;
 mod system;
+mod thumbnails;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -89,8 +90,11 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::remove,
             commands::reorder,
             commands::timeline,
+            commands::pictures,
             commands::show_in_folder,
             commands::open_file,
+            commands::thumbnail,
+            commands::file_there,
             commands::assets,
             commands::asset_info,
             commands::asset_delete,
@@ -106,6 +110,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         ])
         .manage(granted_paths::Hovering::default())
         .manage(system::Asking::default())
+        .manage(thumbnails::Thumbnails::new(data_dir))
         .on_window_event(system::on_window_event)
         .setup(move |app| {
             let opened = tauri::async_runtime::block_on(opening)?;

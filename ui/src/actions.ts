@@ -112,23 +112,41 @@ export async function remove(ids: readonly TransferId[]) {
 export const removeDone = () =>
   remove(transfers.list.filter((row) => state(row) === 'completed' || state(row) === 'canceled').map((row) => row.id));
 
+/** What is still to be done, in the order of the queue. */
+const queue = () => transfers.list.filter(can.reorder).sort((a, b) => a.position - b.position || a.id - b.id);
+
 /** Moves rows one place (or to the very front) among what is still to be done. */
 export async function move(ids: readonly TransferId[], where: 'up' | 'down' | 'front') {
-  const queue = transfers.list.filter(can.reorder).sort((a, b) => a.position - b.position);
+  const rows = queue();
   const chosen = new Set(idsOf(among(ids, can.reorder)));
   if (chosen.size === 0) return;
-  const first = queue.findIndex((row) => chosen.has(row.id));
-  const last = queue.findLastIndex((row) => chosen.has(row.id));
-  const rest = queue.filter((row) => !chosen.has(row.id));
-  const inOrder = idsOf(queue.filter((row) => chosen.has(row.id)));
+  const first = rows.findIndex((row) => chosen.has(row.id));
+  const last = rows.findLastIndex((row) => chosen.has(row.id));
+  const rest = rows.filter((row) => !chosen.has(row.id));
+  const inOrder = idsOf(rows.filter((row) => chosen.has(row.id)));
   if (where === 'front') {
     await attempt(() => ipc.reorder(inOrder, rest[0]?.id ?? null));
     return;
   }
-  if (where === 'up' ? first <= 0 : last >= queue.length - 1) return;
-  const neighbour = where === 'up' ? queue[first - 1] : queue[last + 2];
+  if (where === 'up' ? first <= 0 : last >= rows.length - 1) return;
+  const neighbour = where === 'up' ? rows[first - 1] : rows[last + 2];
   const before = neighbour && chosen.has(neighbour.id) ? null : (neighbour?.id ?? null);
   await attempt(() => ipc.reorder(inOrder, before));
+}
+
+/** Puts rows of the queue behind that one of it, or at the very front. */
+export async function moveBehind(ids: readonly TransferId[], above: TransferId | null) {
+  const rows = queue();
+  const chosen = new Set(idsOf(among(ids, can.reorder)));
+  const inOrder = idsOf(rows.filter((row) => chosen.has(row.id)));
+  const rest = idsOf(rows).filter((id) => !chosen.has(id));
+  // A chosen row stays where it is: what counts is the last one above the gap that does.
+  const from = rows.findIndex((row) => row.id === above);
+  const anchor = rows.slice(0, from + 1).findLast((row) => !chosen.has(row.id));
+  const at = anchor ? rest.indexOf(anchor.id) + 1 : 0;
+  const after = [...rest.slice(0, at), ...inOrder, ...rest.slice(at)];
+  if (inOrder.length === 0 || after.every((id, index) => id === rows[index]?.id)) return;
+  await attempt(() => ipc.reorder(inOrder, rest[at] ?? null));
 }
 
 export const show = (id: TransferId) => attempt(() => ipc.showInFolder(id));

@@ -1,8 +1,8 @@
 /** Speed over time: as an outline to draw and as one number. */
-import type { Sample } from './transfers.svelte';
+import type { SpeedSample } from './types';
 
 /** The outline of a curve in a box of that size, with its foot on the bottom edge. */
-export function outline(samples: Sample[], width: number, height: number): { line: string; area: string } {
+export function outline(samples: SpeedSample[], width: number, height: number): { line: string; area: string } {
   const [first] = samples;
   const last = samples.at(-1);
   if (!first || !last || samples.length < 2) return { line: '', area: '' };
@@ -18,7 +18,7 @@ export function outline(samples: Sample[], width: number, height: number): { lin
 }
 
 /** The mean over time: a sample counts until the next one comes. */
-export function mean(samples: Sample[]): number {
+export function mean(samples: SpeedSample[]): number {
   let moved = 0;
   samples.forEach((sample, index) => {
     const before = samples[index - 1];

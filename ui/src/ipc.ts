@@ -11,6 +11,7 @@ import type {
   Failure,
   KeyState,
   PathSummary,
+  Pictures,
   Recognised,
   Settings,
   Snapshot,
@@ -49,6 +50,14 @@ export const remove = (ids: TransferId[]) => invoke<undefined>('remove', { ids }
 export const reorder = (ids: TransferId[], before: TransferId | null) => invoke<undefined>('reorder', { ids, before });
 
 export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
+/** What the details of one transfer draw: asked for while they are open. */
+export const pictures = (id: TransferId) => invoke<Pictures>('pictures', { id });
+/** A small picture of a finished image or video, as a `data:` URL; `null` = there is none. */
+export const thumbnail = (id: TransferId) => invoke<string | null>('thumbnail', { id });
+
+/** Whether the file of a transfer is still where it was. */
+export const fileThere = (id: TransferId) => invoke<boolean>('file_there', { id });
+
 export const showInFolder = (id: TransferId) => invoke<undefined>('show_in_folder', { id });
 export const openFile = (id: TransferId) => invoke<undefined>('open_file', { id });
 

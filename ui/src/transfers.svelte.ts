@@ -1,13 +1,12 @@
 import { type Filter, matches, type Order, orders, tabOf } from './columns';
 import { services } from './services.svelte';
-import type { Transfer, TransferId } from './types';
+import type { SpeedSample, Transfer, TransferId } from './types';
 
-/** One point of a speed curve. */
-export interface Sample {
-  /** Milliseconds since 1970. */
-  at: number;
-  /** Bytes a second. */
-  speed: number;
+/** What was completed today, of what is in the list: files, and bytes each way. */
+export interface Day {
+  files: number;
+  down: number;
+  up: number;
 }
 
 /** A state that a transfer came into just now. */
@@ -16,11 +15,11 @@ export interface Turn {
   before: Transfer['state']['is'];
 }
 
-const MOST_SAMPLES = 240;
 /** Longer than the pause between two changes while bytes move, in milliseconds. */
 const SILENCE = 1_000;
 const NO_COUNTS: Record<Filter, number> = { all: 0, active: 0, done: 0, attention: 0 };
 const NO_TOTALS = { down: 0, up: 0, running: 0, waiting: 0, paused: 0, offline: 0 };
+const NO_DAY: Day = { files: 0, down: 0, up: 0 };
 
 /** The list of transfers: a copy of what the engine says, kept in order, with its counts. Holds nothing of its own that matters. */
 export class Transfers {
@@ -28,6 +27,7 @@ export class Transfers {
   list = $state.raw<Transfer[]>([]);
   counts = $state.raw(NO_COUNTS);
   totals = $state.raw(NO_TOTALS);
+  today = $state.raw(NO_DAY);
   loaded = $state(false);
 
   filter = $state<Filter>('all');
@@ -37,9 +37,8 @@ export class Transfers {
   #hidden = $state.raw<ReadonlySet<TransferId>>(new Set());
 
   #rows = new Map<TransferId, Transfer>();
-  #samples = new Map<TransferId, Sample[]>();
   /** Total speed over the last minute, oldest first. */
-  pulse = $state.raw<Sample[]>([]);
+  pulse = $state.raw<SpeedSample[]>([]);
 
   /** What the list shows: filtered and searched. */
   readonly shown: Transfer[] = $derived.by(() => {
@@ -69,11 +68,6 @@ export class Transfers {
     return this.#rows.get(id);
   }
 
-  /** The speed curve of one transfer, as far as this window has seen it. */
-  samples(id: TransferId): Sample[] {
-    return this.#samples.get(id) ?? [];
-  }
-
   /** Everything anew, from a snapshot. */
   reset(all: Transfer[]) {
     this.#rows = new Map(all.map((transfer) => [transfer.id, transfer]));
@@ -96,12 +90,10 @@ export class Transfers {
       if (before && compare(before, transfer) === 0) replaced.set(transfer.id, transfer);
       else moved.set(transfer.id, transfer);
       this.#rows.set(transfer.id, transfer);
-      this.#sample(transfer, now);
     }
     const gone = new Set(removed);
     for (const id of gone) {
       this.#rows.delete(id);
-      this.#samples.delete(id);
     }
     this.list = merged(this.list, replaced, moved, gone, compare);
     if (gone.size > 0) this.#unhide(gone);
@@ -125,24 +117,11 @@ export class Transfers {
     this.#hidden = new Set([...this.#hidden].filter((id) => !ids.has(id)));
   }
 
-  #sample(transfer: Transfer, now: number) {
-    const { is } = transfer.state;
-    // The curve ends with the last byte, not with the fall to nothing after it.
-    if (is !== 'running' && is !== 'paused' && is !== 'queued') return;
-    const speed = is === 'running' ? (transfer.speed ?? 0) : 0;
-    const samples = this.#samples.get(transfer.id) ?? [];
-    const last = samples.at(-1);
-    // A pause stands in the curve as one fall to nothing and one rise; the wait for the first byte is no part of it.
-    if (speed === 0 && (last?.speed ?? 0) === 0) return;
-    if (last?.speed === 0) samples.push({ at: now - 1, speed: 0 });
-    samples.push({ at: now, speed });
-    // A long transfer keeps the whole curve at half the detail instead of losing its beginning.
-    this.#samples.set(transfer.id, samples.length > MOST_SAMPLES ? samples.filter((_, i) => i % 2 === 0) : samples);
-  }
-
   #count(now: number) {
     const counts = { ...NO_COUNTS };
     const totals = { ...NO_TOTALS };
+    const today = { ...NO_DAY };
+    const midnight = new Date(now).setHours(0, 0, 0, 0);
     for (const transfer of this.#rows.values()) {
       if (this.#hidden.has(transfer.id)) continue;
       counts.all += 1;
@@ -153,12 +132,16 @@ export class Transfers {
         else totals.running += 1;
         if (transfer.kind === 'upload') totals.up += transfer.speed ?? 0;
         else totals.down += transfer.speed ?? 0;
+      } else if (is === 'completed' && (transfer.ended_at ?? 0) >= midnight) {
+        today.files += 1;
+        today[transfer.kind === 'upload' ? 'up' : 'down'] += transfer.bytes;
       } else if (is === 'queued') totals.waiting += 1;
       else if (is === 'paused') totals.paused += 1;
       if (transfer.wait?.reason === 'network') totals.offline += 1;
     }
     this.counts = counts;
     this.totals = totals;
+    this.today = today;
     const since = now - 60_000;
     const last = this.pulse.at(-1);
     // The engine is silent while nothing changes: the curve stays level until now instead of sloping towards it.

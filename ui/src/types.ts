@@ -157,6 +157,19 @@ remove_after: boolean | null,
 connections: number | null, };
 
 /**
+ * Bytes of a file that lie together.
+ */
+export type Extent = { 
+/**
+ * First byte.
+ */
+start: number, 
+/**
+ * Byte after the last.
+ */
+end: number, };
+
+/**
  * How a failure looks to the window: the same facts as [`Error`], ready to show.
  */
 export type Failure = { 
@@ -203,6 +216,19 @@ folders: number,
  * Bytes in all.
  */
 bytes: number, };
+
+/**
+ * What the details of one transfer draw.
+ */
+export type Pictures = { 
+/**
+ * Its speed over time, oldest first; empty when it did not move since Ferry was started.
+ */
+speeds: Array<SpeedSample>, 
+/**
+ * Which bytes of the file are there, in order: one stretch, or several while several connections run.
+ */
+pieces: Array<Extent>, };
 
 /**
  * What the add bar made of a text.
@@ -388,6 +414,19 @@ downloads_folder: string,
  * What the user should be told once after this start ("Picked up 3 transfers where they stood").
  */
 notices: Array<string>, };
+
+/**
+ * One point of a speed curve.
+ */
+export type SpeedSample = { 
+/**
+ * Milliseconds since 1970.
+ */
+at: number, 
+/**
+ * Bytes a second.
+ */
+speed: number, };
 
 /**
  * What a running transfer is doing: text for people, not a state.

@@ -13,17 +13,19 @@ import type {
   Failure,
   KeyState,
   PathSummary,
+  Pictures,
   Recognised,
   ServiceStatus,
   Settings,
   Snapshot,
+  SpeedSample,
   State,
   TimelineEntry,
   Transfer,
   TransferId,
   UploadRequest,
 } from '../src/types';
-import { type Scenario, transfer, world } from './scenarios';
+import { curveOf, missing, pictureOf, piecesOf, type Scenario, transfer, world } from './scenarios';
 
 interface Commands {
   snapshot: (args: Record<string, never>) => Snapshot;
@@ -39,6 +41,9 @@ interface Commands {
   remove: (args: { ids: TransferId[] }) => void;
   reorder: (args: { ids: TransferId[]; before: TransferId | null }) => void;
   timeline: (args: { id: TransferId }) => TimelineEntry[];
+  pictures: (args: { id: TransferId }) => Pictures;
+  thumbnail: (args: { id: TransferId }) => string | null;
+  file_there: (args: { id: TransferId }) => boolean;
   show_in_folder: (args: { id: TransferId }) => void;
   open_file: (args: { id: TransferId }) => void;
   assets: (args: { search: string }) => Asset[];
@@ -69,6 +74,8 @@ export interface Fake {
   /** One step of moving bytes. */
   step: (seconds?: number) => void;
   snapshots: number;
+  /** How often the pictures of the details were asked for. */
+  looks: number;
 }
 
 type Handler = (event: { event: string; id: number; payload: unknown }) => void;
@@ -90,6 +97,7 @@ export function start(scenario: Scenario, live = true): void {
   const transfers = new Map<TransferId, Transfer>(snapshot.transfers.map((one) => [one.id, one]));
   const callbacks = new Map<number, Handler>();
   const listeners = new Map<string, Set<number>>();
+  const curves = new Map<TransferId, SpeedSample[]>();
   let nextCallback = 1;
   let revision = snapshot.revision;
   let steps = 0;
@@ -200,6 +208,16 @@ export function start(scenario: Scenario, live = true): void {
       });
     },
     timeline: ({ id }) => timelines.get(id) ?? [{ at: Date.now() - 9_000, text: 'Queued' }],
+    pictures: ({ id }) => {
+      fake.looks += 1;
+      const one = transfers.get(id);
+      return { speeds: curves.get(id) ?? (one ? curveOf(one) : []), pieces: one ? piecesOf(one) : [] };
+    },
+    thumbnail: ({ id }) => {
+      const one = transfers.get(id);
+      return one?.state.is === 'completed' ? pictureOf(one.name) : null;
+    },
+    file_there: ({ id }) => transfers.get(id)?.name !== missing,
     show_in_folder: () => undefined,
     open_file: () => undefined,
     assets: ({ search }) =>
@@ -259,7 +277,17 @@ export function start(scenario: Scenario, live = true): void {
     diagnostics: () => 'Ferry 0.1.0\n3 running, 1 failed (disk_full)',
   };
 
-  const quiet = new Set(['snapshot', 'recognise', 'timeline', 'assets', 'services', 'summarise']);
+  const quiet = new Set([
+    'pictures',
+    'thumbnail',
+    'file_there',
+    'snapshot',
+    'recognise',
+    'timeline',
+    'assets',
+    'services',
+    'summarise',
+  ]);
 
   function invoke(command: string, args: InvokeArgs = {}): Promise<unknown> {
     if (command === 'plugin:event|listen') {
@@ -285,6 +313,7 @@ export function start(scenario: Scenario, live = true): void {
   const fake: Fake = {
     calls: [],
     snapshots: 0,
+    looks: 0,
     change,
     transfers: () => [...transfers.values()],
     edit: (id, edit) => set([id], () => edit),
@@ -307,6 +336,7 @@ export function start(scenario: Scenario, live = true): void {
           const most = one.total === null ? Infinity : one.total * 0.99;
           const bytes = Math.min(most, one.bytes + Math.round(speed * seconds * 0.05));
           const seconds_left = one.total === null ? null : Math.max(1, Math.round((one.total - bytes) / speed));
+          curves.set(one.id, [...(curves.get(one.id) ?? []), { at: Date.now(), speed }]);
           return { bytes, speed, seconds_left };
         },
       );

@@ -2,10 +2,12 @@
 import type {
   Asset,
   CheckReport,
+  Extent,
   Failure,
   ServiceStatus,
   Settings,
   Snapshot,
+  SpeedSample,
   State,
   TimelineEntry,
   Transfer,
@@ -164,6 +166,37 @@ const failed = (name: string, failure: Failure, of: Partial<Transfer> = {}): Tra
     ended_at: Date.now() - 5 * MINUTE,
     ...of,
   });
+
+/** The speed of a transfer that moved all the time until it ended, with a stall in its middle. */
+export function curveOf({ state, added_at, ended_at, bytes }: Transfer): SpeedSample[] {
+  if (state.is !== 'completed' || ended_at === null || bytes === 0) return [];
+  const mean = bytes / ((ended_at - added_at) / 1000);
+  return Array.from({ length: 60 }, (_, at) => ({
+    at: added_at + ((ended_at - added_at) * at) / 59,
+    speed: at > 30 && at < 35 ? 0 : Math.round(mean * (1 + Math.sin(at / 4) / 3 - 1 / (at + 2))),
+  }));
+}
+
+/** The one finished file that is not where it was. */
+export const missing = 'photos of the site.zip';
+
+/** A picture of an image or a video: a sky, a sun and a sea. */
+export function pictureOf(name: string): string | null {
+  const [width, height] = /\.(mp4|mov)$/.test(name) ? [320, 180] : /\.(png|jpg)$/.test(name) ? [240, 320] : [];
+  if (width === undefined || height === undefined) return null;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="100%" height="100%" fill="#f2b880"/><circle cx="62%" cy="48%" r="14%" fill="#fff3d6"/><rect y="60%" width="100%" height="40%" fill="#2c6e8f"/></svg>`;
+  return `data:image/svg+xml,${encodeURIComponent(svg)}`;
+}
+
+/** What has arrived: the sandbox gives a file over four connections, everybody else over one. */
+export function piecesOf({ kind, service, bytes, total }: Transfer): Extent[] {
+  if (bytes === 0) return [];
+  if (kind === 'upload' || service !== 'sandbox' || total === null || bytes >= total) return [{ start: 0, end: bytes }];
+  return [0.45, 0.2, 0.05, 0.3].map((share, index) => {
+    const start = (total / 4) * index;
+    return { start, end: Math.min((total / 4) * (index + 1), start + bytes * share) };
+  });
+}
 
 const diskFull: Failure = {
   code: 'disk_full',

@@ -38,6 +38,28 @@ export const screens: Record<string, Screen> = {
       await row(page, 'take 8').dblclick();
     },
   },
+  'details of a missing file': {
+    scenario: 'done',
+    act: async (page) => {
+      await row(page, 'photos of the site').dblclick();
+      await page.locator('.missing').waitFor();
+    },
+  },
+  'details with a picture': {
+    scenario: 'done',
+    act: async (page) => {
+      await row(page, 'keynote').dblclick();
+      await page.locator('.thumbnail').waitFor();
+    },
+  },
+  'details with a map': {
+    scenario: 'busy',
+    act: async (page) => {
+      await page.locator('.tools input').fill('drone');
+      await row(page, 'drone flight').dblclick();
+    },
+  },
+  'the day': { scenario: 'busy', over: 'menu', act: (page) => page.locator('.today').click() },
   'add bar': {
     scenario: 'busy',
     act: async (page) => {

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use ts_rs::TS;
 
+use crate::curve::SpeedSample;
 use crate::error::{Cause, Error, Failure, Result};
 use crate::http::{Http, Limits};
-use crate::progress::now;
+use crate::progress::{joined, now};
 use crate::queue::{Queue, Stop, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
 use crate::secrets::{Keys, Secret};
@@ -20,8 +21,8 @@ use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
 use crate::store::{Opened, Store, Stored};
-use crate::task::{DownloadTask, Task, UploadTask};
-use crate::transfer::{Kind, State, TimelineEntry, Transfer, TransferId};
+use crate::task::{DownloadTask, Piece, Task, UploadTask};
+use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -243,6 +244,16 @@ pub struct PathSummary {
     /// Bytes in all.
     #[ts(type = "number")]
     pub bytes: u64,
+}
+
+/// What the details of one transfer draw.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct Pictures {
+    /// Its speed over time, oldest first; empty when it did not move since Ferry was started.
+    pub speeds: Vec<SpeedSample>,
+    /// Which bytes of the file are there, in order: one stretch, or several while several connections run.
+    pub pieces: Vec<Extent>,
 }
 
 /// How an [`Engine`] is opened.
@@ -498,6 +509,21 @@ impl Engine {
     /// A transfer's history, oldest first.
     pub async fn timeline(&self, id: TransferId) -> Result<Vec<TimelineEntry>> {
         self.queue().store.timeline(id).await
+    }
+
+    /// What the details of a transfer draw, as it is now. Meant for the one that is open: nothing is sent by itself.
+    pub async fn pictures(&self, id: TransferId) -> Result<Pictures> {
+        let row = self.transfer(id).ok_or_else(|| no_such_transfer(id))?;
+        let (speeds, running) = self.queue().course(id);
+        let pieces = match running {
+            Some(pieces) => pieces,
+            None if row.kind == Kind::Download && row.state != State::Completed => {
+                let journal = self.queue().store.journal(id).await?.unwrap_or_default();
+                joined(journal.pieces.iter().map(Piece::extent).collect())
+            }
+            None => joined(vec![Extent { start: 0, end: row.bytes }]),
+        };
+        Ok(Pictures { speeds, pieces })
     }
 
     /// Adds files, and every file in folders, to the uploads. They are written down before this returns, in order.

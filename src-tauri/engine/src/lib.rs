@@ -23,6 +23,7 @@
 mod answer;
 mod checksum;
 mod connections;
+mod curve;
 mod download;
 mod engine;
 mod error;
@@ -54,11 +55,14 @@ mod task;
 mod transfer;
 mod upload;
 
+pub use curve::SpeedSample;
 pub use engine::{
     Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, KeyState, Options,
-    Overrides, PathSummary, Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+    Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use secrets::Secret;
 pub use settings::{Density, Settings, Theme, UploadMethod};
-pub use transfer::{Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason};
+pub use transfer::{
+    Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
+};

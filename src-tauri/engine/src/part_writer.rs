@@ -79,6 +79,7 @@ impl Writer {
     /// Starts writing to a part file that holds these stretches already. `journal` says what to journal beside them.
     pub fn start(run: &Run, part: &PartFile, stretches: Vec<Stretch>, journal: Journal) -> Self {
         let (sender, inbox) = mpsc::channel(CHANNEL);
+        run.counter.set_places(pieces(&stretches).iter().map(Piece::extent).collect());
         let syncer = Arc::new(Syncer {
             run: run.clone(),
             part: part.clone(),
@@ -143,7 +144,7 @@ fn write_all(
             });
         }
         stretches[last].hasher.update(&bytes);
-        syncer.run.counter.add(bytes.len() as u64);
+        syncer.run.counter.add_at(offset, bytes.len() as u64);
         unsynced += bytes.len() as u64;
         if unsynced >= SYNC_BYTES || synced_at.elapsed() >= SYNC_TIME {
             (unsynced, synced_at) = (0, Instant::now());

@@ -5,7 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::transfer::Extent;
 
 /// Speed is the mean over this time.
 const WINDOW: Duration = Duration::from_secs(8);
@@ -21,11 +24,18 @@ pub(crate) fn now() -> u64 {
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
     bytes: AtomicU64,
+    /// Where they lie, if not all of them from the beginning on.
+    places: Mutex<Vec<Extent>>,
 }
 
 impl Counter {
+    fn places(&self) -> MutexGuard<'_, Vec<Extent>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sets the count: after a start over, or to what was already there.
     pub fn set(&self, bytes: u64) {
+        self.places().clear();
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
@@ -34,10 +44,46 @@ impl Counter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Says where the bytes lie that are counted already.
+    pub fn set_places(&self, places: Vec<Extent>) {
+        *self.places() = places;
+    }
+
+    /// Adds bytes that are now really there, with their place in the file.
+    pub fn add_at(&self, offset: u64, bytes: u64) {
+        let mut places = self.places();
+        match places.iter_mut().find(|place| place.end == offset) {
+            Some(place) => place.end += bytes,
+            None => places.push(Extent { start: offset, end: offset + bytes }),
+        }
+        drop(places);
+        self.add(bytes);
+    }
+
+    /// Where the bytes lie: in order, none touching the next.
+    pub fn extents(&self) -> Vec<Extent> {
+        let places = self.places().clone();
+        if places.is_empty() { joined(vec![Extent { start: 0, end: self.get() }]) } else { joined(places) }
+    }
+
     /// The count.
     pub fn get(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
+}
+
+/// Puts places in order, and those that touch together.
+pub(crate) fn joined(mut places: Vec<Extent>) -> Vec<Extent> {
+    places.retain(|place| place.start < place.end);
+    places.sort_by_key(|place| place.start);
+    places.dedup_by(|next, before| {
+        let touches = next.start <= before.end;
+        if touches {
+            before.end = before.end.max(next.end);
+        }
+        touches
+    });
+    places
 }
 
 /// Reads a counter from time to time and knows the speed.
@@ -97,6 +143,24 @@ mod tests {
         meter.sample(start + Duration::from_secs(3), 3000);
         assert_eq!(meter.seconds_left(Some(103_000)), Some(100));
         assert_eq!(meter.seconds_left(None), None);
+    }
+
+    #[test]
+    fn the_map_joins_what_touches_and_starts_over_with_the_count() {
+        let counter = Counter::default();
+        let extents = || counter.extents().iter().map(|place| (place.start, place.end)).collect::<Vec<_>>();
+        assert_eq!(extents(), []);
+        counter.add(7);
+        assert_eq!(extents(), [(0, 7)]);
+        counter.set_places(counter.extents());
+        counter.add_at(100, 10);
+        counter.add_at(7, 3);
+        counter.add_at(110, 5);
+        assert_eq!((extents(), counter.get()), (vec![(0, 10), (100, 115)], 25));
+        counter.add_at(10, 90);
+        assert_eq!(extents(), [(0, 115)]);
+        counter.set(0);
+        assert_eq!(extents(), []);
     }
 
     #[test]

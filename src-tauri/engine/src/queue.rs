@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::curve::{Curves, SpeedSample};
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::http::Http;
@@ -23,7 +24,7 @@ use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
 use crate::task::Task;
-use crate::transfer::{Kind, State, Transfer, TransferId, Wait, WaitReason};
+use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::{download, memory, upload};
 
 /// Listeners hear of changes this often at most.
@@ -73,6 +74,7 @@ struct Rows {
     ready_uploads: BTreeSet<(i64, TransferId)>,
     ready_downloads: BTreeSet<(i64, TransferId)>,
     active: HashSet<TransferId>,
+    curves: Curves,
     revision: u64,
     dirty: HashSet<TransferId>,
     removed: Vec<TransferId>,
@@ -229,6 +231,13 @@ impl Queue {
 
     pub fn row(&self, id: TransferId) -> Option<Transfer> {
         self.rows().entries.get(&id).map(|entry| entry.row.clone())
+    }
+
+    /// The speed of a transfer so far, and where its bytes lie if it is running.
+    pub fn course(&self, id: TransferId) -> (Vec<SpeedSample>, Option<Vec<Extent>>) {
+        let rows = self.rows();
+        let running = rows.entries.get(&id).and_then(|entry| entry.running.as_ref());
+        (rows.curves.of(id), running.map(|running| running.counter.extents()))
     }
 
     pub fn task(&self, id: TransferId) -> Option<Task> {
@@ -407,6 +416,7 @@ impl Queue {
         for id in ids {
             self.names.forget(*id);
             rows.entries.remove(id);
+            rows.curves.forget(*id);
             rows.dirty.remove(id);
             rows.removed.push(*id);
         }
@@ -750,6 +760,9 @@ impl Queue {
         {
             let mut rows = self.rows();
             rows.active.remove(&id);
+            if row.state != State::Completed {
+                rows.curves.note(id, now(), 0);
+            }
             // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
             let has_new_key = matches!(&result, Err(error) if error.cause == Cause::Unauthorized)
                 && self.patient
@@ -856,6 +869,7 @@ impl Queue {
                 (entry.row.bytes, entry.row.speed, entry.row.seconds_left) = (bytes, speed, left);
                 rows.dirty.insert(id);
             }
+            rows.curves.note(id, now(), speed.unwrap_or(0));
         }
         if rows.dirty.is_empty() && rows.removed.is_empty() && !rows.services_changed {
             return;

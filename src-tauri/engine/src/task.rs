@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::range::Validator;
 use crate::settings::UploadMethod;
-use crate::transfer::Verified;
+use crate::transfer::{Extent, Verified};
 
 /// An upload or a download, as asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +137,13 @@ pub(crate) struct Piece {
     pub end: u64,
     /// CRC32C of these bytes: a part file that was touched is found out.
     pub crc32c: u32,
+}
+
+impl Piece {
+    /// Where it lies.
+    pub fn extent(&self) -> Extent {
+        Extent { start: self.start, end: self.end }
+    }
 }
 
 #[cfg(test)]

@@ -274,6 +274,18 @@ impl Transfer {
     }
 }
 
+/// Bytes of a file that lie together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct Extent {
+    /// First byte.
+    #[ts(type = "number")]
+    pub start: u64,
+    /// Byte after the last.
+    #[ts(type = "number")]
+    pub end: u64,
+}
+
 /// One line of a transfer's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]

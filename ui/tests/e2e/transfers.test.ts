@@ -1,3 +1,4 @@
+import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
 import { calls, lastCall, useStudio } from './support';
@@ -200,6 +201,92 @@ describe('rows', () => {
   });
 });
 
+describe('finished images and videos', () => {
+  test('show a picture, in the row and in the details', async () => {
+    const page = await open({ scenario: 'busy' });
+    const row = page.getByRole('row', { name: /keynote-final/ });
+    await row.locator('.file-icon img').waitFor();
+    expect(
+      await page
+        .getByRole('row', { name: /theme music/ })
+        .locator('img')
+        .count(),
+    ).toBe(0);
+    expect(
+      await page
+        .getByRole('row', { name: /interview-raw/ })
+        .locator('img')
+        .count(),
+    ).toBe(0);
+    await row.dblclick();
+    await page.getByRole('img', { name: 'Preview of keynote-final.mp4' }).waitFor();
+  });
+
+  test('a file that is gone is said, and what has an id is fetched again', async () => {
+    const page = await open({ scenario: 'done', size: 'large' });
+    await page.getByRole('row', { name: /photos of the site/ }).dblclick();
+    await page.getByText('The file is not where it was saved any more.').waitFor();
+    await page.getByRole('button', { name: 'Download again' }).click();
+    expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_8f31c0d4b7a2', service: 'mavi' } });
+    await page.getByRole('row', { name: /keynote-final/ }).dblclick();
+    await page.getByText('Verified by').or(page.getByText('What happened')).first().waitFor();
+    expect(await page.getByText('not where it was').count()).toBe(0);
+  });
+});
+
+describe('the pictures of the details', () => {
+  test('a map of what has arrived, in as many stretches as there are', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByRole('row', { name: /drone flight/ }).dblclick();
+    await page.getByRole('img', { name: '32% of the file is there, in 4 stretches' }).waitFor();
+    const places = await page.locator('.map i').evaluateAll((all) => all.map((one) => (one as HTMLElement).offsetLeft));
+    expect(places.toSorted((a, b) => a - b)).toEqual(places);
+    expect(new Set(places).size).toBe(4);
+    await page.getByRole('row', { name: /archive-2019/ }).dblclick();
+    await page.getByRole('img', { name: '83% of the file is there, in 1 stretch' }).waitFor();
+  });
+
+  test('the speed is there after a reload and after the end; of what is whole there is no map', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByRole('row', { name: /keynote-final/ }).dblclick();
+    await page.getByRole('img', { name: /Speed over time/ }).waitFor();
+    expect(await page.locator('.map').count()).toBe(0);
+  });
+
+  test('are asked for once a second at most, only for the open row, and not while nothing changes', async () => {
+    const page = await open({ scenario: 'busy' });
+    const looks = () => page.evaluate(() => window.fake.looks);
+    await page.evaluate(() => window.fake.step());
+    expect(await looks()).toBe(0);
+    await page.getByRole('row', { name: /interview-raw/ }).dblclick();
+    await page.waitForFunction(() => window.fake.looks === 1);
+    await page.evaluate(async () => {
+      for (let step = 0; step < 11; step += 1) {
+        window.fake.step();
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    });
+    const asked = await looks();
+    expect(asked).toBeGreaterThanOrEqual(3);
+    expect(asked).toBeLessThanOrEqual(4);
+    await page.waitForTimeout(1_200);
+    const rested = await looks();
+    await page.waitForTimeout(1_500);
+    expect(await looks()).toBe(rested);
+  });
+});
+
+test('the day is summed up at the foot of the list', async () => {
+  const page = await open({ scenario: 'many', size: 'small' });
+  const today = page.getByRole('button', { name: /^Today:/ });
+  await today.focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog', { name: 'Today' }).waitFor();
+  await page.getByRole('img', { name: /^Most between .* and an hour later: .*B$/ }).waitFor();
+  await page.keyboard.press('Escape');
+  expect(await today.evaluate((one) => one === document.activeElement)).toBe(true);
+});
+
 describe('by keyboard', () => {
   test('walk, select, open, pause', async () => {
     const page = await open({ scenario: 'busy' });
@@ -244,6 +331,89 @@ describe('by keyboard', () => {
     await page.keyboard.press('f');
     await page.keyboard.type('keynote');
     await page.waitForFunction(() => document.querySelectorAll('[role=row]').length === 1);
+  });
+});
+
+describe('dragging rows', () => {
+  const row = (page: Page, name: RegExp) => page.getByRole('row', { name });
+  const middle = async (page: Page, name: RegExp) => {
+    const box = await row(page, name).boundingBox();
+    if (!box) throw new Error('no such row');
+    return { x: box.x + 200, y: box.y + box.height / 2, height: box.height };
+  };
+
+  async function drag(page: Page, what: RegExp, where: RegExp, side: 'above' | 'below') {
+    const from = await middle(page, what);
+    const to = await middle(page, where);
+    await page.mouse.move(from.x, from.y);
+    await page.mouse.down();
+    await page.mouse.move(from.x + 3, from.y + 8);
+    await page.mouse.move(to.x, to.y + (side === 'above' ? -1 : 1) * (to.height / 4), { steps: 4 });
+  }
+
+  test('puts one of the queue elsewhere', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await drag(page, /drone flight/, /interview-raw/, 'below');
+    await page.locator('.gap').waitFor();
+    expect(await page.locator('.held .truncate').last().textContent()).toBe('drone flight.mkv');
+    await page.mouse.up();
+    expect(await lastCall(page, 'reorder')).toEqual({ ids: [9], before: 2 });
+    expect(await page.locator('.gap').count()).toBe(0);
+    await page.waitForFunction(() =>
+      document.querySelectorAll('[role=row]')[1]?.getAttribute('aria-label')?.startsWith('drone'),
+    );
+    // The click at the end of a drag selects nothing.
+    expect(await page.getByRole('row', { selected: true }).count()).toBe(0);
+  });
+
+  test('takes everything that is selected along, in its order', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await row(page, /subtitles/).click();
+    await row(page, /transcripts/).click({ modifiers: ['Control'] });
+    await drag(page, /subtitles/, /interview-raw/, 'above');
+    expect(await page.locator('.held.several').textContent()).toContain('2 transfers');
+    await page.mouse.up();
+    expect(await lastCall(page, 'reorder')).toEqual({ ids: [7, 8], before: 1 });
+  });
+
+  test('ends at the last row that is still to be done, and Escape takes it back', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await drag(page, /transcripts/, /keynote-final/, 'below');
+    await page.keyboard.press('Escape');
+    expect(await page.locator('.gap').count()).toBe(0);
+    await page.mouse.up();
+    expect(await calls(page)).toEqual([]);
+    await drag(page, /transcripts/, /keynote-final/, 'below');
+    await page.mouse.up();
+    expect(await lastCall(page, 'reorder')).toEqual({ ids: [7], before: null });
+  });
+
+  test('moves nothing that is done, nothing in another order, and nothing to where it is', async () => {
+    const page = await open({ scenario: 'busy', size: 'large' });
+    await drag(page, /keynote-final/, /interview-raw/, 'above');
+    await page.mouse.up();
+    await drag(page, /transcripts/, /subtitles/, 'above');
+    await page.mouse.up();
+    await page.getByRole('button', { name: /Sort by/ }).click();
+    await page.getByRole('menuitemradio', { name: 'Name' }).click();
+    await drag(page, /transcripts/, /interview-raw/, 'above');
+    expect(await page.locator('.gap').count()).toBe(0);
+    await page.mouse.up();
+    expect(await calls(page)).toEqual([]);
+  });
+
+  test('scrolls a long list at its edge', async () => {
+    const page = await open({ scenario: 'many', size: 'small' });
+    const first = await page.getByRole('row').first().boundingBox();
+    const list = await page.getByRole('grid').boundingBox();
+    if (!first || !list) throw new Error('no list');
+    await page.mouse.move(first.x + 200, first.y + 20);
+    await page.mouse.down();
+    await page.mouse.move(first.x + 200, first.y + 60);
+    await page.mouse.move(first.x + 200, list.y + list.height - 4);
+    await page.waitForFunction(() => (document.querySelector('[role=grid]')?.scrollTop ?? 0) > 600);
+    await page.mouse.up();
+    await lastCall(page, 'reorder');
   });
 });
 

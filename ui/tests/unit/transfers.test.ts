@@ -107,33 +107,14 @@ describe('filter and search', () => {
   });
 });
 
-describe('speed', () => {
-  test('a long curve loses detail, not its beginning', () => {
-    list.reset([queued(1)]);
-    for (let at = 1; at <= 1_000; at += 1) list.apply([queued(1, { state: { is: 'running' }, speed: at })], [], at);
-    const samples = list.samples(1);
-    expect(samples.length).toBeLessThanOrEqual(240);
-    expect(samples[0]?.at).toBeLessThan(40);
-    expect(samples.at(-1)?.at).toBe(1_000);
-  });
-});
-
-test('a curve begins with the first byte, shows a pause as nothing, and ends with the last byte', () => {
-  const row = transfer({ name: 'a', state: { is: 'running' }, stage: 'fetching' });
-  const at = (now: number, change: Partial<Transfer>) => list.apply([{ ...row, ...change }], [], now);
-  at(1_000, { speed: null });
-  at(2_000, { speed: 0 });
-  at(3_000, { speed: 40 });
-  at(4_000, { state: { is: 'paused' }, speed: null });
-  at(60_000, { state: { is: 'queued' }, speed: null });
-  at(64_000, { speed: 20 });
-  at(65_000, { state: { is: 'completed' }, speed: null });
-  expect(list.samples(row.id)).toEqual([
-    { at: 3_000, speed: 40 },
-    { at: 4_000, speed: 0 },
-    { at: 63_999, speed: 0 },
-    { at: 64_000, speed: 20 },
-  ]);
+test('the day is summed up, and begins at midnight', () => {
+  const noon = new Date(2026, 10, 21, 12).getTime();
+  const done = (id: number, hours: number, of: Partial<Transfer> = {}) =>
+    queued(id, { state: { is: 'completed' }, bytes: 100 * id, ended_at: noon - hours * 3_600_000, ...of });
+  list.apply([done(1, 1), done(2, 11, { kind: 'upload' }), done(3, 13), queued(4, { bytes: 7 })], [], noon);
+  expect(list.today).toEqual({ files: 2, down: 100, up: 200 });
+  list.apply([done(5, -13)], [], noon + 13 * 3_600_000);
+  expect(list.today).toEqual({ files: 1, down: 500, up: 0 });
 });
 
 test('the mean speed counts time, not messages', () => {
