@@ -11,7 +11,7 @@ use crate::program::{Done, output, program};
 
 const SIZES: [(u64, &str); 3] = [(1 << 30, "1 GiB"), (10 << 30, "10 GiB"), (100 << 30, "100 GiB")];
 /// No size is given more time than this; what was held until then is what is told.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(120);
 /// A disk is never filled to the brim.
 const SPARE: u64 = 3 << 30;
 /// How often the memory is looked at.

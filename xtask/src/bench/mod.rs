@@ -45,13 +45,14 @@ pub struct Budget {
 const BUDGETS: &[Budget] = &[
     Budget { key: "download", what: "one large file down, against the fastest of curl, wget and aria2c", most: 1.0, unit: "×" },
     Budget { key: "upload", what: "one large file up by PUT, against `curl -T`", most: 0.8, unit: "×" },
-    Budget { key: "throttled", what: "4 MiB/s a connection, against `aria2c -x16 -s16`", most: 1.05, unit: "×" },
+    Budget { key: "throttled", what: "4 MiB/s a connection, against the faster aria2", most: 1.05, unit: "×" },
     Budget { key: "small-down", what: "many small files down, against `curl --parallel`", most: 1.5, unit: "×" },
     Budget { key: "small-up", what: "many small files up, against `curl --parallel`", most: 1.5, unit: "×" },
     Budget { key: "small-memory", what: "many small files: memory", most: MEMORY, unit: "MiB" },
     Budget { key: "memory", what: "any size of file: memory", most: MEMORY, unit: "MiB" },
     Budget { key: "queue", what: "100,000 queued: start-up beyond that of an empty queue", most: 0.5, unit: "s" },
     Budget { key: "queue-growth", what: "100,000 queued: start-up for each row, against 10,000", most: 1.5, unit: "×" },
+    Budget { key: "adding-growth", what: "100,000 added: time for each row, against 10,000", most: 1.5, unit: "×" },
     Budget { key: "limit", what: "`--limit-rate`: off by", most: 5.0, unit: "%" },
     Budget { key: "starving", what: "a quick file behind six slow ones of another service", most: 2.0, unit: "s" },
     Budget { key: "both-ways", what: "up and down together, against the longer alone", most: 1.1, unit: "×" },
@@ -77,7 +78,7 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "One large file down",
         about: "{size} from nginx (a plain link), and from the sandbox as a MAVI asset. Ferry writes to a part file, \
                 computes the checksum that the server offers, syncs, renames and syncs the folder; the others write. \
-                The line `curl, then sync` adds only that sync to what curl does.",
+                The line `curl + sync` adds only that sync to what curl does.",
         run: transfers::download,
     },
     Scenario {
@@ -93,7 +94,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "throttled",
         title: "A server that throttles each connection",
         about: "nginx gives each connection 4 MiB a second. Ferry is told nothing; aria2 is told how many connections \
-                to open. By itself aria2 cuts a file into pieces of 20 MiB at least, so a line with `-k1M` is there too.",
+                to open. By itself aria2 cuts no piece smaller than 20 MiB and so opens fewer; with `-k1M` it opens them all.",
         run: transfers::throttled,
     },
     Scenario {
@@ -107,7 +108,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "memory",
         title: "Memory, whatever the size",
-        about: "A sparse file up to the sandbox's sink and a generated one down, each for three minutes at most; the \
+        about: "A sparse file up to the sandbox's sink and a generated one down, each for two minutes at most; the \
                 memory that `ferry` holds, at five moments and at its highest. A download that the disk has no room \
                 for is left out.",
         run: memory::run,
@@ -115,7 +116,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "queue",
         title: "A long queue",
-        about: "Downloads are added through the front door and the process is killed; then the time of \
+        about: "Downloads are added by `ferry download`, and the process is killed; then the time of \
                 `ferry services` (which opens the engine) and of `ferry queue --json`, which also lists every row.",
         run: queue::run,
     },

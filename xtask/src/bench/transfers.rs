@@ -73,7 +73,7 @@ fn downloaders<'a>(
             command.arg(url).arg(bench.fetched().join("x"));
             Ok(command)
         }),
-        Contender::new("curl, then sync", move || {
+        Contender::new("curl + sync", move || {
             let mut command = bench.command("sh");
             let header = header.map_or_else(String::new, |header| format!("--header '{header}'"));
             command.args(["-c", &format!("curl --silent --fail --output x {header} '{url}' && sync x")]);
@@ -278,7 +278,8 @@ pub fn throttled(bench: &Bench) -> Done<Outcome> {
     let caption = format!("{:.0} MiB; one connection needs {} s", mib(size), size / SLOW_RATE);
     outcome.tables.push(race_table(&caption, &samples, size));
     outcome.groups.push(race_group("4 MiB/s a connection", &samples));
-    outcome.checks.extend(check_ratio("throttled", "nginx", &samples, "ferry", &["aria2c -x16 -s16"]));
+    let named = ["aria2c -x16 -s16", "aria2c -x16 -s16 -k1M"];
+    outcome.checks.extend(check_ratio("throttled", "nginx", &samples, "ferry", &named));
     outcome.checks.extend(check_memory("throttled", &samples));
     outcome.checks.extend(check_cost("throttled", &samples, size, false));
     remove(&source)?;
