@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -24,6 +24,9 @@ const SLOW_FILES: usize = 6;
 const SLOW_SIZE: u64 = 4 << 20;
 const SLOW_RATE: u64 = 256 << 10;
 const QUICK_SIZE: u64 = 64 << 10;
+
+/// Writing one transfer down takes a moment.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// All of it.
 pub fn run(bench: &Bench) -> Done<Outcome> {
@@ -129,12 +132,12 @@ fn both_ways(bench: &Bench, outcome: &mut Outcome) -> Done {
     let queue_up = || -> Done {
         let mut command = bench.ferry();
         command.args(["upload", "--service", "mavi"]).arg(&source);
-        queue::add(command, 1).map(drop)
+        queue::add(command, 1, PATIENCE).map(drop)
     };
     let queue_down = || -> Done {
         let mut command = bench.ferry();
         command.args(["download", &link, "--dir"]).arg(bench.fetched());
-        queue::add(command, 1).map(drop)
+        queue::add(command, 1, PATIENCE).map(drop)
     };
     let resume = || {
         let mut command = bench.ferry();
