@@ -196,3 +196,35 @@ pub fn memory_of(process: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_lies_in_the_middle_whatever_the_order() {
+        for (values, median) in [(vec![3.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 9.0], 3.0), (vec![], 0.0)] {
+            let spread = Spread::of(values.clone());
+            assert!((spread.median - median).abs() < 1e-9, "{values:?}: {spread:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_tells_its_time_and_memory_and_a_failure_tells_why() {
+        let folder = std::env::temp_dir().join(format!("ferry-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let complaints = folder.join("stderr");
+        let slept = run(Command::new("sh").args(["-c", "sleep 0.2"]), &complaints).unwrap();
+        assert!(slept.seconds >= 0.2 && slept.cpu < slept.seconds && slept.memory > 0, "{slept:?}");
+        let failed =
+            run(Command::new("sh").args(["-c", "echo no disk >&2; exit 3"]), &complaints).unwrap_err();
+        assert!(failed.contains("no disk"), "{failed}");
+        let mut looks = 0;
+        let limit = Duration::from_millis(100);
+        let hung =
+            watch(Command::new("sleep").arg("60"), &complaints, limit, &mut |_, _| looks += 1).unwrap();
+        assert!(hung.is_none() && looks > 0);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -42,17 +42,19 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// In Markdown, which is as readable on a terminal.
-    fn markdown(&self) -> String {
+    /// In Markdown, which is readable on a terminal too when its columns are `aligned`. On the page they are not, so that
+    /// a new run changes nothing but figures.
+    fn markdown(&self, aligned: bool) -> String {
         let width = |column: usize| {
-            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default().max(3)
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.max().filter(|_| aligned).unwrap_or_default().max(3)
         };
         let widths: Vec<usize> = (0..self.rows[0].len()).map(width).collect();
         let mut text = format!("**{}**\n\n", self.caption);
         for (number, row) in self.rows.iter().enumerate() {
             // Words stand left, figures right.
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let space = " ".repeat(width - cell.chars().count());
+                let space = " ".repeat(width.saturating_sub(cell.chars().count()) * usize::from(aligned));
                 let _ = if column == 0 {
                     write!(text, "| {cell}{space} ")
                 } else {
@@ -182,7 +184,7 @@ pub fn print(outcome: &Outcome) {
         println!("{note}");
     }
     for table in &outcome.tables {
-        println!("\n{}", table.markdown().trim_end());
+        println!("\n{}", table.markdown(true).trim_end());
     }
 }
 
@@ -210,14 +212,14 @@ impl Report {
 
     /// The budgets on the terminal.
     pub fn print_budgets(&self) {
-        println!("\n{}", self.budgets().markdown().trim_end());
+        println!("\n{}", self.budgets().markdown(true).trim_end());
     }
 
     fn budgets(&self) -> Table {
         let mut table = Table::new("Budgets", &["what", "measured", "at most", "kept"]);
         // In the order of the budgets, so that those about one thing stand together.
         for budget in BUDGETS {
-            for check in self.checks().filter(|check| check.budget.what == budget.what) {
+            for check in self.checks().filter(|check| check.budget.key == budget.key) {
                 table.push([
                     format!("{}: {}", budget.what, check.about),
                     check.with_unit(check.value),
@@ -262,7 +264,14 @@ impl Report {
         for (name, value) in &self.machine.facts {
             let _ = writeln!(text, "| {name} | {value} |");
         }
-        let _ = write!(text, "\n## Budgets\n\n{}", self.budgets().markdown());
+        let _ = write!(text, "\n## Budgets\n\n{}", self.budgets().markdown(false));
+        let missed = |budget: &&Budget| {
+            self.checks().any(|check| check.budget.key == budget.key && !check.kept())
+                && !budget.because.is_empty()
+        };
+        for budget in BUDGETS.iter().filter(missed) {
+            let _ = write!(text, "\nNot kept: {}. {}\n", budget.what, budget.because);
+        }
         for (scenario, outcome) in &self.outcomes {
             let about = scenario.about.replace("{size}", &size);
             let _ =
@@ -271,7 +280,7 @@ impl Report {
                 let _ = write!(text, "\n{note}\n");
             }
             for table in &outcome.tables {
-                let _ = write!(text, "\n{}", table.markdown());
+                let _ = write!(text, "\n{}", table.markdown(false));
             }
         }
         text.push_str(
@@ -282,5 +291,28 @@ impl Report {
              of it.\n",
         );
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_kept_by_what_the_table_shows() {
+        let budget = BUDGETS[0];
+        let kept = |value: f64| Check { budget, about: String::new(), value }.kept();
+        assert!(kept(budget.most) && kept(budget.most + 0.004));
+        assert!(!kept(budget.most + 0.006));
+    }
+
+    #[test]
+    fn a_new_run_changes_only_figures_of_the_page() {
+        let page = |figure: &str| {
+            let mut table = Table::new("Down", &["", "seconds"]);
+            table.push(["ferry", figure].map(str::to_owned));
+            table.markdown(false).replace(figure, "#")
+        };
+        assert_eq!(page("9.9"), page("1000.25"));
     }
 }
