@@ -25,7 +25,9 @@ cargo xtask COMMAND
 
   run [ARGS]     set up what is missing, build, and start Ferry: the window, or without a display the demo
   test [FILTER]  set up what is missing, then every check; with FILTER only the steps whose name holds it
-  bench          measure transfers against curl, wget and aria2 on this computer
+  bench [WHAT…]  measure against curl, wget, aria2 and rclone on this computer; fails where a budget is missed.
+                 WHAT: download upload throttled small memory queue fairness; --rounds N (5), --size BYTES (2 GiB),
+                 --write makes docs/benchmarks.md and its plot anew
   soak           mixed work under faults by chance: --minutes N (10), --seed S
   fuzz [TARGET]  odd input for the readers of foreign text: --seconds N for each (60), --keep what opens new ways
   bundle         make the installers of this platform, in target/release/bundle
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
     let done = match command {
         "run" => run::run(rest),
         "test" => return test::run(rest),
-        "bench" => bench::run(),
+        "bench" => bench::run(rest),
         "bundle" => bundle::run(),
         "setup" => setup::run(rest),
         "soak" => soak::soak(rest),

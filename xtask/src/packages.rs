@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::program::{Done, find, has_display, output, program, run};
 
 /// What the packages are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Building and starting Ferry.
     Run,
@@ -14,6 +14,19 @@ pub enum Purpose {
     Test,
     /// Making and checking installers.
     Bundle,
+    /// Measuring against other programs.
+    Bench,
+}
+
+impl Purpose {
+    /// Whether there is to be a window. Tests bring their own display; to run, there must be one.
+    fn has_window(self) -> bool {
+        match self {
+            Self::Run => has_display(),
+            Self::Test | Self::Bundle => true,
+            Self::Bench => false,
+        }
+    }
 }
 
 /// One thing that is needed, and its package's name in each kind of system.
@@ -66,6 +79,16 @@ const NEEDS: &[Need] = &[
     Need { purpose: Purpose::Bundle, why: "tools to check packages with", window: false, program: None,
         apt: &["rpm", "desktop-file-utils", "lintian"], dnf: &["rpm-build", "desktop-file-utils"],
         pacman: &["rpm-tools", "desktop-file-utils"], brew: &[], winget: &[] },
+    Need { purpose: Purpose::Bench, why: "nginx, to download from", window: false, program: Some("nginx"),
+        apt: &["nginx-light"], dnf: &["nginx"], pacman: &["nginx"], brew: &["nginx"], winget: &[] },
+    Need { purpose: Purpose::Bench, why: "curl, to be measured against", window: false, program: Some("curl"),
+        apt: &["curl"], dnf: &["curl"], pacman: &["curl"], brew: &["curl"], winget: &[] },
+    Need { purpose: Purpose::Bench, why: "wget, to be measured against", window: false, program: Some("wget"),
+        apt: &["wget"], dnf: &["wget"], pacman: &["wget"], brew: &["wget"], winget: &["JernejSimoncic.Wget"] },
+    Need { purpose: Purpose::Bench, why: "aria2, to be measured against", window: false, program: Some("aria2c"),
+        apt: &["aria2"], dnf: &["aria2"], pacman: &["aria2"], brew: &["aria2"], winget: &["aria2.aria2"] },
+    Need { purpose: Purpose::Bench, why: "rclone, to be measured against", window: false, program: Some("rclone"),
+        apt: &["rclone"], dnf: &["rclone"], pacman: &["rclone"], brew: &["rclone"], winget: &["Rclone.Rclone"] },
 ];
 
 /// How this system installs packages.
@@ -192,11 +215,8 @@ pub fn install(purpose: Purpose) -> Done {
 }
 
 fn wanted(purpose: Purpose) -> impl Iterator<Item = &'static Need> {
-    // Tests bring their own display; to run, there must be one.
-    let window = has_display() || purpose >= Purpose::Test;
     NEEDS
         .iter()
-        .filter(move |need| need.purpose <= purpose.min(Purpose::Test) || need.purpose == purpose)
-        .filter(move |need| !(purpose == Purpose::Bundle && need.purpose == Purpose::Test))
-        .filter(move |need| window || !need.window)
+        .filter(move |need| need.purpose == Purpose::Run || need.purpose == purpose)
+        .filter(move |need| purpose.has_window() || !need.window)
 }

@@ -14,6 +14,8 @@ const REMEMBERED: usize = 20_000;
 /// One request as the sandbox saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Request {
+    /// The connection that it came on: 1 for the first that the sandbox took, and so on.
+    pub connection: u64,
     /// `GET`, `PUT`, ….
     pub method: String,
     /// The path as it was sent, byte for byte, without the query.
@@ -42,6 +44,7 @@ pub struct Request {
 /// A request that may still run.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    connection: u64,
     method: String,
     path: String,
     range: Option<String>,
@@ -81,6 +84,7 @@ impl Entry {
 
     fn look(&self) -> Request {
         Request {
+            connection: self.connection,
             method: self.method.clone(),
             path: self.path.clone(),
             range: self.range.clone(),
@@ -100,11 +104,12 @@ impl Entry {
 pub(crate) struct Requests(Mutex<VecDeque<Arc<Entry>>>);
 
 impl Requests {
-    pub(crate) fn begin(&self, request: &Parts) -> Arc<Entry> {
+    pub(crate) fn begin(&self, connection: u64, request: &Parts) -> Arc<Entry> {
         let text = |name: &str| {
             request.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
         };
         let entry = Arc::new(Entry {
+            connection,
             method: request.method.to_string(),
             path: request.uri.path().to_owned(),
             range: text("range"),

@@ -42,6 +42,7 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping:
         .fallback(store::handle)
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::clone(&shared));
+    let mut number = 0;
     loop {
         let accepted = tokio::select! {
             () = stopping.cancelled() => return,
@@ -49,8 +50,9 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping:
         };
         match accepted {
             Ok((stream, _)) => {
+                number += 1;
                 let connection =
-                    connection(stream, router.clone(), Arc::clone(&shared), stopping.child_token());
+                    connection(number, stream, router.clone(), Arc::clone(&shared), stopping.child_token());
                 shared.tasks.spawn(connection);
             }
             // Out of descriptors, or gone before it was accepted: others may still come.
@@ -59,7 +61,13 @@ pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping:
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, gone: CancellationToken) {
+async fn connection(
+    number: u64,
+    stream: TcpStream,
+    router: Router,
+    shared: Arc<Shared>,
+    gone: CancellationToken,
+) {
     let _gone_at_the_end = gone.clone().drop_guard();
     let _ = stream.set_nodelay(true);
     let stream = Arc::new(stream);
@@ -69,7 +77,7 @@ async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, gone
         service_fn(move |request| {
             let (stream, router, shared, gone) =
                 (Arc::clone(&stream), router.clone(), Arc::clone(&shared), gone.clone());
-            async move { answer(request, &stream, router, &shared, gone).await }
+            async move { answer(number, request, &stream, router, &shared, gone).await }
         })
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -95,6 +103,7 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 async fn answer(
+    connection: u64,
     request: hyper::Request<hyper::body::Incoming>,
     stream: &TcpStream,
     router: Router,
@@ -103,7 +112,7 @@ async fn answer(
 ) -> Result<Response, Closed> {
     let (mut parts, body) = request.into_parts();
     let version = parts.version;
-    let entry = shared.requests.begin(&parts);
+    let entry = shared.requests.begin(connection, &parts);
     let call = Call { entry: Arc::clone(&entry), faults: shared.faults.clone(), gone };
     let (body, body_over) = Metered::request(Body::new(body), &entry);
     parts.extensions.insert(call.clone());

@@ -1,0 +1,261 @@
+//! The other end: nginx over a folder, and Ferry's own sandbox, both on loopback, with what they were asked.
+
+use std::cell::Cell;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::program::{Done, find};
+
+/// Stands for any key: the sandbox takes the one that it is given.
+pub const KEY: &str = "bench";
+/// Below this path nginx sends each connection no more than [`SLOW_RATE`].
+pub const SLOW: &str = "slow";
+/// Bytes a second, for each connection below `/slow/`.
+pub const SLOW_RATE: u64 = 4 << 20;
+/// A server logs a request when it has ended, which for a connection that was cut may be a moment later.
+const LOG_DELAY: Duration = Duration::from_millis(150);
+
+/// What a run cost the server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    /// Requests.
+    pub requests: u64,
+    /// Connections that brought at least one request.
+    pub connections: u64,
+    /// Bytes of bodies, both ways.
+    pub bytes: u64,
+}
+
+impl Cost {
+    /// The greater of each.
+    pub fn dearest(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.max(other.requests),
+            connections: self.connections.max(other.connections),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+
+    fn of(requests: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        let mut cost = Self::default();
+        let mut connections = std::collections::HashSet::new();
+        for (connection, bytes) in requests {
+            cost.requests += 1;
+            cost.bytes += bytes;
+            connections.insert(connection);
+        }
+        Self { connections: connections.len() as u64, ..cost }
+    }
+}
+
+/// nginx over a folder. Ended when dropped.
+pub struct Nginx {
+    process: Child,
+    address: String,
+    log: PathBuf,
+    read: Cell<u64>,
+}
+
+impl Nginx {
+    /// Starts it, with its own files in `own`; `None` if it is not installed.
+    pub fn start(folder: &Path, own: &Path) -> Done<Option<Self>> {
+        let Some(program) = find("nginx") else { return Ok(None) };
+        let failed = |error: std::io::Error| format!("starting nginx: {error}");
+        std::fs::create_dir_all(own).map_err(failed)?;
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(failed)?.port();
+        let address = format!("127.0.0.1:{port}");
+        let (root, own) = (folder.display(), own.display());
+        // One process that ends when it is killed, and plain defaults: sendfile is what every nginx is set up with.
+        let text = format!(
+            "daemon off; master_process off; pid {own}/pid; error_log {own}/error.log;
+             events {{ worker_connections 1024; }}
+             http {{
+               log_format cost '$connection $body_bytes_sent';
+               access_log {own}/access.log cost;
+               client_body_temp_path {own}/a; proxy_temp_path {own}/b; fastcgi_temp_path {own}/c;
+               uwsgi_temp_path {own}/d; scgi_temp_path {own}/e;
+               sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type application/octet-stream;
+               server {{
+                 listen {address} backlog=1024; root {root};
+                 location /{SLOW}/ {{ alias {root}/; limit_rate {SLOW_RATE}; }}
+               }}
+             }}"
+        );
+        let config = format!("{own}/nginx.conf");
+        std::fs::write(&config, text).map_err(failed)?;
+        let process = Command::new(program)
+            .args(["-p", &own.to_string(), "-c", &config, "-e", &format!("{own}/error.log")])
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let log = PathBuf::from(format!("{own}/access.log"));
+        let nginx = Self { process, address, log, read: Cell::default() };
+        let began = Instant::now();
+        while TcpStream::connect(&nginx.address).is_err() {
+            if began.elapsed() > Duration::from_secs(10) {
+                return Err("nginx takes no connections".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Some(nginx))
+    }
+
+    /// The URL of a file.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// What it was asked since the last time.
+    pub fn take_log(&self) -> Done<Cost> {
+        std::thread::sleep(LOG_DELAY);
+        let failed = |error: std::io::Error| format!("reading nginx's log: {error}");
+        let mut file = std::fs::File::open(&self.log).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.read.get())).map_err(failed)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        self.read.set(self.read.get() + text.len() as u64);
+        Ok(Cost::of(text.lines().filter_map(|line| {
+            let (connection, bytes) = line.split_once(' ')?;
+            Some((connection.parse().ok()?, bytes.parse().ok()?))
+        })))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One line of the sandbox's log. Read into no more than this: a system counts the memory of whoever starts a program
+/// as the program's own, so this one must stay small.
+#[derive(Deserialize)]
+struct Request {
+    connection: u64,
+    sent: u64,
+    received: u64,
+}
+
+/// `ferry sandbox`. Ended when dropped.
+pub struct Sandbox {
+    process: Child,
+    objects: PathBuf,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+}
+
+impl Sandbox {
+    /// Starts it, with its own files in `own`.
+    pub fn start(ferry: &Path, own: &Path) -> Done<Self> {
+        let mut process = Command::new(ferry)
+            .args(["sandbox", "--quiet", "--data-dir"])
+            .arg(own)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the sandbox did not start: {error}"))?;
+        let lines = process.stdout.take().map(|out| BufReader::new(out).lines());
+        let url = lines
+            .into_iter()
+            .flatten()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
+            .ok_or("the sandbox told no address")?;
+        Ok(Self { process, objects: own.join("sandbox-server/objects"), url })
+    }
+
+    /// Removes everything that was uploaded, so that the disk does not fill.
+    pub fn forget(&self) -> Done {
+        let failed = |error: std::io::Error| format!("emptying the sandbox: {error}");
+        for entry in std::fs::read_dir(&self.objects).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.is_file() {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many uploads it holds, and their bytes.
+    pub fn holds(&self) -> (u64, u64) {
+        let files = std::fs::read_dir(&self.objects).into_iter().flatten().flatten();
+        let data = files.filter(|entry| !entry.file_name().to_string_lossy().ends_with(".json"));
+        let sizes = data.filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
+        sizes.fold((0, 0), |(files, bytes), facts| (files + 1, bytes + facts.len()))
+    }
+
+    /// MAVI's base URL.
+    pub fn mavi(&self) -> String {
+        format!("{}/mavi/serve/api/v2", self.url)
+    }
+
+    /// What it was asked since the last time.
+    pub fn take_log(&self) -> Done<Cost> {
+        std::thread::sleep(LOG_DELAY);
+        let log = self.ask("GET", "/_sandbox/requests", None)?;
+        self.ask("DELETE", "/_sandbox/requests", None)?;
+        let requests: Vec<Request> =
+            serde_json::from_str(&log).map_err(|error| format!("the sandbox's log: {error}"))?;
+        Ok(Cost::of(requests.iter().map(|request| (request.connection, request.sent + request.received))))
+    }
+
+    /// Chooses the kind of signed URL that uploads get.
+    pub fn sign_with(&self, kind: &str) -> Done {
+        self.ask("POST", "/_sandbox/settings", Some(&json!({"signed_urls": kind}))).map(drop)
+    }
+
+    /// Switches a fault on.
+    pub fn fault(&self, fault: &Value) -> Done {
+        self.ask("POST", "/_sandbox/faults", Some(fault)).map(drop)
+    }
+
+    /// Switches all faults off.
+    pub fn heal(&self) -> Done {
+        self.ask("DELETE", "/_sandbox/faults", None).map(drop)
+    }
+
+    /// A signed URL for a new asset.
+    pub fn signed_url(&self, name: &str) -> Done<String> {
+        let body = json!({"original_filename": name});
+        let answer = self.ask("POST", "/mavi/serve/api/v2/upload/signed-url", Some(&body))?;
+        let answer: Value = serde_json::from_str(&answer).map_err(|error| format!("signing: {error}"))?;
+        let url = answer["data"]["signed_url"].as_str();
+        url.map(str::to_owned).ok_or_else(|| format!("the sandbox signed nothing: {answer}"))
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Done<String> {
+        let failed = |error: std::io::Error| format!("asking the sandbox for {path}: {error}");
+        let host = self.url.trim_start_matches("http://");
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut stream = TcpStream::connect(host).map_err(failed)?;
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: {KEY}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).map_err(failed)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(failed)?;
+        let head = answer.find("\r\n\r\n").ok_or("the sandbox did not answer")?;
+        if !answer.split(' ').nth(1).is_some_and(|status| status.starts_with('2')) {
+            return Err(format!("the sandbox refused {path}: {answer}"));
+        }
+        answer.drain(..head + 4);
+        Ok(answer)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // It holds nothing that must be written down.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
