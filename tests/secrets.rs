@@ -221,10 +221,10 @@ fn signatures_and_session_addresses_of_uploads_stay_secret() {
         // Killed on the way.
         service.slow(400_000);
         let running = home.start(upload);
-        wait_until("bytes flow", || {
+        wait_until("bytes flow, and what is needed to go on is kept", || {
             service.requests().iter().any(|asked| !asked.finished && asked.received > 0)
+                && !records(&home.data()).is_empty()
         });
-        assert!(!records(&home.data()).is_empty(), "{kind:?}: nothing is kept to go on with");
         running.kill();
         evidence.is_clean(&home);
         service.heal();

@@ -619,6 +619,12 @@ async fn body(
         .because(format!("its encoding is `{}`", String::from_utf8_lossy(encoding.as_bytes())))
         .advise("get a direct link to the file"));
     }
+    if begins {
+        run.update(|row| row.total = total.or(row.total));
+        if run.queue().steps_back(run.id) {
+            return Err(Error::canceled());
+        }
+    }
     let mut begun = Vec::new();
     if begins {
         begun = first_bytes(run, plan, &headers, &mut answer, service).await?;

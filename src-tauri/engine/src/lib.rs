@@ -32,6 +32,7 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod lane;
 mod library_copy;
 mod memory;
 mod origin_mark;

@@ -2,7 +2,7 @@
 //!
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use crate::curve::{Curves, SpeedSample};
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::http::Http;
+use crate::lane::{Busy, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter, now};
 use crate::reserved_names::ReservedNames;
 use crate::resume::{Resume, ResumeFolder};
@@ -28,13 +29,17 @@ use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReaso
 use crate::{download, memory, upload};
 
 /// Listeners hear of changes this often at most.
-const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// The end of all work is told at once, if that was not done this long: with the others, five a second at most.
+const TELL_END_EVERY: Duration = Duration::from_secs(1);
 /// Listeners may fall behind this many messages before they must take a snapshot.
 const BACKLOG: usize = 64;
 /// Enough for one download at a server that throttles each connection; more would be unfriendly.
 const EXTRA_CONNECTIONS: usize = 24;
 /// A running row is written down this often, so that a kill shows nearly the truth.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// What takes longer than this is not quick, whatever its size.
+const QUICK: Duration = Duration::from_secs(5);
 /// How often a lost network or a full disk is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -63,6 +68,8 @@ pub(crate) struct Queue {
     scheduling: Notify,
     /// Something changed that listeners want to hear of.
     publishing: Notify,
+    /// Nothing runs any more, and nothing can start.
+    all_ended: Notify,
     changes: broadcast::Sender<Arc<Changes>>,
     closing: CancellationToken,
 }
@@ -70,9 +77,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Rows {
     entries: HashMap<TransferId, Entry>,
-    /// Released and waiting for a slot, in order, one set a lane.
-    ready_uploads: BTreeSet<(i64, TransferId)>,
-    ready_downloads: BTreeSet<(i64, TransferId)>,
+    uploads: Lane,
+    downloads: Lane,
     active: HashSet<TransferId>,
     curves: Curves,
     revision: u64,
@@ -84,15 +90,38 @@ struct Rows {
 struct Entry {
     row: Transfer,
     task: Task,
+    origin: Arc<Origin>,
     running: Option<Running>,
 }
 
+impl Entry {
+    fn new(row: Transfer, task: Task) -> Self {
+        let host = row.host.clone().filter(|_| row.service == "link");
+        let origin = Arc::new(Origin { service: row.service.clone(), host });
+        Self { row, task, origin, running: None }
+    }
+
+    fn place(&self) -> Place {
+        (self.row.position, self.row.id)
+    }
+
+    /// Whether it is more than a moment's work, as far as that is known.
+    fn is_long(&self) -> bool {
+        let bytes = self.running.as_ref().map_or(self.row.bytes, |running| running.counter.get());
+        let takes_time = self.running.as_ref().is_some_and(|running| running.since.elapsed() > QUICK);
+        takes_time || self.row.total.unwrap_or(bytes) > SHORT
+    }
+}
+
 struct Running {
+    since: Instant,
     stop: CancellationToken,
     counter: Arc<Counter>,
     meter: Meter,
     /// What becomes of it when the work has returned; set by whoever stops it.
     then: State,
+    /// It waits for its turn again.
+    again: bool,
     ended: CancellationToken,
 }
 
@@ -113,25 +142,37 @@ pub(crate) enum Stop {
 }
 
 impl Rows {
-    fn ready(&mut self, kind: Kind) -> &mut BTreeSet<(i64, TransferId)> {
+    fn lane(&mut self, kind: Kind) -> &mut Lane {
         match kind {
-            Kind::Upload => &mut self.ready_uploads,
-            Kind::Download => &mut self.ready_downloads,
+            Kind::Upload => &mut self.uploads,
+            Kind::Download => &mut self.downloads,
         }
     }
 
     fn release(&mut self, id: TransferId) {
         if let Some(entry) = self.entries.get(&id) {
-            let (kind, position) = (entry.row.kind, entry.row.position);
-            self.ready(kind).insert((position, id));
+            let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
+            self.lane(kind).add(&origin, place);
         }
     }
 
-    fn hold(&mut self, id: TransferId) {
-        if let Some(entry) = self.entries.get(&id) {
-            let (kind, position) = (entry.row.kind, entry.row.position);
-            self.ready(kind).remove(&(position, id));
+    /// Whether it waited for its turn.
+    fn hold(&mut self, id: TransferId) -> bool {
+        let Some(entry) = self.entries.get(&id) else { return false };
+        let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
+        self.lane(kind).remove(&origin, place)
+    }
+
+    fn busy(&self, kind: Kind) -> Busy {
+        let mut busy = Busy::default();
+        for entry in self.active.iter().filter_map(|id| self.entries.get(id)) {
+            if entry.row.kind == kind {
+                busy.total += 1;
+                busy.long += usize::from(entry.is_long());
+                busy.origins.insert(Arc::clone(&entry.origin));
+            }
         }
+        busy
     }
 }
 
@@ -171,7 +212,7 @@ impl Queue {
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            rows.entries.insert(row.id, Entry { row, task, running: None });
+            rows.entries.insert(row.id, Entry::new(row, task));
         }
         let queue = Arc::new(Self {
             store,
@@ -188,6 +229,7 @@ impl Queue {
             rows: Mutex::new(rows),
             scheduling: Notify::new(),
             publishing: Notify::new(),
+            all_ended: Notify::new(),
             changes,
             closing: CancellationToken::new(),
         });
@@ -299,7 +341,7 @@ impl Queue {
         let mut rows = self.rows();
         for (row, task) in added {
             let id = row.id;
-            rows.entries.insert(id, Entry { row, task, running: None });
+            rows.entries.insert(id, Entry::new(row, task));
             rows.dirty.insert(id);
         }
         drop(rows);
@@ -450,15 +492,13 @@ impl Queue {
             };
             let mut changed = Vec::new();
             for (id, position) in places {
-                let kind = rows.entries[&id].row.kind;
-                let old = rows.entries[&id].row.position;
-                let was_ready = rows.ready(kind).remove(&(old, id));
-                if was_ready {
-                    rows.ready(kind).insert((position, id));
-                }
+                let waited = rows.hold(id);
                 if let Some(entry) = rows.entries.get_mut(&id) {
                     entry.row.position = position;
                     changed.push(entry.row.clone());
+                }
+                if waited {
+                    rows.release(id);
                 }
                 rows.dirty.insert(id);
             }
@@ -491,6 +531,8 @@ impl Queue {
         if had_problem {
             let mut rows = self.rows();
             rows.services_changed = true;
+            rows.uploads.forget_told();
+            rows.downloads.forget_told();
             let waiting: Vec<TransferId> = rows
                 .entries
                 .values()
@@ -535,40 +577,32 @@ impl Queue {
             while let Some(slot) = self.next() {
                 tokio::spawn(Arc::clone(&self).run(slot));
             }
+            if self.rows().active.is_empty() {
+                self.all_ended.notify_one();
+            }
         }
+    }
+
+    /// The user's number of transfers at a time; whether it was given for this run, to be kept to exactly.
+    fn slots(&self, kind: Kind) -> (usize, bool) {
+        let settings = self.settings();
+        let usual = match kind {
+            Kind::Upload => settings.concurrent_uploads,
+            Kind::Download => settings.concurrent_downloads,
+        };
+        (self.overrides.concurrency.unwrap_or(usual).into(), self.overrides.concurrency.is_some())
     }
 
     /// Takes the next transfer that may start and gives it its slot.
     fn next(self: &Arc<Self>) -> Option<Slot> {
-        let settings = self.settings();
         let mut rows = self.rows();
-        for (kind, slots) in [
-            (Kind::Upload, self.overrides.concurrency.unwrap_or(settings.concurrent_uploads)),
-            (Kind::Download, self.overrides.concurrency.unwrap_or(settings.concurrent_downloads)),
-        ] {
-            let busy = rows
-                .active
-                .iter()
-                .filter(|id| rows.entries.get(id).is_some_and(|e| e.row.kind == kind))
-                .count();
-            if busy >= usize::from(slots) {
-                continue;
-            }
-            let mut held = Vec::new();
-            let ready = if kind == Kind::Upload { &rows.ready_uploads } else { &rows.ready_downloads };
-            let found = ready.iter().copied().find(|(_, id)| {
-                let problem =
-                    rows.entries.get(id).and_then(|entry| self.services.problem(&entry.row.service));
-                match problem {
-                    Some(failure) if self.patient => {
-                        held.push((*id, failure));
-                        false
-                    }
-                    _ => true,
-                }
-            });
-            for (id, failure) in held {
+        for kind in [Kind::Upload, Kind::Download] {
+            let (slots, exactly) = self.slots(kind);
+            let must_wait =
+                |origin: &Origin| self.patient && self.services.problem(&origin.service).is_some();
+            for id in rows.lane(kind).untold(must_wait) {
                 if let Some(entry) = rows.entries.get_mut(&id)
+                    && let Some(failure) = self.services.problem(&entry.row.service)
                     && entry.row.wait.is_none()
                 {
                     entry.row.wait =
@@ -577,27 +611,57 @@ impl Queue {
                     self.publishing.notify_one();
                 }
             }
-            if let Some((position, id)) = found {
-                rows.ready(kind).remove(&(position, id));
-                rows.active.insert(id);
-                rows.dirty.insert(id);
-                let entry = rows.entries.get_mut(&id)?;
-                let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-                let counter = Arc::new(Counter::default());
-                counter.set(entry.row.bytes);
-                entry.row.state = State::Running;
-                (entry.row.wait, entry.row.ended_at) = (None, None);
-                entry.running = Some(Running {
-                    stop: stop.clone(),
-                    counter: Arc::clone(&counter),
-                    meter: Meter::default(),
-                    then: State::Queued,
-                    ended: ended.clone(),
-                });
-                return Some(Slot { id, stop, counter, ended });
-            }
+            let busy = rows.busy(kind);
+            let is_long = |id| rows.entries.get(&id).is_none_or(Entry::is_long);
+            let lane = if kind == Kind::Upload { &rows.uploads } else { &rows.downloads };
+            let Some((_, id)) = lane.next(&busy, slots, exactly, |origin| !must_wait(origin), is_long) else {
+                continue;
+            };
+            rows.hold(id);
+            rows.active.insert(id);
+            rows.dirty.insert(id);
+            let entry = rows.entries.get_mut(&id)?;
+            let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+            let counter = Arc::new(Counter::default());
+            counter.set(entry.row.bytes);
+            entry.row.state = State::Running;
+            (entry.row.wait, entry.row.ended_at) = (None, None);
+            entry.running = Some(Running {
+                since: Instant::now(),
+                stop: stop.clone(),
+                counter: Arc::clone(&counter),
+                meter: Meter::default(),
+                then: State::Queued,
+                again: false,
+                ended: ended.clone(),
+            });
+            return Some(Slot { id, stop, counter, ended });
         }
         None
+    }
+
+    /// A transfer has learned its size. If it is a long one too many, it waits for its turn again; nothing was written.
+    pub fn steps_back(&self, id: TransferId) -> bool {
+        let mut rows = self.rows();
+        let Some(entry) = rows.entries.get(&id).filter(|entry| entry.is_long()) else { return false };
+        let (kind, origin) = (entry.row.kind, Arc::clone(&entry.origin));
+        let (slots, exactly) = self.slots(kind);
+        let of_its_origin = |other: &&TransferId| {
+            rows.entries.get(other).is_some_and(|other| other.origin == origin && other.row.kind == kind)
+        };
+        let is_alone = rows.active.iter().filter(of_its_origin).count() == 1;
+        if !Lane::is_one_too_many(&rows.busy(kind), slots, exactly, is_alone) {
+            return false;
+        }
+        let Some(running) = rows.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) else {
+            return false;
+        };
+        if running.stop.is_cancelled() {
+            return false;
+        }
+        running.again = true;
+        running.stop.cancel();
+        true
     }
 
     // ---- one run, from slot to end ----
@@ -730,7 +794,10 @@ impl Queue {
                 return;
             };
             let then = entry.running.as_ref().map_or(State::Queued, |running| running.then.clone());
+            let was_quick = result.is_ok() && !entry.is_long();
             let mut row = entry.row.clone();
+            let (slots, _) = self.slots(row.kind);
+            rows.lane(row.kind).ended(slots, was_quick);
             row.state = match &result {
                 Ok(()) => State::Completed,
                 Err(error) if error.cause == Cause::Canceled => then,
@@ -771,12 +838,14 @@ impl Queue {
                 (row.state, row.ended_at) = (State::Queued, None);
                 self.store.save_row_later(row.clone());
             }
+            let mut again = has_new_key;
             if let Some(entry) = rows.entries.get_mut(&id) {
-                entry.running = None;
+                again |=
+                    entry.running.take().is_some_and(|running| running.again) && row.state == State::Queued;
                 row.position = entry.row.position;
                 entry.row = row.clone();
             }
-            if has_new_key {
+            if again {
                 rows.release(id);
             }
             rows.dirty.insert(id);
@@ -820,10 +889,15 @@ impl Queue {
 
     async fn publish(self: Arc<Self>) {
         let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
+        let mut told_end_at: Option<Instant> = None;
         loop {
             let moving = !self.rows().active.is_empty();
             if moving {
-                tokio::time::sleep(PUBLISH_EVERY).await;
+                let may_tell = told_end_at.is_none_or(|at| at.elapsed() >= TELL_END_EVERY);
+                tokio::select! {
+                    () = tokio::time::sleep(PUBLISH_EVERY) => {}
+                    () = self.all_ended.notified(), if may_tell => told_end_at = Some(Instant::now()),
+                }
             } else {
                 tokio::select! {
                     () = self.closing.cancelled() => {}

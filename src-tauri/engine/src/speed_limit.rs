@@ -9,6 +9,9 @@ use tokio::time::Instant;
 /// Bytes are let through in slices of this size at most, so that a slow limit still moves visibly.
 const SLICE: usize = 16 * 1024;
 
+/// How much of its time a limit may make up for.
+const LATE: Duration = Duration::from_millis(50);
+
 /// Spaces bytes out so that all users of this limit together keep to its rate.
 #[derive(Debug)]
 pub(crate) struct SpeedLimit {
@@ -52,7 +55,10 @@ impl SpeedLimit {
             let turn = {
                 let mut state = self.state();
                 let Some(rate) = state.rate else { break };
-                let turn = state.free_at.max(Instant::now());
+                // Who wakes a little late may make up for it, or a quick limit would never be reached: timers count
+                // milliseconds.
+                let now = Instant::now();
+                let turn = state.free_at.max(now.checked_sub(LATE).unwrap_or(now));
                 state.free_at = turn + Duration::from_secs_f64(slice as f64 / rate as f64);
                 turn
             };
@@ -87,5 +93,15 @@ mod tests {
         };
         tokio::join!(waiting, changing);
         assert!(began.elapsed().as_secs() < 3, "still waited by the old rate");
+    }
+
+    /// Each slice of it takes less than a timer's millisecond.
+    #[tokio::test(start_paused = true)]
+    async fn a_quick_limit_is_reached() {
+        let limit = SpeedLimit::new(Some(256 << 20));
+        let began = Instant::now();
+        limit.pass(256 << 20, |_| {}).await;
+        let off = began.elapsed().abs_diff(Duration::from_secs(1));
+        assert!(off < Duration::from_millis(60), "off by {off:?}");
     }
 }
