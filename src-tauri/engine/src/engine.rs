@@ -340,6 +340,7 @@ impl Engine {
     /// Opens a data folder, making it if need be. `busy_data_dir` if another process has it.
     pub async fn open(options: Options) -> Result<Self> {
         survive_file_size_limits();
+        crate::memory::keep_together();
         let data_dir = options.data_dir;
         let lock = {
             let data_dir = data_dir.clone();
