@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 const LOOKS_TO_SETTLE: u32 = 2;
 /// A step that brings less than this factor was one too many.
 const WORTHWHILE: f64 = 1.25;
+/// With so many it is certain that each connection is throttled by itself. From here on the factor says little: what is
+/// throttled often comes in bursts, and those of the last step's new connections look like speed.
+const CERTAIN: usize = 8;
 /// With less than this to go at the present speed, a new connection comes too late.
 const WORTH_STARTING: f64 = 1.0;
 /// Nothing smaller is cut in two.
@@ -304,7 +307,8 @@ impl Gain {
         }
         let speed = bytes.saturating_sub(self.bytes) as f64 / self.at.elapsed().as_secs_f64().max(0.001);
         self.looks = 0;
-        if self.before.is_some_and(|before| speed < before * WORTHWHILE) {
+        let worthwhile = if connections < CERTAIN { WORTHWHILE } else { 1.0 };
+        if self.before.is_some_and(|before| speed < before * worthwhile) {
             self.settled = true;
             return 0;
         }
