@@ -4,16 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind,
+    Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind, LinkOffer,
     PathSummary, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
     TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
-use tauri::{AppHandle, State, WebviewWindow};
+use tauri::{AppHandle, Manager as _, State, WebviewWindow};
+use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
+use crate::deep_link::Proposed;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{granted_paths, openable, report, show_theme};
+use crate::{drag_out, granted_paths, openable, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -254,12 +256,85 @@ pub(crate) async fn save_settings(
 ) -> Answer<()> {
     let before = engine.settings();
     settings.downloads_folder = before.downloads_folder;
-    let theme = settings.theme;
+    let (theme, start_at_login) = (settings.theme, settings.start_at_login);
     engine.save_settings(settings).await.map_err(failure)?;
+    if start_at_login != before.start_at_login
+        && let Err(refused) = start_with_desktop(window.app_handle(), start_at_login)
+    {
+        let settings = Settings { start_at_login: before.start_at_login, ..engine.settings() };
+        engine.save_settings(settings).await.map_err(failure)?;
+        return Err(refused);
+    }
     if theme != before.theme {
         show_theme(&window, theme);
     }
     Ok(())
+}
+
+fn start_with_desktop(app: &AppHandle, wanted: bool) -> Answer<()> {
+    let launcher = app.autolaunch();
+    let outcome = if wanted { launcher.enable() } else { launcher.disable() };
+    outcome.map_err(|error| {
+        let error = Error::new(Cause::PermissionDenied, "The desktop did not take the change").because(error);
+        failure(error.advise("set it in the desktop's own settings"))
+    })
+}
+
+/// Everything as it was at first, but where files and keys go. Gives what is in force now.
+#[tauri::command]
+pub(crate) async fn reset_settings(window: WebviewWindow, engine: State<'_, Engine>) -> Answer<Settings> {
+    let settings = engine.reset_settings().await.map_err(failure)?;
+    show_theme(&window, settings.theme);
+    Ok(settings)
+}
+
+/// Writes the settings to a file of the user's choice; false = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn export_settings(window: WebviewWindow, engine: State<'_, Engine>) -> Answer<bool> {
+    let dialog = dialog(&window)
+        .set_title("Export the settings")
+        .set_file_name("ferry-settings.json")
+        .add_filter("JSON", &["json"]);
+    let Some(chosen) = dialog.save_file().await else { return Ok(false) };
+    engine.export_settings(chosen.path()).await.map_err(failure)?;
+    Ok(true)
+}
+
+/// Takes settings over from a file of the user's choice; nothing = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn import_settings(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+) -> Answer<Option<Settings>> {
+    let dialog = dialog(&window).set_title("Import settings").add_filter("JSON", &["json"]);
+    let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
+    let settings = engine.import_settings(chosen.path()).await.map_err(failure)?;
+    show_theme(&window, settings.theme);
+    Ok(Some(settings))
+}
+
+/// What a `ferry://` link proposes, if one waits for an answer.
+#[tauri::command(async)]
+pub(crate) fn link_offer(proposed: State<'_, Proposed>) -> Option<LinkOffer> {
+    proposed.offer()
+}
+
+/// The user's answer to what a link proposes: by which service, or not at all. Only what was offered is started.
+#[tauri::command]
+pub(crate) async fn answer_link(
+    engine: State<'_, Engine>,
+    proposed: State<'_, Proposed>,
+    service: Option<String>,
+) -> Answer<Option<TransferId>> {
+    let Some(request) = proposed.answer(service) else { return Ok(None) };
+    engine.download(request).await.map(Some).map_err(failure)
+}
+
+/// Lets finished files be dragged to another program. False where the system cannot.
+#[tauri::command(async)]
+pub(crate) fn drag_out(window: WebviewWindow, engine: State<'_, Engine>, ids: Vec<TransferId>) -> bool {
+    let paths: Vec<PathBuf> = ids.into_iter().filter_map(|id| file_of(&engine, id).ok()).collect();
+    !paths.is_empty() && drag_out::begin(&window, &paths)
 }
 
 /// Lets the user choose the Downloads folder and saves it; nothing = the dialog was closed.

@@ -2,6 +2,8 @@
 
 mod batch;
 mod commands;
+mod deep_link;
+mod drag_out;
 mod events;
 mod granted_paths;
 mod openable;
@@ -16,14 +18,16 @@ use std::process::ExitCode;
 use ferry_engine::{Code, Engine, Options, Theme, default_data_dir};
 use tauri::webview::{NewWindowResponse, WebviewWindowBuilder};
 use tauri::{AppHandle, Manager as _, Url, WebviewWindow};
+use tauri_plugin_autostart::ManagerExt as _;
 
 /// The label of the one window, as `tauri.conf.json` and the capabilities know it.
 const WINDOW: &str = "main";
 
 const HELP: &str = "\
-Usage: ferry-desktop [--help | --version]
+Usage: ferry-desktop [--help | --version | ferry://LINK]
 
-The window of Ferry. `ferry` is the same engine in a terminal.
+The window of Ferry. `ferry` is the same engine in a terminal. A ferry:// link is
+asked about in the window before anything happens.
 
 FERRY_DATA_DIR  where settings, queue and library live; one process at a time owns it
 FERRY_LOG       what to log on stderr (error, warn, info, debug); default: warn
@@ -72,6 +76,8 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
 
     tauri::Builder::default()
         .plugin(single_instance(data_dir))
+        .plugin(tauri_plugin_deep_link::init())
+        .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").build())
         .plugin(tauri_plugin_fs::init())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
@@ -104,12 +110,19 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::set_key,
             commands::remove_key,
             commands::save_settings,
+            commands::reset_settings,
+            commands::export_settings,
+            commands::import_settings,
+            commands::link_offer,
+            commands::answer_link,
+            commands::drag_out,
             commands::pick_downloads_folder,
             commands::choose_folder_for,
             commands::diagnostics,
         ])
         .manage(granted_paths::Hovering::default())
         .manage(system::Asking::default())
+        .manage(deep_link::Proposed::default())
         .manage(thumbnails::Thumbnails::new(data_dir))
         .on_window_event(system::on_window_event)
         .setup(move |app| {
@@ -128,6 +141,8 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     app.manage(engine.clone());
     events::forward(app.clone(), engine);
     system::start(app, engine);
+    deep_link::listen(app, engine);
+    follow_desktop(app, engine);
 
     let config = app.config().app.windows.iter().find(|window| window.label == WINDOW);
     let config = config.cloned().unwrap_or_default();
@@ -137,6 +152,22 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         .build()?;
     show_theme(&window, engine.settings().theme);
     Ok(())
+}
+
+/// Whether Ferry starts with the desktop is the desktop's to say: it may have been changed there.
+fn follow_desktop(app: &AppHandle, engine: &Engine) {
+    let Ok(starts) = app.autolaunch().is_enabled() else { return };
+    let settings = engine.settings();
+    if settings.start_at_login == starts {
+        return;
+    }
+    let engine = engine.clone();
+    tauri::async_runtime::spawn(async move {
+        let settings = ferry_engine::Settings { start_at_login: starts, ..settings };
+        if let Err(error) = engine.save_settings(settings).await {
+            tracing::warn!(%error, "the settings still say otherwise about starting with the desktop");
+        }
+    });
 }
 
 /// Says why there will be no window, in a dialog and on stderr, then ends with 1.
@@ -232,6 +263,7 @@ fn answer_arguments() -> Option<ExitCode> {
     let text = match argument.to_str() {
         Some("--version" | "-V") => format!("ferry-desktop {}\n", env!("CARGO_PKG_VERSION")),
         Some("--help" | "-h") => HELP.to_owned(),
+        Some(link) if link.starts_with("ferry:") => return None,
         // macOS hands a process serial number to programs that the Finder starts.
         Some(other) if other.starts_with("-psn_") => return None,
         _ => {

@@ -287,7 +287,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
         awake_tried: false,
     };
     loop {
-        shown.show(&batch);
+        shown.show(&batch, engine.settings().keep_awake);
         let outcome = batch.finish();
         if let Some(outcome) = outcome
             && engine.settings().notifications
@@ -304,11 +304,11 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
 }
 
 impl Shown {
-    fn show(&mut self, batch: &Batch) {
+    fn show(&mut self, batch: &Batch, may_keep_awake: bool) {
         let working = batch.is_working();
         self.show_in_tray(batch, working);
         self.show_in_taskbar(working.then(|| batch.percent().map_or(Progress::Unknown, Progress::Percent)));
-        self.keep_awake(working);
+        self.keep_awake(working && may_keep_awake);
     }
 
     fn show_in_tray(&mut self, batch: &Batch, working: bool) {

@@ -1,6 +1,7 @@
 /** A display of its own with a window manager and a bus: nothing on the desktop of whoever runs the test is touched. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 
 export const run = promisify(execFile);
@@ -141,6 +142,30 @@ export class Display {
     await this.xdo('mouseup', 1);
     await sleep(200);
     source.kill();
+  }
+
+  /** Drags what is at a point to a window that takes files, as a hand would; answers their addresses. */
+  async dragOut(from, file) {
+    const [x, y] = [1190, 810];
+    const script = new URL('drop_target.py', import.meta.url).pathname;
+    const target = spawn('/usr/bin/python3', [script, x, y, file], {
+      env: this.environment,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.#helpers.push(target);
+    await firstLine(target.stdout);
+    await this.xdo('mousemove', from.x, from.y, 'sleep', 0.2, 'mousedown', 1);
+    const steps = 15;
+    for (let step = 1; step <= steps; step += 1) {
+      const at = (begin, end) => Math.round(begin + ((end - begin) * step) / steps);
+      await this.xdo('mousemove', at(from.x, x + 40), at(from.y, y + 40));
+      await sleep(80);
+    }
+    await sleep(300);
+    await this.xdo('mouseup', 1);
+    const taken = await until('the files to be taken', () => existsSync(file) && readFileSync(file, 'utf8'), 5);
+    target.kill();
+    return taken.split('\n');
   }
 
   async screenshot(file) {

@@ -216,6 +216,36 @@ async function test() {
     assert.ok(page.isAlive);
   });
 
+  await step('a link from outside asks, and what Ferry does not do is refused', async () => {
+    const question = () => page.evaluate('return document.querySelector("[role=alertdialog]")?.innerText');
+    const open = (link) => spawn(PROGRAM, [link], { env: stage.environment, stdio: 'ignore' });
+    const before = (await transfers()).length;
+    open('ferry://download?what=https%3A%2F%2Ffiles.example.org%2Fa.mp4%3FX-Signature%3Dsecret');
+    const asked = await until('the question', question);
+    assert.ok(asked.includes('https://files.example.org/a.mp4') && !asked.includes('secret'), asked);
+    await picture('link');
+    await page.click('button', 'Don’t download');
+    await until('no question', async () => !(await question()));
+    open('ferry://upload?what=%2Fetc%2Fpasswd');
+    assert.match(await until('the refusal', question), /Nothing was done/);
+    await page.click('button', 'Close');
+    assert.equal((await transfers()).length, before);
+  });
+
+  await step('a finished file is dragged to another program', async () => {
+    await page.click('nav button', 'Transfers');
+    await page.painted();
+    const id = (await transfers()).find((one) => one.state.is === 'completed' && one.kind === 'download').id;
+    const row = await page.evaluate(
+      'const box = document.querySelector(`[data-id="${arguments[0]}"]`).getBoundingClientRect(); return [box.x, box.y]',
+      id,
+    );
+    const place = await stage.display.place(await stage.display.window('Ferry'));
+    const from = { x: Math.round(place.x + row[0] + 150), y: Math.round(place.y + row[1] + 20) };
+    const taken = await stage.display.dragOut(from, join(folder, 'taken.txt'));
+    assert.deepEqual(taken.map(decodeURIComponent), [`file://${join(home, 'Downloads', NAME)}`]);
+  });
+
   await step('a data folder in use is said in a dialog, and the end is 1', async () => {
     const second = start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
     const dialog = await stage.display.window('Ferry is already at work');

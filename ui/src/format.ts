@@ -1,6 +1,7 @@
 /** Numbers, sizes and times as people read them, in the language of the window and the habits of their region. */
 import { m } from './paraglide/messages.js';
 import { getLocale } from './paraglide/runtime.js';
+import { settings } from './settings.svelte';
 
 const regions = new Map<string, string>();
 
@@ -37,12 +38,27 @@ function kept<T extends Intl.NumberFormat | Intl.DateTimeFormat | Intl.RelativeT
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte', 'petabyte'] as const;
 
+const onWindows = typeof navigator !== 'undefined' && /windows/i.test(navigator.userAgent);
+
+/** Whether sizes are counted in steps of 1024: as the user says, else as the desktop's own programs do. */
+function binary(): boolean {
+  const units = settings.current?.units ?? 'system';
+  return units === 'binary' || (units === 'system' && onWindows);
+}
+
+/** A megabyte or a mebibyte, whichever is shown. */
+export const megabyte = () => (binary() ? 1024 * 1024 : 1_000_000);
+
+/** `MB/s` as `MiB/s`, where that is what is counted. */
+const named = (sign: string) => (binary() ? sign.replace(/([kKMGTP])(?=B)/, (step) => `${step.toUpperCase()}i`) : sign);
+
 function scaled(bytes: number): { value: number; unit: (typeof UNITS)[number]; digits: number } {
+  const base = binary() ? 1024 : 1000;
   let step = 0;
   let value = Math.max(0, bytes);
   // 999.5 kB would be written "1,000 kB": it belongs to the next unit.
   while (value >= 999.5 && step < UNITS.length - 1) {
-    value /= 1000;
+    value /= base;
     step += 1;
   }
   const digits = step > 0 && value < 9.95 ? 1 : 0;
@@ -70,7 +86,11 @@ function signOf(unit: string, unitDisplay: 'short' | 'narrow' = 'short'): string
 }
 
 function measured(value: number, unit: string, digits: number): string {
-  if (!unit.startsWith('byte')) return unitFormat(unit, digits).format(value);
+  if (!unit.startsWith('byte')) {
+    if (!binary()) return unitFormat(unit, digits).format(value);
+    const parts = unitFormat(unit, digits).formatToParts(value);
+    return parts.map((part) => (part.type === 'unit' ? named(part.value) : part.value)).join('');
+  }
   // The short form spells "14 byte" out, the narrow one drops the space ("14B"): the sign of the one, the space of the other.
   const sign = signOf(unit, 'narrow');
   return unitFormat(`kilo${unit}`, digits)
@@ -92,7 +112,7 @@ export function speed(bytesPerSecond: number): string {
 }
 
 /** The unit of a speed limit, for beside a field: `MB/s`. */
-export const speedUnit = () => signOf('megabyte-per-second');
+export const speedUnit = () => named(signOf('megabyte-per-second'));
 
 /** `1,204`. */
 export function count(value: number): string {

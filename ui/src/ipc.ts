@@ -10,6 +10,7 @@ import type {
   CheckReport,
   Failure,
   KeyState,
+  LinkOffer,
   PathSummary,
   Pictures,
   Recognised,
@@ -74,6 +75,26 @@ export const setKey = (service: string, key: string) => invoke<KeyState>('set_ke
 export const removeKey = (service: string) => invoke<undefined>('remove_key', { service });
 
 export const saveSettings = (settings: Settings) => invoke<undefined>('save_settings', { settings });
+
+/** Everything as it was at first, but where files and keys go. */
+export const resetSettings = () => invoke<Settings>('reset_settings');
+
+/** Writes the settings to a file of the user's choice; false = the dialog was closed. */
+export const exportSettings = () => invoke<boolean>('export_settings');
+
+/** Takes settings over from a file of the user's choice; `null` = the dialog was closed. */
+export const importSettings = () => invoke<Settings | null>('import_settings');
+
+/** What a `ferry://` link proposes, if one waits for an answer. */
+export const linkOffer = () => invoke<LinkOffer | null>('link_offer');
+
+/** Answers it: by which service, or not at all. */
+export const answerLink = (service: string | null) => invoke<TransferId | null>('answer_link', { service });
+
+export const onLink = (handle: () => void): Promise<Unlisten> => listen('link-opened', handle);
+
+/** Hands finished files to the pointer, for another program; false = this system cannot. */
+export const dragOut = (ids: TransferId[]) => invoke<boolean>('drag_out', { ids });
 
 /** Asks for a folder and saves it as the Downloads folder; `null` = the dialog was closed. */
 export const pickDownloadsFolder = () => invoke<string | null>('pick_downloads_folder');

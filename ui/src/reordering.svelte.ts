@@ -1,4 +1,5 @@
 import * as actions from './actions';
+import * as ipc from './ipc';
 import { selection } from './selection.svelte';
 import { transfers } from './transfers.svelte';
 import type { Transfer, TransferId } from './types';
@@ -15,6 +16,9 @@ interface List {
   element: HTMLElement;
   gapAt: (y: number) => number;
 }
+
+/** Its file is there to be given to another program. */
+const isFinished = ({ state, path }: Transfer) => state.is === 'completed' && path !== null;
 
 /**
  * Rows of the queue on their way to another place. Pointer events, not the browser's own drag and drop: that one belongs
@@ -37,8 +41,8 @@ class Reordering {
 
   /** A press on a row, which may become a drag. */
   press(row: Transfer, event: PointerEvent, list: List) {
-    const order = transfers.order === 'queue';
-    if (event.button !== 0 || event.pointerType === 'touch' || !order || !actions.can.reorder(row)) return;
+    const movable = transfers.order === 'queue' && actions.can.reorder(row);
+    if (event.button !== 0 || event.pointerType === 'touch' || !(movable || isFinished(row))) return;
     this.#list = list;
     this.#pressed = { id: row.id, pointer: event.pointerId, x: event.clientX, y: event.clientY };
     window.addEventListener('pointermove', this.#moved);
@@ -55,6 +59,13 @@ class Reordering {
     if (this.gap === null) {
       if (Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) < SLACK) return;
       const several = selection.ids.has(pressed.id) ? [...selection.ids] : [pressed.id];
+      const finished = actions.among(several, isFinished).map((row) => row.id);
+      if (actions.among([pressed.id], isFinished).length > 0) {
+        // From here on the pointer is the system's: another program may take the files.
+        this.#end();
+        void actions.attempt(() => ipc.dragOut(finished));
+        return;
+      }
       this.ids = new Set(actions.among(several, actions.can.reorder).map((row) => row.id));
       this.#list.element.setPointerCapture(pressed.pointer);
       window.addEventListener('keydown', this.#key, true);

@@ -25,6 +25,22 @@ class SettingsStore {
     }
   }
 
+  /** Everything as it was at first, but where files and keys go. Answers what it was before. */
+  async reset(): Promise<Settings | null> {
+    const before = this.current;
+    this.current = await ipc.resetSettings();
+    return before;
+  }
+
+  /** Takes settings over from a file; answers what they were before, or `null` when nothing was chosen. */
+  async import(): Promise<Settings | null> {
+    const before = this.current;
+    const taken = await ipc.importSettings();
+    if (taken === null) return null;
+    this.current = taken;
+    return before;
+  }
+
   async pickDownloadsFolder(): Promise<string | null> {
     const folder = await ipc.pickDownloadsFolder();
     if (folder !== null) {

@@ -201,6 +201,19 @@ export type KeyState = "unneeded" | "missing" | "keychain" | "memory" | "variabl
 export type Kind = "upload" | "download";
 
 /**
+ * What a link proposes, for the question to the user. Holds no secret.
+ */
+export type LinkOffer = { 
+/**
+ * What would be downloaded: an id, or an address without its query. Empty when the link is refused.
+ */
+shown: string, 
+/**
+ * What it could be, the likeliest first; none when Ferry refuses it.
+ */
+readings: Array<Recognised>, };
+
+/**
  * Files found below the paths of a drop, before anything starts.
  */
 export type PathSummary = { 
@@ -378,6 +391,18 @@ theme: Theme,
  */
 density: Density, 
 /**
+ * How sizes are counted.
+ */
+units: Units, 
+/**
+ * Keep the computer from falling asleep while something moves.
+ */
+keep_awake: boolean, 
+/**
+ * Start with the desktop.
+ */
+start_at_login: boolean, 
+/**
  * Tell when a batch is done and the window is not in front.
  */
 notifications: boolean, 
@@ -553,6 +578,11 @@ resumable: boolean, };
  * Names a transfer for good. Ids grow and are never used twice in a data folder.
  */
 export type TransferId = number;
+
+/**
+ * How sizes are counted.
+ */
+export type Units = "system" | "decimal" | "binary";
 
 /**
  * How the bytes of an upload are sent.

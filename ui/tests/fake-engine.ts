@@ -12,6 +12,7 @@ import type {
   DownloadRequest,
   Failure,
   KeyState,
+  LinkOffer,
   PathSummary,
   Pictures,
   Recognised,
@@ -55,6 +56,12 @@ interface Commands {
   set_key: (args: { service: string; key: string }) => KeyState;
   remove_key: (args: { service: string }) => void;
   save_settings: (args: { settings: Settings }) => void;
+  reset_settings: (args: Record<string, never>) => Settings;
+  export_settings: (args: Record<string, never>) => boolean;
+  import_settings: (args: Record<string, never>) => Settings | null;
+  link_offer: (args: Record<string, never>) => LinkOffer | null;
+  answer_link: (args: { service: string | null }) => TransferId | null;
+  drag_out: (args: { ids: TransferId[] }) => boolean;
   pick_downloads_folder: (args: Record<string, never>) => string | null;
   choose_folder_for: (args: { id: TransferId }) => string | null;
   diagnostics: (args: Record<string, never>) => string;
@@ -74,6 +81,8 @@ export interface Fake {
   /** One step of moving bytes. */
   step: (seconds?: number) => void;
   snapshots: number;
+  /** A `ferry://` link that proposes this; nothing = one that is refused. */
+  link: (shown: string) => void;
   /** How often the pictures of the details were asked for. */
   looks: number;
 }
@@ -97,6 +106,7 @@ export function start(scenario: Scenario, live = true): void {
   const transfers = new Map<TransferId, Transfer>(snapshot.transfers.map((one) => [one.id, one]));
   const callbacks = new Map<number, Handler>();
   const listeners = new Map<string, Set<number>>();
+  let offered: LinkOffer | null = null;
   const curves = new Map<TransferId, SpeedSample[]>();
   let nextCallback = 1;
   let revision = snapshot.revision;
@@ -272,12 +282,24 @@ export function start(scenario: Scenario, live = true): void {
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });
     },
+    reset_settings: () => (settings = { ...snapshot.settings, density: 'normal', theme: 'system', connections: 16 }),
+    export_settings: () => true,
+    import_settings: () => (settings = { ...settings, density: 'compact', concurrent_uploads: 7 }),
+    link_offer: () => offered,
+    answer_link: ({ service }) => {
+      const offer = offered;
+      offered = null;
+      if (!offer || service === null) return null;
+      return commands.download({ request: { what: offer.shown, service } as DownloadRequest });
+    },
+    drag_out: () => true,
     choose_folder_for: () => '/media/ada/Data',
     pick_downloads_folder: () => (downloads_folder = '/media/ada/Data'),
     diagnostics: () => 'Ferry 0.1.0\n3 running, 1 failed (disk_full)',
   };
 
   const quiet = new Set([
+    'link_offer',
     'pictures',
     'thumbnail',
     'file_there',
@@ -312,6 +334,10 @@ export function start(scenario: Scenario, live = true): void {
   let held = ['/home/ada/Footage', '/home/ada/Stills'];
   const fake: Fake = {
     calls: [],
+    link: (shown) => {
+      offered ??= { shown, readings: shown ? commands.recognise({ text: shown }) : [] };
+      emit('link-opened', null);
+    },
     snapshots: 0,
     looks: 0,
     change,

@@ -47,6 +47,9 @@ const settings: Settings = {
   remove_after: false,
   theme: 'system',
   density: 'normal',
+  units: 'decimal',
+  keep_awake: true,
+  start_at_login: false,
   notifications: true,
   welcomed: true,
 };

@@ -121,6 +121,20 @@ export const screens: Record<string, Screen> = {
       await page.getByRole('alertdialog').waitFor();
     },
   },
+  'a link': {
+    scenario: 'busy',
+    act: async (page) => {
+      await page.evaluate(() => window.fake.link('re_8f31c0d4b7a2'));
+      await page.getByRole('alertdialog').waitFor();
+    },
+  },
+  'a refused link': {
+    scenario: 'busy',
+    act: async (page) => {
+      await page.evaluate(() => window.fake.link(''));
+      await page.getByRole('alertdialog').waitFor();
+    },
+  },
   services: {
     scenario: 'broken',
     act: async (page) => {

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use ts_rs::TS;
 
 use crate::curve::SpeedSample;
+use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::http::{Http, Limits};
 use crate::progress::{joined, now};
@@ -832,6 +833,19 @@ impl Engine {
         self.queue().services.recognise(text)
     }
 
+    /// What a `ferry://` link proposes, as the add bar takes it and as it may be shown. Starts nothing.
+    pub fn read_link(&self, link: &str) -> (Option<String>, LinkOffer) {
+        let what = deep_link::what_of(link);
+        let readings = what.as_deref().map(|what| self.recognise(what)).unwrap_or_default();
+        match what {
+            Some(what) if !readings.is_empty() => {
+                let offer = LinkOffer { shown: deep_link::shown(&what), readings };
+                (Some(what), offer)
+            }
+            _ => (None, LinkOffer::refused()),
+        }
+    }
+
     /// The library: what was sent and seen, newest first.
     pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
         self.queue().store.assets(search).await
@@ -979,6 +993,40 @@ impl Engine {
         blocking(move || written.save(&file)).await??;
         self.queue().set_settings(settings);
         Ok(())
+    }
+
+    /// Everything as it was at first, but where files and keys go. Gives what is in force now.
+    pub async fn reset_settings(&self) -> Result<Settings> {
+        let settings = Settings::default().keeping_places_of(&self.settings());
+        self.save_settings(settings.clone()).await?;
+        Ok(settings)
+    }
+
+    /// Writes the settings to a file, for another computer or another day. Keys are not in it.
+    pub async fn export_settings(&self, file: &Path) -> Result<()> {
+        let (settings, file) = (self.settings(), file.to_owned());
+        blocking(move || settings.save(&file)).await?
+    }
+
+    /// Takes settings over from a file, but where files and keys go. Gives what is in force now.
+    pub async fn import_settings(&self, file: &Path) -> Result<Settings> {
+        /// The longest text that can hold them.
+        const LARGEST: u64 = 1024 * 1024;
+        let file = file.to_owned();
+        let read = move || {
+            let mut text = Vec::new();
+            let opened = File::open(&file).map_err(|error| Error::source_io("Reading", &file, &error))?;
+            std::io::Read::read_to_end(&mut std::io::Read::take(opened, LARGEST), &mut text)
+                .map_err(|error| Error::source_io("Reading", &file, &error))?;
+            Settings::parse(&text).map_err(|why| {
+                Error::invalid("The file holds no settings of Ferry")
+                    .because(why)
+                    .advise("choose a file that Ferry exported")
+            })
+        };
+        let settings = blocking(read).await??.keeping_places_of(&self.settings());
+        self.save_settings(settings.clone()).await?;
+        Ok(settings)
     }
 
     fn default_for_this_run(&self) -> std::sync::MutexGuard<'_, Option<String>> {

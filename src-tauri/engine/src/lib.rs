@@ -24,6 +24,7 @@ mod answer;
 mod checksum;
 mod connections;
 mod curve;
+mod deep_link;
 mod download;
 mod engine;
 mod error;
@@ -57,13 +58,14 @@ mod transfer;
 mod upload;
 
 pub use curve::SpeedSample;
+pub use deep_link::LinkOffer;
 pub use engine::{
     Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, KeyState, Options,
     Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use secrets::Secret;
-pub use settings::{Density, Settings, Theme, UploadMethod};
+pub use settings::{Density, Settings, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };

@@ -52,6 +52,20 @@ pub enum Density {
     Compact,
 }
 
+/// How sizes are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Units {
+    /// As the desktop's own programs do.
+    #[default]
+    System,
+    /// In steps of 1000: kB, MB, GB.
+    Decimal,
+    /// In steps of 1024: KiB, MiB, GiB.
+    Binary,
+}
+
 /// Everything that the user can set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
@@ -96,6 +110,12 @@ pub struct Settings {
     pub theme: Theme,
     /// How close rows stand.
     pub density: Density,
+    /// How sizes are counted.
+    pub units: Units,
+    /// Keep the computer from falling asleep while something moves.
+    pub keep_awake: bool,
+    /// Start with the desktop.
+    pub start_at_login: bool,
     /// Tell when a batch is done and the window is not in front.
     pub notifications: bool,
     /// The first-run screen was answered.
@@ -123,6 +143,9 @@ impl Default for Settings {
             remove_after: false,
             theme: Theme::System,
             density: Density::Normal,
+            units: Units::System,
+            keep_awake: true,
+            start_at_login: false,
             notifications: true,
             welcomed: false,
         }
@@ -161,6 +184,20 @@ impl Settings {
             return Err(Error::invalid(format!("There is no service `{}`", self.default_service)));
         }
         Ok(())
+    }
+
+    /// These, but what says where files and keys go, and what belongs to this computer, as it is in `here`. A file that
+    /// somebody passed on must not send a key elsewhere.
+    pub(crate) fn keeping_places_of(self, here: &Self) -> Self {
+        Self {
+            downloads_folder: here.downloads_folder.clone(),
+            mavi_url: here.mavi_url.clone(),
+            visual_search_url: here.visual_search_url.clone(),
+            default_service: here.default_service.clone(),
+            start_at_login: here.start_at_login,
+            welcomed: here.welcomed,
+            ..self
+        }
     }
 
     /// Reads the text of `settings.json`. `Err` is the reason as a clause.

@@ -6,7 +6,7 @@ import { nav, overflow, settled, speak, useStudio } from './support';
 const open = useStudio();
 
 describe('text at twice the size in the smallest window', () => {
-  const over = ['drop', 'palette', 'shortcuts', 'confirmation'];
+  const over = ['drop', 'palette', 'shortcuts', 'confirmation', 'a link', 'a refused link'];
   test.each(Object.entries(screens).filter(([name, screen]) => screen.over !== 'menu' && !over.includes(name)))(
     '%s stays inside and can be scrolled to',
     async (_, screen) => {

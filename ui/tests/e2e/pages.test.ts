@@ -177,6 +177,43 @@ describe('settings', () => {
     await page.waitForFunction(() => document.documentElement.dataset.theme === 'dark');
   });
 
+  test('sizes are counted as the user says', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByText('816 MB').waitFor();
+    await nav(page, 'Settings');
+    await page.getByRole('combobox', { name: /^Sizes/ }).click();
+    await page.getByRole('option', { name: /^KiB/ }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { units: 'binary' } });
+    await nav(page, 'Transfers');
+    await page.getByText('778 MiB').waitFor();
+    expect(await page.getByRole('row', { name: /interview-raw/ }).textContent()).toMatch(/36 MiB\/s/);
+  });
+
+  test('the computer stays awake and starts Ferry as told', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Settings');
+    await page.getByRole('switch', { name: 'Keep the computer awake' }).click();
+    await page.getByRole('switch', { name: 'Start with the desktop' }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { keep_awake: false, start_at_login: true },
+    });
+  });
+
+  test('go out, come in and go back, all at once, and that is undone', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Settings');
+    await page.getByRole('button', { name: 'Export…' }).click();
+    await page.getByText('The settings are exported.').waitFor();
+    await page.getByRole('button', { name: 'Import…' }).click();
+    await page.getByText('The settings are taken over.').waitFor();
+    expect(await page.evaluate(() => document.documentElement.dataset.density)).toBe('compact');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { density: 'normal' } });
+    await page.waitForFunction(() => document.documentElement.dataset.density === 'normal');
+    await page.getByRole('button', { name: 'Reset', exact: true }).click();
+    await page.getByText('The settings are as they were at first.').waitFor();
+  });
+
   test('the report is copied', async () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import { calls, lastCall, useStudio } from './support';
+import { calls, lastCall, settled, useStudio } from './support';
 
 const open = useStudio();
 
@@ -113,6 +113,17 @@ describe('uploading', () => {
     await page.evaluate(([x, y]) => window.fake.drag('drop', x, y), [side.x + 9, side.y + 9] as const);
     expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
   });
+});
+
+test('a drop on the card of a service goes there', async () => {
+  const page = await open({ scenario: 'busy', size: 'large' });
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('button', { name: 'Services' }).click();
+  const card = await page.getByRole('region', { name: 'Sandbox', exact: true }).boundingBox();
+  if (!card) throw new Error('no card');
+  const [x, y] = [card.x + 12, card.y + card.height - 12];
+  await page.evaluate(([x, y]) => window.fake.drag('enter', x, y), [x, y] as const);
+  await page.evaluate(([x, y]) => window.fake.drag('drop', x, y), [x, y] as const);
+  expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
 });
 
 describe('rows', () => {
@@ -388,9 +399,9 @@ describe('dragging rows', () => {
     expect(await lastCall(page, 'reorder')).toEqual({ ids: [7], before: null });
   });
 
-  test('moves nothing that is done, nothing in another order, and nothing to where it is', async () => {
+  test('moves nothing that is given up, nothing in another order, and nothing to where it is', async () => {
     const page = await open({ scenario: 'busy', size: 'large' });
-    await drag(page, /keynote-final/, /interview-raw/, 'above');
+    await drag(page, /wrong take/, /interview-raw/, 'above');
     await page.mouse.up();
     await drag(page, /transcripts/, /subtitles/, 'above');
     await page.mouse.up();
@@ -414,6 +425,54 @@ describe('dragging rows', () => {
     await page.waitForFunction(() => (document.querySelector('[role=grid]')?.scrollTop ?? 0) > 600);
     await page.mouse.up();
     await lastCall(page, 'reorder');
+  });
+});
+
+test('a finished row is handed to the pointer, with what is selected', async () => {
+  const page = await open({ scenario: 'done', size: 'large' });
+  const box = await page.getByRole('row', { name: /keynote-final/ }).boundingBox();
+  if (!box) throw new Error('no row');
+  await page.getByRole('row', { name: /informe/ }).click();
+  await page.getByRole('row', { name: /keynote-final/ }).click({ modifiers: ['Control'] });
+  await page.mouse.move(box.x + 200, box.y + 20);
+  await page.mouse.down();
+  await page.mouse.move(box.x + 230, box.y + 60, { steps: 3 });
+  expect(await lastCall(page, 'drag_out')).toEqual({ ids: [11, 10] });
+  await page.mouse.up();
+  expect((await calls(page)).map((call) => call.command)).toEqual(['drag_out']);
+});
+
+describe('a link from elsewhere', () => {
+  const dialog = (page: Page) => page.getByRole('alertdialog');
+
+  test('asks, shows what it is, and starts only on yes', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() => window.fake.link('re_8f31c0d4b7a2'));
+    await dialog(page).getByText('re_8f31c0d4b7a2').waitFor();
+    expect(await dialog(page).getByRole('radio', { checked: true }).textContent()).toContain('Asset at MAVI');
+    // Another one does not change the question.
+    await page.evaluate(() => window.fake.link('re_other'));
+    await settled(page);
+    expect(await dialog(page).textContent()).toContain('re_8f31c0d4b7a2');
+    // Enter and Escape both say no: the first button has the focus.
+    await page.keyboard.press('Escape');
+    expect(await lastCall(page, 'answer_link')).toEqual({ service: null });
+    await page.evaluate(() => window.fake.link('re_8f31c0d4b7a2'));
+    await dialog(page).getByRole('radio', { name: 'Asset in the sandbox' }).click();
+    await dialog(page).getByRole('button', { name: 'Download', exact: true }).click();
+    await page.waitForFunction(() => window.fake.calls.length === 2);
+    expect(await lastCall(page, 'answer_link')).toEqual({ service: 'sandbox' });
+    await page.getByText('Downloading Asset in the sandbox').waitFor();
+    expect(await dialog(page).count()).toBe(0);
+  });
+
+  test('what Ferry does not do is refused in words', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() => window.fake.link(''));
+    await dialog(page).getByText('Nothing was done.').waitFor();
+    expect(await dialog(page).getByRole('button').count()).toBe(1);
+    await dialog(page).getByRole('button', { name: 'Close' }).click();
+    expect(await lastCall(page, 'answer_link')).toEqual({ service: null });
   });
 });
 

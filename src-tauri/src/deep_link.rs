@@ -1,0 +1,102 @@
+//! `ferry://` links: what they propose is held here until the user has answered. The page sees what would be done, never
+//! a link's query, and says yes or no.
+
+use std::sync::{Mutex, PoisonError};
+
+use ferry_engine::{DownloadRequest, Engine, LinkOffer};
+use tauri::{AppHandle, Emitter as _, Manager as _};
+use tauri_plugin_deep_link::DeepLinkExt as _;
+
+use crate::system;
+
+/// The event that tells the page that there is something to ask. It carries nothing.
+const LINK_OPENED: &str = "link-opened";
+
+/// What waits for an answer.
+#[derive(Default)]
+pub(crate) struct Proposed(Mutex<Option<(Option<DownloadRequest>, LinkOffer)>>);
+
+impl Proposed {
+    fn held(&self) -> std::sync::MutexGuard<'_, Option<(Option<DownloadRequest>, LinkOffer)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a proposal, unless another one is being asked about: it must not change under the user's hand.
+    fn hold(&self, what: Option<String>, offer: LinkOffer) {
+        let request = what.map(|what| DownloadRequest { what, ..DownloadRequest::default() });
+        self.held().get_or_insert((request, offer));
+    }
+
+    /// What to ask.
+    pub fn offer(&self) -> Option<LinkOffer> {
+        self.held().as_ref().map(|(_, offer)| offer.clone())
+    }
+
+    /// The user's answer: by which service, or none of them. What there is to start, if anything.
+    pub fn answer(&self, service: Option<String>) -> Option<DownloadRequest> {
+        let (request, offer) = self.held().take()?;
+        let service = service?;
+        let offered = offer.readings.iter().any(|reading| reading.service == service && reading.ready);
+        request.filter(|_| offered).map(|request| DownloadRequest { service: Some(service), ..request })
+    }
+}
+
+/// Listens for links, those that Ferry was started with included.
+pub(crate) fn listen(app: &AppHandle, engine: &Engine) {
+    let links = app.deep_link();
+    if let Ok(Some(urls)) = links.get_current() {
+        urls.iter().take(1).for_each(|url| propose(app, engine, url.as_str()));
+    }
+    let (app, engine) = (app.clone(), engine.clone());
+    links.on_open_url(move |event| {
+        event.urls().iter().take(1).for_each(|url| propose(&app, &engine, url.as_str()));
+    });
+}
+
+fn propose(app: &AppHandle, engine: &Engine, link: &str) {
+    let (what, offer) = engine.read_link(link);
+    app.state::<Proposed>().hold(what, offer);
+    system::show_window(app);
+    if let Err(error) = app.emit(LINK_OPENED, ()) {
+        tracing::warn!(%error, "the window did not hear of a link");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_engine::Recognised;
+
+    use super::*;
+
+    fn offer(shown: &str) -> LinkOffer {
+        let reading =
+            |service: &str, ready| Recognised { service: service.into(), label: String::new(), ready };
+        LinkOffer {
+            shown: shown.into(),
+            readings: vec![reading("mavi", true), reading("visual-search", false)],
+        }
+    }
+
+    #[test]
+    fn only_what_was_offered_is_started_and_only_once() {
+        let proposed = Proposed::default();
+        assert!(proposed.answer(Some("mavi".into())).is_none(), "nothing was asked");
+        for (answer, starts) in
+            [(None, false), (Some("link"), false), (Some("visual-search"), false), (Some("mavi"), true)]
+        {
+            proposed.hold(Some("re_1".into()), offer("re_1"));
+            let request = proposed.answer(answer.map(str::to_owned));
+            assert_eq!(request.is_some(), starts, "{answer:?}");
+            assert!(proposed.answer(Some("mavi".into())).is_none(), "the question was answered");
+        }
+    }
+
+    #[test]
+    fn a_second_link_does_not_change_what_is_being_asked() {
+        let proposed = Proposed::default();
+        proposed.hold(Some("re_1".into()), offer("re_1"));
+        proposed.hold(Some("re_2".into()), offer("re_2"));
+        assert_eq!(proposed.offer().unwrap().shown, "re_1");
+        assert_eq!(proposed.answer(Some("mavi".into())).unwrap().what, "re_1");
+    }
+}

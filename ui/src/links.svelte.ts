@@ -1,0 +1,40 @@
+import * as ipc from './ipc';
+import { toasts } from './toasts.svelte';
+import type { LinkOffer } from './types';
+
+/** What a `ferry://` link from elsewhere proposes, until it is answered. */
+class Links {
+  offer = $state.raw<LinkOffer | null>(null);
+
+  /** Asks what waits, now and whenever a link is opened. Answers what ends that. */
+  follow(): () => void {
+    void this.#look();
+    const listening = ipc.onLink(() => void this.#look());
+    listening.catch((error: unknown) => toasts.fail(error));
+    return () => void listening.then((stop) => stop());
+  }
+
+  async #look() {
+    try {
+      this.offer = await ipc.linkOffer();
+    } catch (error) {
+      toasts.fail(error);
+    }
+  }
+
+  /** By which service; `null` = not at all. */
+  async answer(service: string | null): Promise<boolean> {
+    this.offer = null;
+    try {
+      return (await ipc.answerLink(service)) !== null;
+    } catch (error) {
+      toasts.fail(error);
+      return false;
+    } finally {
+      // Another link may have come meanwhile.
+      void this.#look();
+    }
+  }
+}
+
+export const links = new Links();
