@@ -211,8 +211,10 @@ fn uploads_survive_kills(test: &str, kind: SignedUrls, rate: u64, size: u64) {
     }
     let needed = number * size;
     if kind == SignedUrls::GoogleResumable {
-        let allowed = needed + kills as u64 * 8 * MIB;
-        assert!(received <= allowed, "{received} bytes sent for {needed}: more than a chunk a kill");
+        // The store here keeps what came, up to a unit of 256 KiB, however large the chunk was: what it asks for again
+        // does not depend on how quick this computer is.
+        let allowed = needed + kills as u64 * MIB;
+        assert!(received <= allowed, "{received} bytes sent for {needed}: more than the store had lost");
     }
     eprintln!(
         "{test}: {kills} kills, {number} files, {signed} asset ids, {} MiB sent for {} MiB",

@@ -4,7 +4,7 @@
 mod downloads;
 
 use downloads::Downloads;
-use ferry_engine::State;
+use ferry_engine::{Code, State, Verified};
 use ferry_sandbox::{Fault, FaultKind, Request, Sandbox};
 
 const SIZE: u64 = 48 * 1024 * 1024;
@@ -32,6 +32,15 @@ fn fetches(sandbox: &Sandbox) -> Vec<Request> {
     sandbox.requests().into_iter().filter(|request| request.path.contains("/generate/")).collect()
 }
 
+/// The first connection is so much slower than any other that no delay of a busy computer hides what a second one
+/// brings; after that one "yes" several more are made at once.
+fn slow_at_first(sandbox: &Sandbox) {
+    sandbox
+        .faults()
+        .add(Fault::new(FaultKind::Slow { bytes_per_second: 500_000 }).on_path("/generate/").once());
+    sandbox.faults().add(Fault::new(FaultKind::Slow { bytes_per_second: 4_000_000 }).on_path("/generate/"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_throttles_each_connection_gets_several_and_sends_each_byte_once() {
     let root = tempfile::tempdir().unwrap();
@@ -39,9 +48,10 @@ async fn a_server_that_throttles_each_connection_gets_several_and_sends_each_byt
     let sandbox = sandbox(root.path()).await;
     let right = right_bytes(&sandbox).await;
     sandbox.clear_requests();
-    slow(&sandbox);
+    slow_at_first(&sandbox);
     let row = downloads.run(&url(&sandbox)).await;
     assert_eq!(row.state, State::Completed);
+    assert_eq!(row.verified, Some(Verified::Crc32c), "the whole file is proven, not its pieces");
     assert!(downloads.saved("big.bin") == right, "the pieces were joined wrongly");
     let requests = fetches(&sandbox);
     assert!(requests.len() > 3, "only {} connections", requests.len());
@@ -50,6 +60,50 @@ async fn a_server_that_throttles_each_connection_gets_several_and_sends_each_byt
         "the first GET is the transfer"
     );
     assert!(requests.iter().all(|request| request.range.is_none() || request.if_range.is_some()));
+}
+
+/// The checksum of what several connections brought: known from the pieces, or only by reading the file once more; right
+/// or wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn d7_the_checksum_of_the_whole_file_decides_also_over_several_connections() {
+    use sha2::Digest as _;
+    let sha256 = |bytes: &[u8]| {
+        use base64::Engine as _;
+        let digest = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(bytes));
+        FaultKind::Headers {
+            headers: vec![("Repr-Digest".into(), format!("sha-256=:{digest}:").as_str().into())],
+        }
+    };
+    for (what, expected) in
+        [("sha-256", Some(Verified::Sha256)), ("wrong sha-256", None), ("wrong crc32c", None)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new().await;
+        let sandbox = sandbox(root.path()).await;
+        let right = right_bytes(&sandbox).await;
+        sandbox.clear_requests();
+        slow_at_first(&sandbox);
+        sandbox.faults().add(match what {
+            "sha-256" => sha256(&right),
+            "wrong sha-256" => sha256(b"another file"),
+            _ => FaultKind::WrongHash,
+        });
+        let row = downloads.run(&url(&sandbox)).await;
+        let requests = fetches(&sandbox);
+        assert!(requests.len() > 3, "{what}: only {} connections", requests.len());
+        match expected {
+            Some(verified) => {
+                assert_eq!((row.state, row.verified), (State::Completed, Some(verified)), "{what}");
+                assert!(downloads.saved("big.bin") == right, "{what}: the pieces were joined wrongly");
+            }
+            None => {
+                assert_eq!(downloads::code(&row), Some(Code::IntegrityMismatch), "{what}: {:?}", row.state);
+                let whole = requests.iter().filter(|request| request.range.is_none()).count();
+                assert_eq!(whole, 2, "{what}: fetched once more, then given up");
+                assert!(downloads.files().is_empty(), "{what}: {:?}", downloads.names());
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,33 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Something that a test says when it is time, so that no guess about time is needed.
+#[derive(Clone, Default)]
+pub struct Signal(Arc<AtomicBool>);
+
+impl Signal {
+    /// It is time.
+    pub fn give(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is time.
+    pub fn is_given(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is time; a test that fails before does not hold its server up for ever.
+    fn wait(&self) {
+        let began = Instant::now();
+        while !self.is_given() && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
 
 /// One thing to do on a connection after a request's head has been read.
 pub enum Step {
@@ -11,6 +36,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Do nothing for this long.
     Wait(Duration),
+    /// Do nothing until the test says so.
+    Until(Signal),
     /// Close in order (FIN).
     Close,
     /// Break off (RST).
@@ -82,6 +109,7 @@ fn serve(
                     }
                 }
                 Step::Wait(time) => std::thread::sleep(time),
+                Step::Until(signal) => signal.wait(),
                 Step::Close => {
                     // The other side may be gone already.
                     let _ = stream.shutdown(Shutdown::Both);

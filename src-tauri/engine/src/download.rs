@@ -731,7 +731,9 @@ async fn first_bytes(
             return Err(refusal_of(service, &said, &endpoint));
         }
     }
-    if !plan.pages_welcome && page_type(headers) == Some(PageType::Page) {
+    if !plan.pages_welcome
+        && (page_type(headers) == Some(PageType::Page) || is_page(headers, &begun) == Some(true))
+    {
         return Err(page_instead(service));
     }
     if !plan.pages_welcome && length == 0 && content_length(headers) != Some(0) {

@@ -232,6 +232,9 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
         if text.contains("dns error") || text.contains("failed to lookup address") {
             cause = cause.or(Some(Cause::Dns));
         }
+        if is_no_http(&text) {
+            cause = cause.or(Some(Cause::BadResponse));
+        }
         reasons.push(text);
         next = source.source();
     }
@@ -252,6 +255,7 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
         Cause::Stalled => "The server did not answer in time",
         Cause::Unreachable => "The server could not be reached",
         Cause::InvalidInput => "The request could not be made",
+        Cause::BadResponse => "The server’s answer is no valid HTTP",
         _ => "The connection broke before everything had come",
     };
     let mut fault = Error::new(cause, what);
@@ -261,6 +265,11 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
         fault.why = Some(plain);
     }
     fault
+}
+
+/// Words of the HTTP library for a head that cannot be read, or is larger than any that means well.
+fn is_no_http(reason: &str) -> bool {
+    reason == "message head is too large" || (reason.starts_with("invalid ") && reason.contains(" parsed"))
 }
 
 /// Words of the HTTP library for a body that ended early: the sentence above says it better.
