@@ -25,6 +25,27 @@ const KINDS: [SignedUrls; 7] = [
 ];
 
 #[tokio::test]
+async fn many_files_at_once_reach_the_listeners_in_messages_of_bounded_size() {
+    const FILES: usize = 6_000;
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let paths = (0..FILES).map(|number| uploads.file(&format!("{number}.txt"), 1)).collect();
+    let mut changes = uploads.engine.subscribe();
+    let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
+    let mut missing: std::collections::HashSet<_> =
+        uploads.engine.upload(request).await.unwrap().into_iter().collect();
+    assert_eq!(missing.len(), FILES);
+    while !missing.is_empty() {
+        let message = tokio::time::timeout(Duration::from_secs(20), changes.recv());
+        let message = message.await.expect("the rest of the rows").unwrap();
+        assert!(message.changed.len() <= 5_000, "{} rows in one message", message.changed.len());
+        for row in &message.changed {
+            missing.remove(&row.id);
+        }
+    }
+    uploads.engine.shutdown().await;
+}
+
+#[tokio::test]
 async fn every_kind_of_signed_url_ends_in_a_proven_file() {
     for kind in KINDS {
         let uploads = Uploads::new(kind).await;

@@ -32,6 +32,9 @@ use crate::{download, memory, upload};
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 /// The end of all work is told at once, if that was not done this long: with the others, five a second at most.
 const TELL_END_EVERY: Duration = Duration::from_secs(1);
+/// A message holds no more rows than this; the others come with the next ones. A window that is handed 100,000 rows at
+/// once stands still for seconds.
+const MOST_CHANGED: usize = 5_000;
 /// Listeners may fall behind this many messages before they must take a snapshot.
 const BACKLOG: usize = 64;
 /// Enough for one download at a server that throttles each connection; more would be unfriendly.
@@ -949,7 +952,12 @@ impl Queue {
             return;
         }
         rows.revision += 1;
-        let dirty: Vec<TransferId> = rows.dirty.drain().collect();
+        let mut dirty: Vec<TransferId> = rows.dirty.drain().collect();
+        if dirty.len() > MOST_CHANGED {
+            dirty.sort_unstable_by_key(|id| (rows.entries.get(id).map(|entry| entry.row.position), *id));
+            rows.dirty.extend(dirty.drain(MOST_CHANGED..));
+            self.publishing.notify_one();
+        }
         let mut changed: Vec<Transfer> =
             dirty.iter().filter_map(|id| rows.entries.get(id)).map(|entry| entry.row.clone()).collect();
         changed.sort_by_key(|row| (row.position, row.id));
