@@ -876,6 +876,14 @@ fn d10_a_services_key_goes_to_its_own_address_only() {
     service.fault(Fault::new(redirect(own)).on_path("/download").once());
     home.ferry(["download", &id, "--service", "mavi"]).exits(0);
     assert_holds(&home.downloads().join("film.bin"), &film);
+    // A request with a body goes nowhere else, with or without the key.
+    let mark = elsewhere.requests().len();
+    let moved = FaultKind::Redirect { status: 307, location: elsewhere.url("/film.bin") };
+    service.fault(Fault::new(moved).on_method("POST").on_path("/download"));
+    home.ferry(["download", "film.bin", "--service", "visual-search", "--retries", "0"])
+        .exits(1)
+        .says_error("bad_response");
+    assert_eq!(elsewhere.requests().len(), mark);
 }
 
 #[test]

@@ -640,7 +640,8 @@ async fn u7_a_service_that_never_confirms_is_sent_and_not_yet_confirmed() {
     tokio::time::advance(Duration::from_secs(60)).await;
     tokio::time::resume();
     let asked = uploads.requests("GET", "/metadata");
-    uploads.until(id, |_| uploads.requests("GET", "/metadata") > asked).await;
+    // One question may have been on its way; the second one shows that it goes on asking.
+    uploads.until(id, |_| uploads.requests("GET", "/metadata") >= asked + 2).await;
     assert_eq!(uploads.engine.transfer(id).unwrap().stage, Some(Stage::Confirming), "not given up too early");
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -797,15 +798,16 @@ async fn u9_a_quota_that_is_used_up_is_said_in_the_services_words_and_asked_abou
 #[tokio::test]
 async fn u9_a_key_that_is_revoked_on_the_way_is_one_question() {
     let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
-    uploads.fault(Fault::new(FaultKind::KeyRevoked).skip(8));
-    let paths: Vec<_> = (0..20).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
+    uploads.fault(Fault::new(FaultKind::KeyRevoked).skip(20));
+    let paths: Vec<_> = (0..60).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
     let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
     let ids = uploads.engine.upload(request).await.unwrap();
     let waits =
         |row: &ferry_engine::Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key);
     uploads.until(*ids.last().unwrap(), waits).await;
     let failed = ids.iter().filter(|id| code(&uploads.engine.transfer(**id).unwrap()).is_some()).count();
-    assert!(failed <= 3, "{failed} failures for one revoked key");
+    // As many short ones as may run beside each other learn it at the same time, and none after them.
+    assert!((1..=16).contains(&failed), "{failed} failures for one revoked key");
     let problems = uploads.engine.services().iter().filter(|service| service.problem.is_some()).count();
     assert_eq!(problems, 1);
     uploads.sandbox.faults().clear();
