@@ -3,12 +3,17 @@
 //! glibc keeps what was freed for the threads that share an arena, in up to eight arenas a core. Transfers come and go
 //! on many threads, so a window that is open for days would hold several times what it needs: after twenty minutes of
 //! small transfers 32 MB in 16 arenas, of which 7 MB were in use. Few arenas are enough: hardly anything here allocates
-//! in a hurry.
+//! in a hurry. And it takes large buffers from the arenas, too, once one of that size was freed: they leave holes that
+//! small things settle in.
 
 use std::time::Duration;
 
 /// How often giving back is worth the work, a few milliseconds.
 pub(crate) const EVERY: Duration = Duration::from_secs(60);
+
+/// What is larger is taken from the system and given back by itself: more than one read from a connection.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: i32 = 512 << 10;
 
 /// Keeps memory together from here on; early, as arenas that exist stay.
 pub(crate) fn keep_together() {
@@ -17,6 +22,7 @@ pub(crate) fn keep_together() {
     // SAFETY: it may be called at any time, from any thread.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }
 
