@@ -101,9 +101,7 @@ fn quit(app: &AppHandle) {
 }
 
 fn running(app: &AppHandle) -> usize {
-    app.try_state::<Engine>().map_or(0, |engine| {
-        engine.snapshot().transfers.iter().filter(|transfer| is_working(transfer)).count()
-    })
+    app.try_state::<Engine>().map_or(0, |engine| engine.transfers(is_working).len())
 }
 
 fn ask_to_quit(app: &AppHandle, running: usize) {
@@ -247,13 +245,7 @@ fn resume_all(app: &AppHandle) {
 }
 
 fn ids(engine: &Engine, wanted: impl Fn(&State) -> bool) -> Vec<TransferId> {
-    engine
-        .snapshot()
-        .transfers
-        .iter()
-        .filter(|transfer| wanted(&transfer.state))
-        .map(|transfer| transfer.id)
-        .collect()
+    engine.transfers(|transfer| wanted(&transfer.state)).iter().map(|transfer| transfer.id).collect()
 }
 
 /// What is on show just now, so that nothing is drawn twice.

@@ -486,15 +486,30 @@ impl Engine {
 
     /// Everything, with the revision that the next change counts from.
     pub fn snapshot(&self) -> Snapshot {
-        let (revision, transfers) = self.queue().all();
+        let (revision, transfers) = self.queue().all(|_| true);
         Snapshot {
             revision,
             transfers,
             services: self.services(),
             settings: self.settings(),
             downloads_folder: self.downloads_folder().display().to_string(),
-            notices: self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            notices: self.notices(),
         }
+    }
+
+    /// What the user must be told about this start.
+    pub fn notices(&self) -> Vec<String> {
+        self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The transfers that are wanted, in the list's order.
+    pub fn transfers(&self, wanted: impl Fn(&Transfer) -> bool) -> Vec<Transfer> {
+        self.queue().all(wanted).1
+    }
+
+    /// Whether there is a transfer like this.
+    pub fn has_transfer(&self, wanted: impl Fn(&Transfer) -> bool) -> bool {
+        self.queue().any(wanted)
     }
 
     /// Changes from now on: at most five a second, none while nothing changes. A listener that falls behind gets

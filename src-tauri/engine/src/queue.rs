@@ -200,6 +200,7 @@ impl Queue {
             (overrides.limit_rate.or(settings.limit_up), overrides.limit_rate.or(settings.limit_down))
         };
         let (mut rows, names) = (Rows::default(), ReservedNames::default());
+        rows.entries.reserve(stored.len());
         for Stored { mut row, task, journal } in stored {
             if row.state.is_active() {
                 // It was cut off: it waits where it stood.
@@ -266,12 +267,19 @@ impl Queue {
         self.changes.subscribe()
     }
 
-    /// Every row with the revision that it belongs to, in the list's order.
-    pub fn all(&self) -> (u64, Vec<Transfer>) {
+    /// The rows that are wanted, with the revision that they belong to, in the list's order.
+    pub fn all(&self, wanted: impl Fn(&Transfer) -> bool) -> (u64, Vec<Transfer>) {
         let rows = self.rows();
-        let mut all: Vec<Transfer> = rows.entries.values().map(|entry| entry.row.clone()).collect();
-        all.sort_by_key(|row| (row.position, row.id));
-        (rows.revision, all)
+        // Rows are large: their places are put in order, not they.
+        let mut all: Vec<&Transfer> =
+            rows.entries.values().map(|entry| &entry.row).filter(|row| wanted(row)).collect();
+        all.sort_unstable_by_key(|row| (row.position, row.id));
+        (rows.revision, all.into_iter().cloned().collect())
+    }
+
+    /// Whether there is a row like this.
+    pub fn any(&self, wanted: impl Fn(&Transfer) -> bool) -> bool {
+        self.rows().entries.values().any(|entry| wanted(&entry.row))
     }
 
     pub fn row(&self, id: TransferId) -> Option<Transfer> {

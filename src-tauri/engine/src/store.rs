@@ -586,7 +586,8 @@ fn is_emptied(path: &Path) -> bool {
 type Loaded = (Vec<Stored>, Vec<TransferId>);
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
-    let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers ORDER BY position")?;
+    let count: usize = connection.query_row("SELECT count(*) FROM transfers", [], |row| row.get(0))?;
+    let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers")?;
     let rows = select.query_map([], |row| {
         Ok((
             row.get::<_, i64>(0)?,
@@ -595,7 +596,7 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
             row.get::<_, Option<String>>(3)?,
         ))
     })?;
-    let (mut stored, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut stored, mut unreadable) = (Vec::with_capacity(count), Vec::new());
     for texts in rows {
         let (id, row, task, journal) = texts?;
         match Stored::read(&row, &task, journal.as_deref()) {

@@ -108,7 +108,7 @@ impl Session {
         };
         let engine = Engine::open(options).await?;
         self.engines.keep(&engine, true);
-        for notice in engine.snapshot().notices {
+        for notice in engine.notices() {
             self.report.note(&notice);
         }
         Ok(engine)
@@ -147,7 +147,7 @@ impl Engines {
     pub fn something_unfinished(&self) -> bool {
         let engines = self.all();
         let mut users_own = engines.iter().filter(|(_, users_own)| *users_own);
-        users_own.any(|(engine, _)| engine.snapshot().transfers.iter().any(queue::is_unfinished))
+        users_own.any(|(engine, _)| engine.has_transfer(queue::is_unfinished))
     }
 
     /// Writes everything down and lets the data folders go.

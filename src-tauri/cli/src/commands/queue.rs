@@ -166,10 +166,7 @@ fn chosen(
     session: &mut Session,
 ) -> (Vec<Transfer>, Outcome) {
     if ids.is_empty() {
-        let mut transfers = engine.snapshot().transfers;
-        transfers.retain(meant);
-        transfers.sort_by_key(|transfer| (transfer.position, transfer.id));
-        return (transfers, Outcome::Completed);
+        return (engine.transfers(meant), Outcome::Completed);
     }
     let mut outcome = Outcome::Completed;
     let mut found = Vec::new();
