@@ -28,6 +28,8 @@ use support::peers::free_port;
 
 /// Transfers that are unfinished at a time.
 const AT_A_TIME: usize = 12;
+/// Memory is looked at when nothing runs, once in so long: what work needs while it runs is another question.
+const REST_EVERY: Duration = Duration::from_secs(30);
 /// What the first part of a run may grow by is its warm-up.
 const WARM_UP: f64 = 0.25;
 /// After the warm-up memory may grow by this much an hour, in KiB (A9).
@@ -354,8 +356,14 @@ async fn soak(time: Duration) {
 
     let began = Instant::now();
     let mut samples: Vec<(Duration, Figures)> = Vec::new();
+    let mut at_rest: Vec<(Duration, u64)> = Vec::new();
     while began.elapsed() < time {
-        while soak.wanted.len() < AT_A_TIME {
+        let rests = at_rest.last().map_or(REST_EVERY, |(at, _)| *at + REST_EVERY) < began.elapsed();
+        if rests && soak.wanted.is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            at_rest.push((began.elapsed(), figures().kibibytes));
+        }
+        while !rests && soak.wanted.len() < AT_A_TIME {
             soak.add().await;
         }
         if soak.chance.one_in(3) {
@@ -394,17 +402,18 @@ async fn soak(time: Duration) {
     let most =
         tokio::time::timeout(Duration::from_secs(5), listening).await.expect("the stream ends").unwrap();
 
-    let warm = samples.len() as f64 * WARM_UP;
-    let (early, late) = samples.split_at(warm.ceil() as usize);
-    let memory: Vec<(Duration, u64)> = late.iter().map(|(at, figures)| (*at, figures.kibibytes)).collect();
-    let growth = slope(&memory);
+    let warm = |count: usize| (count as f64 * WARM_UP).ceil() as usize;
+    let (early, late) = samples.split_at(warm(samples.len()));
+    let (_, memory) = at_rest.split_at(warm(at_rest.len()));
+    let growth = if memory.len() > 2 { slope(memory) } else { 0.0 };
+    let rest = memory.iter().map(|(_, size)| *size).max().unwrap_or(0);
     let top = |samples: &[(Duration, Figures)], of: fn(&Figures) -> usize| {
         samples.iter().map(|(_, figures)| of(figures)).max().unwrap_or(0)
     };
     let peak = samples.iter().map(|(_, figures)| figures.kibibytes).max().unwrap_or(0);
     eprintln!(
         "soak: {:.1} min; {added} transfers, {completed} completed and compared, {} MiB; failed and tried again {failed} {codes:?}; \
-         threads {} then {}, open files {} then {}; memory {} MiB at most, slope {growth:.0} KiB an hour; {most} messages in ten seconds at most",
+         threads {} then {}, open files {} then {}; memory {} MiB at most, {} MiB at rest, slope there {growth:.0} KiB an hour; {most} messages in ten seconds at most",
         time.as_secs_f64() / 60.0,
         bytes >> 20,
         top(early, |figures| figures.threads),
@@ -412,6 +421,7 @@ async fn soak(time: Duration) {
         top(early, |figures| figures.files),
         top(late, |figures| figures.files),
         peak >> 10,
+        rest >> 10,
     );
     assert_eq!(added, completed);
     assert!(most <= 51, "{most} messages in ten seconds");

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How often giving back is worth the work, a few milliseconds.
 pub(crate) const EVERY: Duration = Duration::from_secs(60);
+/// The same when the last transfer has just ended: nothing else may come for long.
+pub(crate) const EVERY_REST: Duration = Duration::from_secs(10);
 
 /// What is larger is taken from the system and given back by itself: more than one read from a connection.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

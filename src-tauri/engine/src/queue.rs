@@ -923,7 +923,9 @@ impl Queue {
                 saved_at = Instant::now();
                 self.save_active();
             }
-            if gave_back_at.elapsed() >= memory::EVERY {
+            let at_rest = moving && self.rows().active.is_empty();
+            let often_enough = if at_rest { memory::EVERY_REST } else { memory::EVERY };
+            if gave_back_at.elapsed() >= often_enough {
                 gave_back_at = Instant::now();
                 tokio::task::spawn_blocking(memory::give_back);
             }
