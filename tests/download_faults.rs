@@ -846,7 +846,7 @@ async fn d15_a_part_file_that_was_touched_is_found_out() {
         let downloads = Downloads::new().await;
         let id = downloads.add(&server.url("/a.bin")).await;
         downloads.until(id, |row| row.bytes >= 150_000).await;
-        let downloads = downloads.restart(|folder| touch(&folder.join("a.bin.ferrypart"))).await;
+        let downloads = downloads.restart(move |folder| touch(&folder.join("a.bin.ferrypart"))).await;
         downloads.engine().resume(&[id]).await.unwrap();
         let row = downloads.ended(id).await;
         assert_eq!(row.state, State::Completed, "{name}");
@@ -1019,6 +1019,56 @@ async fn a_download_goes_on_in_another_folder_with_what_has_arrived() {
     assert!(std::fs::read(other.join("a (1).bin")).unwrap() == file);
     assert_eq!(range_start(&server.requests()[1]), Some(150_000));
     downloads.nothing_else_than(&["other"]);
+}
+
+/// A kill between any two steps of that: the part file is where it was, half copied, in both places, or there already.
+#[tokio::test]
+async fn d16_a_part_file_that_was_cut_off_on_its_way_to_another_folder_gets_there() {
+    type Where = fn(&std::path::Path, &std::path::Path);
+    let places: [(&str, Where); 4] = [
+        ("where it was", |_, _| {}),
+        ("half copied", |old, new| std::fs::write(new, &std::fs::read(old).unwrap()[..70_000]).unwrap()),
+        ("in both places", |old, new| std::fs::hard_link(old, new).unwrap()),
+        ("there already", |old, new| std::fs::rename(old, new).unwrap()),
+    ];
+    for (what, put) in places {
+        let file = content(200_000);
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &body, ETAG);
+            if number == 0 {
+                bytes.truncate(bytes.len() - 50_000);
+                return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(20))];
+            }
+            vec![Step::Send(bytes)]
+        });
+        let downloads = Downloads::new().await;
+        let id = downloads.add(&server.url("/a.bin")).await;
+        downloads.until(id, |row| row.bytes >= 150_000).await;
+        downloads.engine().pause(&[id]).await.unwrap();
+        let downloads = downloads
+            .restart(move |folder| {
+                let other = folder.join("other");
+                std::fs::create_dir(&other).unwrap();
+                put(&folder.join("a.bin.ferrypart"), &other.join("b.bin.ferrypart"));
+                let list =
+                    rusqlite::Connection::open(folder.parent().unwrap().join("data/ferry.db")).unwrap();
+                list.execute(
+                    "UPDATE transfers SET task = json_set(task, '$.download.folder', ?1),
+                     journal = json_set(journal, '$.name', 'b.bin', '$.moved_from', json_array(?2, 'a.bin'))",
+                    [&*other.to_string_lossy(), &*folder.to_string_lossy()],
+                )
+                .unwrap();
+            })
+            .await;
+        downloads.engine().resume(&[id]).await.unwrap();
+        assert_eq!(downloads.ended(id).await.state, State::Completed, "{what}");
+        assert!(downloads.saved("other/b.bin") == file, "{what}");
+        assert_eq!(range_start(&server.requests()[1]), Some(150_000), "{what}: nothing was fetched twice");
+        downloads.nothing_else_than(&["other"]);
+        let other = std::fs::read_dir(downloads.folder().join("other")).unwrap().count();
+        assert_eq!(other, 1, "{what}");
+    }
 }
 
 fn percent(text: &str) -> String {

@@ -32,11 +32,13 @@ impl Downloads {
     }
 
     /// Stops the engine, lets the test touch the downloads folder, and starts a new one on the same data.
-    pub async fn restart(self, between: impl FnOnce(&Path)) -> Self {
+    pub async fn restart(self, between: impl FnOnce(&Path) + Send + 'static) -> Self {
         let Self { engine, root, overrides } = self;
         engine.shutdown().await;
         drop(engine);
-        between(&root.path().join("downloads"));
+        let folder = root.path().join("downloads");
+        // Beside the runtime, on which the old engine comes to its end and lets go of its list.
+        tokio::task::spawn_blocking(move || between(&folder)).await.expect("nothing failed");
         Self { engine: open(root.path(), &overrides).await, root, overrides }
     }
 

@@ -103,6 +103,7 @@ impl Open {
             pieces: pieces(&self.stretches),
             proven_whole: None,
             drive: self.part.drive(),
+            moved_from: None,
         }
     }
 
@@ -132,6 +133,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     let service_id = run.row().service;
     let service = run.or_stop(run.queue().services.get(&service_id)).await??;
     let journal = if kept.looked_for_part { None } else { run.journal().await? };
+    let journal = finish_move(run, &task, journal).await?;
     if !proven_before(run, &task, journal.as_ref()).await? {
         let brought = bring(run, &task, kept, journal, service.as_ref()).await;
         // After a failure that took the part file out of these hands, only the journal knows what lies on the disk.
@@ -222,6 +224,20 @@ struct Proofs {
 }
 
 // ---- going on where an earlier run stood ----
+
+/// A kill caught the part file on its way to another folder: it goes the rest of it.
+async fn finish_move(run: &Run, task: &DownloadTask, journal: Option<Journal>) -> Result<Option<Journal>> {
+    let Some(mut journal) = journal else { return Ok(None) };
+    if let Some((from, old)) = journal.moved_from.take() {
+        run.stage(Stage::Checking);
+        let (to, new) = (task.folder.clone(), journal.name.clone());
+        // To its end, also when the transfer is to stop: two of these at once would take the file from each other.
+        blocking(move || crate::part_file::relocate(&from, &old, &to, &new)).await??;
+        run.queue().store.save_journal_now(run.id, &journal).await?;
+        run.renew_journal(&journal).await?;
+    }
+    Ok(Some(journal))
+}
 
 /// A kill, or a folder that took no new name, between the proof and the end of the transfer leaves a proven file: with
 /// its final name, or still without. Nobody is asked for it a second time.

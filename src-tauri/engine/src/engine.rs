@@ -13,7 +13,9 @@ use ts_rs::TS;
 use crate::curve::SpeedSample;
 use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
+use crate::folder::Folder;
 use crate::http::{Http, Limits};
+use crate::part_file::PartFile;
 use crate::progress::{joined, now};
 use crate::queue::{Queue, Stop, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
@@ -22,7 +24,7 @@ use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
 use crate::store::{Opened, Store, Stored};
-use crate::task::{DownloadTask, Piece, Task, UploadTask};
+use crate::task::{DownloadTask, Journal, Piece, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
@@ -785,32 +787,53 @@ impl Engine {
         if row.state == State::Completed {
             return Err(Error::invalid("This download is finished").advise("move the file itself"));
         }
-        let mut journal = queue.store.journal(id).await?;
+        let before = queue.store.journal(id).await?;
+        let mut journal = before.clone();
         if let Some(journal) = &mut journal {
-            let (from, name, to) = (task.folder.clone(), journal.name.clone(), folder.clone());
-            let taken = blocking(move || crate::part_file::relocate(&from, &name, &to)).await??;
+            let (names, wanted, to) = (Arc::clone(&queue.names), journal.name.clone(), folder.clone());
+            let name = blocking(move || {
+                let inside = Folder::open(&to)?;
+                names.reserve(id, &to, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved))
+            });
+            let name = name.await??;
             // Known again as soon as the part file is opened there.
             journal.drive = None;
-            match taken {
-                Some(name) => journal.name = name,
-                None => journal.pieces.clear(),
-            }
+            journal.moved_from = Some((task.folder.clone(), std::mem::replace(&mut journal.name, name)));
         }
-        let changed = queue.change_task(id, |task| {
-            if let Task::Download(download) = task {
-                download.folder.clone_from(&folder);
+        // Written down first: whatever happens on the way, the next start finds it and goes on.
+        self.put_in(id, &folder, journal.clone()).await?;
+        if let Some(Journal { name, moved_from: Some((from, old)), .. }) = journal.clone() {
+            let to = folder.clone();
+            let (was_folder, was_name) = (from.clone(), old.clone());
+            let moved = blocking(move || crate::part_file::relocate(&from, &old, &to, &name)).await?;
+            if let Err(error) = moved {
+                queue.names.keep(id, &was_folder, &was_name);
+                self.put_in(id, &was_folder, before).await?;
+                return Err(error);
             }
-        });
-        if let Some(task) = changed {
-            queue.store.save_place(id, task.clone(), journal.clone()).await?;
-            let mut record = queue.resume_folder.read(id);
-            if !record.is_empty() {
-                record.task = Some(task);
-                record.journal = record.journal.and(journal);
-                queue.save_resume(id, record).await?;
-            }
+            let journal = journal.map(|journal| Journal { moved_from: None, ..journal });
+            self.put_in(id, &folder, journal).await?;
         }
         queue.release(&[id]).await
+    }
+
+    /// Writes down where a download goes, and what its part file there proves.
+    async fn put_in(&self, id: TransferId, folder: &Path, journal: Option<Journal>) -> Result<()> {
+        let queue = self.queue();
+        let changed = queue.change_task(id, |task| {
+            if let Task::Download(download) = task {
+                folder.clone_into(&mut download.folder);
+            }
+        });
+        let Some(task) = changed else { return Ok(()) };
+        queue.store.save_place(id, task.clone(), journal.clone()).await?;
+        let mut record = queue.resume_folder.read(id);
+        if !record.is_empty() {
+            record.task = Some(task);
+            record.journal = record.journal.and(journal);
+            queue.save_resume(id, record).await?;
+        }
+        Ok(())
     }
 
     /// Takes transfers off the list. The part file of an unfinished download goes with it; finished files stay.

@@ -237,37 +237,62 @@ pub(crate) fn drive_is_gone(folder: &Path) -> Error {
         .advise("connect it again and retry, or choose another folder; what has arrived is kept on it")
 }
 
-/// Takes a part file to another folder, under the first free name there; `None` when there is nothing to take.
-pub(crate) fn relocate(from: &Path, name: &str, to: &Path) -> Result<Option<String>> {
+/// Takes a part file to another folder, under a name that is reserved for it there. Cut off anywhere, it can be done
+/// again: what an earlier try has begun is begun anew.
+pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<()> {
     let old = from.join(part_name(name));
     if !old.is_file() {
-        return Ok(None);
+        // It was never made, or is there already.
+        return Ok(());
     }
     let folder = Folder::open(to)?;
-    for new in numbered_names(name) {
-        if folder.has(&new) || folder.has(&part_name(&new)) {
-            continue;
+    let new = part_name(new);
+    let target = folder.path_of(&new);
+    let failed = |error| Error::target_io("Copying to", &target, &error);
+    if folder.has(&new) {
+        if !begins_like(&target, &old).map_err(failed)? {
+            return Err(Error::new(Cause::PermissionDenied, "Something else has the part file's name")
+                .because(format!("`{}` is not the beginning of `{}`", target.display(), old.display())));
         }
-        let target = folder.path_of(&part_name(&new));
-        // A second name on the same disk costs nothing; another disk needs a copy. Neither replaces anything.
-        if std::fs::hard_link(&old, &target).is_err() {
-            let failed = |error| Error::target_io("Copying to", &target, &error);
-            let mut copy = folder.create_new(&part_name(&new)).map_err(failed)?;
-            let copied = File::open(&old)
-                .and_then(|mut old| io::copy(&mut old, &mut copy))
-                .and_then(|_| copy.sync_all());
-            if let Err(error) = copied {
-                // Half a copy helps nobody; the old part is still there.
-                let _ = folder.remove(&part_name(&new));
-                return Err(failed(error));
-            }
-        }
-        folder.sync().map_err(|error| Error::target_io("Writing to", to, &error))?;
-        // What cannot be removed stays where the user can see it; it is no longer needed.
-        let _ = std::fs::remove_file(&old);
-        return Ok(Some(new));
+        folder.remove(&new).map_err(failed)?;
     }
-    Err(too_many(name))
+    // A second name on the same disk costs nothing; another disk needs a copy. Neither replaces anything.
+    let is_linked = std::fs::hard_link(&old, &target).is_ok();
+    if !is_linked {
+        let mut copy = folder.create_new(&new).map_err(failed)?;
+        let copied =
+            File::open(&old).and_then(|mut old| io::copy(&mut old, &mut copy)).and_then(|_| copy.sync_all());
+        if let Err(error) = copied {
+            // Half a copy helps nobody; the old part is still there.
+            let _ = folder.remove(&new);
+            return Err(failed(error));
+        }
+    }
+    folder.sync().map_err(|error| Error::target_io("Writing to", to, &error))?;
+    match std::fs::remove_file(&old) {
+        // One file with two names could be changed behind the transfer's back.
+        Err(error) if is_linked => {
+            let _ = folder.remove(&new);
+            Err(Error::target_io("Removing", &old, &error))
+        }
+        // An old copy that cannot be removed stays where the user can see it; it is no longer needed.
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file holds the beginning of another, or all of it.
+fn begins_like(beginning: &Path, whole: &Path) -> io::Result<bool> {
+    let (mut one, mut other) = (File::open(beginning)?, File::open(whole)?);
+    let (mut here, mut there) = (vec![0; READ_BUFFER], vec![0; READ_BUFFER]);
+    loop {
+        let read = one.read(&mut here)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if other.read_exact(&mut there[..read]).is_err() || here[..read] != there[..read] {
+            return Ok(false);
+        }
+    }
 }
 
 /// Removes the part file of a transfer that the user takes off the list.

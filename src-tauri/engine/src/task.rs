@@ -84,6 +84,9 @@ pub(crate) struct Journal {
     /// for, or begun, in the empty folder that it leaves behind.
     #[serde(default)]
     pub drive: Option<PathBuf>,
+    /// The folder and the name that the part file had, while it is on its way to where the task says.
+    #[serde(default)]
+    pub moved_from: Option<(PathBuf, String)>,
 }
 
 /// What was proven about a whole file.
@@ -115,6 +118,7 @@ impl Journal {
             && self.total.is_none_or(|total| end <= total)
             && is_one_component(&self.name)
             && self.proven_whole.as_ref().is_none_or(|whole| is_one_component(&whole.name))
+            && self.moved_from.as_ref().is_none_or(|(_, name)| is_one_component(name))
     }
 
     /// Bytes that are provably on disk.
