@@ -580,15 +580,18 @@ impl Queue {
     // ---- what runs next ----
 
     async fn schedule(self: Arc<Self>) {
+        let mut works = false;
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => return,
                 () = self.scheduling.notified() => {}
             }
             while let Some(slot) = self.next() {
+                works = true;
                 tokio::spawn(Arc::clone(&self).run(slot));
             }
-            if self.rows().active.is_empty() {
+            if works && self.rows().active.is_empty() {
+                works = false;
                 self.all_ended.notify_one();
             }
         }
@@ -904,11 +907,7 @@ impl Queue {
         loop {
             let moving = !self.rows().active.is_empty();
             if moving {
-                let may_tell = told_end_at.is_none_or(|at| at.elapsed() >= TELL_END_EVERY);
-                tokio::select! {
-                    () = tokio::time::sleep(PUBLISH_EVERY) => {}
-                    () = self.all_ended.notified(), if may_tell => told_end_at = Some(Instant::now()),
-                }
+                self.gather(&mut told_end_at).await;
             } else {
                 tokio::select! {
                     () = self.closing.cancelled() => {}
@@ -931,7 +930,21 @@ impl Queue {
             }
             if !moving {
                 // The first change goes out at once; what follows it is gathered.
-                tokio::time::sleep(PUBLISH_EVERY).await;
+                self.gather(&mut told_end_at).await;
+            }
+        }
+    }
+
+    /// Lets changes come together for as long as listeners may wait, or until all work has ended.
+    async fn gather(&self, told_end_at: &mut Option<Instant>) {
+        let may_tell = told_end_at.is_none_or(|at| at.elapsed() >= TELL_END_EVERY);
+        tokio::select! {
+            () = tokio::time::sleep(PUBLISH_EVERY) => {}
+            () = self.all_ended.notified(), if may_tell => {
+                // An end that was told with the others already uses nothing up.
+                if self.rows().active.is_empty() {
+                    *told_end_at = Some(Instant::now());
+                }
             }
         }
     }
