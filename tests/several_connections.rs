@@ -111,7 +111,7 @@ async fn the_map_shows_a_stretch_for_each_connection_and_the_speed_stays_after_t
     let root = tempfile::tempdir().unwrap();
     let downloads = Downloads::new().await;
     let sandbox = sandbox(root.path()).await;
-    slow(&sandbox);
+    slow_at_first(&sandbox);
     let id = downloads.add(&url(&sandbox)).await;
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
     let several = loop {
