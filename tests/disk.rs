@@ -56,6 +56,31 @@ fn a_disk_that_fills_on_the_way_fails_the_download_and_keeps_what_came() {
 }
 
 #[test]
+fn a_quota_that_is_used_up_is_a_full_disk_and_goes_on_with_a_larger_one() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let Some(disk) = SmallDisk::with_quota(&home.path().join("disk"), 8) else { return };
+    // The disk has room, as far as it tells: the quota shows itself when room is reserved, or under the writer.
+    for (fault, name) in [(None, "reserved.bin"), (Some(FaultKind::NoLength), "unknown.bin")] {
+        if let Some(fault) = fault {
+            service.fault(fault);
+        }
+        let link = service.link(24 * MIB, name);
+        let run = home.ferry(["download", &link, "--dir", "disk"]).exits(1).says_error("disk_full");
+        assert!(run.stderr.contains("quota"), "{}", run.stderr);
+        assert!(names(disk.path()).contains(&format!("{name}.ferrypart")), "the part is kept");
+        service.heal();
+    }
+    only(disk.path(), &[]);
+    disk.without_quota();
+    home.ferry(["resume"]).exits(0);
+    only(disk.path(), &["reserved.bin", "unknown.bin"]);
+    for name in ["reserved.bin", "unknown.bin"] {
+        assert_holds(&disk.path().join(name), &reference(&service.link(24 * MIB, name)));
+    }
+}
+
+#[test]
 fn somebody_else_fills_the_disk_while_bytes_come_and_room_was_reserved() {
     let service = Service::start();
     let home = Home::with(&service);

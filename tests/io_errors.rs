@@ -14,7 +14,7 @@ use std::path::Path;
 use ferry_sandbox::FaultKind;
 use support::chance::Chance;
 use support::files::{assert_holds, noise};
-use support::home::Home;
+use support::home::{Home, wait_until};
 use support::http::request;
 use support::service::{KEY, Service};
 use support::strace;
@@ -127,7 +127,7 @@ fn a_download_survives_every_kind_of_disk_error() {
     );
 }
 
-/// Quotas cannot be made here; this is what they say.
+/// Where no disk with a quota can be made (tests/disk.rs), this is what one says.
 #[test]
 fn a_quota_that_is_used_up_is_a_full_disk() {
     if !strace::can_trace() {
@@ -137,7 +137,7 @@ fn a_quota_that_is_used_up_is_a_full_disk() {
     for (call, fault) in [("fallocate", None), ("pwrite64", Some(FaultKind::NoLength))] {
         let home = Home::with(&service);
         let part = home.downloads().join("film.bin.ferrypart");
-        let quota = strace::spoil_all(call, "error=EDQUOT", &part);
+        let quota = strace::spoil_all(&[(call, "error=EDQUOT")], &part);
         if let Some(fault) = fault {
             service.fault(fault);
         }
@@ -162,13 +162,40 @@ fn a_sync_that_fails_in_the_background_is_never_forgotten() {
     service.slow(200_000);
     let link = service.link(1_500_000, "film.bin");
     let part = home.downloads().join("film.bin.ferrypart");
-    let spoil = strace::spoil_all("fdatasync", "error=EIO:when=1", &part);
+    let spoil = strace::spoil_all(&[("fdatasync", "error=EIO:when=1")], &part);
     home.ferry_under(&spoil, ["download", &link, "--retries", "0"]).exits(1);
     assert_eq!(home.downloaded(), ["film.bin.ferrypart"], "it has no final name");
     service.heal();
     home.ferry(["retry"]).exits(0);
     assert_eq!(home.downloaded(), ["film.bin"]);
     assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
+}
+
+/// FAT in user space: no rename that replaces nothing, no second name for a file.
+#[test]
+fn a_disk_that_knows_neither_safe_renames_nor_links_gets_the_file_and_nothing_is_replaced() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    std::fs::create_dir_all(home.downloads()).unwrap();
+    let simple =
+        strace::spoil_all(&[("renameat2", "error=EINVAL"), ("linkat", "error=EPERM")], &home.downloads());
+    let link = service.link(300_000, "film.bin");
+    home.ferry_under(&simple, ["download", &link]).exits(0);
+    assert_eq!(home.downloaded(), ["film.bin"]);
+    assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
+
+    // A name that somebody else takes meanwhile stays theirs.
+    service.slow(200_000);
+    let link = service.link(300_001, "other.bin");
+    let mut ferry = home.command_under(&simple, ["download", &link]).spawn().unwrap();
+    wait_until("a part", || home.downloads().join("other.bin.ferrypart").exists());
+    std::fs::write(home.downloads().join("other.bin"), "somebody else's").unwrap();
+    assert!(ferry.wait().unwrap().success());
+    assert_eq!(home.downloaded(), ["film.bin", "other (1).bin", "other.bin"]);
+    assert_eq!(std::fs::read(home.downloads().join("other.bin")).unwrap(), b"somebody else's");
 }
 
 /// A whole, proven file whose name could not be given needs nobody's answer to get it later.
@@ -185,7 +212,7 @@ fn a_proven_file_that_got_no_name_gets_it_without_asking_again() {
         if let Some(fault) = &fault {
             service.fault(fault.clone());
         }
-        let refused = strace::spoil_all("renameat2", "error=EACCES", &home.downloads());
+        let refused = strace::spoil_all(&[("renameat2", "error=EACCES")], &home.downloads());
         std::fs::create_dir_all(home.downloads()).unwrap();
         home.ferry_under(&refused, ["download", &link]).exits(1).says_error("permission_denied");
         assert_eq!(home.downloaded(), ["film.bin.ferrypart"]);

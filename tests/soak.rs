@@ -29,7 +29,9 @@ use support::peers::free_port;
 /// Transfers that are unfinished at a time.
 const AT_A_TIME: usize = 12;
 /// Memory is looked at when nothing runs, once in so long: what work needs while it runs is another question.
-const REST_EVERY: Duration = Duration::from_secs(30);
+const REST_EVERY: Duration = Duration::from_secs(120);
+/// By then Ferry has given back what is free.
+const REST: Duration = Duration::from_secs(12);
 /// What the first part of a run may grow by is its warm-up.
 const WARM_UP: f64 = 0.25;
 /// After the warm-up memory may grow by this much an hour, in KiB (A9).
@@ -288,6 +290,20 @@ struct Figures {
     threads: usize,
     files: usize,
     kibibytes: u64,
+    /// What is allocated of it and not freed, in KiB. Growth of this alone is a leak; of the rest, waste.
+    held: u64,
+}
+
+fn held() -> u64 {
+    #[cfg(target_env = "gnu")]
+    {
+        #[allow(unsafe_code, reason = "glibc's own function, which only reads its counters")]
+        // SAFETY: it may be called at any time, from any thread.
+        let info = unsafe { libc::mallinfo2() };
+        (info.uordblks + info.hblkhd) as u64 >> 10
+    }
+    #[cfg(not(target_env = "gnu"))]
+    0
 }
 
 fn figures() -> Figures {
@@ -300,20 +316,21 @@ fn figures() -> Figures {
         threads: number("Threads:") as usize,
         files: std::fs::read_dir("/proc/self/fd").unwrap().count(),
         kibibytes: number("VmRSS:"),
+        held: held(),
     }
 }
 
 /// By how much memory grows in an hour, by the straight line that fits the samples best.
-fn slope(samples: &[(Duration, u64)]) -> f64 {
+fn slope(samples: &[(Duration, Figures)]) -> f64 {
     let count = samples.len() as f64;
     let hours = |time: &Duration| time.as_secs_f64() / 3600.0;
     let (mean_x, mean_y) = (
         samples.iter().map(|(time, _)| hours(time)).sum::<f64>() / count,
-        samples.iter().map(|(_, size)| *size as f64).sum::<f64>() / count,
+        samples.iter().map(|(_, figures)| figures.kibibytes as f64).sum::<f64>() / count,
     );
     let (mut above, mut below) = (0.0, 0.0);
-    for (time, size) in samples {
-        above += (hours(time) - mean_x) * (*size as f64 - mean_y);
+    for (time, figures) in samples {
+        above += (hours(time) - mean_x) * (figures.kibibytes as f64 - mean_y);
         below += (hours(time) - mean_x).powi(2);
     }
     above / below
@@ -356,12 +373,12 @@ async fn soak(time: Duration) {
 
     let began = Instant::now();
     let mut samples: Vec<(Duration, Figures)> = Vec::new();
-    let mut at_rest: Vec<(Duration, u64)> = Vec::new();
+    let mut at_rest: Vec<(Duration, Figures)> = Vec::new();
     while began.elapsed() < time {
         let rests = at_rest.last().map_or(REST_EVERY, |(at, _)| *at + REST_EVERY) < began.elapsed();
         if rests && soak.wanted.is_empty() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            at_rest.push((began.elapsed(), figures().kibibytes));
+            tokio::time::sleep(REST).await;
+            at_rest.push((began.elapsed(), figures()));
         }
         while !rests && soak.wanted.len() < AT_A_TIME {
             soak.add().await;
@@ -406,14 +423,15 @@ async fn soak(time: Duration) {
     let (early, late) = samples.split_at(warm(samples.len()));
     let (_, memory) = at_rest.split_at(warm(at_rest.len()));
     let growth = if memory.len() > 2 { slope(memory) } else { 0.0 };
-    let rest = memory.iter().map(|(_, size)| *size).max().unwrap_or(0);
+    let rest = memory.iter().map(|(_, figures)| figures.kibibytes).max().unwrap_or(0);
+    let held = |rest: Option<&(Duration, Figures)>| rest.map_or(0, |(_, figures)| figures.held);
     let top = |samples: &[(Duration, Figures)], of: fn(&Figures) -> usize| {
         samples.iter().map(|(_, figures)| of(figures)).max().unwrap_or(0)
     };
     let peak = samples.iter().map(|(_, figures)| figures.kibibytes).max().unwrap_or(0);
     eprintln!(
         "soak: {:.1} min; {added} transfers, {completed} completed and compared, {} MiB; failed and tried again {failed} {codes:?}; \
-         threads {} then {}, open files {} then {}; memory {} MiB at most, {} MiB at rest, slope there {growth:.0} KiB an hour; {most} messages in ten seconds at most",
+         threads {} then {}, open files {} then {}; memory {} MiB at most, {:.1} MiB at rest, slope there {growth:.0} KiB an hour, allocated there {} then {} KiB; {most} messages in ten seconds at most",
         time.as_secs_f64() / 60.0,
         bytes >> 20,
         top(early, |figures| figures.threads),
@@ -421,7 +439,9 @@ async fn soak(time: Duration) {
         top(early, |figures| figures.files),
         top(late, |figures| figures.files),
         peak >> 10,
-        rest >> 10,
+        rest as f64 / 1024.0,
+        held(memory.first()),
+        held(memory.last()),
     );
     assert_eq!(added, completed);
     assert!(most <= 51, "{most} messages in ten seconds");

@@ -26,6 +26,35 @@ impl SmallDisk {
         None
     }
 
+    /// A disk on which everything together may take this many MiB, by a quota; the disk itself has room for more.
+    pub fn with_quota(place: &Path, mebibytes: usize) -> Option<Self> {
+        let done = |program: &str, words: &[&str], path: &Path| {
+            let output = Command::new(program).args(words).arg(path).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let image = place.with_extension("image");
+        std::fs::create_dir_all(place).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(200 << 20).unwrap();
+        let image_text = image.display().to_string();
+        if !is_root()
+            || !done("mkfs.btrfs", &["--quiet"], &image)
+            || !done("mount", &["-t", "btrfs", "-o", "loop", &image_text], place)
+        {
+            eprintln!("skipped: a disk with a quota needs root on Linux, btrfs, and a loop device");
+            return None;
+        }
+        let disk = Self(place.to_owned());
+        assert!(done("btrfs", &["quota", "enable"], place));
+        assert!(done("btrfs", &["qgroup", "limit", &format!("{mebibytes}M")], place));
+        Some(disk)
+    }
+
+    /// Takes the quota away.
+    pub fn without_quota(&self) {
+        let done = Command::new("btrfs").args(["qgroup", "limit", "none"]).arg(&self.0).status().unwrap();
+        assert!(done.success(), "btrfs qgroup limit none");
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.0

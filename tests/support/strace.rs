@@ -107,13 +107,16 @@ pub fn was_felt(log: &Path) -> bool {
     ["INJECTED", "killed by SIGKILL"].iter().any(|sign| String::from_utf8_lossy(&log).contains(sign))
 }
 
-/// The command line of a strace that does this to every such call that touches this file.
-pub fn spoil_all(call: &str, how: &str, file: &Path) -> Vec<String> {
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{how}"));
-    let file = file.display().to_string();
-    ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject, "-P", &file]
-        .map(str::to_owned)
-        .into()
+/// The command line of a strace that does each of these to every such call that touches this file.
+pub fn spoil_all(faults: &[(&str, &str)], file: &Path) -> Vec<String> {
+    let mut words: Vec<String> = ["strace", "-f", "-qq", "-o", "/dev/null", "-P"].map(str::to_owned).into();
+    words.push(file.display().to_string());
+    let calls: Vec<&str> = faults.iter().map(|(call, _)| *call).collect();
+    words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
+    for (call, how) in faults {
+        words.extend(["-e".to_owned(), format!("inject={call}:{how}")]);
+    }
+    words
 }
 
 /// Every point that a watched run passed.

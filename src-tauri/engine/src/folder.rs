@@ -194,12 +194,25 @@ mod platform {
             match fs::renameat_with(&self.0, from, &self.0, to, fs::RenameFlags::NOREPLACE) {
                 Ok(()) => Ok(()),
                 // Some network file systems know no such rename: a second name, then the first one away.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
-                    fs::unlinkat(&self.0, from, AtFlags::empty())?;
-                    Ok(())
+                Err(error) if is_unknown(error) => {
+                    match fs::linkat(&self.0, from, &self.0, to, AtFlags::empty()) {
+                        Ok(()) => Ok(fs::unlinkat(&self.0, from, AtFlags::empty())?),
+                        // FAT and its like in user space, on sticks and in cameras, know no second name either. What is
+                        // left is to look and to rename: docs/decisions/0012.
+                        Err(Errno::PERM) => self.rename_if_free(from, to),
+                        Err(error) if is_unknown(error) => self.rename_if_free(from, to),
+                        Err(error) => Err(error.into()),
+                    }
                 }
                 Err(error) => Err(error.into()),
+            }
+        }
+
+        fn rename_if_free(&self, from: &str, to: &str) -> io::Result<()> {
+            match fs::statat(&self.0, to, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => Ok(fs::renameat(&self.0, from, &self.0, to)?),
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             }
         }
 
@@ -215,6 +228,11 @@ mod platform {
             let facts = fs::fstatvfs(&self.0).ok()?;
             Some(facts.f_bavail.saturating_mul(facts.f_frsize))
         }
+    }
+
+    /// Whether a file system says that it knows no such call.
+    fn is_unknown(error: Errno) -> bool {
+        matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
     }
 
     #[cfg(target_os = "linux")]
