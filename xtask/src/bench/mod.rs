@@ -11,6 +11,7 @@ mod queue;
 mod report;
 mod servers;
 mod transfers;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,6 +72,18 @@ const BUDGETS: &[Budget] = &[
         because: "Slots are given in the order of the queue, whatever the service." },
     Budget { key: "both-ways", what: "up and down together, against the longer alone", most: 1.1, unit: "×",
         because: "" },
+    Budget { key: "first-paint", what: "the window: start to first paint", most: 1.0, unit: "s",
+        because: "Measured under the driver of the tests, on a display without a graphics card." },
+    Budget { key: "window-messages", what: "the window: messages in any second", most: 5.0, unit: "",
+        because: "" },
+    Budget { key: "window-idle-messages", what: "the window: messages in 20 s of rest", most: 0.0, unit: "",
+        because: "" },
+    Budget { key: "window-idle", what: "the window: processor at rest", most: 0.5, unit: "%",
+        because: "" },
+    Budget { key: "window-memory", what: "the window: 100,000 rows beyond an empty list", most: 250.0, unit: "MiB",
+        because: "" },
+    Budget { key: "window-frames", what: "the window: time of a frame while scrolling 100,000 rows", most: 17.0, unit: "ms",
+        because: "Without a graphics card every frame is drawn by the processor." },
     Budget { key: "requests", what: "requests for one download", most: 1.0, unit: "",
         because: "" },
     Budget { key: "twice", what: "bytes fetched twice", most: 1.0, unit: "%",
@@ -136,6 +149,15 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "Downloads are added by `ferry download`, and the process is killed; then the time of \
                 `ferry services` (which opens the engine) and of `ferry queue --json`, which also lists every row.",
         run: queue::run,
+    },
+    Scenario {
+        name: "window",
+        title: "The window",
+        about: "The real window, built for release, on a virtual display without a graphics card: its start to the first \
+                paint (the quickest of three); with 100,000 rows in the list and six downloads running, 20 seconds of \
+                looking on and 8 of scrolling by 90 pixels a frame; then everything is paused, and after 15 seconds \
+                20 more are watched. Memory is that of all its processes, what they share counted once.",
+        run: window::run,
     },
     Scenario {
         name: "fairness",

@@ -123,7 +123,7 @@ pub fn run(bench: &Bench) -> Done<Outcome> {
 
 /// Fills a data folder with so many queued downloads. Gives how many there are, the seconds that they took, and both
 /// for the last of the command lines that this needed.
-fn fill(bench: &Bench, folder: &Path, length: usize) -> Done<(usize, f64, (usize, f64))> {
+pub fn fill(bench: &Bench, folder: &Path, length: usize) -> Done<(usize, f64, (usize, f64))> {
     let (mut there, mut all, mut last) = (0, Duration::ZERO, (0, 0.0));
     while there < length && all < FILLING {
         // The last tenth is a command line of its own, so that what a row costs at the end can be told.
