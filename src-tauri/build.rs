@@ -4,6 +4,7 @@
 /// The commands of `src/commands.rs`.
 const COMMANDS: &[&str] = &[
     "snapshot",
+    "transfers_after",
     "pick_files",
     "summarise",
     "upload",

@@ -27,7 +27,13 @@ fn failure(error: Error) -> Failure {
 /// Everything that the page needs to draw itself.
 #[tauri::command(async)]
 pub(crate) fn snapshot(engine: State<'_, Engine>) -> Snapshot {
-    engine.snapshot()
+    engine.first_look()
+}
+
+/// The next rows of a long list, by their ids; empty = that was all.
+#[tauri::command(async)]
+pub(crate) fn transfers_after(engine: State<'_, Engine>, id: TransferId) -> Vec<Transfer> {
+    engine.transfers_after(id)
 }
 
 /// Lets the user choose files, or folders; empty = the dialog was closed.

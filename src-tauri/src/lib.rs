@@ -84,6 +84,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         .plugin(tauri_plugin_window_state::Builder::new().with_state_flags(kept_window_state()).build())
         .invoke_handler(tauri::generate_handler![
             commands::snapshot,
+            commands::transfers_after,
             commands::pick_files,
             commands::summarise,
             commands::upload,

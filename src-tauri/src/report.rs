@@ -80,6 +80,7 @@ mod tests {
             ..Settings::default()
         };
         let snapshot = Snapshot {
+            more: false,
             revision: 1,
             transfers: Vec::new(),
             services: Vec::new(),

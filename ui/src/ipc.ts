@@ -17,6 +17,7 @@ import type {
   Settings,
   Snapshot,
   TimelineEntry,
+  Transfer,
   TransferId,
   UploadMethod,
 } from './types';
@@ -24,6 +25,9 @@ import type {
 export type Unlisten = () => void;
 
 export const snapshot = () => invoke<Snapshot>('snapshot');
+
+/** The next rows of a long list, by their ids; none = that was all. */
+export const transfersAfter = (id: TransferId) => invoke<Transfer[]>('transfers_after', { id });
 
 export const onChanges = (handle: (changes: Changes) => void): Promise<Unlisten> =>
   listen<Changes>('transfers-changed', (event) => handle(event.payload));

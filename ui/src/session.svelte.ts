@@ -4,9 +4,12 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
 import { transfers } from './transfers.svelte';
-import type { Changes, Failure, Snapshot } from './types';
+import type { Changes, Failure, Snapshot, Transfer } from './types';
 
-/** Keeps the window in step with the engine: one snapshot, then changes; a gap in their numbers asks for a new snapshot. */
+/**
+ * Keeps the window in step with the engine: one snapshot, of a long list in portions, then changes; a gap in their numbers
+ * asks for a new snapshot.
+ */
 export class Session {
   /** Why the engine does not answer, if it does not. */
   trouble = $state.raw<Failure | null>(null);
@@ -53,7 +56,10 @@ export class Session {
   async #load(): Promise<void> {
     this.#loading = true;
     try {
-      this.#accept(await ipc.snapshot());
+      const snapshot = await ipc.snapshot();
+      // The first rows are shown at once, but a list that is on the screen does not shrink to them.
+      if (!snapshot.more || !transfers.loaded) this.#accept(snapshot);
+      if (snapshot.more) this.#accept({ ...snapshot, transfers: await allOf(snapshot.transfers) });
       this.trouble = null;
     } catch (error) {
       this.trouble = ipc.asFailure(error);
@@ -72,6 +78,21 @@ export class Session {
     transfers.reset(snapshot.transfers);
     if (!this.#told) snapshot.notices.forEach((text) => toasts.show({ text }));
     this.#told = true;
+  }
+}
+
+/**
+ * The whole list, of which the beginning is there. It is asked for in portions, so that the window can be used meanwhile.
+ * What changes in between is in the changes, which are applied afterwards.
+ */
+async function allOf(beginning: Transfer[]): Promise<Transfer[]> {
+  const rows = new Map(beginning.map((transfer) => [transfer.id, transfer]));
+  for (let last = 0; ;) {
+    const portion = await ipc.transfersAfter(last);
+    const end = portion.at(-1);
+    if (!end) return [...rows.values()];
+    for (const transfer of portion) rows.set(transfer.id, transfer);
+    last = end.id;
   }
 }
 

@@ -420,9 +420,13 @@ export type Snapshot = {
  */
 revision: number, 
 /**
- * Every row.
+ * Every row; or, of a long list, the first rows that a window shows.
  */
 transfers: Array<Transfer>, 
+/**
+ * There are more rows: to be asked for in portions.
+ */
+more: boolean, 
 /**
  * Every service.
  */

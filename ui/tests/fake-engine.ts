@@ -4,6 +4,7 @@
  */
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
+import { orders } from '../src/columns';
 import type {
   Asset,
   AssetInfo,
@@ -30,6 +31,7 @@ import { curveOf, missing, pictureOf, piecesOf, type Scenario, transfer, world }
 
 interface Commands {
   snapshot: (args: Record<string, never>) => Snapshot;
+  transfers_after: (args: { id: TransferId }) => Transfer[];
   pick_files: (args: { folders: boolean }) => string[];
   summarise: (args: { paths: string[] }) => PathSummary;
   upload: (args: { request: UploadRequest }) => TransferId[];
@@ -101,6 +103,10 @@ const refuse = (failure: Partial<Failure> & { message: string }): never => {
   throw { code: 'invalid_input', advice: 'correct it and try again', remedy: 'remove', ...failure } satisfies Failure;
 };
 
+/** Rows of a first look, and of a portion, as the engine has them. */
+const FIRST_LOOK = 500;
+const PORTION = 5_000;
+
 export function start(scenario: Scenario, live = true): void {
   const { snapshot, assets, timelines } = world(scenario);
   const transfers = new Map<TransferId, Transfer>(snapshot.transfers.map((one) => [one.id, one]));
@@ -149,8 +155,16 @@ export function start(scenario: Scenario, live = true): void {
       fake.snapshots += 1;
       if (scenario === 'unreachable' && fake.snapshots === 1)
         refuse({ code: 'busy_data_dir', message: 'Another Ferry owns the data folder', remedy: 'retry' });
-      return { ...snapshot, revision, transfers: [...transfers.values()], services, settings, downloads_folder };
+      const rows = [...transfers.values()];
+      const more = rows.length > FIRST_LOOK;
+      const first = more ? rows.sort(orders.queue.compare).slice(0, FIRST_LOOK) : rows;
+      return { ...snapshot, revision, transfers: first, more, services, settings, downloads_folder };
     },
+    transfers_after: ({ id }) =>
+      [...transfers.values()]
+        .filter((one) => one.id > id)
+        .sort((a, b) => a.id - b.id)
+        .slice(0, PORTION),
     pick_files: ({ folders }) =>
       folders ? ['/home/ada/Footage'] : ['/home/ada/clip one.mp4', '/home/ada/clip two.mp4'],
     summarise: ({ paths }) => ({
@@ -304,6 +318,7 @@ export function start(scenario: Scenario, live = true): void {
     'thumbnail',
     'file_there',
     'snapshot',
+    'transfers_after',
     'recognise',
     'timeline',
     'assets',

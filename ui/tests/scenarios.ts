@@ -648,6 +648,7 @@ export function world(scenario: Scenario): World {
     snapshot: {
       revision: 1,
       transfers: transfers[scenario](),
+      more: false,
       services,
       settings: { ...settings, default_service: fresh ? 'sandbox' : 'mavi', welcomed: scenario !== 'first-run' },
       downloads_folder: '/home/ada/Downloads',

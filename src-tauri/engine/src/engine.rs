@@ -30,6 +30,11 @@ use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
+/// Rows of a first look: more than any window shows at a time.
+const FIRST_LOOK: usize = 500;
+/// Rows of a portion after that: a few milliseconds' work for a window.
+const PORTION: usize = 5_000;
+
 /// Everything the window needs to draw itself, also after a reload.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
@@ -37,8 +42,10 @@ pub struct Snapshot {
     /// Counts the changes; the next [`Changes`] carries `revision + 1`.
     #[ts(type = "number")]
     pub revision: u64,
-    /// Every row.
+    /// Every row; or, of a long list, the first rows that a window shows.
     pub transfers: Vec<Transfer>,
+    /// There are more rows: to be asked for in portions.
+    pub more: bool,
     /// Every service.
     pub services: Vec<ServiceStatus>,
     /// The settings.
@@ -489,9 +496,28 @@ impl Engine {
     /// Everything, with the revision that the next change counts from.
     pub fn snapshot(&self) -> Snapshot {
         let (revision, transfers) = self.queue().all(|_| true);
+        self.snapshot_of(revision, transfers, false)
+    }
+
+    /// The same, but of a long list only what is seen at first; the rest is for [`Engine::transfers_after`]. A window
+    /// need not wait for a hundred thousand rows to show twenty.
+    pub fn first_look(&self) -> Snapshot {
+        let (revision, transfers, count) = self.queue().first(FIRST_LOOK);
+        let more = transfers.len() < count;
+        self.snapshot_of(revision, transfers, more)
+    }
+
+    /// The next portion of rows, by their ids, as they are now; empty = that was all. Each is as new as the last change
+    /// that was told, or newer: to apply all changes since the snapshot once more leads to what is.
+    pub fn transfers_after(&self, id: TransferId) -> Vec<Transfer> {
+        self.queue().after(id, PORTION)
+    }
+
+    fn snapshot_of(&self, revision: u64, transfers: Vec<Transfer>, more: bool) -> Snapshot {
         Snapshot {
             revision,
             transfers,
+            more,
             services: self.services(),
             settings: self.settings(),
             downloads_folder: self.downloads_folder().display().to_string(),

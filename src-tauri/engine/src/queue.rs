@@ -2,6 +2,7 @@
 //!
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -275,6 +276,38 @@ impl Queue {
             rows.entries.values().map(|entry| &entry.row).filter(|row| wanted(row)).collect();
         all.sort_unstable_by_key(|row| (row.position, row.id));
         (rows.revision, all.into_iter().cloned().collect())
+    }
+
+    /// The first rows of the list, what is over last and the newest of that first, with their revision; and how many
+    /// rows there are in all.
+    pub fn first(&self, most: usize) -> (u64, Vec<Transfer>, usize) {
+        let rows = self.rows();
+        let mut all: Vec<&Transfer> = rows.entries.values().map(|entry| &entry.row).collect();
+        let count = all.len();
+        let place = |row: &&Transfer| {
+            let is_over = matches!(row.state, State::Completed | State::Canceled);
+            let newest = Reverse(if is_over { row.ended_at } else { None });
+            (is_over, newest, row.position, row.id)
+        };
+        if count > most {
+            all.select_nth_unstable_by_key(most, place);
+            all.truncate(most);
+        }
+        all.sort_unstable_by_key(place);
+        (rows.revision, all.into_iter().cloned().collect(), count)
+    }
+
+    /// The next rows by their ids.
+    pub fn after(&self, id: TransferId, most: usize) -> Vec<Transfer> {
+        let rows = self.rows();
+        let mut all: Vec<&Transfer> =
+            rows.entries.values().map(|entry| &entry.row).filter(|row| row.id > id).collect();
+        if all.len() > most {
+            all.select_nth_unstable_by_key(most, |row| row.id);
+            all.truncate(most);
+        }
+        all.sort_unstable_by_key(|row| row.id);
+        all.into_iter().cloned().collect()
     }
 
     /// Whether there is a row like this.

@@ -1,13 +1,15 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import type { Changes, Snapshot } from '../../src/types';
+import type { Changes, Snapshot, Transfer } from '../../src/types';
 import { transfer, world } from '../scenarios';
 
 let send: (changes: Changes) => void = () => undefined;
 const snapshot = vi.fn<() => Promise<Snapshot>>();
+const transfersAfter = vi.fn<(id: number) => Promise<Transfer[]>>();
 
 vi.mock('../../src/ipc', () => ({
   snapshot: () => snapshot(),
+  transfersAfter: (id: number) => transfersAfter(id),
   onChanges: (handle: (changes: Changes) => void) => {
     send = handle;
     return Promise.resolve(() => undefined);
@@ -32,7 +34,11 @@ const change = (revision: number, bytes: number): Changes => ({
 });
 const settled = () => new Promise((resolve) => setTimeout(resolve));
 
-beforeEach(() => snapshot.mockReset());
+beforeEach(() => {
+  snapshot.mockReset();
+  transfersAfter.mockReset();
+  transfers.loaded = false;
+});
 
 describe('the stream of changes', () => {
   test('changes that follow the snapshot are applied', async () => {
@@ -73,6 +79,35 @@ describe('the stream of changes', () => {
     answer(at(4, 20));
     await started;
     expect(transfers.get(1)?.bytes).toBe(25);
+  });
+
+  test('the first rows of a long list are shown while the rest is asked for, and what changes meanwhile is kept', async () => {
+    const rows = Array.from({ length: 30 }, (_, index) => transfer({ ...row(0), id: index + 1, position: index + 1 }));
+    snapshot.mockResolvedValue({ ...at(4, 10), transfers: rows.slice(0, 10), more: true });
+    let answer: (value: Transfer[]) => void = () => undefined;
+    transfersAfter.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+    transfersAfter.mockImplementation((id) => Promise.resolve(rows.filter((one) => one.id > id).slice(0, 10)));
+    const session = new Session();
+    const started = session.start();
+    await settled();
+    expect(transfers.list).toHaveLength(10);
+
+    send({ revision: 5, changed: [row(70)], removed: [2], services: null });
+    answer(rows.slice(0, 10));
+    await started;
+    expect(transfers.list).toHaveLength(29);
+    expect(transfers.get(1)?.bytes).toBe(70);
+    expect(transfersAfter.mock.calls.flat()).toEqual([0, 10, 20, 30]);
+
+    // A gap: the list on the screen stays as long as it is until everything is there.
+    transfersAfter.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+    snapshot.mockResolvedValue({ ...at(9, 90), transfers: rows.slice(0, 10), more: true });
+    send(change(9, 85));
+    await settled();
+    expect(transfers.list).toHaveLength(29);
+    answer(rows.slice(0, 10));
+    await settled();
+    expect(transfers.list).toHaveLength(30);
   });
 
   test('an engine that does not answer is said, and asked again', async () => {

@@ -46,12 +46,12 @@ pub fn run(bench: &Bench) -> Done<Outcome> {
     bench.sandbox.fault(&json!({"fault": "silence", "path": "/generate/9/"}))?;
     bench
         .sandbox
-        .fault(&json!({"fault": "slow", "bytes_per_second": 1_000_000, "path": "/generate/4000000000/"}))?;
+        .fault(&json!({"fault": "slow", "bytes_per_second": 1_000_000, "path": "/generate/300000000/"}))?;
     make(&full)?;
     write(&full.join("settings.json"), &settings.to_string())?;
     let mut large = bench.ferry_in(&full);
     large.args(["download", "--dir"]).arg(bench.fetched());
-    large.args((0..RUNNING).map(|number| format!("{}/generate/4000000000/{number}.bin", bench.sandbox.url)));
+    large.args((0..RUNNING).map(|number| format!("{}/generate/300000000/{number}.bin", bench.sandbox.url)));
     add(large, RUNNING, Duration::from_secs(60))?;
     fill(bench, &full, ROWS - RUNNING)?;
     let long = measure(bench, &full, ROWS, RUNNING)?;
