@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_engine::{
     Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind, LinkOffer,
-    PathSummary, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
+    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
     TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
@@ -72,7 +72,7 @@ pub(crate) async fn upload(
     mut request: UploadRequest,
 ) -> Answer<Vec<TransferId>> {
     if request.to.is_some() {
-        return Err(failure(Error::new(Cause::PermissionDenied, "The window sends to services only")));
+        return Err(failure(Error::new(Cause::PermissionDenied, Phrase::WindowSendsToServices)));
     }
     request.paths = granted_paths::require(&app, request.paths).await?;
     engine.upload(request).await.map_err(failure)
@@ -82,8 +82,8 @@ pub(crate) async fn upload(
 #[tauri::command]
 pub(crate) async fn download(engine: State<'_, Engine>, request: DownloadRequest) -> Answer<TransferId> {
     if request.folder.is_some() {
-        let error = Error::new(Cause::PermissionDenied, "The window saves to the Downloads folder only")
-            .advise("choose the Downloads folder in the settings");
+        let error = Error::new(Cause::PermissionDenied, Phrase::WindowSavesToDownloads)
+            .advise(Phrase::ChooseDownloadsFolder);
         return Err(failure(error));
     }
     engine.download(request).await.map_err(failure)
@@ -162,9 +162,7 @@ pub(crate) fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferI
     }
     app.opener().open_path(text_of(&path)?, None::<&str>).map_err(|error| {
         failure(
-            Error::internal("The file could not be opened")
-                .because(error)
-                .advise("show it in its folder instead"),
+            Error::internal(Phrase::FileNotOpened).because(error.to_string()).advise(Phrase::ShowInFolder),
         )
     })
 }
@@ -281,8 +279,8 @@ fn start_with_desktop(app: &AppHandle, wanted: bool) -> Answer<()> {
     let launcher = app.autolaunch();
     let outcome = if wanted { launcher.enable() } else { launcher.disable() };
     outcome.map_err(|error| {
-        let error = Error::new(Cause::PermissionDenied, "The desktop did not take the change").because(error);
-        failure(error.advise("set it in the desktop's own settings"))
+        let error = Error::new(Cause::PermissionDenied, Phrase::DesktopRefused).because(error.to_string());
+        failure(error.advise(Phrase::SetInDesktop))
     })
 }
 
@@ -385,18 +383,19 @@ fn dialog(window: &WebviewWindow) -> AsyncFileDialog {
 fn text_of(path: &Path) -> Answer<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         let error =
-            Error::invalid(format!("The name `{}` is not valid text", path.display())).advise("rename it");
+            Error::invalid(Phrase::NameNotText { path: path.display().to_string() }).advise(Phrase::Rename);
         failure(error)
     })
 }
 
 /// The file behind a row: the source of an upload, or a download that is complete.
 fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
-    let transfer = engine.transfer(id).ok_or_else(|| failure(Error::invalid("There is no such transfer")))?;
+    let transfer =
+        engine.transfer(id).ok_or_else(|| failure(Error::invalid(Phrase::TransferUnknown { id })))?;
     let path = finished_path(&transfer)
-        .ok_or_else(|| failure(Error::invalid("The file is not complete yet").advise("wait until it is")))?;
+        .ok_or_else(|| failure(Error::invalid(Phrase::NotCompleteYet).advise(Phrase::WaitUntilComplete)))?;
     if !path.exists() {
-        let error = Error::new(Cause::SourceMissing, format!("`{}` is not there any more", path.display()));
+        let error = Error::new(Cause::SourceMissing, Phrase::FileGone { path: path.display().to_string() });
         return Err(failure(error));
     }
     Ok(path)
@@ -409,7 +408,7 @@ fn finished_path(transfer: &Transfer) -> Option<PathBuf> {
 
 fn reveal(app: &AppHandle, path: &Path) -> Answer<()> {
     app.opener().reveal_item_in_dir(path).map_err(|error| {
-        let error = Error::internal("The folder could not be shown").because(error);
-        failure(error.advise(format!("look for `{}` in your file manager", path.display())))
+        let error = Error::internal(Phrase::FolderNotShown).because(error.to_string());
+        failure(error.advise(Phrase::LookInFileManager { path: path.display().to_string() }))
     })
 }

@@ -46,7 +46,7 @@ describe('the add bar', () => {
     await page.getByLabel('What to download').fill('https://x.example/refused');
     await page.getByText('Link to x.example').first().waitFor();
     await page.keyboard.press('Enter');
-    await page.getByText('The link has no host.').waitFor();
+    await page.getByText('This link cannot be used. It holds a user name or a password.').waitFor();
     expect(await page.getByLabel('What to download').inputValue()).toContain('refused');
   });
 
