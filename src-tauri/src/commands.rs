@@ -14,6 +14,7 @@ use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
 use crate::deep_link::Proposed;
+use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
 use crate::{drag_out, granted_paths, openable, report, show_theme};
 
@@ -39,11 +40,11 @@ pub(crate) fn transfers_after(engine: State<'_, Engine>, id: TransferId) -> Vec<
 /// Lets the user choose files, or folders; empty = the dialog was closed.
 #[tauri::command]
 pub(crate) async fn pick_files(app: AppHandle, window: WebviewWindow, folders: bool) -> Answer<Vec<String>> {
-    let dialog = dialog(&window);
+    let (dialog, words) = (dialog(&window), words(&window));
     let picked = if folders {
-        dialog.set_title("Upload folders").pick_folders().await
+        dialog.set_title(&words.shell_upload_folders).pick_folders().await
     } else {
-        dialog.set_title("Upload files").pick_files().await
+        dialog.set_title(&words.shell_upload_files).pick_files().await
     };
     let mut paths = Vec::new();
     for handle in picked.unwrap_or_default() {
@@ -217,10 +218,11 @@ pub(crate) async fn export_assets(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
+    let words = words(&window);
     let dialog = dialog(&window)
-        .set_title("Export the library")
+        .set_title(&words.shell_export_library)
         .set_file_name("ferry-library.csv")
-        .add_filter("Table (CSV)", &["csv"])
+        .add_filter(&words.shell_table, &["csv"])
         .add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.save_file().await else { return Ok(None) };
     engine.export_assets(chosen.path()).await.map_err(failure)?;
@@ -296,7 +298,7 @@ pub(crate) async fn reset_settings(window: WebviewWindow, engine: State<'_, Engi
 #[tauri::command]
 pub(crate) async fn export_settings(window: WebviewWindow, engine: State<'_, Engine>) -> Answer<bool> {
     let dialog = dialog(&window)
-        .set_title("Export the settings")
+        .set_title(&words(&window).shell_export_settings)
         .set_file_name("ferry-settings.json")
         .add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.save_file().await else { return Ok(false) };
@@ -310,7 +312,8 @@ pub(crate) async fn import_settings(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<Settings>> {
-    let dialog = dialog(&window).set_title("Import settings").add_filter("JSON", &["json"]);
+    let dialog =
+        dialog(&window).set_title(&words(&window).shell_import_settings).add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
     let settings = engine.import_settings(chosen.path()).await.map_err(failure)?;
     show_theme(&window, settings.theme);
@@ -347,7 +350,9 @@ pub(crate) async fn pick_downloads_folder(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
-    let dialog = dialog(&window).set_title("Downloads folder").set_directory(engine.downloads_folder());
+    let dialog = dialog(&window)
+        .set_title(&words(&window).shell_downloads_folder)
+        .set_directory(engine.downloads_folder());
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     let mut settings = engine.settings();
     settings.downloads_folder = Some(chosen.path().to_owned());
@@ -362,7 +367,9 @@ pub(crate) async fn choose_folder_for(
     engine: State<'_, Engine>,
     id: TransferId,
 ) -> Answer<Option<String>> {
-    let Some(chosen) = dialog(&window).set_title("Save to").pick_folder().await else { return Ok(None) };
+    let Some(chosen) = dialog(&window).set_title(&words(&window).shell_save_to).pick_folder().await else {
+        return Ok(None);
+    };
     engine.move_download(id, chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
 }
@@ -371,6 +378,10 @@ pub(crate) async fn choose_folder_for(
 #[tauri::command(async)]
 pub(crate) fn diagnostics(engine: State<'_, Engine>) -> String {
     report::write(&engine.snapshot())
+}
+
+fn words(window: &WebviewWindow) -> &'static Spoken {
+    Spoken::now(window.app_handle())
 }
 
 /// A file dialog in front of the window.

@@ -8,6 +8,7 @@ mod events;
 mod granted_paths;
 mod openable;
 mod report;
+mod spoken;
 mod system;
 mod thumbnails;
 
