@@ -134,7 +134,9 @@ describe('rows', () => {
     expect(await row(/VI5830/).textContent()).toMatch(/size unknown.*214 MB.*41 MB\/s/);
     expect(await row(/lecture 4/).textContent()).toMatch(/41%.*on the server/);
     expect(await row(/panel discussion/).textContent()).toMatch(/99%/);
-    expect(await row(/b-roll/).textContent()).toMatch(/The connection broke before everything had come.*Tries again in/);
+    expect(await row(/b-roll/).textContent()).toMatch(
+      /The connection broke before everything had come.*Tries again in/,
+    );
     expect(await row(/transcripts/).textContent()).toMatch(/Next in line/);
     expect(await row(/keynote/).textContent()).toMatch(/Verified · CRC32C/);
     expect(await row(/interview-raw/).getAttribute('aria-label')).toBe(
