@@ -264,7 +264,8 @@ export const reason = (why: Words | null): { text: string; lang?: string } | nul
 /** What is wrong with a service, as one sentence that names it. */
 export function problem(service: string, its: Pick<Failure, 'code' | 'what' | 'why' | 'advice'>): string {
   const { title } = failure(its);
-  return sayHere(its.what) === null ? m.of_name({ action: service, name: title }) : title;
+  const named = isOwn(its.what) ? 'service' in its.what : speaksAsEngine();
+  return named ? title : m.of_name({ action: service, name: title });
 }
 
 /** What the add bar made of `text`, in the language of the window. */

@@ -257,6 +257,9 @@ describe('in another language than the engine’s', () => {
     });
     const refused = { ...full, code: 'unauthorized', what: { is: 'key_refused', service: 'mavi' }, why: null } as const;
     expect(problem('MAVI', refused)).toBe('MAVI no aceptó la clave.');
+    expect(problem('MAVI', { ...refused, what: { is: 'server_not_reached' } })).toBe(
+      'MAVI: No se pudo llegar al servidor.',
+    );
     overwriteGetLocale(() => 'zh');
     expect(failure(full)).toMatchObject({
       title: '磁盘空间不足。“/d”还需要 1.4 GB。',
