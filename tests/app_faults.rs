@@ -69,7 +69,7 @@ fn comes_back(service: &Service, home: &Home, link: &str, told: &[&str]) {
     let snapshot = snapshot(home).unwrap();
     for word in told {
         assert!(
-            snapshot.notices.iter().any(|notice| notice.contains(word)),
+            snapshot.notices.iter().any(|notice| notice.to_string().contains(word)),
             "“{word}” is not told: {:?}",
             snapshot.notices
         );
@@ -222,7 +222,7 @@ fn a2_a_transfer_that_cannot_be_read_is_told_and_comes_back_from_what_is_kept_fo
     drop(connection);
     let snapshot = snapshot(&home).unwrap();
     assert!(
-        snapshot.notices.iter().any(|notice| notice.contains("could not be read")),
+        snapshot.notices.iter().any(|notice| notice.to_string().contains("could not be read")),
         "{:?}",
         snapshot.notices
     );
@@ -282,7 +282,7 @@ fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
     {
         std::fs::write(&file, broken).unwrap();
         let told = snapshot(&home).unwrap().notices;
-        assert!(told.iter().any(|notice| notice.contains("settings")), "{broken:?}: {told:?}");
+        assert!(told.iter().any(|notice| notice.to_string().contains("settings")), "{broken:?}: {told:?}");
         let kept = names(&home.data()).into_iter().any(|name| {
             name.starts_with("settings.json.broken")
                 && std::fs::read(home.data().join(name)).unwrap() == broken.as_bytes()
@@ -291,7 +291,7 @@ fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
     }
     std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
     let told = snapshot(&home).unwrap().notices;
-    assert!(told.iter().any(|notice| notice.contains("settings")), "{told:?}");
+    assert!(told.iter().any(|notice| notice.to_string().contains("settings")), "{told:?}");
 }
 
 #[test]
@@ -1220,7 +1220,7 @@ fn d18_an_id_that_is_given_to_another_file_never_splices_the_two() {
         assert_eq!(home.downloaded(), ["talk.mp4", "talk.mp4.old.ferrypart"]);
         let rows = home.ferry(["queue", "--json"]).exits(0).objects();
         assert!(
-            rows[0]["note"].as_str().is_some_and(|note| note.contains("Changed at the source")),
+            rows[0]["note"].as_str().is_some_and(|note| note.to_string().contains("Changed at the source")),
             "{rows:?}"
         );
     }

@@ -147,7 +147,7 @@ fn the_window_waits_for_room_and_goes_on_by_itself() {
         let waiting = |row: &Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Space);
         let row = until(&waiting).await;
         assert!(!row.state.has_ended(), "it waits, it has not failed: {row:?}");
-        let said = row.wait.unwrap().message;
+        let said = row.wait.unwrap().message();
         assert!(said.contains("room") && said.contains("MB"), "{said}");
         // Long enough to look at the disk more than once: nobody else is asked meanwhile.
         let asked = service.requests().len();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ferry_engine::{Code, Engine, Options, Settings, Theme};
+use ferry_engine::{Code, Engine, Language, Options, Settings, Theme};
 
 async fn engine(data: &Path) -> Engine {
     Engine::open(Options::new(data.to_owned())).await.unwrap()
@@ -20,6 +20,7 @@ fn unusual(folder: &Path) -> Settings {
         mavi_url: "https://mavi.example/serve/api/v2".into(),
         visual_search_url: "https://search.example/serve/api/v1".into(),
         theme: Theme::Dark,
+        language: Language::Es,
         start_at_login: true,
         welcomed: true,
         ..Settings::default()

@@ -240,7 +240,10 @@ impl Soak {
         for row in ended {
             if let State::Failed(failure) = &row.state {
                 // An error is an end as well, if it has a name and a way out; then the user tries again.
-                assert!(!failure.message.is_empty() && !failure.advice.is_empty(), "{failure:?}");
+                assert!(
+                    !failure.message().is_empty() && !failure.advice.to_string().is_empty(),
+                    "{failure:?}"
+                );
                 assert!(failure.code != ferry_engine::Code::Internal, "{failure:?}");
                 self.failed += 1;
                 *self.codes.entry(failure.code.to_string()).or_default() += 1;

@@ -345,7 +345,7 @@ async fn u2_an_answer_before_the_body_ends_is_read() {
         );
         let row = uploads.run(&uploads.file("a.bin", 40 * MIB)).await;
         let State::Failed(failure) = row.state else { panic!("{kind:?}: {:?}", row.state) };
-        assert!(failure.message.contains("No room for you"), "{kind:?}: {}", failure.message);
+        assert!(failure.message().contains("No room for you"), "{kind:?}: {}", failure.message());
     }
 }
 
@@ -382,7 +382,7 @@ async fn u4_a_session_that_is_gone_begins_anew() {
         let row = uploads.run(&path).await;
         assert_eq!(row.state, State::Completed, "{status}");
         assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap(), "{status}: other bytes");
-        assert!(row.note.is_some_and(|note| note.contains("sent from the beginning")));
+        assert!(row.note.is_some_and(|note| note.to_string().contains("sent from the beginning")));
     }
 }
 
@@ -565,7 +565,7 @@ async fn d18_a_job_that_is_stuck_is_given_up() {
     let row = uploads.ended(id).await;
     assert_eq!(code(&row), Some(Code::NotReady), "{:?}", row.state);
     let State::Failed(failure) = row.state else { unreachable!("it has a code") };
-    assert!(failure.message.contains("not moved on for 1 s"), "{}", failure.message);
+    assert!(failure.message().contains("not moved on for 1 s"), "{}", failure.message());
     // The next attempt is a job of its own.
     uploads.sandbox.faults().clear();
     uploads.engine.retry(&[id]).await.unwrap();
@@ -613,7 +613,7 @@ async fn u7_a_store_or_service_that_has_something_else_is_a_loud_failure() {
         let State::Failed(failure) = &row.state else { unreachable!("it has a code") };
         if expected == Code::IntegrityMismatch {
             assert_eq!(failure.remedy, Remedy::DeleteAsset, "{fault:?}");
-            assert!(failure.advice.contains("delete the wrong asset"), "{}", failure.advice);
+            assert!(failure.advice.to_string().contains("delete the wrong asset"), "{}", failure.advice);
         }
         assert!(row.asset_id.is_some(), "{fault:?}: what is to be deleted is named");
         // The way out is one: what was begun is not begun again with what the service has refused.
@@ -648,7 +648,11 @@ async fn u7_a_service_that_never_confirms_is_sent_and_not_yet_confirmed() {
     tokio::time::resume();
     let row = uploads.ended(id).await;
     assert_eq!(row.state, State::Completed, "the bytes are there, by the store's own word");
-    assert!(row.note.as_deref().is_some_and(|note| note.contains("not yet confirmed")), "{:?}", row.note);
+    assert!(
+        row.note.as_ref().is_some_and(|note| note.to_string().contains("not yet confirmed")),
+        "{:?}",
+        row.note
+    );
     assert_eq!(uploads.assets().await[0].status, AssetStatus::Sent);
     assert_eq!(uploads.requests("PUT", "/store/"), 1, "nothing was sent twice");
     assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap());
@@ -673,7 +677,11 @@ async fn u9_a_key_that_is_revoked_after_the_last_byte_holds_nothing_up() {
     let began = std::time::Instant::now();
     let row = uploads.run(&uploads.file("a.bin", 1000)).await;
     assert_eq!(row.state, State::Completed);
-    assert!(row.note.as_deref().is_some_and(|note| note.contains("not yet confirmed")), "{:?}", row.note);
+    assert!(
+        row.note.as_ref().is_some_and(|note| note.to_string().contains("not yet confirmed")),
+        "{:?}",
+        row.note
+    );
     assert!(began.elapsed() < std::time::Duration::from_secs(30), "it asked on with a refused key");
 }
 
@@ -696,7 +704,7 @@ async fn u7_a_form_that_was_stored_whole_is_sent_again_by_put_and_that_is_rememb
         states.sort_by_key(|status| *status == AssetStatus::Abandoned);
         assert_eq!(states, [AssetStatus::Confirmed, AssetStatus::Abandoned], "silent: {silent}");
         let history = uploads.engine.timeline(row.id).await.unwrap();
-        assert!(history.iter().any(|entry| entry.text.contains("kept the form around the file")));
+        assert!(history.iter().any(|entry| entry.text.to_string().contains("kept the form around the file")));
 
         let uploads = uploads.restart().await;
         assert_eq!(uploads.run(&uploads.file("next.mp4", 1000)).await.state, State::Completed);
@@ -782,7 +790,7 @@ async fn u9_a_quota_that_is_used_up_is_said_in_the_services_words_and_asked_abou
             let row = uploads.ended(*id).await;
             assert_eq!(code(&row), Some(Code::ServiceError), "{status}: {:?}", row.state);
             let State::Failed(failure) = row.state else { unreachable!("it has a code") };
-            assert!(failure.message.contains("Your storage quota is used up"), "{}", failure.message);
+            assert!(failure.message().contains("Your storage quota is used up"), "{}", failure.message());
         }
         assert_eq!(uploads.requests("POST", "/upload/signed-url"), ids.len(), "{status}");
         assert!(uploads.assets().await.is_empty(), "{status}");

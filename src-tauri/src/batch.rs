@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use ferry_engine::{Kind, State, Transfer, TransferId, WaitReason};
 
+use crate::spoken::{Spoken, fill};
+
 /// Runs, or will run without anybody doing anything. What waits for a key, for room or for the network may wait for
 /// days: it keeps no computer awake and no window open.
 pub(crate) fn is_working(transfer: &Transfer) -> bool {
@@ -157,30 +159,35 @@ impl Batch {
 
 impl Outcome {
     /// The notice's first line.
-    pub fn title(&self) -> String {
+    pub fn title(&self, words: &Spoken) -> String {
         if let Some(name) = &self.only {
-            let verb = match (self.failed, self.sent) {
-                (0, 0) => "Downloaded",
-                (0, _) => "Sent",
-                _ => "Stopped",
+            let message = match (self.failed, self.sent) {
+                (0, 0) => &words.shell_downloaded_name,
+                (0, _) => &words.shell_sent_name,
+                _ => &words.shell_stopped_name,
             };
-            return format!("{verb}: {name}");
+            return fill(message, &[("name", name)]);
         }
-        let files = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+        let files = |count: usize| match count {
+            1 => words.shell_file.clone(),
+            count => fill(&words.shell_files, &[("n", &count.to_string())]),
+        };
         match (self.sent, self.downloaded) {
-            (0, 0) => format!("{} stopped", files(self.failed)),
-            (sent, 0) => format!("{} sent", files(sent)),
-            (0, downloaded) => format!("{} downloaded", files(downloaded)),
-            (sent, downloaded) => format!("{} sent, {downloaded} downloaded", files(sent)),
+            (0, 0) => fill(&words.shell_stopped, &[("files", &files(self.failed))]),
+            (sent, 0) => fill(&words.shell_sent, &[("files", &files(sent))]),
+            (0, downloaded) => fill(&words.shell_downloaded, &[("files", &files(downloaded))]),
+            (sent, downloaded) => {
+                fill(&words.shell_both, &[("files", &files(sent)), ("n", &downloaded.to_string())])
+            }
         }
     }
 
     /// The notice's second line.
-    pub fn body(&self) -> String {
+    pub fn body(&self, words: &Spoken) -> String {
         match self.failed {
-            0 => "Everything has arrived.".to_owned(),
-            1 => "1 transfer needs you.".to_owned(),
-            count => format!("{count} transfers need you."),
+            0 => words.shell_all_arrived.clone(),
+            1 => words.shell_one_needs.clone(),
+            count => fill(&words.shell_many_need, &[("n", &count.to_string())]),
         }
     }
 }
@@ -191,7 +198,13 @@ fn newest_end(transfers: &[Transfer]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ferry_engine::Language;
+
     use super::*;
+
+    fn english() -> &'static Spoken {
+        Spoken::in_language(Language::En)
+    }
 
     fn row(
         id: u64,
@@ -241,8 +254,13 @@ mod tests {
         let outcome = batch.finish().unwrap();
         assert_eq!(outcome, Outcome { sent: 1, downloaded: 0, failed: 1, only: None });
         assert_eq!(
-            (outcome.title().as_str(), outcome.body().as_str()),
+            (outcome.title(english()).as_str(), outcome.body(english()).as_str()),
             ("1 file sent", "1 transfer needs you.")
+        );
+        let spanish = Spoken::in_language(Language::Es);
+        assert_eq!(
+            (outcome.title(spanish).as_str(), outcome.body(spanish).as_str()),
+            ("Enviado: 1 archivo", "1 transferencia te necesita.")
         );
 
         batch.take_in(&[row(2, "upload", "completed", 100, Some(100), Some(200))], &[]);
@@ -253,7 +271,7 @@ mod tests {
     fn a_transfer_too_quick_to_be_seen_running_counts() {
         let mut batch = Batch::new(&[]);
         batch.take_in(&[row(9, "download", "completed", 7, Some(7), Some(300))], &[]);
-        assert_eq!(batch.finish().unwrap().title(), "Downloaded: file 9");
+        assert_eq!(batch.finish().unwrap().title(english()), "Downloaded: file 9");
     }
 
     #[test]
@@ -271,7 +289,7 @@ mod tests {
         let mut batch = Batch::new(&[row(1, "download", "running", 5, Some(10), None)]);
         batch.catch_up(&[row(2, "upload", "completed", 5, Some(5), Some(100))]);
         assert!(!batch.is_working());
-        assert_eq!(batch.finish().unwrap().title(), "Sent: file 2");
+        assert_eq!(batch.finish().unwrap().title(english()), "Sent: file 2");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_engine::{
     Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind, LinkOffer,
-    PathSummary, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
+    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
     TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
@@ -14,6 +14,7 @@ use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
 use crate::deep_link::Proposed;
+use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
 use crate::{drag_out, granted_paths, openable, report, show_theme};
 
@@ -39,11 +40,11 @@ pub(crate) fn transfers_after(engine: State<'_, Engine>, id: TransferId) -> Vec<
 /// Lets the user choose files, or folders; empty = the dialog was closed.
 #[tauri::command]
 pub(crate) async fn pick_files(app: AppHandle, window: WebviewWindow, folders: bool) -> Answer<Vec<String>> {
-    let dialog = dialog(&window);
+    let (dialog, words) = (dialog(&window), words(&window));
     let picked = if folders {
-        dialog.set_title("Upload folders").pick_folders().await
+        dialog.set_title(&words.shell_upload_folders).pick_folders().await
     } else {
-        dialog.set_title("Upload files").pick_files().await
+        dialog.set_title(&words.shell_upload_files).pick_files().await
     };
     let mut paths = Vec::new();
     for handle in picked.unwrap_or_default() {
@@ -72,7 +73,7 @@ pub(crate) async fn upload(
     mut request: UploadRequest,
 ) -> Answer<Vec<TransferId>> {
     if request.to.is_some() {
-        return Err(failure(Error::new(Cause::PermissionDenied, "The window sends to services only")));
+        return Err(failure(Error::new(Cause::PermissionDenied, Phrase::WindowSendsToServices)));
     }
     request.paths = granted_paths::require(&app, request.paths).await?;
     engine.upload(request).await.map_err(failure)
@@ -82,8 +83,8 @@ pub(crate) async fn upload(
 #[tauri::command]
 pub(crate) async fn download(engine: State<'_, Engine>, request: DownloadRequest) -> Answer<TransferId> {
     if request.folder.is_some() {
-        let error = Error::new(Cause::PermissionDenied, "The window saves to the Downloads folder only")
-            .advise("choose the Downloads folder in the settings");
+        let error = Error::new(Cause::PermissionDenied, Phrase::WindowSavesToDownloads)
+            .advise(Phrase::ChooseDownloadsFolder);
         return Err(failure(error));
     }
     engine.download(request).await.map_err(failure)
@@ -162,9 +163,7 @@ pub(crate) fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferI
     }
     app.opener().open_path(text_of(&path)?, None::<&str>).map_err(|error| {
         failure(
-            Error::internal("The file could not be opened")
-                .because(error)
-                .advise("show it in its folder instead"),
+            Error::internal(Phrase::FileNotOpened).because(error.to_string()).advise(Phrase::ShowInFolder),
         )
     })
 }
@@ -219,10 +218,11 @@ pub(crate) async fn export_assets(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
+    let words = words(&window);
     let dialog = dialog(&window)
-        .set_title("Export the library")
+        .set_title(&words.shell_export_library)
         .set_file_name("ferry-library.csv")
-        .add_filter("Table (CSV)", &["csv"])
+        .add_filter(&words.shell_table, &["csv"])
         .add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.save_file().await else { return Ok(None) };
     engine.export_assets(chosen.path()).await.map_err(failure)?;
@@ -281,8 +281,8 @@ fn start_with_desktop(app: &AppHandle, wanted: bool) -> Answer<()> {
     let launcher = app.autolaunch();
     let outcome = if wanted { launcher.enable() } else { launcher.disable() };
     outcome.map_err(|error| {
-        let error = Error::new(Cause::PermissionDenied, "The desktop did not take the change").because(error);
-        failure(error.advise("set it in the desktop's own settings"))
+        let error = Error::new(Cause::PermissionDenied, Phrase::DesktopRefused).because(error.to_string());
+        failure(error.advise(Phrase::SetInDesktop))
     })
 }
 
@@ -298,7 +298,7 @@ pub(crate) async fn reset_settings(window: WebviewWindow, engine: State<'_, Engi
 #[tauri::command]
 pub(crate) async fn export_settings(window: WebviewWindow, engine: State<'_, Engine>) -> Answer<bool> {
     let dialog = dialog(&window)
-        .set_title("Export the settings")
+        .set_title(&words(&window).shell_export_settings)
         .set_file_name("ferry-settings.json")
         .add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.save_file().await else { return Ok(false) };
@@ -312,7 +312,8 @@ pub(crate) async fn import_settings(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<Settings>> {
-    let dialog = dialog(&window).set_title("Import settings").add_filter("JSON", &["json"]);
+    let dialog =
+        dialog(&window).set_title(&words(&window).shell_import_settings).add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
     let settings = engine.import_settings(chosen.path()).await.map_err(failure)?;
     show_theme(&window, settings.theme);
@@ -349,7 +350,9 @@ pub(crate) async fn pick_downloads_folder(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
-    let dialog = dialog(&window).set_title("Downloads folder").set_directory(engine.downloads_folder());
+    let dialog = dialog(&window)
+        .set_title(&words(&window).shell_downloads_folder)
+        .set_directory(engine.downloads_folder());
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     let mut settings = engine.settings();
     settings.downloads_folder = Some(chosen.path().to_owned());
@@ -364,7 +367,9 @@ pub(crate) async fn choose_folder_for(
     engine: State<'_, Engine>,
     id: TransferId,
 ) -> Answer<Option<String>> {
-    let Some(chosen) = dialog(&window).set_title("Save to").pick_folder().await else { return Ok(None) };
+    let Some(chosen) = dialog(&window).set_title(&words(&window).shell_save_to).pick_folder().await else {
+        return Ok(None);
+    };
     engine.move_download(id, chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
 }
@@ -373,6 +378,10 @@ pub(crate) async fn choose_folder_for(
 #[tauri::command(async)]
 pub(crate) fn diagnostics(engine: State<'_, Engine>) -> String {
     report::write(&engine.snapshot())
+}
+
+fn words(window: &WebviewWindow) -> &'static Spoken {
+    Spoken::now(window.app_handle())
 }
 
 /// A file dialog in front of the window.
@@ -385,18 +394,19 @@ fn dialog(window: &WebviewWindow) -> AsyncFileDialog {
 fn text_of(path: &Path) -> Answer<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         let error =
-            Error::invalid(format!("The name `{}` is not valid text", path.display())).advise("rename it");
+            Error::invalid(Phrase::NameNotText { path: path.display().to_string() }).advise(Phrase::Rename);
         failure(error)
     })
 }
 
 /// The file behind a row: the source of an upload, or a download that is complete.
 fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
-    let transfer = engine.transfer(id).ok_or_else(|| failure(Error::invalid("There is no such transfer")))?;
+    let transfer =
+        engine.transfer(id).ok_or_else(|| failure(Error::invalid(Phrase::TransferUnknown { id })))?;
     let path = finished_path(&transfer)
-        .ok_or_else(|| failure(Error::invalid("The file is not complete yet").advise("wait until it is")))?;
+        .ok_or_else(|| failure(Error::invalid(Phrase::NotCompleteYet).advise(Phrase::WaitUntilComplete)))?;
     if !path.exists() {
-        let error = Error::new(Cause::SourceMissing, format!("`{}` is not there any more", path.display()));
+        let error = Error::new(Cause::SourceMissing, Phrase::FileGone { path: path.display().to_string() });
         return Err(failure(error));
     }
     Ok(path)
@@ -409,7 +419,7 @@ fn finished_path(transfer: &Transfer) -> Option<PathBuf> {
 
 fn reveal(app: &AppHandle, path: &Path) -> Answer<()> {
     app.opener().reveal_item_in_dir(path).map_err(|error| {
-        let error = Error::internal("The folder could not be shown").because(error);
-        failure(error.advise(format!("look for `{}` in your file manager", path.display())))
+        let error = Error::internal(Phrase::FolderNotShown).because(error.to_string());
+        failure(error.advise(Phrase::LookInFileManager { path: path.display().to_string() }))
     })
 }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ferry_engine::{Cause, Error, Failure};
+use ferry_engine::{Cause, Error, Failure, Phrase};
 use tauri::scope::fs::Pattern;
 use tauri::{AppHandle, DragDropEvent, Manager as _};
 use tauri_plugin_fs::FsExt as _;
@@ -36,7 +36,8 @@ impl Hovering {
 pub(crate) fn grant(app: &AppHandle, path: &Path) -> Result<(), Failure> {
     let scope = app.fs_scope();
     let outcome = if path.is_dir() { scope.allow_directory(path, true) } else { scope.allow_file(path) };
-    outcome.map_err(|error| Failure::from(&Error::internal("The choice could not be noted").because(error)))
+    outcome
+        .map_err(|error| Failure::from(&Error::internal(Phrase::ChoiceNotNoted).because(error.to_string())))
 }
 
 /// Refuses the lot if a single path was neither dropped nor chosen.
@@ -51,7 +52,9 @@ pub(crate) async fn require(app: &AppHandle, paths: Vec<PathBuf>) -> Result<Vec<
         }
     })
     .await
-    .map_err(|error| Failure::from(&Error::internal("Checking the paths failed").because(error)))?
+    .map_err(|error| {
+        Failure::from(&Error::internal("Checking the paths failed").because(error.to_string()))
+    })?
 }
 
 /// As [`require`], and also lets through what hovers over the window.
@@ -94,9 +97,9 @@ fn is_plain(path: &Path) -> bool {
 }
 
 fn refusal(path: &Path) -> Failure {
-    let error = Error::new(Cause::SourceUnreadable, format!("`{}` was not sent", path.display()))
-        .because("it was neither dropped on the window nor chosen in a dialog, or is not there any more")
-        .advise("drop the file on the window, or choose it with Upload files");
+    let error = Error::new(Cause::SourceUnreadable, Phrase::NotSent { path: path.display().to_string() })
+        .because(Phrase::NeitherDroppedNorChosen)
+        .advise(Phrase::DropOrChoose);
     Failure::from(&error)
 }
 

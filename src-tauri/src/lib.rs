@@ -8,6 +8,7 @@ mod events;
 mod granted_paths;
 mod openable;
 mod report;
+mod spoken;
 mod system;
 mod thumbnails;
 
@@ -191,8 +192,8 @@ fn refuse_to_start(app: &AppHandle, error: &ferry_engine::Error) {
 /// What happened, why and what to do, each as a sentence.
 fn sentences(error: &ferry_engine::Error) -> String {
     let mut text = String::new();
-    for part in [Some(error.what.as_str()), error.why.as_deref(), Some(error.advice())].into_iter().flatten()
-    {
+    for part in [Some(error.what.clone()), error.why.clone(), Some(error.advice())].into_iter().flatten() {
+        let part = part.to_string();
         let mut letters = part.chars();
         if let Some(first) = letters.next() {
             text.extend(first.to_uppercase());

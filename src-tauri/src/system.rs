@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::WINDOW;
 use crate::batch::{Batch, Outcome, is_working};
 use crate::granted_paths::Hovering;
+use crate::spoken::{Spoken, fill};
 
 /// How long the engine may take to write everything down when Ferry ends.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(2);
@@ -109,16 +110,17 @@ fn ask_to_quit(app: &AppHandle, running: usize) {
         return;
     }
     show_window(app);
-    let (quit, keep) = ("Quit".to_owned(), "Keep running".to_owned());
+    let words = Spoken::now(app);
+    let quit = words.shell_quit_do.clone();
     let what = match running {
-        1 => "A transfer is still running. It stops here and goes on at the next start.".to_owned(),
-        count => format!("{count} transfers are still running. They stop here and go on at the next start."),
+        1 => words.shell_quit_one.clone(),
+        count => fill(&words.shell_quit_many, &[("n", &count.to_string())]),
     };
     let dialog = rfd::AsyncMessageDialog::new()
         .set_level(rfd::MessageLevel::Warning)
-        .set_title("Quit Ferry?")
+        .set_title(&words.shell_quit_title)
         .set_description(what)
-        .set_buttons(rfd::MessageButtons::OkCancelCustom(quit.clone(), keep));
+        .set_buttons(rfd::MessageButtons::OkCancelCustom(quit.clone(), words.shell_quit_keep.clone()));
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         let answer = dialog.show().await;
@@ -155,6 +157,26 @@ fn leave_on_signals(_app: &AppHandle) {}
 struct Tray {
     icon: TrayIcon,
     speeds: MenuItem<tauri::Wry>,
+    open: MenuItem<tauri::Wry>,
+    pause: MenuItem<tauri::Wry>,
+    resume: MenuItem<tauri::Wry>,
+    quit: MenuItem<tauri::Wry>,
+}
+
+impl Tray {
+    /// Another language was chosen.
+    fn speak(&self, words: &Spoken) {
+        for (item, text) in [
+            (&self.open, &words.shell_open),
+            (&self.pause, &words.shell_pause_all),
+            (&self.resume, &words.shell_resume_all),
+            (&self.quit, &words.shell_quit),
+        ] {
+            if let Err(error) = item.set_text(text) {
+                tracing::debug!(%error, "the tray keeps its old words");
+            }
+        }
+    }
 }
 
 /// A desktop without a tray, or without the library for it, goes without.
@@ -175,17 +197,22 @@ fn make_tray(app: &AppHandle) -> Option<Tray> {
 }
 
 fn build_tray(app: &AppHandle) -> tauri::Result<Tray> {
-    let speeds = MenuItem::with_id(app, "speeds", idle_words(), false, None::<&str>)?;
+    let words = Spoken::now(app);
+    let speeds = MenuItem::with_id(app, "speeds", &words.shell_idle, false, None::<&str>)?;
+    let open = MenuItem::with_id(app, "open", &words.shell_open, true, None::<&str>)?;
+    let pause = MenuItem::with_id(app, "pause", &words.shell_pause_all, true, None::<&str>)?;
+    let resume = MenuItem::with_id(app, "resume", &words.shell_resume_all, true, None::<&str>)?;
+    let quit_ferry = MenuItem::with_id(app, "quit", &words.shell_quit, true, None::<&str>)?;
     let menu = Menu::with_items(
         app,
         &[
             &speeds,
             &PredefinedMenuItem::separator(app)?,
-            &MenuItem::with_id(app, "open", "Open Ferry", true, None::<&str>)?,
-            &MenuItem::with_id(app, "pause", "Pause all", true, None::<&str>)?,
-            &MenuItem::with_id(app, "resume", "Resume all", true, None::<&str>)?,
+            &open,
+            &pause,
+            &resume,
             &PredefinedMenuItem::separator(app)?,
-            &MenuItem::with_id(app, "quit", "Quit Ferry", true, None::<&str>)?,
+            &quit_ferry,
         ],
     )?;
     // Only macOS tints an icon to fit its menu bar. Elsewhere a panel may be light or dark: colours show on both.
@@ -221,7 +248,7 @@ fn build_tray(app: &AppHandle) -> tauri::Result<Tray> {
     if let Ok(folder) = app.path().app_cache_dir() {
         builder = builder.temp_dir_path(folder);
     }
-    Ok(Tray { icon: builder.build(app)?, speeds })
+    Ok(Tray { icon: builder.build(app)?, speeds, open, pause, resume, quit: quit_ferry })
 }
 
 fn pause_all(app: &AppHandle) {
@@ -252,7 +279,8 @@ fn ids(engine: &Engine, wanted: impl Fn(&State) -> bool) -> Vec<TransferId> {
 struct Shown {
     app: AppHandle,
     tray: Option<Tray>,
-    tray_text: Option<String>,
+    tray_text: String,
+    tray_words: &'static Spoken,
     tray_at: Option<Instant>,
     progress: Option<Progress>,
     awake: Option<keepawake::KeepAwake>,
@@ -272,7 +300,8 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
     let mut shown = Shown {
         app: app.clone(),
         tray,
-        tray_text: None,
+        tray_text: String::new(),
+        tray_words: Spoken::now(app),
         tray_at: None,
         progress: None,
         awake: None,
@@ -305,17 +334,26 @@ impl Shown {
 
     fn show_in_tray(&mut self, batch: &Batch, working: bool) {
         let Some(tray) = &self.tray else { return };
-        let text = working.then(|| speed_words(batch.speed(Kind::Download), batch.speed(Kind::Upload)));
+        let words = Spoken::now(&self.app);
+        let text = if working {
+            speed_words(batch.speed(Kind::Download), batch.speed(Kind::Upload))
+                .unwrap_or_else(|| words.shell_starting.clone())
+        } else {
+            words.shell_idle.clone()
+        };
         let due = !working || self.tray_at.is_none_or(|at| at.elapsed() >= TRAY_INTERVAL);
+        if !std::ptr::eq(words, self.tray_words) {
+            tray.speak(words);
+            self.tray_words = words;
+        }
         if text == self.tray_text || !due {
             return;
         }
-        let words = text.clone().unwrap_or_else(|| idle_words().to_owned());
         // A panel that refuses is not worth a word: the next change tries again.
-        let _ = tray.speeds.set_text(&words);
-        let _ = tray.icon.set_tooltip(Some(format!("Ferry: {words}")));
+        let _ = tray.speeds.set_text(&text);
+        let _ = tray.icon.set_tooltip(Some(format!("Ferry: {text}")));
         // Windows has no room for words beside an icon.
-        let _ = tray.icon.set_title(text.as_deref());
+        let _ = tray.icon.set_title(working.then_some(&text));
         self.tray_text = text;
         self.tray_at = Some(Instant::now());
     }
@@ -343,7 +381,7 @@ impl Shown {
             self.awake_tried = true;
             let asked = keepawake::Builder::default()
                 .idle(true)
-                .reason("Files are on their way")
+                .reason(Spoken::now(&self.app).shell_awake.as_str())
                 .app_name("Ferry")
                 .app_reverse_domain("app.ferry.desktop")
                 .create();
@@ -361,25 +399,22 @@ fn is_in_front(app: &AppHandle) -> bool {
 }
 
 fn notify(app: &AppHandle, outcome: &Outcome) {
-    let shown = app.notification().builder().title(outcome.title()).body(outcome.body()).show();
+    let words = Spoken::now(app);
+    let shown = app.notification().builder().title(outcome.title(words)).body(outcome.body(words)).show();
     if let Err(error) = shown {
         tracing::debug!(%error, "a notice could not be shown");
     }
 }
 
-fn idle_words() -> &'static str {
-    "Nothing is running"
-}
-
-/// `↓ 41 MB/s  ↑ 0.3 MB/s`, only the ways in which something moves.
-fn speed_words(down: u64, up: u64) -> String {
+/// `↓ 41 MB/s  ↑ 0.3 MB/s`, only the ways in which something moves; nothing if none does.
+fn speed_words(down: u64, up: u64) -> Option<String> {
     let mut words = Vec::new();
     for (arrow, speed) in [('↓', down), ('↑', up)] {
         if speed > 0 {
             words.push(format!("{arrow} {}", speed_word(speed)));
         }
     }
-    if words.is_empty() { "Starting…".to_owned() } else { words.join("  ") }
+    (!words.is_empty()).then(|| words.join("  "))
 }
 
 fn speed_word(bytes: u64) -> String {
@@ -398,8 +433,8 @@ mod tests {
 
     #[test]
     fn speeds_are_short() {
-        assert_eq!(speed_words(41_000_000, 310_000), "↓ 41 MB/s  ↑ 310 kB/s");
-        assert_eq!(speed_words(0, 1_250_000_000), "↑ 1.2 GB/s");
-        assert_eq!(speed_words(0, 0), "Starting…");
+        assert_eq!(speed_words(41_000_000, 310_000).as_deref(), Some("↓ 41 MB/s  ↑ 310 kB/s"));
+        assert_eq!(speed_words(0, 1_250_000_000).as_deref(), Some("↑ 1.2 GB/s"));
+        assert_eq!(speed_words(0, 0), None);
     }
 }

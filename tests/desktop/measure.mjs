@@ -140,7 +140,7 @@ stage.run(15, async () => {
     await stage.picture('busy');
     const ids = Array.from({ length: rows }, (_, index) => index + 1);
     const { refused } = await page.invoke('pause', { ids });
-    if (refused) throw new Error(refused.message);
+    if (refused) throw new Error(JSON.stringify(refused));
   }
   // Free memory is given back when nothing has run for a while.
   await sleep(15_000);

@@ -1,8 +1,11 @@
 /** A transfer in words: what its row shows and what a screen reader says. Never says more than the engine has confirmed. */
 import * as format from './format';
 import { m } from './paraglide/messages.js';
-import { baseLocale, getLocale } from './paraglide/runtime.js';
-import type { Code, Failure, Recognised, Stage, Transfer, Verified, Wait } from './types';
+import { checksums, ENGINE_LANGUAGE, isOwn, say, sayHere, sentences, speaksAsEngine } from './phrases';
+import type { Code, Failure, Recognised, Stage, Transfer, Verified, Wait, Words } from './types';
+
+/** Undetermined: what services and systems say comes in any language. */
+const UNKNOWN_LANGUAGE = 'und';
 
 export interface Progress {
   /** 0 to 1; absent = nobody knows how much there will be. */
@@ -31,14 +34,6 @@ const stages: Record<Stage, () => string> = {
 };
 
 export const stageName = (stage: Stage) => stages[stage]();
-
-const checksums: Record<Verified, string> = {
-  sha256: 'SHA-256',
-  md5: 'MD5',
-  crc32c: 'CRC32C',
-  length: '',
-  none: '',
-};
 
 /** The badge of something that is done, and what it means in full. */
 export function proof(verified: Verified | null): { text: string; title: string; strong: boolean } {
@@ -174,11 +169,15 @@ export function subline(transfer: Transfer, now: () => number): string[] {
   if (total !== null) parts.push(format.bytes(total));
   if (state.is === 'running' || state.is === 'verifying') {
     // The arrow says which way the bytes go, the end of the row that there is no network: neither is said twice.
-    if (wait && wait.reason !== 'network') parts.push(format.sentence(wait.message).replace(/\.$/, ''));
-    else if (!wait && stage && stage !== 'fetching' && stage !== 'sending') parts.push(stageName(stage));
+    if (wait && wait.reason !== 'network') {
+      const why = isOwn(wait.why) ? say(wait.why) : null;
+      parts.push(...[sayHere(wait.what), why].filter((part) => part !== null));
+    }
+    if (!wait && stage && stage !== 'fetching' && stage !== 'sending') parts.push(stageName(stage));
     if (total === null && stage !== 'preparing') parts.push(m.size_unknown());
   } else if (transfer.ended_at !== null) parts.push(format.when(transfer.ended_at, now()));
-  if (note) parts.push(note);
+  const noted = sayHere(note);
+  if (noted !== null) parts.push(noted);
   return parts;
 }
 
@@ -213,11 +212,6 @@ const headlines: Record<Code, () => string> = {
 /** A failure in a few words of the window's language. */
 export const headline = (code: Code) => headlines[code]();
 
-/** The language that the engine writes in. */
-export const ENGINE_LANGUAGE = baseLocale;
-
-const speaksAsEngine = () => getLocale() === ENGINE_LANGUAGE;
-
 /** Codes whose reason a person can act on; elsewhere it is a status or a number, which is for the details. */
 const TELLING: ReadonlySet<Code> = new Set([
   'disk_full',
@@ -227,33 +221,51 @@ const TELLING: ReadonlySet<Code> = new Set([
   'invalid_input',
 ]);
 
-/** What happened and why: the engine puts a semicolon between the two. */
-export function reason(message: string): { what: string; why: string } {
-  const at = message.indexOf('; ');
-  return at < 0 ? { what: message, why: '' } : { what: message.slice(0, at), why: message.slice(at + 2) };
+/** A failure as it is shown: what happened, why in the words of others, what to do. */
+export interface Told {
+  title: string;
+  /** As it came, in whatever language. */
+  quoted: string;
+  /** The language of that, where it is known. */
+  lang: string;
+  detail: string;
 }
 
-/**
- * What happened, and the way out. The engine says it best, with names and numbers, but in one language only:
- * in another the headline comes first and the engine's words follow.
- */
-export function failure({ code, message, advice }: Pick<Failure, 'code' | 'message' | 'advice'>) {
-  const { what, why } = reason(message);
+/** What happened, why, and the way out: all in the language of the window but the words of others. */
+export function failure({ code, what, why, advice }: Pick<Failure, 'code' | 'what' | 'why' | 'advice'>): Told {
+  // "The file … could not be used" names the file and not the trouble, which the headline does.
+  const vague = isOwn(what) && what.is === 'file_failed';
+  const telling = TELLING.has(code) ? why : null;
+  const happened = vague ? null : sayHere(what);
+  const title = happened === null ? [headline(code)] : [happened, ...(isOwn(telling) ? [say(telling)] : [])];
+  const quoted: string[] = [];
+  if (happened === null && !isOwn(what)) quoted.push(format.sentence(what));
   // Of a service's answer its own words, without the numbers after them.
-  const told = TELLING.has(code) ? (/^“[^”]*”/.exec(why)?.[0] ?? why) : '';
-  const happened = format.sentence(told ? `${what}; ${told}` : what);
-  const todo = format.sentence(advice);
-  // "Opening … failed" names the file and not the trouble, which the headline does.
-  const vague = what.endsWith(' failed');
-  return speaksAsEngine() && !vague
-    ? { title: happened, detail: todo }
-    : { title: `${headline(code)}${m.full_stop()}`, detail: [happened, todo].filter(Boolean).join(' ') };
+  if (telling !== null && !isOwn(telling)) quoted.push(/^“[^”]*”/.exec(telling)?.[0] ?? format.sentence(telling));
+  const todo = sayHere(advice);
+  if (todo === null && !isOwn(advice)) quoted.push(format.sentence(advice));
+  return {
+    title: sentences(title),
+    quoted: quoted.filter(Boolean).join(' '),
+    lang: isOwn(what) ? UNKNOWN_LANGUAGE : ENGINE_LANGUAGE,
+    detail: sentences([vague ? say(what) : '', todo ?? ''].filter(Boolean)),
+  };
 }
+
+/** All of it in one text, for where there is one line. */
+export const withoutTitle = ({ quoted, detail }: Told) => [quoted, detail].filter(Boolean).join(' ');
+
+/** Why, in full and with its language: for the details. */
+export const reason = (why: Words | null): { text: string; lang?: string } | null => {
+  if (why === null) return null;
+  return isOwn(why) ? { text: say(why) } : { text: why, lang: UNKNOWN_LANGUAGE };
+};
 
 /** What is wrong with a service, as one sentence that names it. */
-export function problem(service: string, its: Pick<Failure, 'code' | 'message' | 'advice'>): string {
+export function problem(service: string, its: Pick<Failure, 'code' | 'what' | 'why' | 'advice'>): string {
   const { title } = failure(its);
-  return speaksAsEngine() ? title : m.of_name({ action: service, name: title });
+  const named = isOwn(its.what) ? 'service' in its.what : speaksAsEngine();
+  return named ? title : m.of_name({ action: service, name: title });
 }
 
 /** What the add bar made of `text`, in the language of the window. */

@@ -201,10 +201,10 @@ export function lastPart(path: string): string {
 /** A path in one piece and in its own order, also where the text around it runs from right to left. */
 export const isolated = (path: string) => `\u2066${path}\u2069`;
 
-/** A whole sentence from a clause that the engine wrote: capital first letter, full stop, quotes where a terminal has backticks. */
-export function sentence(text: string): string {
+/** A whole sentence from a clause: capital first letter, full stop, quotes where a terminal has backticks. */
+export function sentence(text: string, stop = '.'): string {
   const trimmed = text.trim().replace(/`([^`]*)`/g, '“$1”');
   if (!trimmed) return '';
   const capital = trimmed.charAt(0).toLocaleUpperCase(region()) + trimmed.slice(1);
-  return /[.!?…。！？]$/.test(capital) ? capital : `${capital}.`;
+  return /[.!?…。！？]$/.test(capital) ? capital : `${capital}${stop}`;
 }

@@ -128,10 +128,10 @@ export function onDrop(handle: (drop: Drop) => void): Promise<Unlisten> {
 /** Commands fail with a `Failure`; anything else is a fault in Ferry and is shown as one. */
 export function asFailure(error: unknown): Failure {
   if (isFailure(error)) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: 'internal', message, advice: '', remedy: 'report' };
+  const what = error instanceof Error ? error.message : String(error);
+  return { code: 'internal', what, why: null, advice: { is: 'send_report' }, remedy: 'report' };
 }
 
 function isFailure(error: unknown): error is Failure {
-  return typeof error === 'object' && error !== null && 'code' in error && 'message' in error && 'remedy' in error;
+  return typeof error === 'object' && error !== null && 'code' in error && 'what' in error && 'remedy' in error;
 }

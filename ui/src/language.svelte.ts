@@ -7,30 +7,36 @@ import {
   localStorageKey,
   locales,
   overwriteGetLocale,
-  setLocale,
 } from './paraglide/runtime.js';
+import { settings } from './settings.svelte';
+import type { Language } from './types';
 
-export type Language = 'system' | Locale;
+/** What was chosen when the window was last open: its first words come before the engine's first answer. */
+const LAST = 'language';
 
 /** Every language by its own name, so that whoever ended up in a wrong one finds the way back. */
 const NAMES: Partial<Record<Locale, string>> = { en: 'English', es: 'Español', zh: '简体中文' };
 
 export const languages = locales.map((value) => ({ value, label: NAMES[value] ?? value }));
 
-/** The language of the window. The page keeps the choice itself: the engine has no setting for it. */
+/** The language of the window, as the settings have it. */
 class LanguageStore {
-  #chosen = $state<Language>(kept());
   #wanted = $state.raw<Locale | undefined>(extractLocaleFromNavigator());
-  readonly current: Locale = $derived(this.#chosen === 'system' ? (this.#wanted ?? baseLocale) : this.#chosen);
+  #moving = false;
+  readonly chosen: Language = $derived(settings.current?.language ?? last());
+  readonly current: Locale = $derived(this.chosen === 'system' ? (this.#wanted ?? baseLocale) : this.chosen);
 
-  get chosen(): Language {
-    return this.#chosen;
-  }
-
-  choose(language: Language) {
-    if (language === 'system') localStorage.removeItem(localStorageKey);
-    else void setLocale(language, { reload: false });
-    this.#chosen = language;
+  /** Keeps what is chosen for the next start. A choice that an earlier window kept by itself moves into the settings. */
+  async keep(): Promise<void> {
+    const now = settings.current?.language;
+    if (now === undefined || this.#moving) return;
+    const earlier = localStorage.getItem(localStorageKey);
+    if (now === 'system' && isLocale(earlier)) {
+      this.#moving = true;
+      await settings.save({ language: earlier }).finally(() => (this.#moving = false));
+    }
+    localStorage.removeItem(localStorageKey);
+    localStorage.setItem(LAST, settings.current?.language ?? now);
   }
 
   /** Follows the languages of the system. */
@@ -45,8 +51,8 @@ class LanguageStore {
   }
 }
 
-function kept(): Language {
-  const stored = localStorage.getItem(localStorageKey);
+function last(): Language {
+  const stored = localStorage.getItem(LAST) ?? localStorage.getItem(localStorageKey);
   return isLocale(stored) ? stored : 'system';
 }
 

@@ -1,5 +1,6 @@
 import { announcer } from './announcer.svelte';
 import * as ipc from './ipc';
+import { say, sentences } from './phrases';
 import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
@@ -76,7 +77,7 @@ export class Session {
     services.set(snapshot.services);
     settings.set(snapshot.settings, snapshot.downloads_folder);
     transfers.reset(snapshot.transfers);
-    if (!this.#told) snapshot.notices.forEach((text) => toasts.show({ text }));
+    if (!this.#told) snapshot.notices.forEach((notice) => toasts.show({ text: sentences([say(notice)]) }));
     this.#told = true;
   }
 }

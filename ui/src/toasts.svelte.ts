@@ -1,4 +1,4 @@
-import { failure } from './describe';
+import { failure, withoutTitle } from './describe';
 import { asFailure } from './ipc';
 
 export interface Toast {
@@ -35,8 +35,8 @@ class Toasts {
 
   /** Says what went wrong and what to do about it. */
   fail(error: unknown) {
-    const { title, detail } = failure(asFailure(error));
-    this.show({ tone: 'bad', text: title, detail });
+    const told = failure(asFailure(error));
+    this.show({ tone: 'bad', text: told.title, detail: withoutTitle(told) });
   }
 
   act(id: number) {

@@ -115,6 +115,11 @@ problem: Failure | null, };
 export type Code = "unauthorized" | "rate_limited" | "not_found" | "not_ready" | "service_error" | "bad_response" | "incomplete" | "integrity_mismatch" | "changed_at_source" | "expired_url" | "disk_full" | "file_too_large" | "path_too_long" | "permission_denied" | "source_missing" | "source_changed" | "network" | "timed_out" | "tls" | "insecure_redirect" | "canceled" | "unsupported" | "busy_data_dir" | "invalid_input" | "internal";
 
 /**
+ * A number of things in a sentence.
+ */
+export type Count = number;
+
+/**
  * How close rows stand.
  */
 export type Density = "normal" | "compact";
@@ -178,13 +183,17 @@ export type Failure = {
  */
 code: Code, 
 /**
- * What happened and why, as one sentence.
+ * What happened. An earlier Ferry kept its English sentence here, with the reason after a semicolon.
  */
-message: string, 
+what: Words, 
 /**
- * What to do, as one sentence.
+ * Why, where that is known.
  */
-advice: string, 
+why: Words | null, 
+/**
+ * What to do.
+ */
+advice: Words, 
 /**
  * The way out, as a button.
  */
@@ -199,6 +208,11 @@ export type KeyState = "unneeded" | "missing" | "keychain" | "memory" | "variabl
  * Which way the bytes go. Each way is a lane of the queue with its own number of slots.
  */
 export type Kind = "upload" | "download";
+
+/**
+ * The language of the window, the tray and the notices. The terminal speaks English.
+ */
+export type Language = "system" | "en" | "es" | "zh";
 
 /**
  * What a link proposes, for the question to the user. Holds no secret.
@@ -229,6 +243,17 @@ folders: number,
  * Bytes in all.
  */
 bytes: number, };
+
+/**
+ * Who answered: the id of a service, `server` for the one behind a link, `store` for the one behind a signed URL.
+ * Faces have a name for each.
+ */
+export type Peer = string;
+
+/**
+ * Each sentence of Ferry's own. None is ever renamed: lists on disk hold them.
+ */
+export type Phrase = { "is": "key_refused", service: Peer, } | { "is": "pause_asked", service: Peer, } | { "is": "item_not_there", service: Peer, } | { "is": "item_not_there_or_trouble", service: Peer, } | { "is": "item_not_finished", service: Peer, } | { "is": "service_has_trouble", service: Peer, } | { "is": "service_refused", service: Peer, } | { "is": "unexpected_answer", service: Peer, endpoint: string, } | { "is": "endless_answer", service: Peer, } | { "is": "no_uploads_there", service: Peer, } | { "is": "no_confirmation_there", service: Peer, } | { "is": "no_downloads_there", service: Peer, } | { "is": "no_information_there", service: Peer, } | { "is": "no_deletion_there", service: Peer, } | { "is": "no_address_yet", service: Peer, } | { "is": "no_key_yet", service: Peer, } | { "is": "key_unneeded", service: Peer, } | { "is": "ids_only", service: Peer, } | { "is": "address_unusable", service: Peer, } | { "is": "address_too_long", service: Peer, } | { "is": "service_unknown", id: string, } | { "is": "id_unusable" } | { "is": "asset_unknown", service: Peer, id: string, } | { "is": "asset_not_there", service: Peer, } | { "is": "video_unknown", service: Peer, id: string, } | { "is": "video_not_processed", service: Peer, } | { "is": "signed_url_of_service" } | { "is": "job_unknown", id: string, } | { "is": "job_without_id" } | { "is": "job_failed" } | { "is": "job_canceled" } | { "is": "job_stuck", seconds: Seconds, } | { "is": "job_vanished" } | { "is": "page_address_unusable" } | { "is": "sandbox_not_started" } | { "is": "sandbox_refused_its_key" } | { "is": "link_not_kept" } | { "is": "link_unusable" } | { "is": "link_refused" } | { "is": "key_unusable" } | { "is": "no_key_given" } | { "is": "key_from_variable", service: Peer, } | { "is": "key_not_removed" } | { "is": "no_network" } | { "is": "server_not_found" } | { "is": "no_secure_connection" } | { "is": "no_answer_in_time" } | { "is": "server_not_reached" } | { "is": "request_impossible" } | { "is": "no_valid_http" } | { "is": "connection_broke" } | { "is": "nothing_moved", seconds: Seconds, } | { "is": "too_many_redirects" } | { "is": "redirect_unreadable" } | { "is": "redirect_to_no_address" } | { "is": "redirect_out_of_the_web" } | { "is": "redirect_unencrypted" } | { "is": "redirect_with_user_name" } | { "is": "redirect_not_allowed" } | { "is": "fewer_connections" } | { "is": "trouble_with_connections" } | { "is": "part_not_given" } | { "is": "connection_ended_early" } | { "is": "keeps_changing" } | { "is": "part_not_asked_for", service: Peer, } | { "is": "sent_compressed" } | { "is": "sent_nothing" } | { "is": "sent_page", service: Peer, } | { "is": "came_incomplete" } | { "is": "not_as_described" } | { "is": "disk_full" } | { "is": "no_room" } | { "is": "part_file_open_elsewhere" } | { "is": "too_many_old_parts" } | { "is": "part_file_replaced" } | { "is": "part_name_taken" } | { "is": "too_many_of_that_name", name: string, } | { "is": "drive_gone", folder: string, } | { "is": "signed_url_expired" } | { "is": "signed_url_not_kept" } | { "is": "signed_url_unusable" } | { "is": "no_signed_url" } | { "is": "unknown_signed_headers" } | { "is": "signature_refused" } | { "is": "store_has_too_much" } | { "is": "store_keeps_nothing" } | { "is": "store_unclear" } | { "is": "session_unusable" } | { "is": "session_without_place" } | { "is": "session_forgotten" } | { "is": "store_has_other" } | { "is": "service_has_other" } | { "is": "file_not_taken" } | { "is": "source_changed", path: string, } | { "is": "file_failed", doing: string, path: string, } | { "is": "is_folder", path: string, } | { "is": "is_device", path: string, } | { "is": "name_not_text", path: string, } | { "is": "no_files_given" } | { "is": "nothing_to_download" } | { "is": "link_not_fetchable" } | { "is": "folder_unusable" } | { "is": "own_url_takes_no_service" } | { "is": "signed_url_takes_one_file", count: Count, } | { "is": "only_downloads_have_folder" } | { "is": "already_finished" } | { "is": "transfer_unknown", id: TransferId, } | { "is": "not_complete_yet" } | { "is": "file_gone", path: string, } | { "is": "file_not_opened" } | { "is": "folder_not_shown" } | { "is": "choice_not_noted" } | { "is": "not_sent", path: string, } | { "is": "window_sends_to_services" } | { "is": "window_saves_to_downloads" } | { "is": "desktop_refused" } | { "is": "stopped" } | { "is": "other_ferry", folder: string, } | { "is": "no_settings_in_file" } | { "is": "uploads_out_of_range", low: Count, high: Count, value: Count, } | { "is": "downloads_out_of_range", low: Count, high: Count, value: Count, } | { "is": "connections_out_of_range", low: Count, high: Count, value: Count, } | { "is": "attempts_out_of_range", low: Count, high: Count, value: Count, } | { "is": "download_limit_too_low" } | { "is": "upload_limit_too_low" } | { "is": "folder_not_in_full" } | { "is": "list_of_newer_ferry", path: string, } | { "is": "list_not_opened", path: string, } | { "is": "list_not_written" } | { "is": "more_needed", needed: Size, folder: string, } | { "is": "only_arrived", done: Size, total: Size, } | { "is": "are_missing", missing: Size, } | { "is": "checksum_came", algorithm: string, got: string, expected: string, } | { "is": "checksum_there", algorithm: string, there: string, here: string, } | { "is": "holds_the_form", more: Count, } | { "is": "holds_another_size", there: Count, here: Count, } | { "is": "is_locked", path: string, } | { "is": "not_what_was_written", path: string, } | { "is": "not_the_beginning", target: string, old: string, } | { "is": "has_encoding", encoding: string, } | { "is": "leads_to_scheme", scheme: string, } | { "is": "no_reason_given" } | { "is": "came_without_asset_id" } | { "is": "none_in_the_answer" } | { "is": "neither_dropped_nor_chosen" } | { "is": "with_user_name" } | { "is": "with_other_scheme", scheme: string, } | { "is": "with_open_scheme" } | { "is": "is_empty" } | { "is": "with_blanks" } | { "is": "without_scheme" } | { "is": "not_sendable_as_it_is" } | { "is": "enter_key" } | { "is": "wait_a_little" } | { "is": "check_id_or_link" } | { "is": "try_when_finished" } | { "is": "try_later" } | { "is": "check_id_or_try_later" } | { "is": "read_the_reason" } | { "is": "check_address" } | { "is": "try_again_arrived_kept" } | { "is": "start_over_or_damaged" } | { "is": "delete_wrong_asset" } | { "is": "start_over_for_new_version" } | { "is": "sign_again" } | { "is": "get_new_link" } | { "is": "make_room" } | { "is": "choose_larger_disk" } | { "is": "choose_shorter_path" } | { "is": "choose_writable_folder" } | { "is": "make_readable" } | { "is": "put_file_back" } | { "is": "send_when_still" } | { "is": "connect_to_network" } | { "is": "check_address_and_network" } | { "is": "check_network_confirmed_kept" } | { "is": "try_again_confirmed_kept" } | { "is": "check_address_and_clock" } | { "is": "ask_for_direct_link" } | { "is": "start_whenever_you_like" } | { "is": "use_another_service" } | { "is": "close_other_ferry" } | { "is": "correct_it" } | { "is": "send_report" } | { "is": "close_other_program" } | { "is": "get_direct_link" } | { "is": "check_sign_in_or_direct_link" } | { "is": "check_address_and_sign_in" } | { "is": "get_open_link" } | { "is": "connect_drive" } | { "is": "look_at_media_server" } | { "is": "start_again" } | { "is": "enter_address" } | { "is": "enter_key_of", id: string, } | { "is": "change_variable" } | { "is": "use_one_of", services: string, } | { "is": "check_id" } | { "is": "paste_link_again" } | { "is": "paste_whole_url" } | { "is": "get_url_without_headers" } | { "is": "get_new_signed_url" } | { "is": "give_one_of_the_two" } | { "is": "give_link_or_id" } | { "is": "move_file_itself" } | { "is": "choose_exported" } | { "is": "choose_file" } | { "is": "rename_then_send" } | { "is": "choose_files" } | { "is": "see_queue" } | { "is": "start_newer_ferry" } | { "is": "choose_downloads_folder" } | { "is": "show_in_folder" } | { "is": "set_in_desktop" } | { "is": "rename" } | { "is": "wait_until_complete" } | { "is": "look_in_file_manager", path: string, } | { "is": "drop_or_choose" } | { "is": "what_and_why", what: Words, why: Words, } | { "is": "tried_again", what: Words, seconds: Seconds, } | { "is": "completed" } | { "is": "completed_with_proof", proof: Verified, } | { "is": "failed", what: Words, } | { "is": "went_back_to_queue" } | { "is": "was_paused" } | { "is": "was_canceled" } | { "is": "library_not_written", what: Words, } | { "is": "not_removed_there", what: Words, } | { "is": "only_name_missing" } | { "is": "had_its_name" } | { "is": "part_file_gone" } | { "is": "beside_part_name" } | { "is": "part_file_changed", aside: string, } | { "is": "goes_on_at", done: Size, } | { "is": "cannot_continue_here" } | { "is": "several_parts" } | { "is": "continued_elsewhere" } | { "is": "changed_at_source", aside: string, } | { "is": "checksum_differed" } | { "is": "checksum_of_changed_body" } | { "is": "checksum_ignored", header: string, why: Words, } | { "is": "no_size_no_checksum" } | { "is": "form_was_kept" } | { "is": "answer_lost" } | { "is": "source_changed_since" } | { "is": "asset_given_up", id: string, } | { "is": "signed_again" } | { "is": "signed_by", service: Peer, } | { "is": "other_method", method: Way, other: Way, } | { "is": "sent_from_beginning" } | { "is": "store_has", done: Size, } | { "is": "session_opened" } | { "is": "session_lost" } | { "is": "confirmed_by_service" } | { "is": "not_yet_confirmed" } | { "is": "page_begun" } | { "is": "no_value_there" } | { "is": "not_between_colons" } | { "is": "wrong_length" } | { "is": "not_base64" } | { "is": "contradicts" } | { "is": "not_text" } | { "is": "picked_up_one" } | { "is": "picked_up", count: Count, } | { "is": "unreadable_one", back: Count, } | { "is": "unreadable", count: Count, back: Count, } | { "is": "list_lost_one" } | { "is": "list_lost", count: Count, } | { "is": "library_back", count: Count, } | { "is": "list_damaged", why: string, aside: string, } | { "is": "settings_unreadable", why: Words, } | { "is": "settings_broken", why: Words, aside: string, } | { "is": "settings_broken_in_place", why: Words, } | { "is": "half_added", names: string, };
 
 /**
  * What the details of one transfer draw.
@@ -264,6 +289,11 @@ ready: boolean, };
  * The way out of a failure: the window shows it as a button, the terminal as the last clause.
  */
 export type Remedy = "retry" | "enter_key" | "choose_folder" | "free_space" | "sign_again" | "new_link" | "choose_file" | "check_service" | "start_over" | "delete_asset" | "remove" | "report";
+
+/**
+ * A time in a sentence.
+ */
+export type Seconds = number;
 
 /**
  * One service as the services page shows it.
@@ -395,6 +425,10 @@ density: Density,
  */
 units: Units, 
 /**
+ * What Ferry speaks.
+ */
+language: Language, 
+/**
  * Keep the computer from falling asleep while something moves.
  */
 keep_awake: boolean, 
@@ -410,6 +444,11 @@ notifications: boolean,
  * The first-run screen was answered.
  */
 welcomed: boolean, };
+
+/**
+ * A number of bytes in a sentence.
+ */
+export type Size = number;
 
 /**
  * Everything the window needs to draw itself, also after a reload.
@@ -442,7 +481,7 @@ downloads_folder: string,
 /**
  * What the user should be told once after this start ("Picked up 3 transfers where they stood").
  */
-notices: Array<string>, };
+notices: Array<Words>, };
 
 /**
  * One point of a speed curve.
@@ -483,7 +522,7 @@ at: number,
 /**
  * What happened. Holds no secret.
  */
-text: string, };
+text: Words, };
 
 /**
  * One row: everything that a face shows about a transfer. Holds no secret.
@@ -560,7 +599,7 @@ checksum: string | null,
 /**
  * A visible reason for something unusual (started over, size unknown, sent but not yet confirmed).
  */
-note: string | null, 
+note: Words | null, 
 /**
  * When it was added, in milliseconds since 1970.
  */
@@ -632,11 +671,26 @@ reason: WaitReason,
  */
 until: number | null, 
 /**
- * What went wrong before, as a sentence.
+ * What went wrong before. An earlier Ferry kept its English sentence here, with the reason after a semicolon.
  */
-message: string, };
+what: Words, 
+/**
+ * Why it did, where that is known.
+ */
+why: Words | null, };
 
 /**
  * What a transfer waits for.
  */
 export type WaitReason = "retry" | "rate_limit" | "network" | "key" | "space";
+
+/**
+ * A way of sending, in a sentence.
+ */
+export type Way = UploadMethod;
+
+/**
+ * A sentence of Ferry's own, or words as they came: a service's, the system's, or those of a Ferry that wrote
+ * everything in English.
+ */
+export type Words = Phrase | string;

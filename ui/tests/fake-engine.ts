@@ -13,6 +13,7 @@ import type {
   DownloadRequest,
   Failure,
   KeyState,
+  Language,
   LinkOffer,
   PathSummary,
   Pictures,
@@ -97,10 +98,19 @@ declare global {
   }
 }
 
-const refuse = (failure: Partial<Failure> & { message: string }): never => {
+/** What is kept of the settings while the window is loaded again. */
+const LANGUAGE = 'fake engine: language';
+
+const refuse = (failure: Partial<Failure> & Pick<Failure, 'what'>): never => {
   // Commands fail with plain data, as they do across the real border.
   // eslint-disable-next-line @typescript-eslint/only-throw-error
-  throw { code: 'invalid_input', advice: 'correct it and try again', remedy: 'remove', ...failure } satisfies Failure;
+  throw {
+    code: 'invalid_input',
+    why: null,
+    advice: { is: 'correct_it' },
+    remedy: 'remove',
+    ...failure,
+  } satisfies Failure;
 };
 
 /** Rows of a first look, and of a portion, as the engine has them. */
@@ -119,6 +129,8 @@ export function start(scenario: Scenario, live = true): void {
   let steps = 0;
   let services = snapshot.services;
   let { settings, downloads_folder } = snapshot;
+  // A window that is loaded again finds what it chose before.
+  settings = { ...settings, language: (sessionStorage.getItem(LANGUAGE) as Language | null) ?? settings.language };
 
   const emit = (event: string, payload: unknown) => {
     for (const id of listeners.get(event) ?? []) callbacks.get(id)?.({ event, id, payload });
@@ -154,7 +166,12 @@ export function start(scenario: Scenario, live = true): void {
     snapshot: () => {
       fake.snapshots += 1;
       if (scenario === 'unreachable' && fake.snapshots === 1)
-        refuse({ code: 'busy_data_dir', message: 'Another Ferry owns the data folder', remedy: 'retry' });
+        refuse({
+          code: 'busy_data_dir',
+          what: { is: 'other_ferry', folder: '/home/ada/.local/share/ferry' },
+          why: null,
+          remedy: 'retry',
+        });
       const rows = [...transfers.values()];
       const more = rows.length > FIRST_LOOK;
       const first = more ? rows.sort(orders.queue.compare).slice(0, FIRST_LOOK) : rows;
@@ -188,7 +205,7 @@ export function start(scenario: Scenario, live = true): void {
       return made.map((one) => one.id);
     },
     download: ({ request }) => {
-      if (request.what.includes('refused')) refuse({ message: 'The link has no host' });
+      if (request.what.includes('refused')) refuse({ what: { is: 'link_unusable' }, why: { is: 'with_user_name' } });
       const one = transfer({
         name: request.what.split('/').pop() || request.what,
         service: request.service ?? settings.default_service,
@@ -231,7 +248,7 @@ export function start(scenario: Scenario, live = true): void {
         }),
       });
     },
-    timeline: ({ id }) => timelines.get(id) ?? [{ at: Date.now() - 9_000, text: 'Queued' }],
+    timeline: ({ id }) => timelines.get(id) ?? [{ at: Date.now() - 9_000, text: { is: 'signed_by', service: 'mavi' } }],
     pictures: ({ id }) => {
       fake.looks += 1;
       const one = transfers.get(id);
@@ -279,8 +296,9 @@ export function start(scenario: Scenario, live = true): void {
           ready: true,
           problem: {
             code: 'unauthorized',
-            message: 'The service refused the key',
-            advice: 'enter a key that the service accepts',
+            what: { is: 'key_refused', service },
+            why: null,
+            advice: { is: 'enter_key' },
             remedy: 'enter_key',
           },
         });
@@ -290,8 +308,9 @@ export function start(scenario: Scenario, live = true): void {
     remove_key: ({ service }) => changeService(service, { key: 'missing', ready: false }),
     save_settings: (args) => {
       if (args.settings.limit_down !== null && args.settings.limit_down < 1024)
-        refuse({ message: 'The download limit must be at least 1 KiB a second' });
+        refuse({ what: { is: 'download_limit_too_low' }, why: null });
       ({ settings } = args);
+      sessionStorage.setItem(LANGUAGE, settings.language);
       const address = settings.offline_tube_url;
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });

@@ -212,7 +212,7 @@ fn needs_the_user(transfer: &Transfer) -> Option<Failure> {
         WaitReason::Space => (Code::DiskFull, Remedy::FreeSpace, format!("make room, {resume}")),
         WaitReason::Retry | WaitReason::RateLimit | WaitReason::Network => return None,
     };
-    Some(Failure { code, message: wait.message.clone(), advice, remedy })
+    Some(Failure { code, what: wait.what.clone(), why: wait.why.clone(), advice: advice.into(), remedy })
 }
 
 /// Shows a full path the way that the user wrote its beginning: `photos/a.jpg` instead of `/home/me/photos/a.jpg`.

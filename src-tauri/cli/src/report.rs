@@ -61,7 +61,7 @@ struct TransferLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<&'a str>,
+    note: Option<String>,
 }
 
 impl<'a> TransferLine<'a> {
@@ -84,14 +84,14 @@ impl<'a> TransferLine<'a> {
             verified: transfer.verified.map(ferry_engine::Verified::as_str),
             code: failure.map(|failure| failure.code.as_str()),
             message: failure.map(failure_text),
-            note: transfer.note.as_deref(),
+            note: transfer.note.as_ref().map(ToString::to_string),
         }
     }
 }
 
 /// `what happened; why; what to do`
 fn failure_text(failure: &Failure) -> String {
-    redact(&format!("{}; {}", failure.message, failure.advice)).into_owned()
+    redact(&format!("{}; {}", failure.message(), failure.advice)).into_owned()
 }
 
 /// Where a command says what it has to say.
@@ -276,7 +276,7 @@ pub fn standing(transfer: &Transfer) -> String {
     let mut words = Vec::new();
     if let Some(wait) = &transfer.wait {
         words.push(waiting(wait.reason, wait.until));
-        words.push(wait.message.clone());
+        words.push(wait.message());
     } else if let Some(stage) = transfer.stage {
         let percent = transfer.stage_percent.map_or_else(String::new, |percent| format!(" {percent:.0} %"));
         words.push(format!("{}{percent}", stage_word(stage)));

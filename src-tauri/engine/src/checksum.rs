@@ -3,6 +3,7 @@
 //! CRC32C is computed for every transfer: with the processor's own instructions it costs next to nothing, and it is what
 //! Google's and Amazon's stores offer. MD5 and SHA-256 only on demand.
 
+use crate::words::Phrase;
 use std::fmt;
 
 use base64::Engine as _;
@@ -153,7 +154,7 @@ pub(crate) struct Offered {
     /// Every algorithm once, strongest first.
     pub all: Vec<(Algorithm, Vec<u8>)>,
     /// What was ignored and why, for the transfer's history.
-    pub notes: Vec<String>,
+    pub notes: Vec<Phrase>,
 }
 
 /// Reads the checksums in an answer's headers. `partial` for a 206: what covers only the message is left out then.
@@ -165,14 +166,14 @@ pub(crate) fn offered(headers: &HeaderMap, partial: bool) -> Offered {
     let mut found = Offered::default();
     // Google unpacked or otherwise changed the body on its way: its hashes are about bytes that never arrive.
     if headers.contains_key("x-guploader-response-body-transformations") {
-        found.notes.push("The server changed the body on its way, so its checksums do not apply".to_owned());
+        found.notes.push(Phrase::ChecksumOfChangedBody);
         return found;
     }
     for (name, text) in texts(headers, "x-goog-hash", &mut found.notes) {
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             match item.split_once('=') {
                 Some((key, value)) => found.take_base64(name, key.trim(), value.trim()),
-                None => found.ignore(name, "it has no value"),
+                None => found.ignore(name, Phrase::NoValueThere),
             }
         }
     }
@@ -201,7 +202,7 @@ pub(crate) fn offered(headers: &HeaderMap, partial: bool) -> Offered {
             for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
                 match item.split_once('=') {
                     Some((key, value)) => found.take_base64(name, key.trim(), value.trim()),
-                    None => found.ignore(name, "it has no value"),
+                    None => found.ignore(name, Phrase::NoValueThere),
                 }
             }
         }
@@ -216,7 +217,7 @@ impl Offered {
     fn take_dictionary(&mut self, name: &str, text: &str) {
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let Some((key, value)) = item.split_once('=') else {
-                self.ignore(name, "it has no value");
+                self.ignore(name, Phrase::NoValueThere);
                 continue;
             };
             // Parameters after `;` have no meaning here.
@@ -224,7 +225,7 @@ impl Offered {
             match value.strip_prefix(':').and_then(|value| value.strip_suffix(':')) {
                 Some(value) => self.take_base64(name, key.trim(), value),
                 None if algorithm(key.trim()).is_some() => {
-                    self.ignore(name, "its value is not between colons");
+                    self.ignore(name, Phrase::NotBetweenColons);
                 }
                 None => {}
             }
@@ -236,20 +237,20 @@ impl Offered {
         let Some(algorithm) = algorithm(key) else { return };
         let value = match BASE64.decode(value) {
             Ok(value) if value.len() == algorithm.length() => value,
-            Ok(_) => return self.ignore(name, "its value has the wrong length"),
-            Err(_) => return self.ignore(name, "its value is not base64"),
+            Ok(_) => return self.ignore(name, Phrase::WrongLength),
+            Err(_) => return self.ignore(name, Phrase::NotBase64),
         };
         match self.all.iter().find(|(known, _)| *known == algorithm) {
             Some((_, known)) if *known != value => {
-                self.ignore(name, "it contradicts another checksum of the same answer");
+                self.ignore(name, Phrase::Contradicts);
             }
             Some(_) => {}
             None => self.all.push((algorithm, value)),
         }
     }
 
-    fn ignore(&mut self, name: &str, why: &str) {
-        self.notes.push(format!("The checksum in `{name}` was ignored: {why}"));
+    fn ignore(&mut self, name: &str, why: Phrase) {
+        self.notes.push(Phrase::ChecksumIgnored { header: name.to_owned(), why: why.into() });
     }
 }
 
@@ -257,13 +258,15 @@ impl Offered {
 fn texts<'a>(
     headers: &'a HeaderMap,
     name: &'static str,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Phrase>,
 ) -> Vec<(&'static str, &'a str)> {
     let mut found = Vec::new();
     for value in headers.get_all(name) {
         match value.to_str() {
             Ok(text) => found.push((name, text.trim())),
-            Err(_) => notes.push(format!("The checksum in `{name}` was ignored: it is not text")),
+            Err(_) => {
+                notes.push(Phrase::ChecksumIgnored { header: name.to_owned(), why: Phrase::NotText.into() });
+            }
         }
     }
     found

@@ -19,6 +19,7 @@ use crate::http::{self, Fetch};
 use crate::part_writer::Inbox;
 use crate::range::{ContentRange, Validator};
 use crate::run::Run;
+use crate::words::{Phrase, Size};
 
 /// The gain is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -232,12 +233,10 @@ impl Connections {
             206 if fits && validator.agrees_with(answer.headers()) != Some(false) => {
                 self.pump(segment, answer, Vec::new()).await
             }
-            429 => Err(Error::new(Cause::RateLimited, "The server wants fewer connections")),
-            500..=599 => {
-                Err(Error::new(Cause::ServerTrouble, "The server has trouble with several connections"))
-            }
+            429 => Err(Error::new(Cause::RateLimited, Phrase::FewerConnections)),
+            500..=599 => Err(Error::new(Cause::ServerTrouble, Phrase::TroubleWithConnections)),
             // Whether the file changed is for the next attempt to find out, with one connection.
-            _ => Err(Error::new(Cause::CutShort, "The server did not give the part that was asked for")),
+            _ => Err(Error::new(Cause::CutShort, Phrase::PartNotGiven)),
         }
     }
 
@@ -254,8 +253,8 @@ impl Connections {
                 return match segment.left() {
                     // Its end is not known: the protocol said that this was it.
                     left if left > u64::MAX / 2 => Ok(()),
-                    left => Err(Error::new(Cause::CutShort, "The connection ended before the file did")
-                        .because(format!("{} are missing", crate::part_file::size_words(left)))),
+                    left => Err(Error::new(Cause::CutShort, Phrase::ConnectionEndedEarly)
+                        .because(Phrase::AreMissing { missing: Size(left) })),
                 };
             };
             self.run.or_stop(self.run.queue().limit_down.pass(chunk.len(), |_| {})).await?;

@@ -32,6 +32,7 @@ use crate::run::Run;
 use crate::services::{Plan, Service, refused};
 use crate::task::{DownloadTask, Journal, Piece, ProvenWhole, Task};
 use crate::transfer::{Stage, Verified};
+use crate::words::{Peer, Phrase, Size, shown};
 
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
 const JSON_LIMIT: usize = 64 * 1024;
@@ -156,10 +157,10 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         };
         // The file is there under its name: nothing that comes after may fetch it a second time.
         if let Err(error) = run.queue().store.save_asset(asset).await {
-            run.note(&format!("The file is here; the library could not be written: {}", error.what));
+            run.note(Phrase::LibraryNotWritten { what: error.what });
         }
         if let Err(error) = service.after_download(&task).await {
-            run.note(&format!("The file is here; removing it from the server failed: {}", error.what));
+            run.note(Phrase::NotRemovedThere { what: error.what });
         }
     }
     Ok(())
@@ -260,11 +261,11 @@ async fn proven_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>
     });
     match run.or_stop(found).await?? {
         Some(Some(part)) => {
-            run.tell("It was whole already; only its name was missing".into());
+            run.tell(Phrase::OnlyNameMissing);
             publish(run, journal.clone(), part, whole).await?;
         }
         Some(None) => {
-            run.tell("It had its final name already".into());
+            run.tell(Phrase::HadItsName);
             show_published(run, &task.folder.join(&whole.name), whole);
         }
         None => return Ok(false),
@@ -312,16 +313,13 @@ async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>)
         Ok(part) => part,
         Err(error) => {
             let told = match error.kind() {
-                ErrorKind::NotFound => "The part file is gone; started over",
-                ErrorKind::InvalidInput => "Something else has the part file's name; started over beside it",
-                ErrorKind::ResourceBusy if proven == 0 => "Another program has the part file",
+                ErrorKind::NotFound => Phrase::PartFileGone,
+                ErrorKind::InvalidInput => Phrase::BesidePartName,
+                ErrorKind::ResourceBusy if proven == 0 => Phrase::PartFileOpenElsewhere,
                 ErrorKind::ResourceBusy => {
-                    return Err(Error::new(
-                        Cause::PermissionDenied,
-                        "Another program has the part file open",
-                    )
-                    .because(format!("`{}` is locked", path.display()))
-                    .advise("close the program that uses it, then try again; what has arrived is kept"));
+                    return Err(Error::new(Cause::PermissionDenied, Phrase::PartFileOpenElsewhere)
+                        .because(Phrase::IsLocked { path: shown(&path) })
+                        .advise(Phrase::CloseOtherProgram));
                 }
                 // The file is there, and may be readable later: nothing is given up.
                 _ => return Err(Error::target_io("Opening", &path, &error)),
@@ -352,16 +350,14 @@ async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>)
         Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
             run.counter.set(0);
             let (part, aside) = blocking(move || part.set_aside()).await??;
-            run.note(&format!(
-                "The part file was changed by somebody else; it is kept as `{aside}`, started over"
-            ));
+            run.note(Phrase::PartFileChanged { aside });
             return Ok(Some(Open::empty(part)));
         }
         Err(error) => return Err(Error::target_io("Checking", &path, &error)),
     };
     part.truncate(stretches.iter().map(Stretch::end).max().unwrap_or(0))?;
     if proven > 0 {
-        run.tell(format!("Goes on at {}", crate::part_file::size_words(proven)));
+        run.tell(Phrase::GoesOnAt { done: Size(proven) });
     }
     Ok(Some(Open { part, stretches, validator: journal.validator, total: journal.total }))
 }
@@ -411,7 +407,7 @@ async fn fetch(
             Judgement::Body(answer) => {
                 if have > 0 && !continues {
                     // Only now: what is here is not given up for an answer that may never come.
-                    restart(run, kept, "This server cannot continue a download; started over").await?;
+                    restart(run, kept, Phrase::CannotContinueHere).await?;
                 }
                 return body(run, task, plan, kept, *answer, service).await;
             }
@@ -429,7 +425,7 @@ async fn fetch(
             }
         }
     }
-    Err(Error::new(Cause::ChangedAtSource, "The file keeps changing at its source"))
+    Err(Error::new(Cause::ChangedAtSource, Phrase::KeepsChanging))
 }
 
 enum Judgement {
@@ -438,7 +434,7 @@ enum Judgement {
     /// There is nothing left to fetch.
     Whole(Proofs),
     /// The rest cannot be had this way.
-    StartOver(&'static str),
+    StartOver(Phrase),
     /// The source is no longer the file that was begun.
     Changed,
 }
@@ -465,9 +461,7 @@ async fn judge(
             let several =
                 headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"multipart/byteranges"));
             match range {
-                _ if several => {
-                    Ok(Judgement::StartOver("The server answered with several parts; started over"))
-                }
+                _ if several => Ok(Judgement::StartOver(Phrase::SeveralParts)),
                 _ if differs => Ok(Judgement::Changed),
                 Some(ContentRange::Part { total: Some(total), .. })
                     if known_total.is_some_and(|known| known != total) =>
@@ -477,7 +471,7 @@ async fn judge(
                 Some(ContentRange::Part { first, .. }) if first == offset => {
                     Ok(Judgement::Body(Box::new(answer)))
                 }
-                _ => Ok(Judgement::StartOver("The server continued at the wrong place; started over")),
+                _ => Ok(Judgement::StartOver(Phrase::ContinuedElsewhere)),
             }
         }
         206 => match range {
@@ -485,10 +479,7 @@ async fn judge(
             Some(ContentRange::Part { first: 0, last, total: Some(total) }) if last + 1 == total => {
                 Ok(Judgement::Body(Box::new(answer)))
             }
-            _ => Err(Error::new(
-                Cause::BadResponse,
-                format!("{} sent a part of the file that was not asked for", who(service)),
-            )),
+            _ => Err(Error::new(Cause::BadResponse, Phrase::PartNotAskedFor { service: who(service) })),
         },
         // What a network shows before one has signed in to it: the part is as good as it was.
         200 if continues
@@ -505,7 +496,7 @@ async fn judge(
             {
                 return Ok(Judgement::Changed);
             }
-            Ok(Judgement::StartOver("This server cannot continue a download; started over"))
+            Ok(Judgement::StartOver(Phrase::CannotContinueHere))
         }
         200..=299 => Ok(Judgement::Body(Box::new(answer))),
         416 if continues => match range {
@@ -525,8 +516,8 @@ async fn judge(
             if error.cause == Cause::Unauthorized && plan.fetch.key.is_none() {
                 // Nobody asked for a key here: the link itself is refused.
                 error.cause = Cause::ServiceRefused;
-                error.what = "The server does not give this file to everybody".to_owned();
-                error.advice = Some("get a link that works without signing in".to_owned());
+                error.what = Phrase::LinkRefused.into();
+                error.advice = Some(Phrase::GetOpenLink.into());
             }
             Err(error)
         }
@@ -538,8 +529,8 @@ fn endpoint(plan: &Plan, answer: &Response) -> String {
     format!("{} {}", if plan.fetch.post.is_some() { "POST" } else { "GET" }, answer.url().path())
 }
 
-fn who(service: &dyn Service) -> &'static str {
-    if service.about().id == "link" { "The server" } else { service.about().name }
+fn who(service: &dyn Service) -> Peer {
+    Peer::service(service.about().id)
 }
 
 fn refusal_of(service: &dyn Service, said: &Refusal, endpoint: &str) -> Error {
@@ -564,7 +555,7 @@ async fn ask_about_whole(
 }
 
 /// Begins again at the first byte, in the same part file.
-async fn restart(run: &Run, kept: &mut Kept, reason: &str) -> Result<()> {
+async fn restart(run: &Run, kept: &mut Kept, reason: Phrase) -> Result<()> {
     if let Some(open) = &mut kept.open {
         if open.have() > 0 {
             run.note(reason);
@@ -584,7 +575,7 @@ async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
     if let Some(open) = kept.open.take() {
         let part = open.part;
         let (part, aside) = blocking(move || part.set_aside()).await??;
-        run.note(&format!("Changed at the source; the old part is kept as `{aside}`, started over"));
+        run.note(Phrase::ChangedAtSource { aside });
         let open = Open::empty(part);
         run.save_journal(&open.journal());
         run.renew_journal(&open.journal()).await?;
@@ -628,12 +619,11 @@ async fn body(
     if let Some(encoding) = headers.get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        return Err(Error::new(
-            Cause::BadResponse,
-            "The server sent the file compressed although that was not asked for",
-        )
-        .because(format!("its encoding is `{}`", String::from_utf8_lossy(encoding.as_bytes())))
-        .advise("get a direct link to the file"));
+        return Err(Error::new(Cause::BadResponse, Phrase::SentCompressed)
+            .because(Phrase::HasEncoding {
+                encoding: String::from_utf8_lossy(encoding.as_bytes()).into_owned(),
+            })
+            .advise(Phrase::GetDirectLink));
     }
     if begins {
         run.update(|row| row.total = total.or(row.total));
@@ -709,12 +699,10 @@ async fn body(
 /// Says how much is missing when a disk ran full.
 fn more_needed(mut error: Error, open: &Open) -> Error {
     if let (Cause::DiskFull, Some(total)) = (error.cause, open.total) {
-        error.what = "The disk is full".to_owned();
-        error.why = Some(format!(
-            "{} more is needed in `{}`",
-            crate::part_file::size_words(total.saturating_sub(open.have())),
-            open.part.path().parent().unwrap_or(Path::new("")).display()
-        ));
+        error.what = Phrase::DiskFull.into();
+        let needed = Size(total.saturating_sub(open.have()));
+        let folder = shown(open.part.path().parent().unwrap_or(Path::new("")));
+        error.why = Some(Phrase::MoreNeeded { needed, folder }.into());
     }
     error
 }
@@ -753,7 +741,7 @@ async fn first_bytes(
         return Err(page_instead(service));
     }
     if !plan.pages_welcome && length == 0 && content_length(headers) != Some(0) {
-        return Err(Error::new(Cause::CutShort, "The service sent nothing"));
+        return Err(Error::new(Cause::CutShort, Phrase::SentNothing));
     }
     Ok(begun)
 }
@@ -821,12 +809,11 @@ fn page_was_meant(task: &DownloadTask, plan: &Plan, kept: &Kept) -> bool {
 /// The refusal of a web page. A network that one has not signed in to sends it in place of everything.
 fn page_instead(service: &dyn Service) -> Error {
     let advice = if service.about().id == "link" {
-        "check whether this network asks you to sign in, or get a direct link to the file"
+        Phrase::CheckSignInOrDirectLink
     } else {
-        "check the address of the service, and whether this network asks you to sign in"
+        Phrase::CheckAddressAndSignIn
     };
-    Error::new(Cause::BadResponse, format!("{} sent a web page instead of the file", who(service)))
-        .advise(advice)
+    Error::new(Cause::BadResponse, Phrase::SentPage { service: who(service) }).advise(advice)
 }
 
 /// Chooses the name and opens the part file for a download that begins.
@@ -907,11 +894,8 @@ async fn verify(
         && total != size
     {
         kept.open = Some(open);
-        return Err(Error::new(Cause::CutShort, "The file came incomplete").because(format!(
-            "{} of {} arrived",
-            crate::part_file::size_words(size),
-            crate::part_file::size_words(total)
-        )));
+        return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
+            .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
     }
     let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
     let stop = run.stop.clone();
@@ -944,19 +928,19 @@ async fn verify(
             let verified =
                 if total.is_some() || framing == Framing::Marked { Verified::Length } else { Verified::None };
             if verified == Verified::None {
-                run.note("The server told neither size nor checksum: size not verified");
+                run.note(Phrase::NoSizeNoChecksum);
             }
             let whole = proven(verified, Algorithm::Crc32c);
             Ok((open, whole))
         }
         Proof::Mismatch { algorithm, expected, got } => {
             kept.open = Some(open);
-            restart(run, kept, "The checksum differed; started over").await?;
-            Err(Error::new(
-                Cause::Integrity,
-                "The file that arrived is not the one that the server described",
-            )
-            .because(format!("its {} is {got}, expected was {expected}", algorithm.as_str())))
+            restart(run, kept, Phrase::ChecksumDiffered).await?;
+            Err(Error::new(Cause::Integrity, Phrase::NotAsDescribed).because(Phrase::ChecksumCame {
+                algorithm: algorithm.as_str().to_owned(),
+                got,
+                expected,
+            }))
         }
     }
 }

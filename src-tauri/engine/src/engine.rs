@@ -26,6 +26,7 @@ use crate::signed_url::{self, SignedUrl};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
+use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -53,7 +54,7 @@ pub struct Snapshot {
     /// Where downloads go just now, in full.
     pub downloads_folder: String,
     /// What the user should be told once after this start ("Picked up 3 transfers where they stood").
-    pub notices: Vec<String>,
+    pub notices: Vec<Words>,
 }
 
 /// What changed since the revision before.
@@ -314,8 +315,9 @@ pub struct Overrides {
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.
 pub fn default_data_dir() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FERRY_DATA_DIR").filter(|folder| !folder.is_empty()) {
-        return std::path::absolute(&folder)
-            .map_err(|error| Error::invalid("`FERRY_DATA_DIR` is no usable path").because(error));
+        return std::path::absolute(&folder).map_err(|error| {
+            Error::invalid("`FERRY_DATA_DIR` is no usable path").because(error.to_string())
+        });
     }
     directories::ProjectDirs::from("app", "Ferry", "Ferry")
         .map(|folders| folders.data_local_dir().to_owned())
@@ -333,7 +335,7 @@ struct Inner {
     keys: Arc<Keys>,
     settings: Arc<RwLock<Settings>>,
     settings_file: PathBuf,
-    notices: Mutex<Vec<String>>,
+    notices: Mutex<Vec<Words>>,
     /// The default service that stands in for the sandbox while its key is known, which is for this run only.
     default_for_this_run: Mutex<Option<String>>,
     /// Held for as long as the engine lives: one process at a time owns the data folder.
@@ -366,7 +368,7 @@ impl Engine {
             default_for_this_run = Some("mavi".to_owned());
         }
         let settings = Arc::new(RwLock::new(settings));
-        let Opened { store, mut stored, unreadable, note: broken_store, last_id } = {
+        let Opened { store, mut stored, unreadable, notes: broken_store, last_id } = {
             let file = data_dir.join("ferry.db");
             blocking(move || Store::open(&file)).await??
         };
@@ -375,9 +377,9 @@ impl Engine {
         let http = Http::new(limits(&options.overrides))?;
         let services =
             Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
-        let mut notices: Vec<String> = broken_settings.into_iter().collect();
+        let mut notices: Vec<Words> = broken_settings.into_iter().map(Words::from).collect();
         notices.extend(broken_store);
-        notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?);
+        notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?.map(Words::from));
         let needed = stored
             .iter()
             .filter(|stored| !matches!(stored.row.state, State::Completed | State::Canceled))
@@ -411,27 +413,25 @@ impl Engine {
         };
         let rebuilt = engine.rebuild(&needed, &unreadable, last_id).await?;
         if !unreadable.is_empty() {
-            let count = unreadable.len();
-            let transfers = if count == 1 { "transfer" } else { "transfers" };
             let back = unreadable.iter().filter(|id| rebuilt.contains(id)).count();
-            notices.push(format!(
-                "{count} {transfers} on the list could not be read, perhaps written by a newer Ferry; {back} brought \
-                 back from what was kept beside the list, the others stay in its file"
-            ));
+            let back = Count(back as u64);
+            notices.push(match unreadable.len() as u64 {
+                1 => Phrase::UnreadableOne { back }.into(),
+                count => Phrase::Unreadable { count: Count(count), back }.into(),
+            });
         }
         let count = rebuilt.iter().filter(|id| !unreadable.contains(id)).count();
-        if count > 0 {
-            let transfers = if count == 1 { "unfinished transfer was" } else { "unfinished transfers were" };
-            notices.push(format!(
-                "The list of transfers was lost; {count} {transfers} brought back from what was kept for them"
-            ));
+        match count as u64 {
+            0 => {}
+            1 => notices.push(Phrase::ListLostOne.into()),
+            count => notices.push(Phrase::ListLost { count: Count(count) }.into()),
         }
         unfinished.extend(rebuilt);
         if options.resume_unfinished {
-            if !unfinished.is_empty() {
-                let count = unfinished.len();
-                let files = if count == 1 { "transfer where it" } else { "transfers where they" };
-                notices.push(format!("Picked up {count} {files} stood"));
+            match unfinished.len() as u64 {
+                0 => {}
+                1 => notices.push(Phrase::PickedUpOne.into()),
+                count => notices.push(Phrase::PickedUp { count: Count(count) }.into()),
             }
             engine.queue().release(&unfinished).await?;
             // The services page should be right from the start; a slow keychain must not hold up the window.
@@ -526,7 +526,7 @@ impl Engine {
     }
 
     /// What the user must be told about this start.
-    pub fn notices(&self) -> Vec<String> {
+    pub fn notices(&self) -> Vec<Words> {
         self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -576,24 +576,25 @@ impl Engine {
         let service = match (&request.to, request.service) {
             (Some(_), None) => "link".to_owned(),
             (Some(_), Some(_)) => {
-                return Err(
-                    Error::invalid("A signed URL of your own needs no service").advise("give one of the two")
-                );
+                return Err(Error::invalid(Phrase::OwnUrlTakesNoService).advise(Phrase::GiveOneOfTheTwo));
             }
             (None, service) => service.unwrap_or_else(|| self.queue().services.default_id()),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         if request.to.is_none() && !about.uploads {
-            return Err(Error::new(Cause::Unsupported, format!("{} does not take uploads", about.name)));
+            return Err(Error::new(
+                Cause::Unsupported,
+                Phrase::NoUploadsThere { service: Peer::service(about.id) },
+            ));
         }
         if let Some(url) = &request.to {
             SignedUrl::parse(url).map_err(|why| {
-                Error::invalid("This is no signed URL").because(why).advise("paste the whole URL")
+                Error::invalid(Phrase::NoSignedUrl).because(why).advise(Phrase::PasteWholeUrl)
             })?;
         }
         let files = self.expand(request.paths).await?;
         if request.to.is_some() && files.len() != 1 {
-            return Err(Error::invalid(format!("A signed URL takes one file, not {}", files.len())));
+            return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
         let unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service) } else { HashMap::new() };
@@ -673,8 +674,7 @@ impl Engine {
     fn asked(&self, request: DownloadRequest) -> Result<Asked> {
         let what = request.what.trim().to_owned();
         if what.is_empty() || what.chars().any(char::is_control) {
-            return Err(Error::invalid("There is nothing to download")
-                .advise("give a link, an asset id or a video number"));
+            return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
         }
         let url = signed_url::parse_http(&what);
         let looks_like_url = what.contains("://");
@@ -686,14 +686,14 @@ impl Engine {
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         let is_url = looks_like_url || service == "link";
         if is_url && let Err(why) = &url {
-            return Err(Error::invalid("This is no link that Ferry can fetch").because(why));
+            return Err(Error::invalid(Phrase::LinkNotFetchable).because(why.clone()));
         }
         if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
-            return Err(Error::invalid(format!("{} takes ids, not links", about.name)));
+            return Err(Error::invalid(Phrase::IdsOnly { service: Peer::service(about.id) }));
         }
         let folder = match request.folder {
             Some(folder) => std::path::absolute(&folder)
-                .map_err(|error| Error::invalid("This is no usable folder").because(error))?,
+                .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?,
             None => self.downloads_folder(),
         };
         // What is written to the database is the address without what may be secret in it.
@@ -803,15 +803,15 @@ impl Engine {
     /// Lets a download go on in another folder, with what has arrived so far.
     pub async fn move_download(&self, id: TransferId, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder)
-            .map_err(|error| Error::invalid("This is no usable folder").because(error))?;
+            .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?;
         let queue = self.queue();
         queue.stop(&[id], Stop::Pause).await?;
         let row = queue.row(id).ok_or_else(|| no_such_transfer(id))?;
         let Some(Task::Download(task)) = queue.task(id) else {
-            return Err(Error::invalid("Only a download has a target folder"));
+            return Err(Error::invalid(Phrase::OnlyDownloadsHaveFolder));
         };
         if row.state == State::Completed {
-            return Err(Error::invalid("This download is finished").advise("move the file itself"));
+            return Err(Error::invalid(Phrase::AlreadyFinished).advise(Phrase::MoveFileItself));
         }
         let before = queue.store.journal(id).await?;
         let mut journal = before.clone();
@@ -1010,7 +1010,7 @@ impl Engine {
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
-            return Err(Error::invalid(format!("{} takes no key", about.name)));
+            return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
         let state = self.inner.keys.set(service, key).await?;
         let mine = self.default_for_this_run().take_if(|mine| mine == service && state == KeyState::Keychain);
@@ -1083,9 +1083,7 @@ impl Engine {
             std::io::Read::read_to_end(&mut std::io::Read::take(opened, LARGEST), &mut text)
                 .map_err(|error| Error::source_io("Reading", &file, &error))?;
             Settings::parse(&text).map_err(|why| {
-                Error::invalid("The file holds no settings of Ferry")
-                    .because(why)
-                    .advise("choose a file that Ferry exported")
+                Error::invalid(Phrase::NoSettingsInFile).because(why).advise(Phrase::ChooseExported)
             })
         };
         let settings = blocking(read).await??.keeping_places_of(&self.settings());
@@ -1122,7 +1120,7 @@ async fn drop_half_added(
     store: &Store,
     folder: &ResumeFolder,
     stored: &mut Vec<Stored>,
-) -> Result<Option<String>> {
+) -> Result<Option<Phrase>> {
     let kept: HashSet<TransferId> = folder.ids().into_iter().collect();
     let half_added = |stored: &Stored| {
         let needs_secret = match &stored.task {
@@ -1141,10 +1139,7 @@ async fn drop_half_added(
     let ids = stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.id).collect();
     store.remove(ids).await?;
     stored.retain(|stored| !half_added(stored));
-    Ok(Some(format!(
-        "Ferry was ended while it wrote down `{}`, before the link was kept; please add it again",
-        names.join("`, `")
-    )))
+    Ok(Some(Phrase::HalfAdded { names: names.join("`, `") }))
 }
 
 /// A download as it was asked for and understood.
@@ -1205,17 +1200,14 @@ fn expand(paths: &[PathBuf], data_dir: &Path) -> Result<Vec<PathBuf>> {
         } else if facts.is_file() {
             files.push(path);
         } else {
-            return Err(Error::invalid(format!("`{}` is a pipe or a device, not a file", path.display()))
-                .advise("choose a file"));
+            return Err(Error::invalid(Phrase::IsDevice { path: shown(&path) }).advise(Phrase::ChooseFile));
         }
     }
     if let Some(odd) = files.iter().find(|path| path.to_str().is_none()) {
-        return Err(Error::invalid(format!("The name of `{}` is not valid text", odd.display()))
-            .advise("rename the file, then send it"));
+        return Err(Error::invalid(Phrase::NameNotText { path: shown(odd) }).advise(Phrase::RenameThenSend));
     }
     if files.is_empty() {
-        return Err(Error::invalid("There is no file in what was given")
-            .advise("choose files, or folders with files"));
+        return Err(Error::invalid(Phrase::NoFilesGiven).advise(Phrase::ChooseFiles));
     }
     Ok(files)
 }
@@ -1274,7 +1266,7 @@ fn lock_folder(data_dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::new(Cause::BusyDataDir, format!("Another Ferry is using `{}`", data_dir.display())))
+            Err(Error::new(Cause::BusyDataDir, Phrase::OtherFerry { folder: shown(data_dir) }))
         }
         Err(TryLockError::Error(error)) => Err(Error::target_io("Locking", &path, &error)),
     }

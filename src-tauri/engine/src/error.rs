@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::words::{Phrase, Words, shown, what_and_why};
+
 /// The result of everything in the engine that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -216,11 +218,11 @@ pub struct Error {
     /// What went wrong, in kind.
     pub cause: Cause,
     /// What happened, as a sentence without its full stop.
-    pub what: String,
+    pub what: Words,
     /// Why, where that is known: the service's own words, the operating system's reason.
-    pub why: Option<String>,
+    pub why: Option<Words>,
     /// What to do, when it differs from the usual advice for the cause.
-    pub advice: Option<String>,
+    pub advice: Option<Words>,
     /// How long the other side asked to wait.
     pub retry_after: Option<Duration>,
     /// HTTP status, where there was one.
@@ -230,7 +232,7 @@ pub struct Error {
 impl fmt::Display for Error {
     /// `what happened; why; what to do`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        self.what.fmt(f)?;
         if let Some(why) = &self.why {
             write!(f, "; {why}")?;
         }
@@ -240,20 +242,20 @@ impl fmt::Display for Error {
 
 impl Error {
     /// An error of this kind: `what` happened (no full stop, no secrets).
-    pub fn new(cause: Cause, what: impl Into<String>) -> Self {
+    pub fn new(cause: Cause, what: impl Into<Words>) -> Self {
         Self { cause, what: what.into(), why: None, advice: None, retry_after: None, http_status: None }
     }
 
     /// The same error with its reason.
     #[must_use]
-    pub fn because(mut self, why: impl fmt::Display) -> Self {
-        self.why = Some(why.to_string());
+    pub fn because(mut self, why: impl Into<Words>) -> Self {
+        self.why = Some(why.into());
         self
     }
 
     /// The same error with advice of its own.
     #[must_use]
-    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+    pub fn advise(mut self, advice: impl Into<Words>) -> Self {
         self.advice = Some(advice.into());
         self
     }
@@ -269,23 +271,28 @@ impl Error {
     }
 
     /// What to do, as a clause.
-    pub fn advice(&self) -> &str {
-        self.advice.as_deref().unwrap_or(crate::retry::rule(self.cause).advice)
+    pub fn advice(&self) -> Words {
+        self.advice.clone().unwrap_or_else(|| crate::retry::rule(self.cause).advice.clone().into())
+    }
+
+    /// What happened and why, as one line of a history.
+    pub fn happened(&self) -> Words {
+        what_and_why(&self.what, self.why.as_ref())
     }
 
     /// A fault in Ferry itself: something that its own rules exclude.
-    pub fn internal(what: impl Into<String>) -> Self {
+    pub fn internal(what: impl Into<Words>) -> Self {
         Self::new(Cause::Internal, what)
     }
 
     /// What was asked for cannot be right.
-    pub fn invalid(what: impl Into<String>) -> Self {
+    pub fn invalid(what: impl Into<Words>) -> Self {
         Self::new(Cause::InvalidInput, what)
     }
 
     /// The user ended it.
     pub fn canceled() -> Self {
-        Self::new(Cause::Canceled, "The transfer was stopped")
+        Self::new(Cause::Canceled, Phrase::Stopped)
     }
 
     /// An operating-system error while Ferry did `doing` ("writing to", "creating") to a file it writes.
@@ -303,7 +310,8 @@ impl Error {
             _ if error.raw_os_error() == Some(5) => Cause::PermissionDenied,
             _ => Cause::Internal,
         };
-        Self::new(cause, format!("{doing} `{}` failed", path.display())).because(plain_os_words(error))
+        Self::new(cause, Phrase::FileFailed { doing: doing.to_owned(), path: shown(path) })
+            .because(plain_os_words(error))
     }
 
     /// An operating-system error while Ferry did `doing` to a file that the user wants sent.
@@ -314,7 +322,8 @@ impl Error {
             K::InvalidFilename => Cause::PathTooLong,
             _ => Cause::SourceUnreadable,
         };
-        Self::new(cause, format!("{doing} `{}` failed", path.display())).because(plain_os_words(error))
+        Self::new(cause, Phrase::FileFailed { doing: doing.to_owned(), path: shown(path) })
+            .because(plain_os_words(error))
     }
 }
 
@@ -333,20 +342,33 @@ fn plain_os_words(error: &std::io::Error) -> String {
 pub struct Failure {
     /// The stable code.
     pub code: Code,
-    /// What happened and why, as one sentence.
-    pub message: String,
-    /// What to do, as one sentence.
-    pub advice: String,
+    /// What happened. An earlier Ferry kept its English sentence here, with the reason after a semicolon.
+    #[serde(alias = "message")]
+    pub what: Words,
+    /// Why, where that is known.
+    #[serde(default)]
+    pub why: Option<Words>,
+    /// What to do.
+    pub advice: Words,
     /// The way out, as a button.
     pub remedy: Remedy,
 }
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let message = match &error.why {
-            Some(why) => format!("{}; {why}", error.what),
-            None => error.what.clone(),
-        };
-        Self { code: error.code(), message, advice: error.advice().to_owned(), remedy: error.remedy() }
+        Self {
+            code: error.code(),
+            what: error.what.clone(),
+            why: error.why.clone(),
+            advice: error.advice(),
+            remedy: error.remedy(),
+        }
+    }
+}
+
+impl Failure {
+    /// What happened and why, in English.
+    pub fn message(&self) -> String {
+        what_and_why(&self.what, self.why.as_ref()).to_string()
     }
 }

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::error::{Cause, Error, Result};
 use crate::secrets::Secret;
+use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// No byte for this long is a stall (design: "no byte for 30 s").
@@ -74,7 +75,8 @@ impl Http {
                 builder().tls_certs_only([]).build()
             })
             .map_err(|error| {
-                Error::internal("The network part of Ferry did not start").because(error.without_url())
+                Error::internal("The network part of Ferry did not start")
+                    .because(error.without_url().to_string())
             })?;
         Ok(Self { client, limits })
     }
@@ -115,7 +117,7 @@ impl Http {
             let Some(location) = answer.headers().get(LOCATION) else { return Ok(answer) };
             url = redirected(&url, location, fetch.post.is_some(), answer.status())?;
         }
-        Err(Error::new(Cause::BadResponse, "The server redirected more than ten times"))
+        Err(Error::new(Cause::BadResponse, Phrase::TooManyRedirects))
     }
 }
 
@@ -144,7 +146,7 @@ impl Fetch {
 /// The key as a header that the client's own logging leaves out.
 pub(crate) fn header_secret(key: &Secret) -> Result<HeaderValue> {
     let mut value = HeaderValue::from_str(key.expose())
-        .map_err(|_| Error::new(Cause::Unauthorized, "The key holds characters that no key has"))?;
+        .map_err(|_| Error::new(Cause::Unauthorized, Phrase::KeyUnusable))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -154,28 +156,21 @@ fn is_redirect(status: StatusCode) -> bool {
 }
 
 fn redirected(from: &Url, location: &HeaderValue, is_post: bool, status: StatusCode) -> Result<Url> {
-    let bad = |what: &str| Error::new(Cause::BadResponse, what.to_owned());
-    let text = std::str::from_utf8(location.as_bytes())
-        .map_err(|_| bad("The server redirected to something unreadable"))?;
-    let target = from.join(text).map_err(|_| bad("The server redirected to something that is no address"))?;
+    let bad = |what| Error::new(Cause::BadResponse, what);
+    let text = std::str::from_utf8(location.as_bytes()).map_err(|_| bad(Phrase::RedirectUnreadable))?;
+    let target = from.join(text).map_err(|_| bad(Phrase::RedirectToNoAddress))?;
     if !matches!(target.scheme(), "http" | "https") {
-        return Err(Error::new(Cause::InsecureRedirect, "The server redirected out of the web")
-            .because(format!("the new address begins with `{}:`", target.scheme())));
+        return Err(Error::new(Cause::InsecureRedirect, Phrase::RedirectOutOfTheWeb)
+            .because(Phrase::LeadsToScheme { scheme: target.scheme().to_owned() }));
     }
     if from.scheme() == "https" && target.scheme() == "http" {
-        return Err(Error::new(
-            Cause::InsecureRedirect,
-            "The server redirected from an encrypted address to an open one",
-        ));
+        return Err(Error::new(Cause::InsecureRedirect, Phrase::RedirectUnencrypted));
     }
     if !target.username().is_empty() || target.password().is_some() {
-        return Err(Error::new(
-            Cause::InsecureRedirect,
-            "The server redirected to an address with a user name in it",
-        ));
+        return Err(Error::new(Cause::InsecureRedirect, Phrase::RedirectWithUserName));
     }
     if is_post && (!matches!(status.as_u16(), 307 | 308) || from.origin() != target.origin()) {
-        return Err(bad("The service redirected a request that must not be redirected"));
+        return Err(bad(Phrase::RedirectNotAllowed));
     }
     Ok(target)
 }
@@ -198,7 +193,7 @@ pub(crate) async fn error_body(mut answer: Response, limit: Duration) -> Vec<u8>
 
 /// No byte for too long.
 pub(crate) fn stalled(limit: Duration) -> Error {
-    Error::new(Cause::Stalled, format!("Nothing moved for {} seconds", limit.as_secs()))
+    Error::new(Cause::Stalled, Phrase::NothingMoved { seconds: Seconds(limit.as_secs()) })
 }
 
 /// Whether an error is TLS's own. It comes wrapped in an I/O error, which hides it from `source`.
@@ -249,20 +244,20 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
     });
     let cause = if cause == Cause::Dns && !has_network() { Cause::Offline } else { cause };
     let what = match cause {
-        Cause::Offline => "This computer has no network",
-        Cause::Dns => "The server's name was not found",
-        Cause::Tls => "A secure connection could not be made",
-        Cause::Stalled => "The server did not answer in time",
-        Cause::Unreachable => "The server could not be reached",
-        Cause::InvalidInput => "The request could not be made",
-        Cause::BadResponse => "The server’s answer is no valid HTTP",
-        _ => "The connection broke before everything had come",
+        Cause::Offline => Phrase::NoNetwork,
+        Cause::Dns => Phrase::ServerNotFound,
+        Cause::Tls => Phrase::NoSecureConnection,
+        Cause::Stalled => Phrase::NoAnswerInTime,
+        Cause::Unreachable => Phrase::ServerNotReached,
+        Cause::InvalidInput => Phrase::RequestImpossible,
+        Cause::BadResponse => Phrase::NoValidHttp,
+        _ => Phrase::ConnectionBroke,
     };
     let mut fault = Error::new(cause, what);
     // The innermost reason is the operating system's or the protocol's own; the layers above repeat it.
     if let Some(reason) = reasons.pop().filter(|reason| !says_no_more(reason)) {
         let plain = reason.split(" (os error").next().unwrap_or(&reason).to_owned();
-        fault.why = Some(plain);
+        fault.why = Some(plain.into());
     }
     fault
 }

@@ -56,6 +56,7 @@ mod store;
 mod task;
 mod transfer;
 mod upload;
+mod words;
 
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
@@ -65,7 +66,8 @@ pub use engine::{
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use secrets::Secret;
-pub use settings::{Density, Settings, Theme, Units, UploadMethod};
+pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
+pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};

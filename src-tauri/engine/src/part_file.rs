@@ -15,6 +15,7 @@ use crate::checksum::{Algorithm, Hasher};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::folder::{self, Folder};
+use crate::words::{Phrase, Size, shown};
 
 /// How many numbered names are tried before Ferry gives up on a folder.
 const MOST_NUMBERS: u32 = 10_000;
@@ -119,13 +120,10 @@ impl PartFile {
         if let Some(free) = self.folder.free_space()
             && free < needed
         {
-            return Err(Error::new(Cause::DiskFull, "There is not enough room on the disk").because(
-                format!(
-                    "{} more is needed in `{}`",
-                    size_words(needed - free),
-                    self.folder.path_of("").display()
-                ),
-            ));
+            return Err(Error::new(Cause::DiskFull, Phrase::NoRoom).because(Phrase::MoreNeeded {
+                needed: Size(needed - free),
+                folder: shown(&self.folder.path_of("")),
+            }));
         }
         folder::reserve(&self.file, total)
             .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
@@ -150,7 +148,7 @@ impl PartFile {
                 Err(error) => return Err(Error::target_io("Setting aside", &self.path(), &error)),
             }
         }
-        Err(Error::new(Cause::PermissionDenied, "There are too many old parts of this file"))
+        Err(Error::new(Cause::PermissionDenied, Phrase::TooManyOldParts))
     }
 
     /// The first name like the reserved one that is still free: somebody else may have taken that meanwhile.
@@ -192,8 +190,8 @@ impl PartFile {
 
     /// What has the part file's name is not what was written and proven.
     fn replaced(&self) -> Error {
-        Error::new(Cause::Integrity, "Something else took the place of the part file")
-            .because(format!("`{}` is not what was written", self.path().display()))
+        Error::new(Cause::Integrity, Phrase::PartFileReplaced)
+            .because(Phrase::NotWhatWasWritten { path: shown(&self.path()) })
     }
 
     /// Where a file of this name lies.
@@ -233,8 +231,8 @@ impl PartFile {
 
 /// The refusal to go on without the drive that holds what has arrived.
 pub(crate) fn drive_is_gone(folder: &Path) -> Error {
-    Error::new(Cause::PermissionDenied, format!("The drive with `{}` is no longer there", folder.display()))
-        .advise("connect it again and retry, or choose another folder; what has arrived is kept on it")
+    Error::new(Cause::PermissionDenied, Phrase::DriveGone { folder: shown(folder) })
+        .advise(Phrase::ConnectDrive)
 }
 
 /// Takes a part file to another folder, under a name that is reserved for it there. Cut off anywhere, it can be done
@@ -251,8 +249,8 @@ pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<
     let failed = |error| Error::target_io("Copying to", &target, &error);
     if folder.has(&new) {
         if !begins_like(&target, &old).map_err(failed)? {
-            return Err(Error::new(Cause::PermissionDenied, "Something else has the part file's name")
-                .because(format!("`{}` is not the beginning of `{}`", target.display(), old.display())));
+            return Err(Error::new(Cause::PermissionDenied, Phrase::PartNameTaken)
+                .because(Phrase::NotTheBeginning { target: shown(&target), old: shown(&old) }));
         }
         folder.remove(&new).map_err(failed)?;
     }
@@ -309,23 +307,11 @@ pub(crate) fn part_name(name: &str) -> String {
 }
 
 fn too_many(name: &str) -> Error {
-    Error::new(Cause::PermissionDenied, format!("There are too many files called `{name}` already"))
+    Error::new(Cause::PermissionDenied, Phrase::TooManyOfThatName { name: name.to_owned() })
 }
 
 fn numbered_names(wanted: &str) -> impl Iterator<Item = String> {
     let first = std::iter::once(wanted.to_owned());
     let wanted = wanted.to_owned();
     first.chain((1..MOST_NUMBERS).map(move |number| filename::numbered(&wanted, number)))
-}
-
-/// A size for an error's text.
-pub(crate) fn size_words(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
 }

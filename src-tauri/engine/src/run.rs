@@ -12,6 +12,7 @@ use crate::resume::Resume;
 use crate::settings::Settings;
 use crate::task::{Journal, Task};
 use crate::transfer::{Stage, State, Transfer, TransferId, Wait};
+use crate::words::Words;
 
 /// The handle between a transfer's work and the queue.
 #[derive(Clone)]
@@ -88,14 +89,15 @@ impl Run {
     }
 
     /// Adds a line to the history.
-    pub fn tell(&self, text: String) {
-        self.queue.store.tell(self.id, now(), text);
+    pub fn tell(&self, text: impl Into<Words>) {
+        self.queue.store.tell(self.id, now(), &text.into());
     }
 
     /// Shows the user something unusual, and keeps it in the history.
-    pub fn note(&self, text: &str) {
-        self.update(|row| row.note = Some(text.to_owned()));
-        self.tell(text.to_owned());
+    pub fn note(&self, text: impl Into<Words>) {
+        let text = text.into();
+        self.update(|row| row.note = Some(text.clone()));
+        self.tell(text);
     }
 
     /// The task as it is now.

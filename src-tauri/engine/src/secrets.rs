@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
+use crate::words::{Peer, Phrase};
 
 /// A text that is never shown: `Debug` and `Display` print `•••`. Not serializable on purpose.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,11 +118,11 @@ impl Keys {
     pub async fn set(self: &Arc<Self>, service: &str, key: Secret) -> Result<KeyState> {
         let text = key.expose().trim().to_owned();
         if text.is_empty() || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
-            return Err(Error::invalid("This is no key: it is empty or holds characters that no key has"));
+            return Err(Error::invalid(Phrase::NoKeyGiven));
         }
         if self.given.contains_key(service) {
-            return Err(Error::invalid(format!("The key of {service} comes from an environment variable"))
-                .advise("change the variable, or start Ferry without it"));
+            return Err(Error::invalid(Phrase::KeyFromVariable { service: Peer::service(service) })
+                .advise(Phrase::ChangeVariable));
         }
         // Whoever is asking the keychain just now must not bring the old key back.
         let _asking = self.not_found.lock().await;
@@ -149,7 +150,7 @@ impl Keys {
                 Ok(())
             }
             Err(error) => {
-                Err(Error::new(Cause::PermissionDenied, "The keychain did not remove the key").because(error))
+                Err(Error::new(Cause::PermissionDenied, Phrase::KeyNotRemoved).because(error.to_string()))
             }
         }
     }

@@ -9,6 +9,7 @@ use ts_rs::TS;
 
 use crate::error::{Error, Result};
 use crate::signed_url;
+use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How the bytes of an upload are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -66,6 +67,22 @@ pub enum Units {
     Binary,
 }
 
+/// The language of the window, the tray and the notices. The terminal speaks English.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum Language {
+    /// As the desktop says.
+    #[default]
+    System,
+    /// English.
+    En,
+    /// Spanish.
+    Es,
+    /// Chinese.
+    Zh,
+}
+
 /// Everything that the user can set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default)]
@@ -112,6 +129,8 @@ pub struct Settings {
     pub density: Density,
     /// How sizes are counted.
     pub units: Units,
+    /// What Ferry speaks.
+    pub language: Language,
     /// Keep the computer from falling asleep while something moves.
     pub keep_awake: bool,
     /// Start with the desktop.
@@ -144,6 +163,7 @@ impl Default for Settings {
             theme: Theme::System,
             density: Density::Normal,
             units: Units::System,
+            language: Language::System,
             keep_awake: true,
             start_at_login: false,
             notifications: true,
@@ -155,33 +175,42 @@ impl Default for Settings {
 impl Settings {
     /// Refuses values that cannot work, naming the field.
     pub fn check(&self) -> Result<()> {
-        let between = |name: &str, value: u32, low: u32, high: u32| {
-            if (low..=high).contains(&value) {
-                Ok(())
-            } else {
-                Err(Error::invalid(format!("{name} must be between {low} and {high}, not {value}")))
-            }
-        };
-        between("The number of uploads at a time", self.concurrent_uploads.into(), 1, 16)?;
-        between("The number of downloads at a time", self.concurrent_downloads.into(), 1, 16)?;
-        between("The number of connections", self.connections.into(), 1, 16)?;
-        between("The number of attempts", self.retries, 0, 100)?;
-        for (name, limit) in [("download", self.limit_down), ("upload", self.limit_up)] {
-            if limit.is_some_and(|limit| limit < 1024) {
-                return Err(Error::invalid(format!("The {name} limit must be at least 1 KiB a second")));
-            }
+        let refuse = |phrase| Err(Error::invalid(phrase));
+        let (low, high) = (Count(1), Count(16));
+        let value = Count(self.concurrent_uploads.into());
+        if !(low..=high).contains(&value) {
+            return refuse(Phrase::UploadsOutOfRange { low, high, value });
         }
-        for (name, url) in [("MAVI", &self.mavi_url), ("Visual Search", &self.visual_search_url)] {
-            check_base_url(name, url, true)?;
+        let value = Count(self.concurrent_downloads.into());
+        if !(low..=high).contains(&value) {
+            return refuse(Phrase::DownloadsOutOfRange { low, high, value });
+        }
+        let value = Count(self.connections.into());
+        if !(low..=high).contains(&value) {
+            return refuse(Phrase::ConnectionsOutOfRange { low, high, value });
+        }
+        let (low, high, value) = (Count(0), Count(100), Count(self.retries.into()));
+        if !(low..=high).contains(&value) {
+            return refuse(Phrase::AttemptsOutOfRange { low, high, value });
+        }
+        let is_too_low = |limit: Option<u64>| limit.is_some_and(|limit| limit < 1024);
+        if is_too_low(self.limit_down) {
+            return refuse(Phrase::DownloadLimitTooLow);
+        }
+        if is_too_low(self.limit_up) {
+            return refuse(Phrase::UploadLimitTooLow);
+        }
+        for (service, url) in [("mavi", &self.mavi_url), ("visual-search", &self.visual_search_url)] {
+            check_base_url(service, url)?;
         }
         if !self.offline_tube_url.is_empty() {
-            check_base_url("the media downloader", &self.offline_tube_url, false)?;
+            check_base_url("offline-tube", &self.offline_tube_url)?;
         }
         if self.downloads_folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
-            return Err(Error::invalid("The Downloads folder must be a full path"));
+            return refuse(Phrase::FolderNotInFull);
         }
         if !crate::services::IDS.contains(&self.default_service.as_str()) || self.default_service == "link" {
-            return Err(Error::invalid(format!("There is no service `{}`", self.default_service)));
+            return refuse(Phrase::ServiceUnknown { id: self.default_service.clone() });
         }
         Ok(())
     }
@@ -201,7 +230,7 @@ impl Settings {
     }
 
     /// Reads the text of `settings.json`. `Err` is the reason as a clause.
-    pub(crate) fn parse(text: &[u8]) -> std::result::Result<Self, String> {
+    pub(crate) fn parse(text: &[u8]) -> std::result::Result<Self, Words> {
         // Only an object: serde would also take a list, and read it as settings in some order.
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(text).map_err(|error| error.to_string())?;
@@ -211,30 +240,25 @@ impl Settings {
     }
 
     /// Reads `settings.json`. A broken file is set aside, never silently replaced: the note says so.
-    pub fn load(path: &Path) -> (Self, Option<String>) {
+    pub fn load(path: &Path) -> (Self, Option<Phrase>) {
         let text = match std::fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
             Err(error) => {
-                return (
-                    Self::default(),
-                    Some(format!("The settings could not be read ({error}); the defaults apply")),
-                );
+                let why = error.to_string().into();
+                return (Self::default(), Some(Phrase::SettingsUnreadable { why }));
             }
         };
-        let problem = match Self::parse(&text) {
+        let why = match Self::parse(&text) {
             Ok(settings) => return (settings, None),
-            Err(problem) => problem,
+            Err(why) => why,
         };
         let aside = path.with_extension("json.broken");
-        let kept = match std::fs::rename(path, &aside) {
-            Ok(()) => format!("kept as `{}`", aside.display()),
-            Err(_) => "left where it is".to_owned(),
+        let told = match std::fs::rename(path, &aside) {
+            Ok(()) => Phrase::SettingsBroken { why, aside: shown(&aside) },
+            Err(_) => Phrase::SettingsBrokenInPlace { why },
         };
-        (
-            Self::default(),
-            Some(format!("The settings file was broken ({problem}) and is {kept}; the defaults apply")),
-        )
+        (Self::default(), Some(told))
     }
 
     /// Writes `settings.json` so that a crash leaves either the old or the new one.
@@ -247,12 +271,14 @@ impl Settings {
 }
 
 /// A base URL is http(s) and holds no query. A key goes nowhere in the open: https then, or this computer.
-pub(crate) fn check_base_url(name: &str, text: &str, takes_key: bool) -> Result<()> {
+pub(crate) fn check_base_url(service: &str, text: &str) -> Result<()> {
+    let takes_key = crate::services::about(service).is_none_or(|about| about.needs_key);
     let parsed = if takes_key { signed_url::parse_secure(text) } else { signed_url::parse_http(text) };
+    let named = || Peer::service(service);
     let url =
-        parsed.map_err(|why| Error::invalid(format!("The address of {name} is not usable")).because(why))?;
+        parsed.map_err(|why| Error::invalid(Phrase::AddressUnusable { service: named() }).because(why))?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::invalid(format!("The address of {name} must end before any `?` or `#`")));
+        return Err(Error::invalid(Phrase::AddressTooLong { service: named() }));
     }
     Ok(())
 }
@@ -271,7 +297,7 @@ mod tests {
         let content: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         std::fs::write(&path, &content).unwrap();
         let (settings, told) = Settings::load(&path);
-        assert!(told.is_some_and(|told| told.contains("kept as")));
+        assert!(matches!(told, Some(Phrase::SettingsBroken { .. })), "{told:?}");
         settings.save(&path).unwrap();
         assert_eq!(std::fs::read(folder.path().join("settings.json.broken")).unwrap(), content);
     }

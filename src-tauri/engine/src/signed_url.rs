@@ -11,28 +11,29 @@ use std::time::{Duration, SystemTime};
 use url::{Host, Url};
 
 use crate::answer::{Refusal, RefusalKind};
+use crate::words::{Phrase, Words};
 
 /// Parses an http or https URL, for links and pages. `Err` is the reason as a clause.
-pub fn parse_http(text: &str) -> Result<Url, String> {
+pub fn parse_http(text: &str) -> Result<Url, Words> {
     let url = Url::parse(text.trim()).map_err(|error| match error {
-        url::ParseError::RelativeUrlWithoutBase => "it does not start with https://".to_owned(),
-        error => error.to_string(),
+        url::ParseError::RelativeUrlWithoutBase => Phrase::WithoutScheme.into(),
+        error => Words::Said(error.to_string()),
     })?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("it starts with {}: and only http and https are possible", url.scheme()));
+        return Err(Phrase::WithOtherScheme { scheme: url.scheme().to_owned() }.into());
     }
     // Who puts a name before the host wants it mistaken for the host, or shows a password to everyone.
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("it holds a user name or a password".to_owned());
+        return Err(Phrase::WithUserName.into());
     }
     Ok(url)
 }
 
 /// Parses a URL that a secret is sent to: https, or http on this computer. `Err` is the reason as a clause.
-pub fn parse_secure(text: &str) -> Result<Url, String> {
+pub fn parse_secure(text: &str) -> Result<Url, Words> {
     let url = parse_http(text)?;
     if url.scheme() == "http" && !is_loopback(&url) {
-        return Err("it starts with http:, which anyone on the way can read; use https:".to_owned());
+        return Err(Phrase::WithOpenScheme.into());
     }
     Ok(url)
 }
@@ -59,14 +60,14 @@ pub struct SignedUrl {
 
 impl SignedUrl {
     /// Takes a URL: https, or http on this computer. `Err` is the reason as a clause, without the URL.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, Words> {
         // Pasted text brings its line end along; anything else within is not part of any URL.
         let text = text.trim();
         if text.is_empty() {
-            return Err("it is empty".to_owned());
+            return Err(Phrase::IsEmpty.into());
         }
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err("it holds blanks".to_owned());
+            return Err(Phrase::WithBlanks.into());
         }
         let url = parse_secure(text)?;
         Ok(Self { text: text.to_owned(), url })
@@ -79,12 +80,9 @@ impl SignedUrl {
 
     /// The URL for an HTTP client. `Err` is the reason as a clause when a client would have to change bytes that the
     /// signature covers (dot segments, characters that must be escaped): the store would refuse what arrives.
-    pub fn to_url(&self) -> Result<Url, String> {
+    pub fn to_url(&self) -> Result<Url, Words> {
         if self.is_signed() && raw_target(&self.text) != Some(sent_target(&self.url)) {
-            return Err(
-                "it holds characters that cannot be sent as they are, so its signature would not fit"
-                    .to_owned(),
-            );
+            return Err(Phrase::NotSendableAsItIs.into());
         }
         Ok(self.url.clone())
     }
@@ -390,7 +388,7 @@ mod tests {
             assert!(!format!("{url} {url:?}").contains("MARKED-SECRET"), "{}", row.name);
         }
         for row in fixture.refused {
-            let reason = SignedUrl::parse(&row.url).unwrap_err();
+            let reason = SignedUrl::parse(&row.url).unwrap_err().to_string();
             assert!(
                 !reason.is_empty() && (row.url.is_empty() || !reason.contains(&row.url)),
                 "{}: {reason}",

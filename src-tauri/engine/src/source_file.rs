@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::checksum::{Algorithm, Digests, Hasher};
 use crate::error::{Cause, Error, Result};
 use crate::task::SourceState;
+use crate::words::{Phrase, shown};
 
 /// Bytes in one read. Smaller ones make an upload several times slower.
 const BUFFER: usize = 256 * 1024;
@@ -31,10 +32,9 @@ impl SourceFile {
     pub fn open(path: &Path) -> Result<Self> {
         let facts = std::fs::metadata(path).map_err(|error| Error::source_io("Reading", path, &error))?;
         if !facts.is_file() {
-            let what = if facts.is_dir() { "a folder" } else { "a pipe or a device" };
-            return Err(
-                Error::invalid(format!("`{}` is {what}, not a file", path.display())).advise("choose a file")
-            );
+            let path = shown(path);
+            let what = if facts.is_dir() { Phrase::IsFolder { path } } else { Phrase::IsDevice { path } };
+            return Err(Error::invalid(what).advise(Phrase::ChooseFile));
         }
         let file = File::open(path).map_err(|error| Error::source_io("Reading", path, &error))?;
         let state = state(&file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?);
@@ -61,7 +61,7 @@ impl SourceFile {
 
     /// The failure for a file that changed.
     pub fn changed(&self) -> Error {
-        Error::new(Cause::SourceChanged, format!("`{}` changed while it was being sent", self.path.display()))
+        Error::new(Cause::SourceChanged, Phrase::SourceChanged { path: shown(&self.path) })
     }
 
     /// Computes this checksum, too, from the next read of the first byte on.

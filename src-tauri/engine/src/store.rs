@@ -18,6 +18,7 @@ use crate::error::{Cause, Error, Result};
 use crate::library_copy::LibraryCopy;
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
+use crate::words::{Count, Phrase, Words, shown};
 
 /// The most jobs that share one commit.
 const GROUP: usize = 256;
@@ -90,8 +91,8 @@ pub(crate) struct Opened {
     pub stored: Vec<Stored>,
     /// Those that cannot.
     pub unreadable: Vec<TransferId>,
-    /// What the user must be told: it was broken, and where it is kept.
-    pub note: Option<String>,
+    /// What the user must be told: it was broken, where it is kept, what came back.
+    pub notes: Vec<Words>,
     /// The highest id that this list has ever given.
     pub last_id: TransferId,
 }
@@ -119,15 +120,12 @@ impl Store {
                 Err(error) => return Err(unusable(path, &error)),
             }
         };
-        let ((mut connection, (stored, unreadable), last_id), mut note) = match damage {
-            Ok(read) => (read, None),
+        let ((mut connection, (stored, unreadable), last_id), mut notes) = match damage {
+            Ok(read) => (read, Vec::new()),
             Err(why) => {
                 let aside = set_aside(path)?;
-                let note = format!(
-                    "The list of transfers was damaged ({why}). It is kept as `{}`, and Ferry began a new one from what could be found",
-                    aside.display()
-                );
-                (connect_and_load(path).map_err(|error| unusable(path, &error))?, Some(note))
+                let damaged = Phrase::ListDamaged { why, aside: shown(&aside) };
+                (connect_and_load(path).map_err(|error| unusable(path, &error))?, vec![damaged.into()])
             }
         };
         let count = "SELECT count(*) FROM assets";
@@ -138,8 +136,7 @@ impl Store {
             let count =
                 bring_back(&mut connection, &library.read()).map_err(|error| unusable(path, &error))?;
             if count > 0 {
-                let told = format!("The library came back from its copy, with {count} assets");
-                note = Some(note.map_or(told.clone(), |note| format!("{note}. {told}")));
+                notes.push(Phrase::LibraryBack { count: Count(count as u64) }.into());
             }
         }
         let learned = all_learned(&connection).map_err(|error| unusable(path, &error))?;
@@ -154,9 +151,11 @@ impl Store {
                 }
                 write_jobs(connection, &inbox);
             })
-            .map_err(|error| Error::internal("The database thread did not start").because(error))?;
+            .map_err(|error| {
+                Error::internal("The database thread did not start").because(error.to_string())
+            })?;
         let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)) };
-        Ok(Opened { store, stored, unreadable, note, last_id })
+        Ok(Opened { store, stored, unreadable, notes, last_id })
     }
 
     /// Runs a job in the next commit and answers when that commit is on disk.
@@ -294,7 +293,8 @@ impl Store {
     }
 
     /// Adds a line to a transfer's history.
-    pub fn tell(&self, id: TransferId, at: u64, text: String) {
+    pub fn tell(&self, id: TransferId, at: u64, text: &Words) {
+        let text = text.to_column();
         self.later(move |transaction| {
             // The row may have been removed meanwhile; then nobody wants its history.
             transaction.execute(
@@ -310,8 +310,9 @@ impl Store {
         self.run(move |transaction| {
             let mut select = transaction
                 .prepare_cached("SELECT at, text FROM timeline WHERE transfer = ?1 ORDER BY at, rowid")?;
-            let rows =
-                select.query_map([id.0], |row| Ok(TimelineEntry { at: row.get(0)?, text: row.get(1)? }))?;
+            let rows = select.query_map([id.0], |row| {
+                Ok(TimelineEntry { at: row.get(0)?, text: Words::from_column(row.get(1)?) })
+            })?;
             rows.collect()
         })
         .await
@@ -636,18 +637,15 @@ fn is_full(path: &Path) -> bool {
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
     if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
-        return Error::new(
-            Cause::Unsupported,
-            format!("The list of transfers in `{}` is of a newer Ferry", path.display()),
-        )
-        .advise("start the newer Ferry, or choose another data folder with --data-dir");
+        return Error::new(Cause::Unsupported, Phrase::ListOfNewerFerry { path: shown(path) })
+            .advise(Phrase::StartNewerFerry);
     }
     let mut fault = from_sqlite(error);
     if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure) && is_full(path) {
         // Its helper files cannot grow: SQLite calls that an I/O error.
         fault.cause = Cause::DiskFull;
     }
-    fault.what = format!("The list of transfers in `{}` cannot be opened", path.display());
+    fault.what = Phrase::ListNotOpened { path: shown(path) }.into();
     fault
 }
 
@@ -660,7 +658,7 @@ fn from_sqlite(error: &rusqlite::Error) -> Error {
         }
         _ => Cause::Internal,
     };
-    Error::new(cause, "The list of transfers could not be written").because(error)
+    Error::new(cause, Phrase::ListNotWritten).because(error.to_string())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use ts_rs::TS;
 
 use crate::checksum::Algorithm;
 use crate::error::Failure;
+use crate::words::{Words, what_and_why};
 
 /// Names a transfer for good. Ids grow and are never used twice in a data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
@@ -126,8 +127,19 @@ pub struct Wait {
     /// When it goes on by itself, in milliseconds since 1970; absent when no clock decides.
     #[ts(type = "number | null")]
     pub until: Option<u64>,
-    /// What went wrong before, as a sentence.
-    pub message: String,
+    /// What went wrong before. An earlier Ferry kept its English sentence here, with the reason after a semicolon.
+    #[serde(alias = "message")]
+    pub what: Words,
+    /// Why it did, where that is known.
+    #[serde(default)]
+    pub why: Option<Words>,
+}
+
+impl Wait {
+    /// What went wrong before and why, in English.
+    pub fn message(&self) -> String {
+        what_and_why(&self.what, self.why.as_ref()).to_string()
+    }
 }
 
 /// What a transfer waits for.
@@ -174,6 +186,12 @@ impl Verified {
             Self::Length => "length",
             Self::None => "none",
         }
+    }
+}
+
+impl std::fmt::Display for Verified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -230,7 +248,7 @@ pub struct Transfer {
     /// The checksum that proved it, as text.
     pub checksum: Option<String>,
     /// A visible reason for something unusual (started over, size unknown, sent but not yet confirmed).
-    pub note: Option<String>,
+    pub note: Option<Words>,
     /// When it was added, in milliseconds since 1970.
     #[ts(type = "number")]
     pub added_at: u64,
@@ -294,5 +312,5 @@ pub struct TimelineEntry {
     #[ts(type = "number")]
     pub at: u64,
     /// What happened. Holds no secret.
-    pub text: String,
+    pub text: Words,
 }

@@ -28,6 +28,7 @@ use crate::signed_url::{self, Method, SignedUrl};
 use crate::source_file::SourceFile;
 use crate::task::{Task, UploadTask};
 use crate::transfer::{Stage, Verified};
+use crate::words::{Count, Peer, Phrase, Size, Way};
 
 /// The store's unit: every chunk but the last is a multiple of it.
 const UNIT: u64 = 256 * 1024;
@@ -96,7 +97,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     };
     let mut result = attempt(run, &task, service.as_deref(), kept, &row.name).await;
     if let Ok(Outcome::FormKept) = result {
-        run.note("The store kept the form around the file as a part of it; sent again by a plain PUT");
+        run.note(Phrase::FormWasKept);
         abandon(run, &row.service).await?;
         kept.source = None;
         run.counter.set(0);
@@ -143,7 +144,7 @@ async fn attempt(
         && let Ok(Confirmation::Success { size: Some(size) }) = service.confirm(asset_id).await
         && size == source.size()
     {
-        run.tell("The answer was lost, but the service has the file".into());
+        run.tell(Phrase::AnswerLost);
         finish(run, service_id, source, &target, Some(service), None).await?;
         return Ok(Outcome::Proven);
     }
@@ -211,7 +212,7 @@ async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<So
     if task.source.is_some_and(|before| before != state) {
         abandon(run, &run.row().service).await?;
         run.counter.set(0);
-        run.note("The file changed since it was begun; it is sent from its beginning");
+        run.note(Phrase::SourceChangedSince);
     }
     if task.source != Some(state) {
         let remember = |task: &mut Task| {
@@ -236,7 +237,7 @@ async fn abandon(run: &Run, service: &str) -> Result<()> {
     let record = run.resume_record();
     if let Some(asset_id) = &record.asset_id {
         run.queue().store.set_asset_status(service, asset_id, AssetStatus::Abandoned).await?;
-        run.tell(format!("The asset id {asset_id} is given up"));
+        run.tell(Phrase::AssetGivenUp { id: asset_id.clone() });
     }
     run.change_task(|task| {
         if let Task::Upload(upload) = task {
@@ -258,16 +259,15 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
     let record = run.resume_record();
     let parse = |text: &str| {
         SignedUrl::parse(text)
-            .map_err(|why| Error::invalid("This is no signed URL").because(why).advise("paste the whole URL"))
+            .map_err(|why| Error::invalid(Phrase::NoSignedUrl).because(why).advise(Phrase::PasteWholeUrl))
     };
     let Some(service) = service else {
-        let text =
-            record.url.ok_or_else(|| Error::new(Cause::LinkExpired, "The signed URL is no longer kept"))?;
+        let text = record.url.ok_or_else(|| Error::new(Cause::LinkExpired, Phrase::SignedUrlNotKept))?;
         let url = parse(&text)?;
         // What ended lately is for the store to judge, whose clock may be another.
         let long_ago = SystemTime::now().checked_sub(CLOCKS_DIFFER);
         if record.session.is_none() && url.expires_at().is_some_and(|end| Some(end) <= long_ago) {
-            return Err(Error::new(Cause::LinkExpired, "The signed URL has expired"));
+            return Err(Error::new(Cause::LinkExpired, Phrase::SignedUrlExpired));
         }
         return Ok(Target { url, form: Vec::new(), asset_id: None });
     };
@@ -282,7 +282,7 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
             }
             return Ok(Target { url: parse(text)?, form: record.form, asset_id: Some(asset_id) });
         }
-        run.note("The signed URL had expired; signed again");
+        run.note(Phrase::SignedAgain);
         abandon(run, service.about().id).await?;
     }
     run.stage(Stage::Signing);
@@ -304,7 +304,7 @@ async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64)
     if run.stop.is_cancelled() {
         return Err(Error::canceled());
     }
-    run.tell(format!("Signed by {}", service.about().name));
+    run.tell(Phrase::SignedBy { service: Peer::service(service.about().id) });
     Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
 }
 
@@ -383,7 +383,7 @@ async fn send(
             Err(Refused::ByStore(refusal)) => {
                 let other = signed_url::flips(&refusal, method, target.url.known_store());
                 if let (None, None, Some(other)) = (kept.flipped, wanted, other) {
-                    run.tell(format!("The store does not take {}; trying {}", words(method), words(other)));
+                    run.tell(Phrase::OtherMethod { method: Way(shown(method)), other: Way(shown(other)) });
                     kept.flipped = Some(other);
                     method = other;
                     run.counter.set(0);
@@ -410,26 +410,18 @@ impl From<Error> for Refused {
 }
 
 fn store_refused(refusal: &Refusal, service: &str) -> Error {
-    let mut error = refused(refusal, "The store", "upload");
+    let mut error = refused(refusal, Peer::store(), "upload");
     match refusal.kind {
         RefusalKind::Expired if service == "link" => error.cause = Cause::LinkExpired,
         RefusalKind::SignatureMismatch | RefusalKind::Unauthorized => {
             // The key is not at fault: the store knows only the URL's signature.
             error.cause = Cause::ServiceRefused;
-            error.what = "The store refused the signed URL’s signature".to_owned();
-            error.advice = Some("get a new signed URL and send again".to_owned());
+            error.what = Phrase::SignatureRefused.into();
+            error.advice = Some(Phrase::GetNewSignedUrl.into());
         }
         _ => {}
     }
     error
-}
-
-fn words(method: Method) -> &'static str {
-    match method {
-        Method::Put | Method::AzurePut => "a plain PUT",
-        Method::Post | Method::PostForm => "a form POST",
-        Method::Resumable | Method::Session => "a resumable session",
-    }
 }
 
 fn shown(method: Method) -> UploadMethod {
@@ -455,13 +447,13 @@ fn check_signed_headers(url: &SignedUrl) -> Result<()> {
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Cause::Unsupported, "The signed URL demands headers whose values Ferry cannot know")
+    Err(Error::new(Cause::Unsupported, Phrase::UnknownSignedHeaders)
         .because(unknown.join(", "))
-        .advise("get a URL that is signed without them"))
+        .advise(Phrase::GetUrlWithoutHeaders))
 }
 
 fn url_of(url: &SignedUrl) -> Result<Url> {
-    url.to_url().map_err(|why| Error::invalid("The signed URL cannot be used").because(why))
+    url.to_url().map_err(|why| Error::invalid(Phrase::SignedUrlUnusable).because(why))
 }
 
 /// A raw PUT or a form POST: one request with everything. A retry starts at the first byte.
@@ -474,7 +466,7 @@ async fn send_whole(
     kept: &mut Kept,
 ) -> Result<Taken, Refused> {
     if run.counter.get() > 0 {
-        run.note("This way of sending cannot be continued; sent from the beginning");
+        run.note(Phrase::SentFromBeginning);
     }
     run.counter.set(0);
     let mime = mime_guess::from_path(name).first_or_octet_stream();
@@ -491,7 +483,8 @@ async fn send_whole(
                 .file_name(name.to_owned())
                 .mime_str(mime.as_ref())
                 .map_err(|error| {
-                    Error::internal("A media type could not be written").because(error.without_url())
+                    Error::internal("A media type could not be written")
+                        .because(error.without_url().to_string())
                 })?;
             http.request(Verb::POST, url_of(&target.url)?).multipart(form.part("file", part))
         }
@@ -559,7 +552,7 @@ async fn send_in_session(
         }
     };
     if confirmed > total {
-        return Err(Error::new(Cause::BadResponse, "The store says it has more than the file").into());
+        return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
     }
     if confirmed > source.hashed() {
         run.stage(Stage::Checking);
@@ -568,7 +561,7 @@ async fn send_in_session(
         run.stage(Stage::Sending);
     }
     if confirmed > 0 {
-        run.tell(format!("The store has {}; goes on there", crate::part_file::size_words(confirmed)));
+        run.tell(Phrase::StoreHas { done: Size(confirmed) });
     }
     run.counter.set(confirmed);
     let mut size = FIRST_CHUNK;
@@ -590,7 +583,7 @@ async fn send_in_session(
                 return Ok(taken);
             }
             Progress::Has(bytes) if bytes > total => {
-                return Err(Error::new(Cause::BadResponse, "The store says it has more than the file").into());
+                return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
             }
             Progress::Has(bytes) if bytes > confirmed && bytes < total => {
                 (confirmed, idle) = (bytes, 0);
@@ -599,9 +592,7 @@ async fn send_in_session(
             Progress::Has(_) => {
                 idle += 1;
                 if idle >= 3 {
-                    return Err(
-                        Error::new(Cause::ServerTrouble, "The store does not keep what it is sent").into()
-                    );
+                    return Err(Error::new(Cause::ServerTrouble, Phrase::StoreKeepsNothing).into());
                 }
                 match query(run, &session, total).await? {
                     Progress::Done(taken) => {
@@ -626,7 +617,7 @@ async fn send_in_session(
 
 fn parse_session(text: &str) -> Result<Url> {
     signed_url::parse_secure(text)
-        .map_err(|why| Error::new(Cause::BadResponse, "The store’s session cannot be used").because(why))
+        .map_err(|why| Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(why))
 }
 
 async fn begin_session(run: &Run, target: &Target, name: &str) -> Result<Url, Refused> {
@@ -644,15 +635,13 @@ async fn begin_session(run: &Run, target: &Target, name: &str) -> Result<Url, Re
     let answer = run.or_stop(run.queue().http.send(request)).await??;
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     accept(run, answer).await?;
-    let location = location.ok_or_else(|| {
-        Error::new(Cause::ServerTrouble, "The store opened a session without saying where it is")
-    })?;
+    let location = location.ok_or_else(|| Error::new(Cause::ServerTrouble, Phrase::SessionWithoutPlace))?;
     let absolute = url.join(&location).map_err(|error| {
-        Error::new(Cause::BadResponse, "The store’s session cannot be used").because(error)
+        Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(error.to_string())
     })?;
     let session = parse_session(absolute.as_str())?;
     run.change_resume(|record| record.session = Some(session.as_str().to_owned())).await?;
-    run.tell("Resumable session opened".into());
+    run.tell(Phrase::SessionOpened);
     Ok(session)
 }
 
@@ -703,15 +692,13 @@ async fn progress(run: &Run, answer: Response) -> Result<Progress, Refused> {
         308 => match range::resumable_range(answer.headers()) {
             Some(kept) => Ok(Progress::Has(kept)),
             // The next attempt asks again before anything is sent.
-            None => {
-                Err(Error::new(Cause::ServerTrouble, "The store did not say clearly how much it has").into())
-            }
+            None => Err(Error::new(Cause::ServerTrouble, Phrase::StoreUnclear).into()),
         },
         404 | 410 => {
             run.change_resume(|record| record.session = None).await?;
             run.counter.set(0);
-            run.note("The store no longer knows the session; sent from the beginning");
-            Err(Error::new(Cause::ServerTrouble, "The store no longer knows the upload session").into())
+            run.note(Phrase::SessionLost);
+            Err(Error::new(Cause::ServerTrouble, Phrase::SessionForgotten).into())
         }
         _ => Ok(Progress::Done(accept(run, answer).await?)),
     }
@@ -877,14 +864,12 @@ async fn finish(
                 if size.is_some() && proof == Verified::None {
                     proof = Verified::Length;
                 }
-                run.tell("Confirmed by the service".into());
+                run.tell(Phrase::ConfirmedByService);
             }
             Confirmation::Failed(word) => {
-                return Err(
-                    Error::new(Cause::ServiceRefused, "The service could not use the file").because(word)
-                );
+                return Err(Error::new(Cause::ServiceRefused, Phrase::FileNotTaken).because(word));
             }
-            Confirmation::Pending => run.note("Sent, not yet confirmed by the service"),
+            Confirmation::Pending => run.note(Phrase::NotYetConfirmed),
         }
         let asset = Asset {
             service: service_id,
@@ -931,19 +916,22 @@ fn compare_stored(digests: &Digests, stored: &Offered) -> Result<Verified> {
         Proof::Match(algorithm) => Ok(algorithm.into()),
         Proof::Nothing => Ok(Verified::None),
         Proof::Mismatch { algorithm, expected, got } => {
-            Err(Error::new(Cause::StoredWrong, "The store has something else than what was sent")
-                .because(format!("its {} is {expected}, the file’s is {got}", algorithm.as_str())))
+            Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(Phrase::ChecksumThere {
+                algorithm: algorithm.as_str().to_owned(),
+                there: expected,
+                here: got,
+            }))
         }
     }
 }
 
 fn stored_wrong(there: u64, here: u64) -> Error {
     let why = if there > here && there - here < 4096 {
-        format!("it holds {} bytes more: the form around the file was stored with it", there - here)
+        Phrase::HoldsTheForm { more: Count(there - here) }
     } else {
-        format!("it holds {there} bytes, the file has {here}")
+        Phrase::HoldsAnotherSize { there: Count(there), here: Count(here) }
     };
-    Error::new(Cause::StoredWrong, "The service has something else than what was sent").because(why)
+    Error::new(Cause::StoredWrong, Phrase::ServiceHasOther).because(why)
 }
 
 /// Asks the service until it has the file, it failed, or two minutes have passed.

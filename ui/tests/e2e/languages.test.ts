@@ -1,3 +1,4 @@
+import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
 import { lastCall, nav, useStudio } from './support';
@@ -38,15 +39,76 @@ describe.each([
   });
 });
 
-test('failures have a headline and a way out in the language of the window, then the engine’s own words', async () => {
+test('the choice that an earlier window kept by itself moves into the settings', async () => {
+  const page = await open({ scenario: 'failed' });
+  await page.evaluate(() => localStorage.setItem('PARAGLIDE_LOCALE', 'es'));
+  await page.evaluate(() => localStorage.removeItem('language'));
+  await page.reload();
+  await page.getByRole('navigation', { name: 'Principal' }).waitFor();
+  expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { language: 'es', welcomed: true } });
+  await page.waitForFunction(() => localStorage.getItem('PARAGLIDE_LOCALE') === null);
+  expect(await page.evaluate(() => document.documentElement.lang)).toBe('es');
+});
+
+test('failures say what happened, why and what to do in the language of the window', async () => {
   const page = await open({ scenario: 'broken', locale: 'es-ES' });
   const row = page.getByRole('row', { name: /archive-2019/ });
-  await row.getByText('El disco está lleno.').waitFor();
-  const engine = row.getByText('1.4 GB more is needed');
-  expect(await engine.evaluate((element) => element.closest('[lang]')?.getAttribute('lang'))).toBe('en');
-  await page.getByText('MAVI: La clave no fue aceptada.').waitFor();
+  await row.getByText('No hay suficiente sitio en el disco. Hacen falta 1,4 GB más en «/media/ada/Data».').waitFor();
+  await row.getByText('Haz sitio o elige otra carpeta; lo que ha llegado se conserva.').waitFor();
+  await page.getByText('MAVI no aceptó la clave.').first().waitFor();
+  await page.getByText('Se retomaron 3 transferencias donde estaban.').waitFor();
   await row.getByRole('button', { name: 'Reintentar' }).click();
   await lastCall(page, 'retry');
+});
+
+test('what a service said stays as it came, and is marked so', async () => {
+  const page = await open({ scenario: 'failed', locale: 'es-ES' });
+  const row = page.getByRole('row', { name: /^take 5/ });
+  await row.getByText('MAVI lo rechazó.').waitFor();
+  const quoted = row.getByText('“The title is too long”');
+  expect(await quoted.evaluate((element) => [element.tagName, element.getAttribute('lang')])).toEqual(['BDI', 'und']);
+  await row.dblclick();
+  const reason = row.getByText('code 0001, HTTP 400');
+  expect(await reason.evaluate((element) => [element.tagName, element.getAttribute('lang')])).toEqual(['BDI', 'und']);
+});
+
+test('the history is in the language of the window, and older lines are marked as English', async () => {
+  const page = await open({ scenario: 'busy', locale: 'zh-CN' });
+  await page.getByRole('row', { name: /interview-raw/ }).dblclick();
+  await page.getByText('已由MAVI签名').waitFor();
+  await page.getByText(/^内容未到齐，连接就中断了；2\s*秒钟?后再次尝试$/).waitFor();
+  const older = page.getByText('Sending to the store');
+  expect(await older.evaluate((element) => element.getAttribute('lang'))).toBe('en');
+});
+
+/** Everything that the rows say, but what is marked as another language, names, and paths in quotes. */
+const said = (page: Page) =>
+  page.getByRole('row').evaluateAll((rows) =>
+    rows.map((row) => {
+      const copy = row.cloneNode(true) as Element;
+      copy.querySelectorAll('[lang], .name').forEach((other) => other.remove());
+      const names = [...copy.querySelectorAll('[aria-label]')].map((one) => one.getAttribute('aria-label'));
+      const all = [copy.textContent, row.getAttribute('aria-label'), ...names].join(' ');
+      return all.replace(/[“«]\/[^”»]*[”»]/g, '').replace(/take \d+\.mp4/g, '');
+    }),
+  );
+
+describe.each([
+  [
+    'es-ES',
+    /\b(the|and|of|to|not|was|is|it|its|with|what|try|again|check|choose|file|link|server|key|disk|refused|kept)\b/i,
+  ],
+  // Only names of products, units and protocols, and ids, are in Latin letters.
+  ['zh-CN', /\b(?!MAVI|Visual|Search|Ferry|HTTP|CRC32C|re_000|URL)[a-z][a-z_]{2,}/i],
+] as const)('failed rows in %s', (locale, english) => {
+  test('hold no English', async () => {
+    const page = await open({ scenario: 'failed', locale });
+    await page.setViewportSize({ width: 1440, height: 3200 });
+    await page.getByRole('row', { name: /^take 26/ }).waitFor();
+    const rows = await said(page);
+    expect(rows.length).toBeGreaterThanOrEqual(26);
+    expect(rows.filter((row) => english.test(row))).toEqual([]);
+  });
 });
 
 test('counts take the form that their language asks for', async () => {

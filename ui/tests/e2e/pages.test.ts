@@ -32,7 +32,7 @@ describe('first run', () => {
     const page = await open({ scenario: 'first-run' });
     await page.getByLabel('Key for MAVI').fill('bad-key');
     await page.getByRole('button', { name: 'Connect' }).click();
-    await page.getByText('The service refused the key. Enter a key that the service accepts.').waitFor();
+    await page.getByText('MAVI refused the key. Enter a key that the service accepts.').waitFor();
     expect((await calls(page)).some((call) => call.command === 'save_settings')).toBe(false);
   });
 

@@ -1,7 +1,19 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
-import { aboutService, failure, problem, progress, proof, recognised, rowName, subline } from '../../src/describe';
+import {
+  aboutService,
+  failure,
+  headline,
+  problem,
+  progress,
+  proof,
+  reason,
+  recognised,
+  rowName,
+  subline,
+} from '../../src/describe';
 import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
+import { say } from '../../src/phrases';
 import { failures, transfer } from '../scenarios';
 
 const now = () => 1_000_000;
@@ -74,7 +86,7 @@ describe('the bar of a row', () => {
     const row = transfer({
       name: 'a.mp4',
       state: { is: 'running' },
-      wait: { reason: 'retry', until: 1_012_000, message: 'The connection broke' },
+      wait: { reason: 'retry', until: 1_012_000, what: { is: 'connection_broke' }, why: null },
       bytes: 1,
       total: 4,
     });
@@ -85,7 +97,7 @@ describe('the bar of a row', () => {
     const row = transfer({
       name: 'a.mp4',
       state: { is: 'running' },
-      wait: { reason: 'network', until: null, message: 'No network' },
+      wait: { reason: 'network', until: null, what: { is: 'no_network' }, why: null },
     });
     const never = () => {
       throw new Error('asked the clock');
@@ -151,51 +163,133 @@ describe('words', () => {
 
   test('a status code and a checksum are for the details, the service’s own words are not', () => {
     const refused = {
-      message: 'MAVI refused; “The title is too long”, code 0001, HTTP 400, upload',
-      advice: 'read it',
-    };
-    expect(failure({ code: 'service_error', ...refused }).title).toBe('MAVI refused; “The title is too long”.');
-    expect(failure({ code: 'unauthorized', ...refused }).title).toBe('MAVI refused.');
-    const full = { message: 'There is not enough room; 1.4 GB more is needed', advice: 'make room' };
-    expect(failure({ code: 'disk_full', ...full })).toEqual({
-      title: 'There is not enough room; 1.4 GB more is needed.',
-      detail: 'Make room.',
+      what: { is: 'service_refused', service: 'mavi' },
+      why: '“The title is too long”, code 0001, HTTP 400, upload',
+      advice: { is: 'try_later' },
+    } as const;
+    expect(failure({ code: 'service_error', ...refused })).toMatchObject({
+      title: 'MAVI refused.',
+      quoted: '“The title is too long”',
+      detail: 'Try again later.',
+    });
+    expect(failure({ code: 'unauthorized', ...refused }).quoted).toBe('');
+    expect(reason(refused.why)?.text).toBe(refused.why);
+    const differs = { is: 'checksum_came', algorithm: 'crc32c', got: '1', expected: '2' } as const;
+    const wrong = { what: { is: 'not_as_described' }, why: differs, advice: { is: 'sign_again' } } as const;
+    expect(failure({ code: 'integrity_mismatch', ...wrong }).title).toBe(
+      'The file that arrived is not the one that the server described.',
+    );
+    expect(reason(differs)?.text).toBe('Its CRC32C is 1, expected was 2');
+  });
+
+  test('an amount and a place that one can act on are told at once', () => {
+    expect(failure(full)).toEqual({
+      title: 'There is not enough room on the disk. 1.4 GB more is needed in “/d”.',
+      quoted: '',
+      lang: 'und',
+      detail: 'Make room or choose another folder; what has arrived is kept.',
     });
   });
 
   test('where the engine names only the file, the headline says what is wrong with it', () => {
-    const denied = { code: 'permission_denied', message: 'Opening `/a/b.mp4` failed; permission denied' } as const;
-    expect(failure({ ...denied, advice: 'choose another' })).toEqual({
+    expect(failure(denied)).toMatchObject({
       title: 'Access was refused.',
-      detail: 'Opening “/a/b.mp4” failed. Choose another.',
+      quoted: '',
+      detail: '“/a/b.mp4” could not be used. Make the file readable, or choose another one.',
     });
   });
 
-  test('the terminal’s backticks become quotes', () => {
-    const notFound = { code: 'not_found', message: 'MAVI does not know the asset `re_1`', advice: '' } as const;
-    expect(failure(notFound)).toEqual({ title: 'MAVI does not know the asset “re_1”.', detail: '' });
+  test('the words of an earlier Ferry are shown as they are', () => {
+    expect(failure(earlier)).toEqual({
+      title: 'MAVI does not know the asset “re_1”; HTTP 404.',
+      quoted: '',
+      lang: 'en',
+      detail: 'Check the id.',
+    });
+  });
+
+  test('a history reads in one language', () => {
+    expect(say({ is: 'tried_again', what: { is: 'nothing_moved', seconds: 30 }, seconds: 4 })).toBe(
+      'Nothing moved for 30 s; next attempt in 4 s',
+    );
+    expect(say({ is: 'completed_with_proof', proof: 'crc32c' })).toBe('Completed (Verified · CRC32C)');
+    expect(say({ is: 'other_method', method: 'post', other: 'put' })).toBe(
+      'The store does not take “A form (POST)”; trying “One request (PUT)”',
+    );
+    expect(say({ is: 'pause_asked', service: 'store' })).toBe('The store asks for a pause');
+    expect(say({ is: 'picked_up', count: 1204 })).toBe('Picked up 1,204 transfers where they stood');
+    expect(say('as it came')).toBe('as it came');
   });
 });
+
+const full = {
+  code: 'disk_full',
+  what: { is: 'no_room' },
+  why: { is: 'more_needed', needed: 1_400_000_000, folder: '/d' },
+  advice: { is: 'make_room' },
+} as const;
+const denied = {
+  code: 'permission_denied',
+  what: { is: 'file_failed', doing: 'Opening', path: '/a/b.mp4' },
+  why: 'permission denied',
+  advice: { is: 'make_readable' },
+} as const;
+const earlier = {
+  code: 'not_found',
+  what: 'MAVI does not know the asset `re_1`; HTTP 404',
+  why: null,
+  advice: 'check the id',
+} as const;
 
 describe('in another language than the engine’s', () => {
   afterEach(() => overwriteGetLocale(() => baseLocale));
 
-  const refused = { code: 'unauthorized', message: 'MAVI refused the key', advice: 'enter another' } as const;
-
-  test('a failure begins with a headline of the page, then the engine speaks', () => {
+  test('what happened, why and what to do are in the language of the window', () => {
     overwriteGetLocale(() => 'es');
-    expect(failure(refused)).toEqual({
-      title: 'La clave no fue aceptada.',
-      detail: 'MAVI refused the key. Enter another.',
+    expect(failure(full)).toMatchObject({
+      title: 'No hay suficiente sitio en el disco. Hacen falta 1,4 GB más en «/d».',
+      detail: 'Haz sitio o elige otra carpeta; lo que ha llegado se conserva.',
     });
-    expect(problem('MAVI', refused)).toBe('MAVI: La clave no fue aceptada.');
+    expect(failure(denied)).toMatchObject({
+      title: 'El acceso fue denegado.',
+      quoted: '',
+      detail: 'No se pudo usar «/a/b.mp4». Haz que el archivo se pueda leer, o elige otro.',
+    });
+    const refused = { ...full, code: 'unauthorized', what: { is: 'key_refused', service: 'mavi' }, why: null } as const;
+    expect(problem('MAVI', refused)).toBe('MAVI no aceptó la clave.');
+    expect(problem('MAVI', { ...refused, what: { is: 'server_not_reached' } })).toBe(
+      'MAVI: No se pudo llegar al servidor.',
+    );
     overwriteGetLocale(() => 'zh');
-    expect(failure(refused).title).toBe('密钥未被接受。');
+    expect(failure(full)).toMatchObject({
+      title: '磁盘空间不足。“/d”还需要 1.4 GB。',
+      detail: '请腾出空间或选择其他文件夹；已收到的内容会保留。',
+    });
+  });
+
+  test('the words of a service stay as they came, marked as of no known language', () => {
+    overwriteGetLocale(() => 'zh');
+    const refused = { ...full, code: 'service_error', why: '“标题 too long”, HTTP 400' } as const;
+    expect(failure(refused)).toMatchObject({ quoted: '“标题 too long”', lang: 'und' });
+    expect(reason(refused.why)).toEqual({ text: refused.why, lang: 'und' });
+  });
+
+  test('the words of an earlier Ferry follow a headline of the page, marked as English', () => {
+    overwriteGetLocale(() => 'es');
+    expect(failure(earlier)).toEqual({
+      title: 'El servicio no lo conoce.',
+      quoted: 'MAVI does not know the asset “re_1”; HTTP 404. Check the id.',
+      lang: 'en',
+      detail: '',
+    });
+    expect(problem('MAVI', earlier)).toBe('MAVI: El servicio no lo conoce.');
+    const row = transfer({ name: 'a', state: { is: 'queued' }, total: 14, note: 'The checksum differed' });
+    expect(subline(row, now)).toEqual(['14 B']);
   });
 
   test('every code has a headline of its own', () => {
     overwriteGetLocale(() => 'es');
-    const titles = new Set(failures.map((one) => failure(one).title));
+    const titles = new Set(failures.map((one) => headline(one.code)));
     expect(titles.size).toBe(new Set(failures.map((one) => one.code)).size);
   });
 

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
+import { SIZES } from '../../src/phrases';
+
 interface Variants {
   declarations: string[];
   selectors: string[];
@@ -38,6 +40,7 @@ const SAME = new Set([
   'of_name',
   'full_stop',
   'fact_error',
+  'say_what_and_why',
 ]);
 
 /** The words of the glossary: where English uses the first, the others use theirs. */
@@ -55,6 +58,73 @@ const GLOSSARY: { en: RegExp; es: RegExp; zh: RegExp }[] = [
   { en: /\bchecksum/i, es: /suma de comprobación/i, zh: /校验和/ },
   { en: /\bpause/i, es: /paus/i, zh: /暂停/ },
 ];
+
+const types = readFileSync(new URL('../../src/types.ts', import.meta.url), 'utf8');
+
+/** The right-hand side of one of the engine's types, as `cargo xtask types` wrote it. */
+function written(type: string): string {
+  const found = new RegExp(`^export type ${type} = (.+);$`, 'm').exec(types)?.[1];
+  if (found === undefined) throw new Error(`the engine has no type ${type}`);
+  return found;
+}
+
+const words = (type: string) => [...written(type).matchAll(/"(\w+)"/g)].flatMap((one) => one[1] ?? []);
+
+/** Every sentence of the engine with its blanks and their types. */
+const sentences = [...written('Phrase').matchAll(/\{ "is": "(\w+)"(?:, (.*?))? \}/g)].map(
+  ([, name = '', blanks = '']) => ({
+    name,
+    blanks: [...blanks.matchAll(/(\w+): (\w+)/g)].map(([, blank = '', type = '']) => ({ blank, type })),
+  }),
+);
+
+/** What a sentence has for the terminal only. */
+const NOT_IN_THE_WINDOW = new Set(['file_failed.doing', 'transfer_unknown.id', 'enter_key_of.id']);
+
+describe.each(settings.locales)('the engine in %s', (locale) => {
+  const all = messages(locale);
+
+  test.each([
+    ['Code', 'error'],
+    ['Stage', 'stage'],
+    ['WaitReason', 'wait'],
+    ['Remedy', 'remedy'],
+  ])('every %s has a message', (type, prefix) => {
+    const names = words(type).map((name) => `${prefix}_${name}`);
+    expect(names.length).toBeGreaterThan(4);
+    expect(names.filter((name) => !(name in all))).toEqual([]);
+  });
+
+  test('every sentence has a message with its blanks, and no message is left over', () => {
+    expect(sentences.length).toBeGreaterThan(250);
+    const said = Object.keys(all).filter((name) => name.startsWith('say_'));
+    expect(said.sort()).toEqual(sentences.map(({ name }) => `say_${name}`).sort());
+    for (const { name, blanks } of sentences) {
+      const wanted = blanks.map(({ blank }) => blank).filter((blank) => !NOT_IN_THE_WINDOW.has(`${name}.${blank}`));
+      for (const text of texts(all[`say_${name}`] ?? '')) expect(placeholders(text), name).toEqual(wanted.sort());
+    }
+  });
+
+  test('no message speaks to a terminal', () => {
+    const stray = Object.entries(all).filter(([, message]) =>
+      texts(message).some((text) => /`|--\w|FERRY_/.test(text)),
+    );
+    expect(stray).toEqual([]);
+  });
+});
+
+test('a number in a sentence is shown as what it is', () => {
+  const sizes = new Set<string>();
+  const others = new Set<string>();
+  for (const { blank, type } of sentences.flatMap(({ blanks }) => blanks)) {
+    if (type === 'Size') sizes.add(blank);
+    else others.add(blank);
+    expect(type === 'Seconds', blank).toBe(blank === 'seconds');
+    expect(type === 'Peer', blank).toBe(blank === 'service');
+  }
+  expect([...sizes].sort()).toEqual([...SIZES].sort());
+  expect([...sizes].filter((blank) => others.has(blank))).toEqual([]);
+});
 
 test('there is a file for each language, and no other', () => {
   const files = readdirSync(new URL('../../messages', import.meta.url)).sort();

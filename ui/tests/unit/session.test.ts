@@ -111,7 +111,13 @@ describe('the stream of changes', () => {
   });
 
   test('an engine that does not answer is said, and asked again', async () => {
-    snapshot.mockRejectedValueOnce({ code: 'busy_data_dir', message: 'Another Ferry', advice: '', remedy: 'retry' });
+    snapshot.mockRejectedValueOnce({
+      code: 'busy_data_dir',
+      what: 'Another Ferry',
+      why: null,
+      advice: '',
+      remedy: 'retry',
+    });
     const session = new Session();
     await session.start();
     expect(session.trouble?.code).toBe('busy_data_dir');

@@ -75,8 +75,8 @@ describe('what is counted', () => {
       queued(3, { state: { is: 'running' }, speed: 30 }),
       queued(4, { state: { is: 'completed' } }),
       queued(5, { state: { is: 'canceled' } }),
-      queued(6, { state: { is: 'failed', code: 'network', message: '', advice: '', remedy: 'retry' } }),
-      queued(7, { state: { is: 'queued' }, wait: { reason: 'key', until: null, message: '' } }),
+      queued(6, { state: { is: 'failed', code: 'network', what: '', why: null, advice: '', remedy: 'retry' } }),
+      queued(7, { state: { is: 'queued' }, wait: { reason: 'key', until: null, what: '', why: null } }),
       queued(8, { state: { is: 'paused' } }),
     ]);
     expect(list.counts).toEqual({ all: 8, active: 4, done: 2, attention: 2 });

@@ -61,7 +61,7 @@ fn status(asset: &Asset) -> &'static str {
 async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
     let engine = session.open(Pace::default()).await?;
     let file = std::path::absolute(file)
-        .map_err(|error| Error::invalid("--export has no full path").because(error))?;
+        .map_err(|error| Error::invalid("--export has no full path").because(error.to_string()))?;
     let count = engine.export_assets(&file).await?;
     session.report.line(&file.display().to_string());
     session.report.object(

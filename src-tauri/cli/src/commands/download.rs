@@ -47,5 +47,6 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
 }
 
 fn full(folder: &std::path::Path) -> Result<PathBuf, Error> {
-    std::path::absolute(folder).map_err(|error| Error::invalid("--dir has no full path").because(error))
+    std::path::absolute(folder)
+        .map_err(|error| Error::invalid("--dir has no full path").because(error.to_string()))
 }

@@ -84,8 +84,9 @@ impl Session {
     /// Where settings, queue and library live.
     pub fn data_dir(&self) -> Result<PathBuf, Error> {
         match &self.data_dir {
-            Some(folder) => std::path::absolute(folder)
-                .map_err(|error| Error::invalid("The data folder has no full path").because(error)),
+            Some(folder) => std::path::absolute(folder).map_err(|error| {
+                Error::invalid("The data folder has no full path").because(error.to_string())
+            }),
             None => ferry_engine::default_data_dir(),
         }
     }
@@ -109,7 +110,7 @@ impl Session {
         let engine = Engine::open(options).await?;
         self.engines.keep(&engine, true);
         for notice in engine.notices() {
-            self.report.note(&notice);
+            self.report.note(&notice.to_string());
         }
         Ok(engine)
     }
@@ -172,7 +173,9 @@ async fn read_secret(prompt: &'static str) -> Result<Secret, Error> {
     });
     let text = match read.await {
         Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Err(Error::invalid("Nothing usable came from stdin").because(error)),
+        Ok(Err(error)) => {
+            return Err(Error::invalid("Nothing usable came from stdin").because(error.to_string()));
+        }
         Err(error) => return Err(Error::internal(error.to_string())),
     };
     let text = text.trim();

@@ -65,7 +65,7 @@ pub async fn list(rows: Rows, session: &mut Session) -> Result<Outcome, Error> {
     }
     for (transfer, cells) in transfers.iter().zip(&lines) {
         let detail = match &transfer.state {
-            State::Failed(failure) => format!("  ({}: {})", failure.code, failure.message),
+            State::Failed(failure) => format!("  ({}: {})", failure.code, failure.message()),
             State::Completed | State::Canceled => String::new(),
             _ if transfer.bytes > 0 || transfer.wait.is_some() => format!("  ({})", standing(transfer)),
             _ => String::new(),

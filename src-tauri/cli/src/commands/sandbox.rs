@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 pub async fn run(port: u16, interrupt: &mut Interrupt, session: &mut Session) -> Result<Outcome, Error> {
     let root = session.data_dir()?.join("sandbox-server");
     let sandbox = Sandbox::start(Options { root, port, api_key: None }).await.map_err(|error| {
-        Error::new(Cause::Unreachable, "The sandbox did not start").because(error).advise(
+        Error::new(Cause::Unreachable, "The sandbox did not start").because(error.to_string()).advise(
             "choose another port or leave --port out, and end any other `ferry sandbox` of this data folder",
         )
     })?;

@@ -18,6 +18,7 @@ use crate::http::{self, Fetch, Http};
 use crate::secrets::Secret;
 use crate::services::About;
 use crate::signed_url::is_loopback;
+use crate::words::{Peer, Phrase};
 
 /// The most of an API answer that is read: lists of ten thousand entries fit.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
@@ -67,7 +68,8 @@ impl Api {
         limiters: Limiters,
     ) -> Result<Self> {
         let base = Url::parse(base).map_err(|error| {
-            Error::invalid(format!("The address of {} is not usable", about.name)).because(error)
+            Error::invalid(Phrase::AddressUnusable { service: Peer::service(about.id) })
+                .because(error.to_string())
         })?;
         Ok(Self { http, about, base, key, limiters })
     }
@@ -76,10 +78,10 @@ impl Api {
     pub fn url(&self, parts: &[&str]) -> Result<Url> {
         let mut url = self.base.clone();
         if parts.iter().any(|part| matches!(*part, "." | ".." | "")) {
-            return Err(Error::invalid("This is no id").advise("check the id"));
+            return Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::CheckId));
         }
         url.path_segments_mut()
-            .map_err(|()| Error::invalid(format!("The address of {} is not usable", self.about.name)))?
+            .map_err(|()| Error::invalid(Phrase::AddressUnusable { service: self.peer() }))?
             .pop_if_empty()
             .extend(parts);
         Ok(url)
@@ -159,9 +161,9 @@ impl Api {
         serde_json::from_slice(&body).map_err(|error| {
             Error::new(
                 Cause::BadResponse,
-                format!("{} answered `{endpoint}` with something unexpected", self.about.name),
+                Phrase::UnexpectedAnswer { service: self.peer(), endpoint: endpoint.clone() },
             )
-            .because(error)
+            .because(error.to_string())
         })
     }
 
@@ -172,7 +174,7 @@ impl Api {
                 if body.len() + chunk.len() > ANSWER_LIMIT {
                     return Err(Error::new(
                         Cause::BadResponse,
-                        format!("{} answered without end", self.about.name),
+                        Phrase::EndlessAnswer { service: self.peer() },
                     ));
                 }
                 body.extend_from_slice(&chunk);
@@ -188,23 +190,25 @@ impl Api {
 
     /// What a refusal means for the user of this service.
     pub fn refused(&self, refusal: &Refusal, endpoint: &str) -> Error {
-        from_refusal(refusal, self.about.name, endpoint)
+        from_refusal(refusal, self.peer(), endpoint)
+    }
+
+    fn peer(&self) -> Peer {
+        Peer::service(self.about.id)
     }
 }
 
 /// Turns a decoded refusal into Ferry's error.
-pub(crate) fn from_refusal(refusal: &Refusal, who: &str, endpoint: &str) -> Error {
+pub(crate) fn from_refusal(refusal: &Refusal, service: Peer, endpoint: &str) -> Error {
     let (cause, what) = match refusal.kind {
-        RefusalKind::Unauthorized => (Cause::Unauthorized, format!("{who} refused the key")),
-        RefusalKind::RateLimited => (Cause::RateLimited, format!("{who} asks for a pause")),
-        RefusalKind::NotFound => (Cause::NotFound, format!("{who} does not have this item")),
-        RefusalKind::NotFoundOrTrouble => {
-            (Cause::ServiceHiccup, format!("{who} does not have this item, or has trouble"))
-        }
-        RefusalKind::NotReady => (Cause::NotReady, format!("{who} has not finished this item yet")),
-        RefusalKind::Expired => (Cause::Expired, "The signed URL has expired".to_owned()),
-        RefusalKind::ServerTrouble => (Cause::ServerTrouble, format!("{who} has trouble")),
-        _ => (Cause::ServiceRefused, format!("{who} refused")),
+        RefusalKind::Unauthorized => (Cause::Unauthorized, Phrase::KeyRefused { service }),
+        RefusalKind::RateLimited => (Cause::RateLimited, Phrase::PauseAsked { service }),
+        RefusalKind::NotFound => (Cause::NotFound, Phrase::ItemNotThere { service }),
+        RefusalKind::NotFoundOrTrouble => (Cause::ServiceHiccup, Phrase::ItemNotThereOrTrouble { service }),
+        RefusalKind::NotReady => (Cause::NotReady, Phrase::ItemNotFinished { service }),
+        RefusalKind::Expired => (Cause::Expired, Phrase::SignedUrlExpired),
+        RefusalKind::ServerTrouble => (Cause::ServerTrouble, Phrase::ServiceHasTrouble { service }),
+        _ => (Cause::ServiceRefused, Phrase::ServiceRefused { service }),
     };
     let mut words = vec![format!("“{}”", refusal.message)];
     if refusal.message.is_empty() {

@@ -8,6 +8,7 @@ use crate::run::Run;
 use crate::services::{About, Plan, Service};
 use crate::signed_url;
 use crate::task::DownloadTask;
+use crate::words::Phrase;
 
 pub(super) const ABOUT: About = About {
     id: "link",
@@ -27,12 +28,12 @@ impl Service for Link {
     }
 
     async fn prepare(&self, _task: &DownloadTask, run: &Run) -> Result<Plan> {
-        let text = run.resume_record().url.ok_or_else(|| {
-            Error::invalid("The link is no longer kept")
-                .advise("paste the link again; what has arrived is kept")
-        })?;
-        let url = signed_url::parse_http(&text)
-            .map_err(|why| Error::invalid("This link cannot be used").because(why))?;
+        let text = run
+            .resume_record()
+            .url
+            .ok_or_else(|| Error::invalid(Phrase::LinkNotKept).advise(Phrase::PasteLinkAgain))?;
+        let url =
+            signed_url::parse_http(&text).map_err(|why| Error::invalid(Phrase::LinkUnusable).because(why))?;
         Ok(Plan {
             id: url.host_str().unwrap_or("download").to_owned(),
             fetch: Fetch::get(url, None),

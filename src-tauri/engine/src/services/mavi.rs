@@ -16,6 +16,7 @@ use crate::services::api::{Api, Pace};
 use crate::services::{About, Confirmation, Plan, Service, Signed};
 use crate::signed_url::SignedUrl;
 use crate::task::DownloadTask;
+use crate::words::{Peer, Phrase, Words};
 
 pub(super) const ABOUT: About = About {
     id: "mavi",
@@ -84,7 +85,7 @@ impl Mavi {
 fn about_an_asset(mut error: Error) -> Error {
     if error.http_status == Some(400) && error.cause == Cause::ServiceRefused {
         error.cause = Cause::NotFound;
-        "MAVI does not have this asset".clone_into(&mut error.what);
+        error.what = Phrase::AssetNotThere { service: Peer::service(ABOUT.id) }.into();
     }
     error
 }
@@ -102,13 +103,13 @@ impl Service for Mavi {
         let wanted = json!({ "original_filename": file_name });
         let (answer, their_time): (SignedAnswer, _) =
             self.api.dated_data(Method::POST, url, Some(&wanted)).await?;
-        let bad = |why: &str| {
-            Error::new(Cause::BadResponse, "The service’s signed URL cannot be used").because(why)
-        };
-        let asset_id =
-            answer.asset_id.filter(|id| !id.is_empty()).ok_or_else(|| bad("it came without an asset id"))?;
-        let text = answer.signed_url.ok_or_else(|| bad("there is none in the answer"))?;
-        let url = SignedUrl::parse(&text).map_err(|why| bad(&why))?;
+        let bad = |why: Words| Error::new(Cause::BadResponse, Phrase::SignedUrlOfService).because(why);
+        let asset_id = answer
+            .asset_id
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| bad(Phrase::CameWithoutAssetId.into()))?;
+        let text = answer.signed_url.ok_or_else(|| bad(Phrase::NoneInTheAnswer.into()))?;
+        let url = SignedUrl::parse(&text).map_err(bad)?;
         let form = answer.fields.unwrap_or_default().into_iter().map(|(name, value)| {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (name, value)
@@ -148,7 +149,10 @@ impl Service for Mavi {
 
     async fn info(&self, asset_id: &str) -> Result<AssetInfo> {
         let resource = self.metadata(asset_id).await?.ok_or_else(|| {
-            Error::new(Cause::NotFound, format!("MAVI does not know the asset `{asset_id}`"))
+            Error::new(
+                Cause::NotFound,
+                Phrase::AssetUnknown { service: Peer::service(ABOUT.id), id: asset_id.to_owned() },
+            )
         })?;
         Ok(AssetInfo {
             asset_id: asset_id.to_owned(),

@@ -26,6 +26,7 @@ use crate::secrets::Keys;
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::SignedUrl;
 use crate::task::DownloadTask;
+use crate::words::{Peer, Phrase};
 use api::Api;
 
 /// Every service, in the order that the faces show them.
@@ -89,17 +90,17 @@ pub(crate) trait Service: Send + Sync {
 
     /// Asks for a signed URL for a file of this name.
     async fn sign(&self, _file_name: &str) -> Result<Signed> {
-        Err(self.cannot("take uploads"))
+        Err(self.cannot(|service| Phrase::NoUploadsThere { service }))
     }
 
     /// Asks whether a file has arrived.
     async fn confirm(&self, _asset_id: &str) -> Result<Confirmation> {
-        Err(self.cannot("confirm uploads"))
+        Err(self.cannot(|service| Phrase::NoConfirmationThere { service }))
     }
 
     /// Does what must be done before a file can be fetched, and says how to fetch it.
     async fn prepare(&self, _task: &DownloadTask, _run: &Run) -> Result<Plan> {
-        Err(self.cannot("give downloads"))
+        Err(self.cannot(|service| Phrase::NoDownloadsThere { service }))
     }
 
     /// Cleans up at the service after a download, if the user wants that.
@@ -109,12 +110,12 @@ pub(crate) trait Service: Send + Sync {
 
     /// What the service knows of an asset.
     async fn info(&self, _asset_id: &str) -> Result<AssetInfo> {
-        Err(self.cannot("tell about its files"))
+        Err(self.cannot(|service| Phrase::NoInformationThere { service }))
     }
 
     /// Deletes an asset for good.
     async fn delete(&self, _asset_id: &str) -> Result<()> {
-        Err(self.cannot("delete files"))
+        Err(self.cannot(|service| Phrase::NoDeletionThere { service }))
     }
 
     /// Makes one harmless call that needs the key. `Ok` = reached and accepted.
@@ -126,8 +127,8 @@ pub(crate) trait Service: Send + Sync {
     }
 
     /// The refusal for what this service cannot do.
-    fn cannot(&self, what: &str) -> Error {
-        Error::new(Cause::Unsupported, format!("{} does not {what}", self.about().name))
+    fn cannot(&self, what: fn(Peer) -> Phrase) -> Error {
+        Error::new(Cause::Unsupported, what(Peer::service(self.about().id)))
     }
 }
 
@@ -160,11 +161,11 @@ impl Services {
             if let Ok(text) = std::env::var(variable)
                 && !text.trim().is_empty()
             {
-                crate::settings::check_base_url(
-                    &format!("`{variable}`"),
-                    text.trim(),
-                    service != "offline-tube",
-                )?;
+                let named = |mut error: Error| {
+                    error.what = format!("`{variable}` holds no usable address").into();
+                    error
+                };
+                crate::settings::check_base_url(service, text.trim()).map_err(named)?;
                 addresses.insert(service, text.trim().to_owned());
             }
         }
@@ -202,13 +203,19 @@ impl Services {
     async fn api(&self, about: &'static About) -> Result<Api> {
         let address = self.address(about.id);
         if address.is_empty() {
-            return Err(Error::new(Cause::InvalidInput, format!("{} has no address yet", about.name))
-                .advise("enter its address under Services, or set its FERRY_…_URL variable"));
+            return Err(Error::new(
+                Cause::InvalidInput,
+                Phrase::NoAddressYet { service: Peer::service(about.id) },
+            )
+            .advise(Phrase::EnterAddress));
         }
         let key = self.keys.get(about.id).await;
         if about.needs_key && key.is_none() {
-            return Err(Error::new(Cause::Unauthorized, format!("{} needs a key and has none", about.name))
-                .advise(format!("enter one under Services, or run `ferry key set {}`", about.id)));
+            return Err(Error::new(
+                Cause::Unauthorized,
+                Phrase::NoKeyYet { service: Peer::service(about.id) },
+            )
+            .advise(Phrase::EnterKeyOf { id: about.id.to_owned() }));
         }
         Api::new(self.http.clone(), about, &address, key, self.limiters.clone())
     }
@@ -369,7 +376,8 @@ pub(crate) fn about(id: &str) -> Option<&'static About> {
 
 /// The refusal for a service that does not exist.
 pub(crate) fn unknown(id: &str) -> Error {
-    Error::invalid(format!("There is no service `{id}`")).advise(format!("use one of {}", IDS.join(", ")))
+    Error::invalid(Phrase::ServiceUnknown { id: id.to_owned() })
+        .advise(Phrase::UseOneOf { services: IDS.join(", ") })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

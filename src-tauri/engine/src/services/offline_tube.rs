@@ -19,6 +19,7 @@ use crate::services::{About, Plan, Service};
 use crate::signed_url;
 use crate::task::DownloadTask;
 use crate::transfer::Stage;
+use crate::words::{Phrase, Seconds, Words};
 
 pub(super) const ABOUT: About = About {
     id: "offline-tube",
@@ -83,7 +84,7 @@ impl OfflineTube {
         started
             .download_id
             .filter(|id| !id.is_empty())
-            .ok_or_else(|| Error::new(Cause::BadResponse, "The media server began a download without an id"))
+            .ok_or_else(|| Error::new(Cause::BadResponse, Phrase::JobWithoutId))
     }
 
     /// Follows a job to its end.
@@ -98,18 +99,11 @@ impl OfflineTube {
                     match job.status.as_deref().unwrap_or_default() {
                         "completed" => return Ok(job),
                         "error" => {
-                            let why = job.error_message.unwrap_or_else(|| "it gave no reason".into());
-                            return Err(Error::new(
-                                Cause::ServiceRefused,
-                                "The media server could not fetch this page",
-                            )
-                            .because(why));
+                            let why = job.error_message.map_or(Phrase::NoReasonGiven.into(), Words::Said);
+                            return Err(Error::new(Cause::ServiceRefused, Phrase::JobFailed).because(why));
                         }
                         "cancelled" | "canceled" => {
-                            return Err(Error::new(
-                                Cause::ServiceRefused,
-                                "The job was canceled on the media server",
-                            ));
+                            return Err(Error::new(Cause::ServiceRefused, Phrase::JobCanceled));
                         }
                         _ => {}
                     }
@@ -122,19 +116,17 @@ impl OfflineTube {
                     } else if changed_at.elapsed() > stuck {
                         return Err(Error::new(
                             Cause::NotReady,
-                            format!("The media server has not moved on for {} s", stuck.as_secs()),
+                            Phrase::JobStuck { seconds: Seconds(stuck.as_secs()) },
                         )
-                        .advise("look at the media server, then try again"));
+                        .advise(Phrase::LookAtMediaServer));
                     }
                 }
                 Ok(None) => {
                     missing += 1;
                     if missing >= 2 {
-                        return Err(Error::new(
-                            Cause::NotFound,
-                            "The job has vanished from the media server",
-                        )
-                        .advise("start it again"));
+                        return Err(
+                            Error::new(Cause::NotFound, Phrase::JobVanished).advise(Phrase::StartAgain)
+                        );
                     }
                 }
                 Err(error) => {
@@ -166,11 +158,11 @@ impl Service for OfflineTube {
                 run.stage(Stage::Preparing);
                 let page = run.resume_record().url.unwrap_or_else(|| task.what.clone());
                 signed_url::parse_http(&page)
-                    .map_err(|why| Error::invalid("This page’s address cannot be used").because(why))?;
+                    .map_err(|why| Error::invalid(Phrase::PageAddressUnusable).because(why))?;
                 let id = self.start(&page, task).await?;
                 // Written down before anything else: a crash from here on continues this job, not a second one.
                 run.set_server_id(&id).await?;
-                run.tell("The media server began to fetch the page".to_owned());
+                run.tell(Phrase::PageBegun);
                 id
             }
         };
@@ -210,7 +202,7 @@ impl Service for OfflineTube {
         let job = self
             .job(id)
             .await?
-            .ok_or_else(|| Error::new(Cause::NotFound, format!("The media server does not know `{id}`")))?;
+            .ok_or_else(|| Error::new(Cause::NotFound, Phrase::JobUnknown { id: id.to_owned() }))?;
         Ok(AssetInfo {
             asset_id: id.to_owned(),
             name: job.filename.or(job.title),

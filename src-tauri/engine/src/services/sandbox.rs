@@ -19,6 +19,7 @@ use crate::services::api::{Api, Limiters};
 use crate::services::{About, Confirmation, Plan, Service, Signed, mavi, offline_tube, visual_search};
 use crate::settings::Settings;
 use crate::task::DownloadTask;
+use crate::words::Phrase;
 
 pub(super) const ABOUT: About = About {
     id: "sandbox",
@@ -58,11 +59,11 @@ impl Launcher {
             let options = Options { root: self.root.clone(), port: 0, api_key: None };
             let sandbox = Sandbox::start(options)
                 .await
-                .map_err(|error| Error::internal("The sandbox did not start").because(error))?;
+                .map_err(|error| Error::internal(Phrase::SandboxNotStarted).because(error.to_string()))?;
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(sandbox.url());
             *running = Some(sandbox);
         }
-        let sandbox = running.as_ref().ok_or_else(|| Error::internal("The sandbox did not start"))?;
+        let sandbox = running.as_ref().ok_or_else(|| Error::internal(Phrase::SandboxNotStarted))?;
         let api =
             |base: String, key: Option<Secret>| Api::new(http.clone(), &ABOUT, &base, key, limiters.clone());
         let key = Some(Secret::new(API_KEY));
@@ -145,7 +146,7 @@ impl Service for SandboxService {
     async fn check(&self) -> Result<()> {
         match self.mavi.check().await {
             Err(error) if error.cause == Cause::Unauthorized => {
-                Err(Error::internal("The sandbox refused its own key").because(error.what))
+                Err(Error::internal(Phrase::SandboxRefusedItsKey).because(error.what))
             }
             other => other,
         }

@@ -15,6 +15,7 @@ use crate::run::Run;
 use crate::services::api::{Api, Pace};
 use crate::services::{About, Plan, Service};
 use crate::task::DownloadTask;
+use crate::words::{Peer, Phrase};
 
 pub(super) const ABOUT: About = About {
     id: "visual-search",
@@ -89,8 +90,11 @@ impl Service for VisualSearch {
             let status = video.status.as_deref().unwrap_or("PARSE");
             if status.starts_with("FAIL") || status.ends_with("ERROR") {
                 let reason = video.cause.clone().unwrap_or_else(|| status.to_owned());
-                return Err(Error::new(Cause::ServiceRefused, "Visual Search could not process this video")
-                    .because(reason));
+                return Err(Error::new(
+                    Cause::ServiceRefused,
+                    Phrase::VideoNotProcessed { service: Peer::service(ABOUT.id) },
+                )
+                .because(reason));
             }
         }
         self.api.turn("download", DOWNLOADS).await;
@@ -112,7 +116,10 @@ impl Service for VisualSearch {
 
     async fn info(&self, video_no: &str) -> Result<AssetInfo> {
         let video = self.video(video_no, &self.unique_id).await?.ok_or_else(|| {
-            Error::new(Cause::NotFound, format!("Visual Search does not know the video `{video_no}`"))
+            Error::new(
+                Cause::NotFound,
+                Phrase::VideoUnknown { service: Peer::service(ABOUT.id), id: video_no.to_owned() },
+            )
         })?;
         Ok(AssetInfo {
             asset_id: video_no.to_owned(),

@@ -1,0 +1,570 @@
+//! Everything that Ferry says about its work: what happened, why, what to do, the history, the notes.
+//!
+//! A sentence is data: its name and what stands in its blanks. The terminal reads it in English, from here; the window says
+//! it in its own language, from `ui/messages/` (`say_…`). What a service or the system said stays as it came.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::settings::UploadMethod;
+use crate::transfer::{TransferId, Verified};
+
+/// A sentence of Ferry's own, or words as they came: a service's, the system's, or those of a Ferry that wrote
+/// everything in English.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(untagged)]
+#[ts(export, export_to = "types.ts")]
+pub enum Words {
+    /// Ferry's own. In a box, as rows hold some of these and there are many rows.
+    Own(Box<Phrase>),
+    /// As they came.
+    Said(String),
+}
+
+impl Words {
+    /// How it is kept in a column of text: words as they came are that text, so that older lists are read alike.
+    pub(crate) fn to_column(&self) -> String {
+        match self {
+            Self::Said(text) => text.clone(),
+            Self::Own(phrase) => serde_json::to_string(phrase).unwrap_or_else(|_| phrase.to_string()),
+        }
+    }
+
+    /// Reads such a column.
+    pub(crate) fn from_column(text: String) -> Self {
+        let phrase = text.starts_with("{\"is\":").then(|| serde_json::from_str(&text).ok()).flatten();
+        phrase.map_or(Self::Said(text), Self::Own)
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(phrase) => phrase.fmt(f),
+            Self::Said(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<Phrase> for Words {
+    fn from(phrase: Phrase) -> Self {
+        Self::Own(Box::new(phrase))
+    }
+}
+
+impl From<String> for Words {
+    fn from(text: String) -> Self {
+        Self::Said(text)
+    }
+}
+
+impl From<&str> for Words {
+    fn from(text: &str) -> Self {
+        Self::Said(text.to_owned())
+    }
+}
+
+/// A number of bytes in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export, export_to = "types.ts", type = "number")]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+        let mut value = self.0 as f64;
+        let mut unit = 0;
+        while value >= 1000.0 && unit + 1 < UNITS.len() {
+            value /= 1000.0;
+            unit += 1;
+        }
+        if unit == 0 { write!(f, "{} bytes", self.0) } else { write!(f, "{value:.1} {}", UNITS[unit]) }
+    }
+}
+
+/// A number of things in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export, export_to = "types.ts", type = "number")]
+pub struct Count(pub u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A time in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export, export_to = "types.ts", type = "number")]
+pub struct Seconds(pub u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who answered: the id of a service, `server` for the one behind a link, `store` for the one behind a signed URL.
+/// Faces have a name for each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export, export_to = "types.ts", type = "string")]
+pub struct Peer(String);
+
+impl Peer {
+    /// The service of this id. What is behind a link is no service with a name, but a server.
+    pub(crate) fn service(id: &str) -> Self {
+        Self(if id == "link" { "server" } else { id }.to_owned())
+    }
+
+    /// The store behind a signed URL.
+    pub(crate) fn store() -> Self {
+        Self("store".to_owned())
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.as_str() {
+            "server" => "The server",
+            "store" => "The store",
+            id => crate::services::about(id).map_or(id, |about| about.name),
+        })
+    }
+}
+
+/// A way of sending, in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export, export_to = "types.ts", type = "UploadMethod")]
+pub struct Way(pub UploadMethod);
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            UploadMethod::Auto => "the usual way",
+            UploadMethod::Put => "a plain PUT",
+            UploadMethod::Post => "a form POST",
+            UploadMethod::Resumable => "a resumable session",
+        })
+    }
+}
+
+/// Both in one sentence.
+pub(crate) fn what_and_why(what: &Words, why: Option<&Words>) -> Words {
+    let Some(why) = why else { return what.clone() };
+    Phrase::WhatAndWhy { what: what.clone(), why: why.clone() }.into()
+}
+
+/// A path in a sentence.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+macro_rules! phrases {
+    ($( $name:ident $({ $($blank:ident: $kind:ty),+ })? = $english:literal; )+) => {
+        /// Each sentence of Ferry's own. None is ever renamed: lists on disk hold them.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+        #[serde(tag = "is", rename_all = "snake_case")]
+        #[ts(export, export_to = "types.ts")]
+        #[allow(missing_docs, reason = "a blank says in its sentence what it is")]
+        pub enum Phrase {
+            $( #[doc = $english] $name $({ $($blank: $kind),+ })?, )+
+        }
+
+        impl fmt::Display for Phrase {
+            /// In English, without the full stop.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $( Self::$name $({ $($blank),+ })? => write!(f, $english), )+
+                }
+            }
+        }
+    };
+}
+
+phrases! {
+    // ---- what happened: services ----
+    KeyRefused { service: Peer } = "{service} refused the key";
+    PauseAsked { service: Peer } = "{service} asks for a pause";
+    ItemNotThere { service: Peer } = "{service} does not have this item";
+    ItemNotThereOrTrouble { service: Peer } = "{service} does not have this item, or has trouble";
+    ItemNotFinished { service: Peer } = "{service} has not finished this item yet";
+    ServiceHasTrouble { service: Peer } = "{service} has trouble";
+    ServiceRefused { service: Peer } = "{service} refused";
+    UnexpectedAnswer { service: Peer, endpoint: String } = "{service} answered `{endpoint}` with something unexpected";
+    EndlessAnswer { service: Peer } = "{service} answered without end";
+    NoUploadsThere { service: Peer } = "{service} does not take uploads";
+    NoConfirmationThere { service: Peer } = "{service} does not confirm uploads";
+    NoDownloadsThere { service: Peer } = "{service} does not give downloads";
+    NoInformationThere { service: Peer } = "{service} does not tell about its files";
+    NoDeletionThere { service: Peer } = "{service} does not delete files";
+    NoAddressYet { service: Peer } = "{service} has no address yet";
+    NoKeyYet { service: Peer } = "{service} needs a key and has none";
+    KeyUnneeded { service: Peer } = "{service} takes no key";
+    IdsOnly { service: Peer } = "{service} takes ids, not links";
+    AddressUnusable { service: Peer } = "The address of {service} is not usable";
+    AddressTooLong { service: Peer } = "The address of {service} must end before any `?` or `#`";
+    ServiceUnknown { id: String } = "There is no service `{id}`";
+    IdUnusable = "This is no id";
+    AssetUnknown { service: Peer, id: String } = "{service} does not know the asset `{id}`";
+    AssetNotThere { service: Peer } = "{service} does not have this asset";
+    VideoUnknown { service: Peer, id: String } = "{service} does not know the video `{id}`";
+    VideoNotProcessed { service: Peer } = "{service} could not process this video";
+    SignedUrlOfService = "The service’s signed URL cannot be used";
+    JobUnknown { id: String } = "The media server does not know `{id}`";
+    JobWithoutId = "The media server began a download without an id";
+    JobFailed = "The media server could not fetch this page";
+    JobCanceled = "The job was canceled on the media server";
+    JobStuck { seconds: Seconds } = "The media server has not moved on for {seconds} s";
+    JobVanished = "The job has vanished from the media server";
+    PageAddressUnusable = "This page’s address cannot be used";
+    SandboxNotStarted = "The sandbox did not start";
+    SandboxRefusedItsKey = "The sandbox refused its own key";
+    LinkNotKept = "The link is no longer kept";
+    LinkUnusable = "This link cannot be used";
+    LinkRefused = "The server does not give this file to everybody";
+    KeyUnusable = "The key holds characters that no key has";
+    NoKeyGiven = "This is no key: it is empty or holds characters that no key has";
+    KeyFromVariable { service: Peer } = "The key of {service} comes from an environment variable";
+    KeyNotRemoved = "The keychain did not remove the key";
+
+    // ---- what happened: on the network ----
+    NoNetwork = "This computer has no network";
+    ServerNotFound = "The server's name was not found";
+    NoSecureConnection = "A secure connection could not be made";
+    NoAnswerInTime = "The server did not answer in time";
+    ServerNotReached = "The server could not be reached";
+    RequestImpossible = "The request could not be made";
+    NoValidHttp = "The server’s answer is no valid HTTP";
+    ConnectionBroke = "The connection broke before everything had come";
+    NothingMoved { seconds: Seconds } = "Nothing moved for {seconds} seconds";
+    TooManyRedirects = "The server redirected more than ten times";
+    RedirectUnreadable = "The server redirected to something unreadable";
+    RedirectToNoAddress = "The server redirected to something that is no address";
+    RedirectOutOfTheWeb = "The server redirected out of the web";
+    RedirectUnencrypted = "The server redirected from an encrypted address to an open one";
+    RedirectWithUserName = "The server redirected to an address with a user name in it";
+    RedirectNotAllowed = "The service redirected a request that must not be redirected";
+    FewerConnections = "The server wants fewer connections";
+    TroubleWithConnections = "The server has trouble with several connections";
+    PartNotGiven = "The server did not give the part that was asked for";
+    ConnectionEndedEarly = "The connection ended before the file did";
+
+    // ---- what happened: downloads ----
+    KeepsChanging = "The file keeps changing at its source";
+    PartNotAskedFor { service: Peer } = "{service} sent a part of the file that was not asked for";
+    SentCompressed = "The server sent the file compressed although that was not asked for";
+    SentNothing = "The service sent nothing";
+    SentPage { service: Peer } = "{service} sent a web page instead of the file";
+    CameIncomplete = "The file came incomplete";
+    NotAsDescribed = "The file that arrived is not the one that the server described";
+    DiskFull = "The disk is full";
+    NoRoom = "There is not enough room on the disk";
+    PartFileOpenElsewhere = "Another program has the part file open";
+    TooManyOldParts = "There are too many old parts of this file";
+    PartFileReplaced = "Something else took the place of the part file";
+    PartNameTaken = "Something else has the part file's name";
+    TooManyOfThatName { name: String } = "There are too many files called `{name}` already";
+    DriveGone { folder: String } = "The drive with `{folder}` is no longer there";
+
+    // ---- what happened: uploads ----
+    SignedUrlExpired = "The signed URL has expired";
+    SignedUrlNotKept = "The signed URL is no longer kept";
+    SignedUrlUnusable = "The signed URL cannot be used";
+    NoSignedUrl = "This is no signed URL";
+    UnknownSignedHeaders = "The signed URL demands headers whose values Ferry cannot know";
+    SignatureRefused = "The store refused the signed URL’s signature";
+    StoreHasTooMuch = "The store says it has more than the file";
+    StoreKeepsNothing = "The store does not keep what it is sent";
+    StoreUnclear = "The store did not say clearly how much it has";
+    SessionUnusable = "The store’s session cannot be used";
+    SessionWithoutPlace = "The store opened a session without saying where it is";
+    SessionForgotten = "The store no longer knows the upload session";
+    StoreHasOther = "The store has something else than what was sent";
+    ServiceHasOther = "The service has something else than what was sent";
+    FileNotTaken = "The service could not use the file";
+    SourceChanged { path: String } = "`{path}` changed while it was being sent";
+
+    // ---- what happened: files and what was asked for ----
+    FileFailed { doing: String, path: String } = "{doing} `{path}` failed";
+    IsFolder { path: String } = "`{path}` is a folder, not a file";
+    IsDevice { path: String } = "`{path}` is a pipe or a device, not a file";
+    NameNotText { path: String } = "The name of `{path}` is not valid text";
+    NoFilesGiven = "There is no file in what was given";
+    NothingToDownload = "There is nothing to download";
+    LinkNotFetchable = "This is no link that Ferry can fetch";
+    FolderUnusable = "This is no usable folder";
+    OwnUrlTakesNoService = "A signed URL of your own needs no service";
+    SignedUrlTakesOneFile { count: Count } = "A signed URL takes one file, not {count}";
+    OnlyDownloadsHaveFolder = "Only a download has a target folder";
+    AlreadyFinished = "This download is finished";
+    TransferUnknown { id: TransferId } = "There is no transfer {id}";
+    NotCompleteYet = "The file is not complete yet";
+    FileGone { path: String } = "`{path}` is not there any more";
+    FileNotOpened = "The file could not be opened";
+    FolderNotShown = "The folder could not be shown";
+    ChoiceNotNoted = "The choice could not be noted";
+    NotSent { path: String } = "`{path}` was not sent";
+    WindowSendsToServices = "The window sends to services only";
+    WindowSavesToDownloads = "The window saves to the Downloads folder only";
+    DesktopRefused = "The desktop did not take the change";
+    Stopped = "The transfer was stopped";
+    OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
+    NoSettingsInFile = "The file holds no settings of Ferry";
+    UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
+    DownloadsOutOfRange { low: Count, high: Count, value: Count } = "The number of downloads at a time must be between {low} and {high}, not {value}";
+    ConnectionsOutOfRange { low: Count, high: Count, value: Count } = "The number of connections must be between {low} and {high}, not {value}";
+    AttemptsOutOfRange { low: Count, high: Count, value: Count } = "The number of attempts must be between {low} and {high}, not {value}";
+    DownloadLimitTooLow = "The download limit must be at least 1 KiB a second";
+    UploadLimitTooLow = "The upload limit must be at least 1 KiB a second";
+    FolderNotInFull = "The Downloads folder must be a full path";
+    ListOfNewerFerry { path: String } = "The list of transfers in `{path}` is of a newer Ferry";
+    ListNotOpened { path: String } = "The list of transfers in `{path}` cannot be opened";
+    ListNotWritten = "The list of transfers could not be written";
+
+    // ---- why ----
+    MoreNeeded { needed: Size, folder: String } = "{needed} more is needed in `{folder}`";
+    OnlyArrived { done: Size, total: Size } = "{done} of {total} arrived";
+    AreMissing { missing: Size } = "{missing} are missing";
+    ChecksumCame { algorithm: String, got: String, expected: String } = "its {algorithm} is {got}, expected was {expected}";
+    ChecksumThere { algorithm: String, there: String, here: String } = "its {algorithm} is {there}, the file’s is {here}";
+    HoldsTheForm { more: Count } = "it holds {more} bytes more: the form around the file was stored with it";
+    HoldsAnotherSize { there: Count, here: Count } = "it holds {there} bytes, the file has {here}";
+    IsLocked { path: String } = "`{path}` is locked";
+    NotWhatWasWritten { path: String } = "`{path}` is not what was written";
+    NotTheBeginning { target: String, old: String } = "`{target}` is not the beginning of `{old}`";
+    HasEncoding { encoding: String } = "its encoding is `{encoding}`";
+    LeadsToScheme { scheme: String } = "the new address begins with `{scheme}:`";
+    NoReasonGiven = "it gave no reason";
+    CameWithoutAssetId = "it came without an asset id";
+    NoneInTheAnswer = "there is none in the answer";
+    NeitherDroppedNorChosen = "it was neither dropped on the window nor chosen in a dialog, or is not there any more";
+    WithUserName = "it holds a user name or a password";
+    WithOtherScheme { scheme: String } = "it starts with {scheme}: and only http and https are possible";
+    WithOpenScheme = "it starts with http:, which anyone on the way can read; use https:";
+    IsEmpty = "it is empty";
+    WithBlanks = "it holds blanks";
+    WithoutScheme = "it does not start with https://";
+    NotSendableAsItIs = "it holds characters that cannot be sent as they are, so its signature would not fit";
+
+    // ---- what to do, as the table of `retry.rs` has it ----
+    EnterKey = "enter a key that the service accepts";
+    WaitALittle = "wait a little, then try again";
+    CheckIdOrLink = "check the id or the link";
+    TryWhenFinished = "try again when the service has finished it";
+    TryLater = "try again later";
+    CheckIdOrTryLater = "check the id, or try again later";
+    ReadTheReason = "read the service's reason, then try again";
+    CheckAddress = "check the address of the service";
+    TryAgainArrivedKept = "try again; what has arrived is kept";
+    StartOverOrDamaged = "start over; if it happens again, the file is damaged at its source";
+    DeleteWrongAsset = "delete the wrong asset at the service, then send the file again";
+    StartOverForNewVersion = "start over to get the new version";
+    SignAgain = "sign again; the file is sent from its beginning";
+    GetNewLink = "get a new link from where this one came from";
+    MakeRoom = "make room or choose another folder; what has arrived is kept";
+    ChooseLargerDisk = "choose a folder on a disk that takes files of this size";
+    ChooseShorterPath = "choose a folder with a shorter path";
+    ChooseWritableFolder = "choose a folder that you can write to";
+    MakeReadable = "make the file readable, or choose another one";
+    PutFileBack = "put the file back, or choose another one";
+    SendWhenStill = "send it again when nothing writes to it any more";
+    ConnectToNetwork = "connect to the network; Ferry goes on by itself";
+    CheckAddressAndNetwork = "check the address and your network, then try again";
+    CheckNetworkConfirmedKept = "check your network, then try again; what is confirmed is kept";
+    TryAgainConfirmedKept = "try again; what is confirmed is kept";
+    CheckAddressAndClock = "check the address and this computer's clock";
+    AskForDirectLink = "ask whoever gave you the link for a direct one";
+    StartWheneverYouLike = "start it again whenever you like";
+    UseAnotherService = "use another service for this";
+    CloseOtherFerry = "close the other Ferry, or choose another data folder with --data-dir";
+    CorrectIt = "correct it and try again";
+    SendReport = "copy the report from the settings and send it to Ferry's maintainers";
+
+    // ---- what to do, where there is better advice ----
+    CloseOtherProgram = "close the program that uses it, then try again; what has arrived is kept";
+    GetDirectLink = "get a direct link to the file";
+    CheckSignInOrDirectLink = "check whether this network asks you to sign in, or get a direct link to the file";
+    CheckAddressAndSignIn = "check the address of the service, and whether this network asks you to sign in";
+    GetOpenLink = "get a link that works without signing in";
+    ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";
+    LookAtMediaServer = "look at the media server, then try again";
+    StartAgain = "start it again";
+    EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
+    EnterKeyOf { id: String } = "enter one under Services, or run `ferry key set {id}`";
+    ChangeVariable = "change the variable, or start Ferry without it";
+    UseOneOf { services: String } = "use one of {services}";
+    CheckId = "check the id";
+    PasteLinkAgain = "paste the link again; what has arrived is kept";
+    PasteWholeUrl = "paste the whole URL";
+    GetUrlWithoutHeaders = "get a URL that is signed without them";
+    GetNewSignedUrl = "get a new signed URL and send again";
+    GiveOneOfTheTwo = "give one of the two";
+    GiveLinkOrId = "give a link, an asset id or a video number";
+    MoveFileItself = "move the file itself";
+    ChooseExported = "choose a file that Ferry exported";
+    ChooseFile = "choose a file";
+    RenameThenSend = "rename the file, then send it";
+    ChooseFiles = "choose files, or folders with files";
+    SeeQueue = "see `ferry queue` for the ids";
+    StartNewerFerry = "start the newer Ferry, or choose another data folder with --data-dir";
+    ChooseDownloadsFolder = "choose the Downloads folder in the settings";
+    ShowInFolder = "show it in its folder instead";
+    SetInDesktop = "set it in the desktop's own settings";
+    Rename = "rename it";
+    WaitUntilComplete = "wait until it is";
+    LookInFileManager { path: String } = "look for `{path}` in your file manager";
+    DropOrChoose = "drop the file on the window, or choose it with Upload files";
+
+    // ---- the history of a transfer, and notes on it ----
+    WhatAndWhy { what: Words, why: Words } = "{what}; {why}";
+    TriedAgain { what: Words, seconds: Seconds } = "{what}; next attempt in {seconds} s";
+    Completed = "Completed";
+    CompletedWithProof { proof: Verified } = "Completed; proof: {proof}";
+    Failed { what: Words } = "Failed: {what}";
+    WentBackToQueue = "Stopped: queued";
+    WasPaused = "Stopped: paused";
+    WasCanceled = "Stopped: canceled";
+    LibraryNotWritten { what: Words } = "The file is here; the library could not be written: {what}";
+    NotRemovedThere { what: Words } = "The file is here; removing it from the server failed: {what}";
+    OnlyNameMissing = "It was whole already; only its name was missing";
+    HadItsName = "It had its final name already";
+    PartFileGone = "The part file is gone; started over";
+    BesidePartName = "Something else has the part file's name; started over beside it";
+    PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`, started over";
+    GoesOnAt { done: Size } = "Goes on at {done}";
+    CannotContinueHere = "This server cannot continue a download; started over";
+    SeveralParts = "The server answered with several parts; started over";
+    ContinuedElsewhere = "The server continued at the wrong place; started over";
+    ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`, started over";
+    ChecksumDiffered = "The checksum differed; started over";
+    ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";
+    ChecksumIgnored { header: String, why: Words } = "The checksum in `{header}` was ignored: {why}";
+    NoSizeNoChecksum = "The server told neither size nor checksum: size not verified";
+    FormWasKept = "The store kept the form around the file as a part of it; sent again by a plain PUT";
+    AnswerLost = "The answer was lost, but the service has the file";
+    SourceChangedSince = "The file changed since it was begun; it is sent from its beginning";
+    AssetGivenUp { id: String } = "The asset id {id} is given up";
+    SignedAgain = "The signed URL had expired; signed again";
+    SignedBy { service: Peer } = "Signed by {service}";
+    OtherMethod { method: Way, other: Way } = "The store does not take {method}; trying {other}";
+    SentFromBeginning = "This way of sending cannot be continued; sent from the beginning";
+    StoreHas { done: Size } = "The store has {done}; goes on there";
+    SessionOpened = "Resumable session opened";
+    SessionLost = "The store no longer knows the session; sent from the beginning";
+    ConfirmedByService = "Confirmed by the service";
+    NotYetConfirmed = "Sent, not yet confirmed by the service";
+    PageBegun = "The media server began to fetch the page";
+    NoValueThere = "it has no value";
+    NotBetweenColons = "its value is not between colons";
+    WrongLength = "its value has the wrong length";
+    NotBase64 = "its value is not base64";
+    Contradicts = "it contradicts another checksum of the same answer";
+    NotText = "it is not text";
+
+    // ---- notices at the start ----
+    PickedUpOne = "Picked up 1 transfer where it stood";
+    PickedUp { count: Count } = "Picked up {count} transfers where they stood";
+    UnreadableOne { back: Count } = "1 transfer on the list could not be read, perhaps written by a newer Ferry; {back} brought back from what was kept beside the list, the others stay in its file";
+    Unreadable { count: Count, back: Count } = "{count} transfers on the list could not be read, perhaps written by a newer Ferry; {back} brought back from what was kept beside the list, the others stay in its file";
+    ListLostOne = "The list of transfers was lost; 1 unfinished transfer was brought back from what was kept for them";
+    ListLost { count: Count } = "The list of transfers was lost; {count} unfinished transfers were brought back from what was kept for them";
+    LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
+    ListDamaged { why: String, aside: String } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
+    SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
+    SettingsBroken { why: Words, aside: String } = "The settings file was broken ({why}) and is kept as `{aside}`; the defaults apply";
+    SettingsBrokenInPlace { why: Words } = "The settings file was broken ({why}) and is left where it is; the defaults apply";
+    HalfAdded { names: String } = "Ferry was ended while it wrote down `{names}`, before the link was kept; please add it again";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Cause, Code, Error, Failure, Remedy};
+    use crate::transfer::{State, Transfer, TransferId, Wait, WaitReason};
+
+    #[test]
+    fn a_sentence_outlives_the_list_and_words_as_they_came_stay_text() {
+        let known: Words = Phrase::TriedAgain { what: Phrase::NoNetwork.into(), seconds: Seconds(4) }.into();
+        assert_eq!(known.to_string(), "This computer has no network; next attempt in 4 s");
+        let strange = ["Sent, not yet confirmed", "", "{", "{\"is\":\"of_a_newer_ferry\"}", "{\"is\":1}"];
+        for words in strange.map(Words::from).into_iter().chain([known]) {
+            assert_eq!(Words::from_column(words.to_column()), words);
+        }
+        assert_eq!(Words::from("as it came").to_column(), "as it came");
+    }
+
+    #[test]
+    fn rows_of_the_ferry_that_wrote_english_are_read() {
+        let mut row = serde_json::to_value(Transfer::blank(TransferId(7))).unwrap();
+        row["state"] = serde_json::json!({
+            "is": "failed", "code": "disk_full", "message": "The disk is full; 1.4 GB more is needed in `/d`",
+            "advice": "make room", "remedy": "free_space",
+        });
+        row["wait"] =
+            serde_json::json!({"reason": "key", "until": null, "message": "MAVI refused the key; HTTP 401"});
+        row["note"] = serde_json::json!("The checksum differed; started over");
+        let row: Transfer = serde_json::from_value(row).unwrap();
+        let State::Failed(failure) = &row.state else { panic!("{:?}", row.state) };
+        assert_eq!((failure.code, failure.remedy), (Code::DiskFull, Remedy::FreeSpace));
+        assert_eq!(failure.message(), "The disk is full; 1.4 GB more is needed in `/d`");
+        assert_eq!(failure.advice.to_string(), "make room");
+        let wait = row.wait.as_ref().unwrap();
+        assert_eq!(
+            (wait.reason, wait.message().as_str()),
+            (WaitReason::Key, "MAVI refused the key; HTTP 401")
+        );
+        assert_eq!(row.note, Some("The checksum differed; started over".into()));
+        let again: Transfer = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+        assert_eq!(again, row);
+    }
+
+    #[test]
+    fn what_why_and_advice_are_apart_and_make_the_terminals_line() {
+        let error = Error::new(Cause::DiskFull, Phrase::NoRoom)
+            .because(Phrase::MoreNeeded { needed: Size(1_400_000_000), folder: "/d".into() });
+        assert_eq!(
+            error.to_string(),
+            "There is not enough room on the disk; 1.4 GB more is needed in `/d`; \
+             make room or choose another folder; what has arrived is kept"
+        );
+        let failure = serde_json::to_value(Failure::from(&error)).unwrap();
+        assert_eq!(failure["what"], serde_json::json!({"is": "no_room"}));
+        assert_eq!(
+            failure["why"],
+            serde_json::json!({"is": "more_needed", "needed": 1_400_000_000, "folder": "/d"})
+        );
+        assert_eq!(failure["advice"], serde_json::json!({"is": "make_room"}));
+        let refused = Error::new(Cause::Unauthorized, Phrase::KeyRefused { service: Peer::service("mavi") })
+            .because("“Invalid API key”, HTTP 401");
+        assert_eq!(refused.happened().to_string(), "MAVI refused the key; “Invalid API key”, HTTP 401");
+        assert_eq!(
+            serde_json::to_value(Failure::from(&refused)).unwrap()["why"],
+            "“Invalid API key”, HTTP 401"
+        );
+        assert_eq!(Phrase::SentNothing.to_string(), "The service sent nothing");
+        assert_eq!(
+            Phrase::PauseAsked { service: Peer::service("link") }.to_string(),
+            "The server asks for a pause"
+        );
+        assert_eq!(Phrase::PauseAsked { service: Peer::store() }.to_string(), "The store asks for a pause");
+    }
+
+    #[test]
+    fn a_wait_says_what_happened_and_why() {
+        let wait = Wait {
+            reason: WaitReason::Space,
+            until: None,
+            what: Phrase::DiskFull.into(),
+            why: Some(Phrase::AreMissing { missing: Size(12) }.into()),
+        };
+        assert_eq!(wait.message(), "The disk is full; 12 bytes are missing");
+    }
+}
