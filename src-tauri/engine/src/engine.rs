@@ -482,10 +482,12 @@ impl Engine {
             }
         }
         lost.sort_by_key(|(row, ..)| row.id);
-        let tasks: Vec<Task> = lost.iter().map(|(_, task, _)| task.clone()).collect();
+        let tasks: Vec<(Task, bool)> =
+            lost.iter().map(|(_, task, journal)| (task.clone(), journal.is_some())).collect();
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
-        self.queue().insert(rows.into_iter().zip(tasks).collect());
+        let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
+        self.queue().insert(added.collect());
         Ok(ids)
     }
 
@@ -563,7 +565,7 @@ impl Engine {
         let pieces = match running {
             Some(pieces) => pieces,
             None if row.kind == Kind::Download && row.state != State::Completed => {
-                let journal = self.queue().store.journal(id).await?.unwrap_or_default();
+                let journal = self.queue().journal(id).await?.unwrap_or_default();
                 joined(journal.pieces.iter().map(Piece::extent).collect())
             }
             None => joined(vec![Extent { start: 0, end: row.bytes }]),
@@ -771,7 +773,7 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).collect());
+        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect());
         queue.release(&ids).await?;
         Ok(ids)
     }
@@ -813,13 +815,13 @@ impl Engine {
         if row.state == State::Completed {
             return Err(Error::invalid("This download is finished").advise("move the file itself"));
         }
-        let before = queue.store.journal(id).await?;
+        let before = queue.journal(id).await?;
         let mut journal = before.clone();
         if let Some(journal) = &mut journal {
             let (names, wanted, to) = (Arc::clone(&queue.names), journal.name.clone(), folder.clone());
             let name = blocking(move || {
                 let inside = Folder::open(&to)?;
-                names.reserve(id, &to, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved))
+                names.reserve(id, &inside, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved))
             });
             let name = name.await??;
             // Known again as soon as the part file is opened there.

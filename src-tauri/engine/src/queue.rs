@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::curve::{Curves, SpeedSample};
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
+use crate::folder::OpenFolders;
 use crate::http::Http;
 use crate::lane::{Busy, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter, now};
@@ -25,7 +26,7 @@ use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
-use crate::task::Task;
+use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::{download, memory, upload};
 
@@ -59,6 +60,7 @@ pub(crate) struct Queue {
     pub services: Services,
     pub resume_folder: ResumeFolder,
     pub names: Arc<ReservedNames>,
+    pub folders: Arc<OpenFolders>,
     pub limit_up: SpeedLimit,
     pub limit_down: SpeedLimit,
     /// Connections beyond the first one of each download, all downloads together.
@@ -96,13 +98,15 @@ struct Entry {
     task: Task,
     origin: Arc<Origin>,
     running: Option<Running>,
+    /// A journal was written for it, in this run or an earlier one.
+    has_journal: bool,
 }
 
 impl Entry {
-    fn new(row: Transfer, task: Task) -> Self {
+    fn new(row: Transfer, task: Task, has_journal: bool) -> Self {
         let host = row.host.clone().filter(|_| row.service == "link");
         let origin = Arc::new(Origin { service: row.service.clone(), host });
-        Self { row, task, origin, running: None }
+        Self { row, task, origin, running: None, has_journal }
     }
 
     fn place(&self) -> Place {
@@ -207,6 +211,7 @@ impl Queue {
                 // It was cut off: it waits where it stood.
                 row.state = State::Queued;
             }
+            let has_journal = journal.is_some();
             if let Some(journal) = journal.filter(|_| row.state != State::Completed) {
                 // The row may have been written long before the kill; the journal knows what is provable.
                 row.bytes = journal.proven();
@@ -217,7 +222,7 @@ impl Queue {
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            rows.entries.insert(row.id, Entry::new(row, task));
+            rows.entries.insert(row.id, Entry::new(row, task, has_journal));
         }
         let queue = Arc::new(Self {
             store,
@@ -225,6 +230,7 @@ impl Queue {
             services,
             resume_folder,
             names: Arc::new(names),
+            folders: Arc::default(),
             limit_up: SpeedLimit::new(limit_up),
             limit_down: SpeedLimit::new(limit_down),
             extra_connections: Arc::new(Semaphore::new(EXTRA_CONNECTIONS)),
@@ -353,6 +359,21 @@ impl Queue {
         Some(entry.task.clone())
     }
 
+    /// How far a download is provable. The database is asked only where there is something.
+    pub async fn journal(&self, id: TransferId) -> Result<Option<Journal>> {
+        if self.rows().entries.get(&id).is_none_or(|entry| entry.has_journal) {
+            return self.store.journal(id).await;
+        }
+        Ok(None)
+    }
+
+    /// From here on there is a journal.
+    pub fn begins_journal(&self, id: TransferId) {
+        if let Some(entry) = self.rows().entries.get_mut(&id) {
+            entry.has_journal = true;
+        }
+    }
+
     /// Writes what must stay secret, off the async threads.
     pub async fn save_resume(&self, id: TransferId, record: Resume) -> Result<()> {
         let folder = self.resume_folder.clone();
@@ -380,12 +401,12 @@ impl Queue {
         self.publishing.notify_one();
     }
 
-    /// Adds transfers that are on disk already. They wait to be released.
-    pub fn insert(&self, added: Vec<(Transfer, Task)>) {
+    /// Adds transfers that are on disk already, with whether they have a journal there. They wait to be released.
+    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>) {
         let mut rows = self.rows();
-        for (row, task) in added {
+        for (row, task, has_journal) in added {
             let id = row.id;
-            rows.entries.insert(id, Entry::new(row, task));
+            rows.entries.insert(id, Entry::new(row, task, has_journal));
             rows.dirty.insert(id);
         }
         drop(rows);
@@ -488,7 +509,7 @@ impl Queue {
         for id in ids {
             if let (Some(Task::Download(task)), Some(row)) = (self.task(*id), self.row(*id))
                 && row.state != State::Completed
-                && let Ok(Some(journal)) = self.store.journal(*id).await
+                && let Ok(Some(journal)) = self.journal(*id).await
             {
                 let folder = task.folder.clone();
                 let discarded =

@@ -164,6 +164,14 @@ impl Store {
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.hand_over(job)?.await.map_err(|_| Error::internal("The database thread has ended"))?
+    }
+
+    /// Hands a job over whose answer is waited for.
+    fn hand_over<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |transaction| {
             let result = in_savepoint(transaction, job);
@@ -179,7 +187,7 @@ impl Store {
         });
         let job = Job { work, later: false };
         self.jobs.send(job).map_err(|_| Error::internal("The database thread has ended"))?;
-        answered.await.map_err(|_| Error::internal("The database thread has ended"))?
+        Ok(answered)
     }
 
     /// Hands a job over without waiting for its commit, for what may be a moment old after a crash.
@@ -267,10 +275,11 @@ impl Store {
         self.later(move |transaction| save_journal(transaction, id, &journal));
     }
 
-    /// Writes a journal, on disk before this returns.
-    pub async fn save_journal_now(&self, id: TransferId, journal: &Journal) -> Result<()> {
+    /// Writes a journal, on disk before this returns. Blocks.
+    pub fn save_journal_now(&self, id: TransferId, journal: &Journal) -> Result<()> {
         let journal = json(journal).map_err(|error| from_sqlite(&error))?;
-        self.run(move |transaction| save_journal(transaction, id, &journal)).await
+        let saved = self.hand_over(move |transaction| save_journal(transaction, id, &journal))?;
+        saved.blocking_recv().map_err(|_| Error::internal("The database thread has ended"))?
     }
 
     /// The journal of a download; `None` when there is none that can be read.
@@ -297,11 +306,10 @@ impl Store {
     pub fn tell(&self, id: TransferId, at: u64, text: String) {
         self.later(move |transaction| {
             // The row may have been removed meanwhile; then nobody wants its history.
-            transaction.execute(
+            let mut insert = transaction.prepare_cached(
                 "INSERT INTO timeline (transfer, at, text) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM transfers WHERE id = ?1)",
-                params![id.0, at, text],
             )?;
-            Ok(())
+            insert.execute(params![id.0, at, text]).map(drop)
         });
     }
 
@@ -499,9 +507,9 @@ fn in_savepoint<T>(
     transaction: &mut Transaction<'_>,
     job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    transaction.execute_batch("SAVEPOINT job")?;
+    transaction.prepare_cached("SAVEPOINT job")?.execute([])?;
     match job(transaction) {
-        Ok(value) => transaction.execute_batch("RELEASE job").map(|()| value),
+        Ok(value) => transaction.prepare_cached("RELEASE job")?.execute([]).map(|_| value),
         Err(error) => {
             transaction.execute_batch("ROLLBACK TO job; RELEASE job")?;
             Err(error)
