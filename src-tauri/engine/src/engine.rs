@@ -378,11 +378,6 @@ impl Engine {
         let mut notices: Vec<String> = broken_settings.into_iter().collect();
         notices.extend(broken_store);
         notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?);
-        let needed = stored
-            .iter()
-            .filter(|stored| !matches!(stored.row.state, State::Completed | State::Canceled))
-            .map(|stored| stored.row.id)
-            .collect();
         let mut unfinished: Vec<TransferId> = stored
             .iter()
             .filter(|stored| matches!(stored.row.state, State::Queued | State::Running | State::Verifying))
@@ -409,7 +404,7 @@ impl Engine {
                 _lock: lock,
             }),
         };
-        let rebuilt = engine.rebuild(&needed, &unreadable, last_id).await?;
+        let rebuilt = engine.rebuild(&unreadable, last_id).await?;
         if !unreadable.is_empty() {
             let count = unreadable.len();
             let transfers = if count == 1 { "transfer" } else { "transfers" };
@@ -450,16 +445,12 @@ impl Engine {
     /// transfer needs is of one that ended in the moment of a crash: it goes.
     async fn rebuild(
         &self,
-        needed: &HashSet<TransferId>,
         unreadable: &[TransferId],
         last_id: TransferId,
     ) -> Result<Vec<TransferId>> {
         let folder = self.queue().resume_folder.clone();
         let mut lost = Vec::new();
-        for id in folder.ids() {
-            if needed.contains(&id) {
-                continue;
-            }
+        for id in self.queue().without_need(folder.ids()) {
             let record = folder.read(id);
             match (record.task, record.service) {
                 (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
@@ -598,7 +589,7 @@ impl Engine {
             return Err(Error::invalid(format!("A signed URL takes one file, not {}", files.len())));
         }
         let unfinished =
-            if request.to.is_none() { self.unfinished_uploads(&service) } else { HashMap::new() };
+            if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for path in files {
@@ -618,9 +609,11 @@ impl Engine {
         Ok(ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect())
     }
 
-    /// Files on their way to a service, begun and not ended: they go on under their ids, with their asset ids.
-    fn unfinished_uploads(&self, service: &str) -> HashMap<PathBuf, TransferId> {
-        let mut found: Vec<(PathBuf, TransferId)> = self.queue().find(|row, task| match task {
+    /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their
+    /// asset ids.
+    fn unfinished_uploads(&self, service: &str, files: &[PathBuf]) -> HashMap<PathBuf, TransferId> {
+        let subjects = files.iter().map(|file| file.as_os_str().as_encoded_bytes());
+        let mut found: Vec<(PathBuf, TransferId)> = self.queue().find_same(subjects, |row, task| match task {
             Task::Upload(upload)
                 if row.service == service
                     && !upload.to_own_url
@@ -729,12 +722,9 @@ impl Engine {
         &self,
         wanted: impl Iterator<Item = &'a Asked>,
     ) -> HashMap<Same, TransferId> {
-        let shown: HashSet<&str> = wanted.map(|asked| asked.task.what.as_str()).collect();
-        let mut found: Vec<(TransferId, Asked)> = self.queue().find(|row, task| match task {
-            Task::Download(task)
-                if shown.contains(task.what.as_str())
-                    && !matches!(row.state, State::Completed | State::Canceled) =>
-            {
+        let shown: HashSet<&[u8]> = wanted.map(|asked| asked.task.what.as_bytes()).collect();
+        let mut found: Vec<(TransferId, Asked)> = self.queue().find_same(shown.into_iter(), |row, task| match task {
+            Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => {
                 Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
             }
             _ => None,
@@ -1123,17 +1113,16 @@ impl Engine {
 async fn drop_half_added(
     store: &Store,
     folder: &ResumeFolder,
-    stored: &mut Vec<Stored>,
+    stored: &mut Vec<Box<Stored>>,
 ) -> Result<Option<String>> {
-    let kept: HashSet<TransferId> = folder.ids().into_iter().collect();
-    let half_added = |stored: &Stored| {
+    let half_added = |stored: &Box<Stored>| {
         let needs_secret = match &stored.task {
             Task::Download(download) => download.is_url && stored.row.service == "link",
             Task::Upload(upload) => upload.to_own_url,
         };
         let untouched =
             stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
-        needs_secret && untouched && !kept.contains(&stored.row.id)
+        needs_secret && untouched && !folder.has(stored.row.id)
     };
     let names: Vec<String> =
         stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.name.clone()).collect();

@@ -3,7 +3,8 @@
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -82,7 +83,10 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Rows {
-    entries: HashMap<TransferId, Entry>,
+    /// Boxed, as a table has room for more than it holds, and is moved as it grows.
+    entries: HashMap<TransferId, Box<Entry>>,
+    /// Every transfer by what it sends or brings, in hashes; made when it is first asked for.
+    by_subject: Option<BTreeSet<(u64, TransferId)>>,
     uploads: Lane,
     downloads: Lane,
     active: HashSet<TransferId>,
@@ -97,7 +101,7 @@ struct Entry {
     row: Transfer,
     task: Task,
     origin: Arc<Origin>,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
     /// A journal was written for it, in this run or an earlier one.
     has_journal: bool,
 }
@@ -197,7 +201,7 @@ impl Queue {
         settings: Arc<RwLock<Settings>>,
         overrides: Overrides,
         patient: bool,
-        stored: Vec<Stored>,
+        stored: Vec<Box<Stored>>,
     ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(BACKLOG);
         let (limit_up, limit_down) = {
@@ -206,7 +210,8 @@ impl Queue {
         };
         let (mut rows, names) = (Rows::default(), ReservedNames::default());
         rows.entries.reserve(stored.len());
-        for Stored { mut row, task, journal } in stored {
+        for stored in stored {
+            let Stored { mut row, task, journal } = *stored;
             if row.state.is_active() {
                 // It was cut off: it waits where it stood.
                 row.state = State::Queued;
@@ -222,7 +227,7 @@ impl Queue {
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            rows.entries.insert(row.id, Entry::new(row, task, has_journal));
+            rows.entries.insert(row.id, Box::new(Entry::new(row, task, has_journal)));
         }
         let queue = Arc::new(Self {
             store,
@@ -341,6 +346,37 @@ impl Queue {
         self.rows().entries.values().filter_map(|entry| pick(&entry.row, &entry.task)).collect()
     }
 
+    /// What is picked out of the transfers that send or bring one of these.
+    pub fn find_same<'a, T>(
+        &self,
+        subjects: impl Iterator<Item = &'a [u8]>,
+        pick: impl Fn(&Transfer, &Task) -> Option<T>,
+    ) -> Vec<T> {
+        let mut rows = self.rows();
+        let Rows { entries, by_subject, .. } = &mut *rows;
+        let known = by_subject.get_or_insert_with(|| {
+            entries.iter().map(|(id, entry)| (hash_of(entry.task.subject()), *id)).collect()
+        });
+        let mut found = Vec::new();
+        for subject in subjects {
+            let hash = hash_of(subject);
+            let same = known.range((hash, TransferId(0))..=(hash, TransferId(u64::MAX)));
+            // Those that were taken off the list are still known, but are no entries.
+            let same = same.filter_map(|(_, id)| entries.get(id));
+            let same = same.filter(|entry| entry.task.subject() == subject);
+            found.extend(same.filter_map(|entry| pick(&entry.row, &entry.task)));
+        }
+        found
+    }
+
+    /// Those of these that no transfer needs anything for any more: it has ended, or is not on the list.
+    pub fn without_need(&self, mut ids: Vec<TransferId>) -> Vec<TransferId> {
+        let rows = self.rows();
+        let is_over = |entry: &Entry| matches!(entry.row.state, State::Completed | State::Canceled);
+        ids.retain(|id| rows.entries.get(id).is_none_or(|entry| is_over(entry)));
+        ids
+    }
+
     /// Changes a row in memory; the change reaches the listeners soon, the database at the next milestone.
     pub fn update(&self, id: TransferId, change: impl FnOnce(&mut Transfer)) {
         let mut rows = self.rows();
@@ -406,7 +442,10 @@ impl Queue {
         let mut rows = self.rows();
         for (row, task, has_journal) in added {
             let id = row.id;
-            rows.entries.insert(id, Entry::new(row, task, has_journal));
+            if let Some(known) = &mut rows.by_subject {
+                known.insert((hash_of(task.subject()), id));
+            }
+            rows.entries.insert(id, Box::new(Entry::new(row, task, has_journal)));
             rows.dirty.insert(id);
         }
         drop(rows);
@@ -680,7 +719,7 @@ impl Queue {
                 }
             }
             let busy = rows.busy(kind);
-            let is_long = |id| rows.entries.get(&id).is_none_or(Entry::is_long);
+            let is_long = |id| rows.entries.get(&id).is_none_or(|entry| entry.is_long());
             let lane = if kind == Kind::Upload { &rows.uploads } else { &rows.downloads };
             let Some((_, id)) = lane.next(&busy, slots, exactly, |origin| !must_wait(origin), is_long) else {
                 continue;
@@ -694,7 +733,7 @@ impl Queue {
             counter.set(entry.row.bytes);
             entry.row.state = State::Running;
             (entry.row.wait, entry.row.ended_at) = (None, None);
-            entry.running = Some(Running {
+            entry.running = Some(Box::new(Running {
                 since: Instant::now(),
                 stop: stop.clone(),
                 counter: Arc::clone(&counter),
@@ -702,7 +741,7 @@ impl Queue {
                 then: State::Queued,
                 again: false,
                 ended: ended.clone(),
-            });
+            }));
             return Some(Slot { id, stop, counter, ended });
         }
         None
@@ -1049,6 +1088,12 @@ impl Queue {
         // Nobody listens: nobody misses it.
         let _ = self.changes.send(Arc::new(changes));
     }
+}
+
+fn hash_of(subject: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Free bytes in each of these folders; nothing where the system does not tell.

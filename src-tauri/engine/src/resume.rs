@@ -244,6 +244,11 @@ impl ResumeFolder {
         let _ = file.and_then(|file| write_at(&file, &vec![b' '; place.length], place.start));
     }
 
+    /// Whether there is a record.
+    pub fn has(&self, id: TransferId) -> bool {
+        self.together().places.contains_key(&id) || self.file(id).exists()
+    }
+
     /// Ids of all records.
     pub fn ids(&self) -> Vec<TransferId> {
         let mut ids: Vec<TransferId> = self.together().places.keys().copied().collect();

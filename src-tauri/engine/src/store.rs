@@ -24,6 +24,12 @@ const GROUP: usize = 256;
 /// How long a job that nobody waits for may wait for company.
 const LATER: Duration = Duration::from_millis(100);
 
+/// So many rows of a long list are made sense of in one go.
+const TEXTS: usize = 1024;
+/// So many goes wait for somebody to do that: memory is bounded.
+const WAITING_TEXTS: usize = 8;
+const MOST_HELPERS: usize = 4;
+
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE transfers (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -71,14 +77,14 @@ pub(crate) struct Stored {
     /// What it was asked to do.
     pub task: Task,
     /// How far a download is provable.
-    pub journal: Option<Journal>,
+    pub journal: Option<Box<Journal>>,
 }
 
 impl Stored {
     /// Reads the three texts of one row. Without its journal a download begins anew; without the others there is nothing.
     pub fn read(row: &str, task: &str, journal: Option<&str>) -> Option<Self> {
         let (row, task) = (serde_json::from_str(row).ok()?, serde_json::from_str(task).ok()?);
-        Some(Self { row, task, journal: journal.and_then(Journal::read) })
+        Some(Self { row, task, journal: journal.and_then(Journal::read).map(Box::new) })
     }
 }
 
@@ -87,7 +93,7 @@ pub(crate) struct Opened {
     /// The handle.
     pub store: Store,
     /// Every transfer in it that can be read.
-    pub stored: Vec<Stored>,
+    pub stored: Vec<Box<Stored>>,
     /// Those that cannot.
     pub unreadable: Vec<TransferId>,
     /// What the user must be told: it was broken, and where it is kept.
@@ -591,29 +597,87 @@ fn is_emptied(path: &Path) -> bool {
 }
 
 /// What can be read, and the ids of the rest.
-type Loaded = (Vec<Stored>, Vec<TransferId>);
+type Loaded = (Vec<Box<Stored>>, Vec<TransferId>);
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
-    let count: usize = connection.query_row("SELECT count(*) FROM transfers", [], |row| row.get(0))?;
     let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers")?;
-    let rows = select.query_map([], |row| {
-        Ok((
-            row.get::<_, i64>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-            row.get::<_, Option<String>>(3)?,
-        ))
-    })?;
-    let (mut stored, mut unreadable) = (Vec::with_capacity(count), Vec::new());
-    for texts in rows {
-        let (id, row, task, journal) = texts?;
-        match Stored::read(&row, &task, journal.as_deref()) {
-            Some(transfer) => stored.push(transfer),
-            // One unreadable row must not take the others with it; it stays in the file for a repair.
-            None => unreadable.push(TransferId(id.unsigned_abs())),
+    let mut rows = select.query([])?;
+    let mut texts = Texts::read(&mut rows)?;
+    if texts.rows.len() < TEXTS {
+        return Ok(texts.parse());
+    }
+    // Making sense of the texts takes longer than reading them: others do that meanwhile.
+    let (sender, inbox) = mpsc::sync_channel::<Texts>(WAITING_TEXTS);
+    let inbox = Mutex::new(inbox);
+    let parse_all = || {
+        let next = || inbox.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+        std::iter::from_fn(next).map(Texts::parse).collect::<Vec<Loaded>>()
+    };
+    let (read, parsed) = std::thread::scope(|scope| {
+        let helpers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_HELPERS);
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(parse_all)).collect();
+        let mut read = Ok(());
+        while !texts.rows.is_empty() && sender.send(texts).is_ok() {
+            texts = Texts::read(&mut rows).unwrap_or_else(|error| {
+                read = Err(error);
+                Texts::default()
+            });
+        }
+        drop(sender);
+        let parsed: Vec<_> = helpers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        (read, parsed)
+    });
+    read?;
+    let (mut stored, mut unreadable) = Loaded::default();
+    for parsed in parsed {
+        for (some, others) in parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            stored.extend(some);
+            unreadable.extend(others);
         }
     }
     Ok((stored, unreadable))
+}
+
+/// Rows as they lie in the database: id, and where its row, task and journal end in the text.
+#[derive(Default)]
+struct Texts {
+    text: String,
+    rows: Vec<(i64, usize, usize, Option<usize>)>,
+}
+
+impl Texts {
+    /// The next so many rows, or what is left.
+    fn read(from: &mut rusqlite::Rows<'_>) -> rusqlite::Result<Self> {
+        let mut texts = Self::default();
+        while texts.rows.len() < TEXTS
+            && let Some(row) = from.next()?
+        {
+            let mut end = |column: usize| -> rusqlite::Result<Option<usize>> {
+                let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+                texts.text.push_str(text);
+                Ok(Some(texts.text.len()))
+            };
+            let (row_end, task_end, journal_end) = (end(1)?, end(2)?, end(3)?);
+            let (row_end, task_end) = (row_end.unwrap_or_default(), task_end.unwrap_or_default());
+            texts.rows.push((row.get(0)?, row_end, task_end, journal_end));
+        }
+        Ok(texts)
+    }
+
+    fn parse(self) -> Loaded {
+        let (mut stored, mut unreadable) = (Vec::with_capacity(self.rows.len()), Vec::new());
+        let mut begin = 0;
+        for (id, row, task, journal) in self.rows {
+            let journal_text = journal.map(|end| &self.text[task..end]);
+            match Stored::read(&self.text[begin..row], &self.text[row..task], journal_text) {
+                Some(transfer) => stored.push(Box::new(transfer)),
+                // One unreadable row must not take the others with it; it stays in the file for a repair.
+                None => unreadable.push(TransferId(id.unsigned_abs())),
+            }
+            begin = journal.unwrap_or(task);
+        }
+        (stored, unreadable)
+    }
 }
 
 fn is_broken(error: &rusqlite::Error) -> bool {
