@@ -27,8 +27,12 @@ use crate::run::Run;
 
 /// The gain is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// A new connection has this many looks to show what it brings.
-const LOOKS_TO_SETTLE: u32 = 2;
+/// After so many looks it is measured what a step brings, until so many.
+const QUICKLY: (u32, u32) = (1, 2);
+/// The same once more after a no. What is throttled often comes in bursts, which a quick look may take for speed.
+const PATIENTLY: (u32, u32) = (2, 9);
+/// With less than this to go at the present speed, a no is not asked about again.
+const WORTH_PATIENCE: f64 = 5.0;
 /// A step that brings less than this factor was one too many.
 const WORTHWHILE: f64 = 1.25;
 /// With so many it is certain that each connection is throttled by itself. From here on the factor says little: what is
@@ -135,7 +139,7 @@ pub(crate) struct Connections {
     before: u64,
     /// Time that connections have waited for the disk or the user's limit, in nanoseconds.
     held: AtomicU64,
-    /// A second connection brought nothing: it ends with what it has.
+    /// More connections brought nothing: they end with what they have.
     alone: AtomicBool,
 }
 
@@ -190,7 +194,7 @@ impl Connections {
                 _ = looks.tick(), if self.most > 1 && !gain.settled => {
                     let held = Duration::from_nanos(self.held.load(Ordering::Relaxed));
                     let more = gain.look(self.run.counter.get(), self.left(), team.len(), held);
-                    if gain.settled && team.len() == 2 {
+                    if gain.settled && !gain.has_helped {
                         self.alone.store(true, Ordering::Relaxed);
                     }
                     // All are cut before one is asked for: none of their answers is cut short by the next.
@@ -286,9 +290,8 @@ impl Connections {
                 let is_behind = |segment: &&Arc<Segment>| segment.left() >= BEHIND * smallest;
                 let cheap = longest(&mut busy.iter().filter(is_cheap));
                 let piece = cheap.and_then(|segment| segment.cut(connections, smallest));
-                let piece = piece.or_else(|| {
-                    longest(&mut busy.iter().filter(is_behind))?.cut(connections, smallest)
-                });
+                let piece =
+                    piece.or_else(|| longest(&mut busy.iter().filter(is_behind))?.cut(connections, smallest));
                 Arc::new(piece?)
             }
         };
@@ -382,45 +385,70 @@ struct Gain {
     /// Speed before the last step.
     before: Option<f64>,
     looks: u32,
+    /// More have brought more, at least once.
+    has_helped: bool,
+    /// It was a no once, by a quick look.
+    patient: bool,
     /// No more are added.
     settled: bool,
 }
 
 impl Gain {
     fn new(bytes: u64) -> Self {
-        Self { bytes, at: Instant::now(), held: Duration::ZERO, before: None, looks: 0, settled: false }
+        Self {
+            bytes,
+            at: Instant::now(),
+            held: Duration::ZERO,
+            before: None,
+            looks: 0,
+            has_helped: false,
+            patient: false,
+            settled: false,
+        }
     }
 
     /// How many connections to add now. `held`: how long all of them have waited for something else than the network.
     fn look(&mut self, bytes: u64, left: u64, connections: usize, held: Duration) -> usize {
         self.looks += 1;
-        if self.looks < LOOKS_TO_SETTLE {
-            if self.looks == 1 {
-                // What happened before, the new connections' first steps included, says nothing.
-                (self.bytes, self.at, self.held) = (bytes, Instant::now(), held);
-            }
+        let (from, until) = if self.patient { PATIENTLY } else { QUICKLY };
+        if self.looks == from {
+            // What happened before, the new connections' first steps included, says nothing.
+            (self.bytes, self.at, self.held) = (bytes, Instant::now(), held);
+        }
+        if self.looks < until {
             return 0;
         }
+        self.looks = 0;
         let time = self.at.elapsed().as_secs_f64().max(0.001);
         let speed = bytes.saturating_sub(self.bytes) as f64 / time;
+        let seconds_left = left as f64 / speed.max(1.0);
         let held = held.saturating_sub(self.held).as_secs_f64() / time / connections.max(1) as f64;
-        self.looks = 0;
-        if held > HELD_BACK {
-            // It is not the network that is waited for. Alone that may be a hiccup of the disk: it is looked at again.
-            self.settled = self.before.is_some();
-            return 0;
-        }
-        let worthwhile = if connections < CERTAIN { WORTHWHILE } else { 1.0 };
-        if self.before.is_some_and(|before| speed < before * worthwhile) || speed >= FAST * connections as f64 {
+        let is_held_back = held > HELD_BACK;
+        if speed >= FAST * connections as f64 {
             self.settled = true;
             return 0;
         }
-        if speed > 0.0 && (left as f64) / speed < WORTH_STARTING {
+        let worthwhile = if connections < CERTAIN { WORTHWHILE } else { 1.0 };
+        if let Some(before) = self.before {
+            if is_held_back || speed < before * worthwhile {
+                self.settled = self.patient || seconds_left < WORTH_PATIENCE;
+                (self.patient, self.before) = (true, None);
+                return 0;
+            }
+            self.has_helped = true;
+        }
+        // Waiting for the disk may be a hiccup: it is looked at again.
+        if is_held_back || seconds_left < WORTH_STARTING {
             return 0;
         }
+        let is_first_question = self.before.is_none();
         self.before = Some(speed);
-        // One more is the question whether it helps at all; after a yes the steps are large, as time is short.
-        if connections == 1 { 1 } else { connections * 3 }
+        match connections {
+            // One more is the question whether it helps at all; after a yes the steps are large, as time is short.
+            1 => 1,
+            _ if is_first_question => connections,
+            _ => connections * 3,
+        }
     }
 }
 
@@ -468,25 +496,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn more_are_added_only_while_it_is_the_network_that_is_slow() {
         let step = Duration::from_millis(150);
-        // What is brought in each step by one and by two connections, and how much of it is spent waiting for the disk.
-        let added = async |one: u64, two: u64, held: Duration| {
+        // How many there are in the end, by what one brings in each step, by what several bring, and by how much of its
+        // time each waits for the disk.
+        let added = async |one: u64, several: &dyn Fn(u32) -> u64, held: Duration| {
             let mut gain = Gain::new(0);
-            let (mut bytes, mut waited, mut connections, mut most) = (0, Duration::ZERO, 1, 1);
-            for _ in 0..12 {
+            let (mut bytes, mut waited, mut connections) = (0, Duration::ZERO, 1_u32);
+            for _ in 0..60 {
                 tokio::time::advance(step).await;
-                bytes += if connections == 1 { one } else { two };
+                bytes += if connections == 1 { one } else { several(connections) };
                 waited += held * connections;
-                if !gain.settled {
-                    connections += gain.look(bytes, 100 * bytes, connections as usize, waited) as u32;
+                if !gain.settled && connections < 16 {
+                    connections += gain.look(bytes, u64::MAX / 2, connections as usize, waited) as u32;
                 }
-                most = most.max(connections);
             }
-            most
+            (connections, gain.has_helped)
         };
         let slow = MIB / 2;
-        assert!(added(slow, 2 * slow, Duration::ZERO).await > 2, "each is throttled");
-        assert_eq!(added(slow, slow, Duration::ZERO).await, 2, "a second one brought nothing");
-        assert_eq!(added(slow, 2 * slow, step / 2).await, 1, "the disk is slow");
-        assert_eq!(added(20 * MIB, 40 * MIB, Duration::ZERO).await, 1, "it is fast");
+        let throttled = |connections: u32| slow * u64::from(connections);
+        let (most, has_helped) = added(slow, &throttled, Duration::ZERO).await;
+        assert!(most >= 16 && has_helped);
+        let (most, has_helped) = added(3 * slow, &throttled, Duration::ZERO).await;
+        assert!(most >= 16 && has_helped, "a burst at first is not the end of it: {most}");
+        let no_more = |_| slow;
+        assert_eq!(added(slow, &no_more, Duration::ZERO).await, (4, false), "asked twice");
+        assert_eq!(added(slow, &throttled, step / 2).await, (1, false), "the disk is slow");
+        assert_eq!(added(20 * MIB, &throttled, Duration::ZERO).await, (1, false), "it is fast");
     }
 }

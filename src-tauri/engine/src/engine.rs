@@ -443,11 +443,7 @@ impl Engine {
     /// Goes through `resume/`. A record with an id that this list never gave belongs to a list that was lost: its
     /// transfer comes back under that id, so that a crash in between changes nothing. Any other record that no
     /// transfer needs is of one that ended in the moment of a crash: it goes.
-    async fn rebuild(
-        &self,
-        unreadable: &[TransferId],
-        last_id: TransferId,
-    ) -> Result<Vec<TransferId>> {
+    async fn rebuild(&self, unreadable: &[TransferId], last_id: TransferId) -> Result<Vec<TransferId>> {
         let folder = self.queue().resume_folder.clone();
         let mut lost = Vec::new();
         for id in self.queue().without_need(folder.ids()) {
@@ -613,16 +609,17 @@ impl Engine {
     /// asset ids.
     fn unfinished_uploads(&self, service: &str, files: &[PathBuf]) -> HashMap<PathBuf, TransferId> {
         let subjects = files.iter().map(|file| file.as_os_str().as_encoded_bytes());
-        let mut found: Vec<(PathBuf, TransferId)> = self.queue().find_same(subjects, |row, task| match task {
-            Task::Upload(upload)
-                if row.service == service
-                    && !upload.to_own_url
-                    && !matches!(row.state, State::Completed | State::Canceled) =>
-            {
-                Some((upload.path.clone(), row.id))
-            }
-            _ => None,
-        });
+        let mut found: Vec<(PathBuf, TransferId)> =
+            self.queue().find_same(subjects, |row, task| match task {
+                Task::Upload(upload)
+                    if row.service == service
+                        && !upload.to_own_url
+                        && !matches!(row.state, State::Completed | State::Canceled) =>
+                {
+                    Some((upload.path.clone(), row.id))
+                }
+                _ => None,
+            });
         // Of several, the latest.
         found.sort_unstable_by_key(|(_, id)| *id);
         found.into_iter().collect()
@@ -723,12 +720,13 @@ impl Engine {
         wanted: impl Iterator<Item = &'a Asked>,
     ) -> HashMap<Same, TransferId> {
         let shown: HashSet<&[u8]> = wanted.map(|asked| asked.task.what.as_bytes()).collect();
-        let mut found: Vec<(TransferId, Asked)> = self.queue().find_same(shown.into_iter(), |row, task| match task {
-            Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => {
-                Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
-            }
-            _ => None,
-        });
+        let mut found: Vec<(TransferId, Asked)> =
+            self.queue().find_same(shown.into_iter(), |row, task| match task {
+                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => {
+                    Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
+                }
+                _ => None,
+            });
         // Of several, the latest.
         found.sort_unstable_by_key(|(id, _)| *id);
         let folder = self.queue().resume_folder.clone();

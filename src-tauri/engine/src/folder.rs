@@ -459,3 +459,62 @@ mod platform {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_while_a_sync_runs_shares_the_next_one_and_its_failure() {
+        let shared = SharedSync::default();
+        let syncs = AtomicU64::new(0);
+        let (begun, waiting) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                shared.run(|| {
+                    begun.wait();
+                    waiting.wait();
+                    Ok(())
+                })
+            });
+            begun.wait();
+            // These have come after it began: it says nothing about what they did before.
+            let late: Vec<_> = (0..5)
+                .map(|_| {
+                    scope.spawn(|| {
+                        shared.run(|| {
+                            syncs.fetch_add(1, Ordering::SeqCst);
+                            Err(io::Error::from_raw_os_error(5))
+                        })
+                    })
+                })
+                .collect();
+            while shared.asked.load(Ordering::SeqCst) < 6 {
+                std::thread::yield_now();
+            }
+            waiting.wait();
+            assert!(first.join().unwrap().is_ok());
+            for late in late {
+                assert_eq!(late.join().unwrap().unwrap_err().raw_os_error(), Some(5));
+            }
+        });
+        assert_eq!(syncs.load(Ordering::SeqCst), 1);
+        assert!(shared.run(|| Ok(())).is_ok(), "the failure was about what came before");
+    }
+
+    #[test]
+    fn a_folder_is_shared_while_it_is_open_and_still_there() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new");
+        let folders = OpenFolders::default();
+        let first = folders.open(&path).unwrap();
+        assert!(Arc::ptr_eq(&first, &folders.open(&path).unwrap()));
+        #[cfg(unix)]
+        {
+            std::fs::rename(&path, place.path().join("old")).unwrap();
+            let second = folders.open(&path).unwrap();
+            assert!(!Arc::ptr_eq(&first, &second) && path.is_dir());
+        }
+        drop(first);
+    }
+}

@@ -188,6 +188,18 @@ impl Rows {
     }
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        /// Fewer are dropped in a moment.
+        const MANY: usize = 10_000;
+        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if rows.entries.len() > MANY {
+            // Only the end of the program drops it: the system takes all of the memory back at once.
+            std::mem::forget(std::mem::take(&mut rows.entries));
+        }
+    }
+}
+
 impl Queue {
     #[allow(
         clippy::too_many_arguments,

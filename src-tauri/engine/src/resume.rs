@@ -337,4 +337,74 @@ mod tests {
         // More than a clock can show must not end the program.
         assert!(record(Some(u64::MAX), None).is_good_at(now));
     }
+
+    fn record(url: &str) -> Resume {
+        Resume { url: Some(url.to_owned()), ..Resume::default() }
+    }
+
+    fn files(folder: &ResumeFolder) -> Vec<String> {
+        let names = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let mut names: Vec<String> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn records_that_are_written_together_share_a_file_and_go_one_by_one() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        let some: Vec<_> =
+            (3..9).map(|id| (TransferId(id), record(&format!("https://h/{id}?secret{id}")))).collect();
+        folder.write_all(&some).unwrap();
+        assert_eq!(files(&folder), ["3-8"]);
+        let text = || std::fs::read_to_string(folder.path().join("3-8")).unwrap();
+
+        // Also after a new start.
+        for folder in [folder.clone(), ResumeFolder::open(data.path()).unwrap()] {
+            let mut ids = folder.ids();
+            ids.sort();
+            assert_eq!(ids, (3..9).map(TransferId).collect::<Vec<_>>());
+            assert_eq!(folder.read(TransferId(5)).url.as_deref(), Some("https://h/5?secret5"));
+            assert!(folder.read(TransferId(9)).is_empty() && !folder.has(TransferId(9)));
+        }
+
+        folder.remove(TransferId(3));
+        folder.remove(TransferId(3));
+        assert!(!text().contains("secret3") && folder.read(TransferId(3)).is_empty());
+        // One that changes gets a file of its own.
+        folder.write(TransferId(4), &record("https://h/new")).unwrap();
+        assert!(!text().contains("secret4") && text().contains("secret5"));
+        let again = ResumeFolder::open(data.path()).unwrap();
+        assert_eq!(again.read(TransferId(4)).url.as_deref(), Some("https://h/new"));
+        assert_eq!(again.ids().len(), 5);
+        (5..9).for_each(|id| again.remove(TransferId(id)));
+        assert_eq!(files(&again), ["4"], "the last one takes the file with it");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_a_shared_file_is_blanked_or_the_newer_wins() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        let file = folder.path().join("1-5");
+        let line = |id: u64| format!("{id} {{\"url\":\"https://h/{id}?secret{id}\"}}");
+        let torn = line(2).replace("2 {\"url\"", "         ");
+        let lines = [line(1), torn, " ".repeat(9), line(3), line(4)[..12].to_owned(), line(5)];
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        std::fs::write(folder.path().join("3"), "{\"url\":\"https://h/new\"}").unwrap();
+        std::fs::write(folder.path().join("7-9.ferry-new"), line(7)).unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        assert_eq!(files(&folder), ["1-5", "3"]);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("secret2") && !text.contains("secret3"), "{text}");
+        for (id, url) in [
+            (1, Some("https://h/1?secret1")),
+            (3, Some("https://h/new")),
+            (4, None),
+            (5, Some("https://h/5?secret5")),
+        ] {
+            assert_eq!(folder.read(TransferId(id)).url.as_deref(), url, "{id}");
+        }
+        [1, 4, 5].into_iter().for_each(|id| folder.remove(TransferId(id)));
+        assert_eq!(files(&folder), ["3"]);
+    }
 }

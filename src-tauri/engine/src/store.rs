@@ -25,9 +25,9 @@ const GROUP: usize = 256;
 const LATER: Duration = Duration::from_millis(100);
 
 /// So many rows of a long list are made sense of in one go.
-const TEXTS: usize = 1024;
+const TEXTS: usize = 256;
 /// So many goes wait for somebody to do that: memory is bounded.
-const WAITING_TEXTS: usize = 8;
+const WAITING_TEXTS: usize = 16;
 const MOST_HELPERS: usize = 4;
 
 const MIGRATIONS: &[M<'static>] = &[M::up(
