@@ -44,6 +44,8 @@ const WORTH_STARTING: f64 = 1.0;
 const FAST: f64 = (64 << 20) as f64;
 /// So much of its time a connection may wait for the disk or the user's limit before more of them are pointless.
 const HELD_BACK: f64 = 0.25;
+/// What is left of less than this is not worth another request, however slow it is.
+const SMALLEST_CUT: u64 = 2 << 20;
 /// A piece takes half a second at least, within these bounds.
 const SMALLEST_PIECE: std::ops::RangeInclusive<u64> = (256 << 10)..=(2 << 20);
 /// Pieces are cut as if there were so many connections, if there are fewer: one that fell behind must not hold half.
@@ -114,7 +116,7 @@ impl Segment {
     fn cut(&self, connections: usize, smallest: u64) -> Option<Self> {
         let mut bounds = self.bounds();
         let left = bounds.end - bounds.at;
-        if left < 2 * smallest {
+        if left < SMALLEST_CUT.max(2 * smallest) {
             return None;
         }
         let share = (left / SHARES.max(connections as u64)).max(smallest);

@@ -23,7 +23,7 @@ use crate::secrets::{Keys, Secret};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
-use crate::store::{Opened, Store, Stored};
+use crate::store::{BoxedStored, Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 
@@ -1111,9 +1111,9 @@ impl Engine {
 async fn drop_half_added(
     store: &Store,
     folder: &ResumeFolder,
-    stored: &mut Vec<Box<Stored>>,
+    stored: &mut Vec<BoxedStored>,
 ) -> Result<Option<String>> {
-    let half_added = |stored: &Box<Stored>| {
+    let half_added = |stored: &Stored| {
         let needs_secret = match &stored.task {
             Task::Download(download) => download.is_url && stored.row.service == "link",
             Task::Upload(upload) => upload.to_own_url,

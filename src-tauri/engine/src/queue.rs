@@ -26,7 +26,7 @@ use crate::run::Run;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
-use crate::store::{Store, Stored};
+use crate::store::{BoxedStored, Store, Stored};
 use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::{download, memory, upload};
@@ -213,7 +213,7 @@ impl Queue {
         settings: Arc<RwLock<Settings>>,
         overrides: Overrides,
         patient: bool,
-        stored: Vec<Box<Stored>>,
+        stored: Vec<BoxedStored>,
     ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(BACKLOG);
         let (limit_up, limit_down) = {

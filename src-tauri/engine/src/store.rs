@@ -80,6 +80,9 @@ pub(crate) struct Stored {
     pub journal: Option<Box<Journal>>,
 }
 
+/// Large, and moved from hand to hand.
+pub(crate) type BoxedStored = Box<Stored>;
+
 impl Stored {
     /// Reads the three texts of one row. Without its journal a download begins anew; without the others there is nothing.
     pub fn read(row: &str, task: &str, journal: Option<&str>) -> Option<Self> {
@@ -93,7 +96,7 @@ pub(crate) struct Opened {
     /// The handle.
     pub store: Store,
     /// Every transfer in it that can be read.
-    pub stored: Vec<Box<Stored>>,
+    pub stored: Vec<BoxedStored>,
     /// Those that cannot.
     pub unreadable: Vec<TransferId>,
     /// What the user must be told: it was broken, and where it is kept.
@@ -597,7 +600,7 @@ fn is_emptied(path: &Path) -> bool {
 }
 
 /// What can be read, and the ids of the rest.
-type Loaded = (Vec<Box<Stored>>, Vec<TransferId>);
+type Loaded = (Vec<BoxedStored>, Vec<TransferId>);
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
     let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers")?;
