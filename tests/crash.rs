@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ferry_sandbox::SignedUrls;
 use support::chance::Chance;
-use support::files::noise;
+use support::files::{names, noise};
 use support::home::{Home, Run};
 use support::http::request;
 use support::service::{KEY, Service};
@@ -275,6 +275,41 @@ fn a_download_survives_kills_while_it_is_proven_and_named() {
     assert!(told.rows.iter().all(|row| row["state"] == "completed"), "{:?}", told.rows);
 }
 
+/// Beside each other, sharing syncs, and with one file for what is kept of those that were added together.
+#[test]
+fn many_short_downloads_survive_kills_at_any_instant() {
+    let mut chance = Chance::new("many short downloads");
+    let service = Service::start();
+    let home = Home::with(&service);
+    let mut truth = Truth::default();
+    let links = |round: usize| (0..40).map(move |number| format!("{round}x{number}.bin"));
+    let begin = |truth: &mut Truth, round: usize| {
+        let mut words = vec!["download".to_owned()];
+        for name in links(round) {
+            let link = format!("{}?token=marked", service.link(8_000, &name));
+            truth.will_download(&name, fetched(&link, &[]));
+            words.push(link);
+        }
+        words
+    };
+    let words = begin(&mut truth, 0);
+    let usual = home.ferry(&words).exits(0).took;
+    for round in 1..=rounds() {
+        let words = begin(&mut truth, round);
+        home.start(&words).kill_after(chance.within(usual));
+        truth.check(&home);
+        if chance.one_in(4) {
+            home.start(["resume"]).kill_after(chance.within(usual));
+            truth.check(&home);
+        }
+    }
+    completes(&home);
+    let told = truth.check(&home);
+    assert!(told.rows.iter().all(|row| row["state"] == "completed"), "{:?}", told.rows);
+    assert_eq!(names(&home.data().join("resume")), Vec::<String>::new());
+    assert_eq!(home.downloaded().len(), told.rows.len(), "one file for each row");
+}
+
 #[test]
 fn taking_rows_off_the_list_survives_kills_at_any_instant() {
     let mut chance = Chance::new("remove");
@@ -377,6 +412,16 @@ fn killed_at_steps(
 
 #[test]
 fn a_download_killed_at_any_step_of_the_disk_is_one_whole_file_with_its_own_name_in_the_end() {
+    download_killed_at_steps("download, steps", 200_000);
+}
+
+/// What comes whole in a moment is not handed on in pieces, and takes fewer steps.
+#[test]
+fn a_short_download_killed_at_any_step_of_the_disk_is_one_whole_file_with_its_own_name_in_the_end() {
+    download_killed_at_steps("short download, steps", 8_000);
+}
+
+fn download_killed_at_steps(test: &str, size: u64) {
     if !strace::can_trace() {
         return;
     }
@@ -385,12 +430,12 @@ fn a_download_killed_at_any_step_of_the_disk_is_one_whole_file_with_its_own_name
     let mut truth = Truth::default();
     let name = |number: usize| format!("{number}.bin");
     killed_at_steps(
-        "download, steps",
+        test,
         &home,
         &mut truth,
         name,
         |truth, number| {
-            let link = service.link(200_000, &name(number));
+            let link = service.link(size, &name(number));
             truth.will_download(&name(number), fetched(&link, &[]));
             vec!["download".into(), link]
         },

@@ -106,6 +106,15 @@ fn one(home: &Home, truth: &mut Truth, words: &[String], fault: &[String]) -> bo
 
 #[test]
 fn a_download_survives_every_kind_of_disk_error() {
+    download_spoiled("download, disk errors", 300_000);
+}
+
+#[test]
+fn a_short_download_survives_every_kind_of_disk_error() {
+    download_spoiled("short download, disk errors", 8_000);
+}
+
+fn download_spoiled(test: &str, size: u64) {
     if !strace::can_trace() {
         return;
     }
@@ -114,12 +123,12 @@ fn a_download_survives_every_kind_of_disk_error() {
     let mut truth = Truth::default();
     let name = |number: usize| format!("{number}.bin");
     spoiled(
-        "download, disk errors",
+        test,
         &home,
         &mut truth,
         name,
         |truth, number| {
-            let link = service.link(300_000, &name(number));
+            let link = service.link(size, &name(number));
             truth.will_download(&name(number), fetched(&link, &[]));
             vec!["download".into(), link]
         },

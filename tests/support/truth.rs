@@ -108,9 +108,8 @@ impl Truth {
             .filter(|row| !matches!(row["state"].as_str(), Some("completed" | "canceled")))
             .filter_map(|row| row["id"].as_u64())
             .collect();
-        for name in names(&home.data().join("resume")) {
-            let id = name.parse().unwrap_or_else(|_| panic!("resume/{name} belongs to no transfer"));
-            assert!(unfinished.contains(&id), "resume/{name} is kept although nothing needs it");
+        for (id, _) in records(&home.data()) {
+            assert!(unfinished.contains(&id), "the record {id} is kept although nothing needs it");
         }
         Told { rows, assets }
     }
@@ -153,11 +152,21 @@ fn facts(path: &Path) -> (Vec<u8>, SystemTime) {
 pub fn records(data: &Path) -> Vec<(u64, Value)> {
     let folder = data.join("resume");
     let mut found = Vec::new();
-    for name in names(&folder) {
-        if let Ok(id) = name.parse() {
-            let bytes = std::fs::read(folder.join(&name)).unwrap();
-            let record = serde_json::from_slice(&bytes);
-            found.push((id, record.unwrap_or_else(|error| panic!("resume/{name} is half-written: {error}"))));
+    let mut add = |name: &str, id: &str, text: &str| {
+        let id = id.parse().unwrap_or_else(|_| panic!("resume/{name}: `{id}` is no transfer"));
+        let record = serde_json::from_str(text);
+        found.push((id, record.unwrap_or_else(|error| panic!("resume/{name} is half-written: {error}"))));
+    };
+    for name in names(&folder).iter().filter(|name| !name.ends_with(".ferry-new")) {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        if !name.contains('-') {
+            add(name, name, &text);
+            continue;
+        }
+        // Of what was added together; what is blank has ended.
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (id, text) = line.split_once(' ').unwrap_or((line, ""));
+            add(name, id, text);
         }
     }
     found

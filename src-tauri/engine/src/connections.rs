@@ -1,9 +1,14 @@
 //! The connections of one download: one to begin with, more while that makes it faster.
 //!
-//! The file is cut into segments that nobody fetches twice. A connection that has finished takes half of what the
-//! slowest has left. More connections are tried only where the answer proved that ranges work and the file has a
-//! strong validator, while the end is seconds away, and only as long as each step really brings more.
+//! The file is cut into segments that nobody fetches twice. The first answer runs from the front towards the end; the
+//! others ask for exact pieces, cut from the end of what it has left and smaller the less that is, so that all are done
+//! at the same time. Only an answer that is cut short costs something, as what the server has sent of it already comes
+//! for nothing: that is the first one, once, and one that has fallen far behind the others.
+//!
+//! More connections are tried only where the answer proved that ranges work and the file has a strong validator, while
+//! the end is seconds away, while it is the network that is waited for, and only as long as each step brings more.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +28,12 @@ use crate::words::{Phrase, Size};
 
 /// The gain is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// A new connection has this many looks to show what it brings.
-const LOOKS_TO_SETTLE: u32 = 2;
+/// After so many looks it is measured what a step brings, until so many.
+const QUICKLY: (u32, u32) = (1, 2);
+/// The same once more after a no. What is throttled often comes in bursts, which a quick look may take for speed.
+const PATIENTLY: (u32, u32) = (2, 9);
+/// With less than this to go at the present speed, a no is not asked about again.
+const WORTH_PATIENCE: f64 = 5.0;
 /// A step that brings less than this factor was one too many.
 const WORTHWHILE: f64 = 1.25;
 /// With so many it is certain that each connection is throttled by itself. From here on the factor says little: what is
@@ -32,60 +41,89 @@ const WORTHWHILE: f64 = 1.25;
 const CERTAIN: usize = 8;
 /// With less than this to go at the present speed, a new connection comes too late.
 const WORTH_STARTING: f64 = 1.0;
-/// Nothing smaller is cut in two.
-const SMALLEST_CUT: u64 = 2 * 1024 * 1024;
+/// Bytes a second that no server throttles a connection to: what is as fast alone gains nothing that anybody would notice.
+const FAST: f64 = (64 << 20) as f64;
+/// So much of its time a connection may wait for the disk or the user's limit before more of them are pointless.
+const HELD_BACK: f64 = 0.25;
+/// What is left of less than this is not worth another request, however slow it is.
+const SMALLEST_CUT: u64 = 2 << 20;
+/// A piece takes half a second at least, within these bounds.
+const SMALLEST_PIECE: std::ops::RangeInclusive<u64> = (256 << 10)..=(2 << 20);
+/// Pieces are cut as if there were so many connections, if there are fewer: one that fell behind must not hold half.
+const SHARES: u64 = 16;
+/// Whoever has this many times the smallest piece left, when others have nothing, is behind.
+const BEHIND: u64 = 4;
 
 /// A stretch that one connection fetches. Its end can come nearer while it does.
-struct Segment {
-    /// Next byte to be handed to the writer, and the byte after the last.
-    bounds: Mutex<(u64, u64)>,
-    /// Where it ended when it was asked for: so far its answer can reach.
-    reach: u64,
+struct Segment(Mutex<Bounds>);
+
+struct Bounds {
+    /// Next byte to be handed to the writer.
+    at: u64,
+    /// The byte after the last.
+    end: u64,
+    /// Where it ended when it was asked for: so far its answer goes.
+    reach: Option<u64>,
 }
 
 impl Segment {
-    fn new(start: u64, end: u64) -> Self {
-        Self { bounds: Mutex::new((start, end)), reach: end }
+    fn new(at: u64, end: u64) -> Self {
+        Self(Mutex::new(Bounds { at, end, reach: None }))
     }
 
-    fn bounds(&self) -> MutexGuard<'_, (u64, u64)> {
-        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        lock(&self.0)
+    }
+
+    /// It is asked for as it is now: where it begins and ends.
+    fn ask(&self) -> (u64, u64) {
+        let mut bounds = self.bounds();
+        bounds.reach = Some(bounds.end);
+        (bounds.at, bounds.end)
     }
 
     /// Takes the next `length` bytes, or as many as are left of it: their place and number.
     fn claim(&self, length: usize) -> (u64, usize) {
         let mut bounds = self.bounds();
-        let (at, end) = *bounds;
-        let taken = length.min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        bounds.0 += taken as u64;
+        let at = bounds.at;
+        let taken = length.min(usize::try_from(bounds.end - at).unwrap_or(usize::MAX));
+        bounds.at += taken as u64;
         (at, taken)
     }
 
     fn left(&self) -> u64 {
-        let (at, end) = *self.bounds();
-        end - at
+        let bounds = self.bounds();
+        bounds.end - bounds.at
     }
 
-    /// Takes the half back that was cut off, if its own answer still brings it.
+    /// Whether its answer is cut short as it is, or not asked for yet: cutting off more costs nothing.
+    fn is_cut(&self) -> bool {
+        let bounds = self.bounds();
+        bounds.reach.is_none_or(|reach| bounds.end < reach)
+    }
+
+    /// Takes back what was cut off, if its own answer still brings it.
     fn rejoin(&self, start: u64, end: u64) -> bool {
         let mut bounds = self.bounds();
-        let fits = bounds.1 == start && bounds.0 < bounds.1 && end <= self.reach;
+        let reaches = bounds.reach.is_some_and(|reach| end <= reach);
+        let fits = bounds.end == start && bounds.at < bounds.end && reaches;
         if fits {
-            bounds.1 = end;
+            bounds.end = end;
         }
         fits
     }
 
-    /// Cuts off the second half for somebody else.
-    fn halve(&self) -> Option<Self> {
+    /// Cuts off its last part for one of so many connections.
+    fn cut(&self, connections: usize, smallest: u64) -> Option<Self> {
         let mut bounds = self.bounds();
-        let (at, end) = *bounds;
-        if end - at < SMALLEST_CUT {
+        let left = bounds.end - bounds.at;
+        if left < SMALLEST_CUT.max(2 * smallest) {
             return None;
         }
-        let middle = at + (end - at) / 2;
-        bounds.1 = middle;
-        Some(Self::new(middle, end))
+        let share = (left / SHARES.max(connections as u64)).max(smallest);
+        let end = bounds.end;
+        bounds.end -= share;
+        Some(Self::new(bounds.end, end))
     }
 }
 
@@ -99,6 +137,13 @@ pub(crate) struct Connections {
     most: usize,
     busy: Mutex<Vec<Arc<Segment>>>,
     free: Mutex<Vec<Arc<Segment>>>,
+    began: Instant,
+    /// Bytes that were there when it began.
+    before: u64,
+    /// Time that connections have waited for the disk or the user's limit, in nanoseconds.
+    held: AtomicU64,
+    /// More connections brought nothing: they end with what they have.
+    alone: AtomicBool,
 }
 
 impl Connections {
@@ -122,6 +167,10 @@ impl Connections {
             busy: Mutex::default(),
             // The last one is taken first.
             free: Mutex::new(segments.rev().collect()),
+            began: Instant::now(),
+            before: run.counter.get(),
+            held: AtomicU64::new(0),
+            alone: AtomicBool::new(false),
         })
     }
 
@@ -146,12 +195,21 @@ impl Connections {
                     Some(Err(_)) => trouble = Some(Error::internal("A connection was interrupted")),
                 },
                 _ = looks.tick(), if self.most > 1 && !gain.settled => {
-                    let more = gain.look(self.run.counter.get(), self.left(), team.len());
+                    let held = Duration::from_nanos(self.held.load(Ordering::Relaxed));
+                    let more = gain.look(self.run.counter.get(), self.left(), team.len(), held);
+                    if gain.settled && !gain.has_helped {
+                        self.alone.store(true, Ordering::Relaxed);
+                    }
+                    // All are cut before one is asked for: none of their answers is cut short by the next.
+                    let mut pieces = Vec::new();
                     for _ in 0..more.min(self.most.saturating_sub(team.len())) {
-                        let Ok(permit) = Arc::clone(&self.run.queue().extra_connections).try_acquire_owned() else {
-                            break;
-                        };
-                        team.spawn(Arc::clone(&self).extra(permit));
+                        let permit = Arc::clone(&self.run.queue().extra_connections).try_acquire_owned();
+                        let Ok(permit) = permit else { break };
+                        let Some(piece) = self.take() else { break };
+                        pieces.push((permit, piece));
+                    }
+                    for (permit, piece) in pieces {
+                        team.spawn(Arc::clone(&self).extra(permit, piece));
                     }
                     if team.len() >= self.most {
                         gain.settled = true;
@@ -174,34 +232,71 @@ impl Connections {
 
     async fn first(self: Arc<Self>, answer: Response, begun: Vec<Bytes>) -> Result<()> {
         if let Some(segment) = self.take() {
+            segment.ask();
             let result = self.pump(&segment, answer, begun).await;
             self.give_back(&segment);
             result?;
         }
-        if self.several.is_some() { self.rest().await } else { Ok(()) }
-    }
-
-    async fn extra(self: Arc<Self>, _permit: OwnedSemaphorePermit) -> Result<()> {
-        self.rest().await
-    }
-
-    /// Fetches segments until there is none left worth a request.
-    async fn rest(&self) -> Result<()> {
-        while let Some(segment) = self.take() {
-            let result = self.fetch(&segment).await;
-            self.give_back(&segment);
-            result?;
+        while self.several.is_some()
+            && let Some(segment) = self.take()
+        {
+            self.bring(&segment).await?;
         }
         Ok(())
     }
 
-    /// The next segment: one that is free, else half of the largest that somebody is busy with.
+    async fn extra(self: Arc<Self>, _permit: OwnedSemaphorePermit, piece: Arc<Segment>) -> Result<()> {
+        self.bring(&piece).await?;
+        while !self.alone.load(Ordering::Relaxed)
+            && let Some(segment) = self.take()
+        {
+            self.bring(&segment).await?;
+        }
+        Ok(())
+    }
+
+    async fn bring(&self, segment: &Arc<Segment>) -> Result<()> {
+        let result = self.fetch(segment).await;
+        self.give_back(segment);
+        result
+    }
+
+    /// What is worth a request at least: half a second of what one connection has brought so far.
+    fn smallest_piece(&self, connections: usize) -> u64 {
+        let bytes = self.run.counter.get().saturating_sub(self.before) as f64;
+        let pace = bytes / self.began.elapsed().as_secs_f64().max(0.001) / connections as f64;
+        ((pace / 2.0) as u64).clamp(*SMALLEST_PIECE.start(), *SMALLEST_PIECE.end())
+    }
+
+    /// The next piece: of what is free, else of what the first answer has left, else of whoever is far behind.
     fn take(&self) -> Option<Arc<Segment>> {
-        let free = lock(&self.free).pop();
         let mut busy = lock(&self.busy);
-        let segment = match free {
-            Some(segment) => segment,
-            None => Arc::new(busy.iter().max_by_key(|segment| segment.left())?.halve()?),
+        let connections = busy.len() + 1;
+        let smallest = self.smallest_piece(connections);
+        let mut free = lock(&self.free);
+        let segment = match free.pop() {
+            Some(segment) if connections == 1 => segment,
+            Some(segment) => match segment.cut(connections, smallest) {
+                Some(piece) => {
+                    free.push(segment);
+                    Arc::new(piece)
+                }
+                None => segment,
+            },
+            None => {
+                let longest = |segments: &mut dyn Iterator<Item = &Arc<Segment>>| {
+                    segments.max_by_key(|segment| segment.left()).cloned()
+                };
+                let nobody_is_cut = !busy.iter().any(|segment| segment.is_cut());
+                let is_cheap =
+                    |segment: &&Arc<Segment>| segment.is_cut() || (connections == 2 && nobody_is_cut);
+                let is_behind = |segment: &&Arc<Segment>| segment.left() >= BEHIND * smallest;
+                let cheap = longest(&mut busy.iter().filter(is_cheap));
+                let piece = cheap.and_then(|segment| segment.cut(connections, smallest));
+                let piece =
+                    piece.or_else(|| longest(&mut busy.iter().filter(is_behind))?.cut(connections, smallest));
+                Arc::new(piece?)
+            }
         };
         busy.push(Arc::clone(&segment));
         Some(segment)
@@ -211,7 +306,10 @@ impl Connections {
     fn give_back(&self, segment: &Arc<Segment>) {
         let mut busy = lock(&self.busy);
         busy.retain(|busy| !Arc::ptr_eq(busy, segment));
-        let (start, end) = *segment.bounds();
+        let (start, end) = {
+            let bounds = segment.bounds();
+            (bounds.at, bounds.end)
+        };
         if start < end && !busy.iter().any(|busy| busy.rejoin(start, end)) {
             lock(&self.free).push(Arc::new(Segment::new(start, end)));
         }
@@ -219,7 +317,7 @@ impl Connections {
 
     async fn fetch(&self, segment: &Segment) -> Result<()> {
         let Some((validator, total)) = &self.several else { return Ok(()) };
-        let (start, end) = *segment.bounds();
+        let (start, end) = segment.ask();
         let header =
             |text: String| text.parse().map_err(|_| Error::internal("A header could not be written"));
         let mut headers = HeaderMap::new();
@@ -257,6 +355,7 @@ impl Connections {
                         .because(Phrase::AreMissing { missing: Size(left) })),
                 };
             };
+            let came = Instant::now();
             self.run.or_stop(self.run.queue().limit_down.pass(chunk.len(), |_| {})).await?;
             // What lies beyond the segment belongs to somebody else, or to nobody.
             let (at, taken) = segment.claim(chunk.len());
@@ -265,6 +364,7 @@ impl Connections {
                 // The writer has stopped; its own error says why.
                 return Ok(());
             }
+            self.held.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -282,41 +382,74 @@ pub(crate) async fn next_chunk(run: &Run, answer: &mut Response, stall: Duration
 struct Gain {
     bytes: u64,
     at: Instant,
+    held: Duration,
     /// Speed before the last step.
     before: Option<f64>,
     looks: u32,
+    /// More have brought more, at least once.
+    has_helped: bool,
+    /// It was a no once, by a quick look.
+    patient: bool,
     /// No more are added.
     settled: bool,
 }
 
 impl Gain {
     fn new(bytes: u64) -> Self {
-        Self { bytes, at: Instant::now(), before: None, looks: 0, settled: false }
+        Self {
+            bytes,
+            at: Instant::now(),
+            held: Duration::ZERO,
+            before: None,
+            looks: 0,
+            has_helped: false,
+            patient: false,
+            settled: false,
+        }
     }
 
-    /// How many connections to add now.
-    fn look(&mut self, bytes: u64, left: u64, connections: usize) -> usize {
+    /// How many connections to add now. `held`: how long all of them have waited for something else than the network.
+    fn look(&mut self, bytes: u64, left: u64, connections: usize, held: Duration) -> usize {
         self.looks += 1;
-        if self.looks < LOOKS_TO_SETTLE {
-            if self.looks == 1 {
-                // What happened before, the new connections' first steps included, says nothing.
-                (self.bytes, self.at) = (bytes, Instant::now());
-            }
+        let (from, until) = if self.patient { PATIENTLY } else { QUICKLY };
+        if self.looks == from {
+            // What happened before, the new connections' first steps included, says nothing.
+            (self.bytes, self.at, self.held) = (bytes, Instant::now(), held);
+        }
+        if self.looks < until {
             return 0;
         }
-        let speed = bytes.saturating_sub(self.bytes) as f64 / self.at.elapsed().as_secs_f64().max(0.001);
         self.looks = 0;
-        let worthwhile = if connections < CERTAIN { WORTHWHILE } else { 1.0 };
-        if self.before.is_some_and(|before| speed < before * worthwhile) {
+        let time = self.at.elapsed().as_secs_f64().max(0.001);
+        let speed = bytes.saturating_sub(self.bytes) as f64 / time;
+        let seconds_left = left as f64 / speed.max(1.0);
+        let held = held.saturating_sub(self.held).as_secs_f64() / time / connections.max(1) as f64;
+        let is_held_back = held > HELD_BACK;
+        if speed >= FAST * connections as f64 {
             self.settled = true;
             return 0;
         }
-        if speed > 0.0 && (left as f64) / speed < WORTH_STARTING {
+        let worthwhile = if connections < CERTAIN { WORTHWHILE } else { 1.0 };
+        if let Some(before) = self.before {
+            if is_held_back || speed < before * worthwhile {
+                self.settled = self.patient || seconds_left < WORTH_PATIENCE;
+                (self.patient, self.before) = (true, None);
+                return 0;
+            }
+            self.has_helped = true;
+        }
+        // Waiting for the disk may be a hiccup: it is looked at again.
+        if is_held_back || seconds_left < WORTH_STARTING {
             return 0;
         }
+        let is_first_question = self.before.is_none();
         self.before = Some(speed);
-        // One more is the question whether it helps at all; after a yes the steps are large, as time is short.
-        if connections == 1 { 1 } else { connections * 3 }
+        match connections {
+            // One more is the question whether it helps at all; after a yes the steps are large, as time is short.
+            1 => 1,
+            _ if is_first_question => connections,
+            _ => connections * 3,
+        }
     }
 }
 
@@ -328,16 +461,66 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
     #[test]
-    fn halves_never_overlap_and_nothing_is_lost() {
-        let whole = Segment::new(0, 10 * SMALLEST_CUT);
+    fn pieces_never_overlap_and_nothing_is_lost() {
+        let whole = Segment::new(0, 20 * MIB);
+        whole.ask();
         assert_eq!(whole.claim(100), (0, 100));
-        let half = whole.halve().unwrap();
-        assert_eq!(whole.bounds().1, half.bounds().0);
-        assert_eq!(whole.left() + half.left() + 100, 10 * SMALLEST_CUT);
+        assert!(!whole.is_cut());
+        let piece = whole.cut(2, MIB).unwrap();
+        assert!(whole.is_cut() && piece.is_cut(), "one will be cut short, the other is not asked for yet");
+        assert_eq!(whole.bounds().end, piece.bounds().at);
+        assert_eq!(piece.ask(), (whole.bounds().end, 20 * MIB));
+        assert!(!piece.is_cut());
+        assert_eq!(whole.left() + piece.left() + 100, 20 * MIB);
         let most = usize::try_from(whole.left()).unwrap();
         assert_eq!(whole.claim(usize::MAX), (100, most));
         assert_eq!(whole.claim(1).1, 0);
-        assert!(Segment::new(0, SMALLEST_CUT - 1).halve().is_none());
+        assert!(Segment::new(0, 2 * MIB - 1).cut(2, MIB).is_none());
+    }
+
+    #[test]
+    fn what_was_cut_off_comes_back_only_to_an_answer_that_goes_so_far() {
+        let whole = Segment::new(0, 20 * MIB);
+        whole.ask();
+        let end = whole.cut(16, 5 * MIB).unwrap();
+        assert!(whole.rejoin(end.bounds().at, 20 * MIB));
+        assert_eq!(whole.left(), 20 * MIB);
+        let shorter = Segment::new(0, 20 * MIB);
+        let end = shorter.cut(16, 5 * MIB).unwrap();
+        shorter.ask();
+        assert!(!shorter.rejoin(end.bounds().at, 20 * MIB), "it was asked for without its end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_are_added_only_while_it_is_the_network_that_is_slow() {
+        let step = Duration::from_millis(150);
+        // How many there are in the end, by what one brings in each step, by what several bring, and by how much of its
+        // time each waits for the disk.
+        let added = async |one: u64, several: &dyn Fn(u32) -> u64, held: Duration| {
+            let mut gain = Gain::new(0);
+            let (mut bytes, mut waited, mut connections) = (0, Duration::ZERO, 1_u32);
+            for _ in 0..60 {
+                tokio::time::advance(step).await;
+                bytes += if connections == 1 { one } else { several(connections) };
+                waited += held * connections;
+                if !gain.settled && connections < 16 {
+                    connections += gain.look(bytes, u64::MAX / 2, connections as usize, waited) as u32;
+                }
+            }
+            (connections, gain.has_helped)
+        };
+        let slow = MIB / 2;
+        let throttled = |connections: u32| slow * u64::from(connections);
+        let (most, has_helped) = added(slow, &throttled, Duration::ZERO).await;
+        assert!(most >= 16 && has_helped);
+        let (most, has_helped) = added(3 * slow, &throttled, Duration::ZERO).await;
+        assert!(most >= 16 && has_helped, "a burst at first is not the end of it: {most}");
+        let no_more = |_| slow;
+        assert_eq!(added(slow, &no_more, Duration::ZERO).await, (4, false), "asked twice");
+        assert_eq!(added(slow, &throttled, step / 2).await, (1, false), "the disk is slow");
+        assert_eq!(added(20 * MIB, &throttled, Duration::ZERO).await, (1, false), "it is fast");
     }
 }

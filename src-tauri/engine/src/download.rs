@@ -22,7 +22,7 @@ use crate::connections::{Connections, next_chunk};
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, Candidates};
-use crate::folder::Folder;
+use crate::folder::{Folder, write_at};
 use crate::http::error_body;
 use crate::part_file::{PartFile, part_name};
 use crate::part_writer::{Stretch, Writer, Written, pieces};
@@ -34,6 +34,9 @@ use crate::task::{DownloadTask, Journal, Piece, ProvenWhole, Task};
 use crate::transfer::{Stage, Verified};
 use crate::words::{Peer, Phrase, Size, shown};
 
+/// A file up to this size is not handed on in pieces, if it is there in a [`MOMENT`].
+const SHORT: u64 = 128 * 1024;
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
 const JSON_LIMIT: usize = 64 * 1024;
 /// By so many bytes a web page has shown that it is one.
@@ -108,8 +111,8 @@ impl Open {
         }
     }
 
-    /// The whole file's checksums: from its stretches where they suffice, else read back from the disk.
-    fn digests(&self, wanted: Option<Algorithm>, stop: &CancellationToken) -> std::io::Result<Digests> {
+    /// The whole file's checksums, from its stretches; `None` where they do not suffice for what is wanted.
+    fn digests(&self, wanted: Option<Algorithm>) -> Option<Digests> {
         let mut in_order: Vec<&Stretch> = self.stretches.iter().collect();
         in_order.sort_by_key(|stretch| stretch.start);
         let digests = match in_order[..] {
@@ -121,10 +124,12 @@ impl Open {
                 Digests { crc32c, md5: None, sha256: None }
             }
         };
-        if wanted.is_some_and(|algorithm| digests.value(algorithm).is_none()) {
-            return Ok(self.part.hash(0, self.have(), wanted, stop)?.finish());
-        }
-        Ok(digests)
+        wanted.is_none_or(|algorithm| digests.value(algorithm).is_some()).then_some(digests)
+    }
+
+    /// The same, read back from the disk.
+    fn read_back(&self, wanted: Option<Algorithm>, stop: &CancellationToken) -> std::io::Result<Digests> {
+        Ok(self.part.hash(0, self.have(), wanted, stop)?.finish())
     }
 }
 
@@ -233,9 +238,14 @@ async fn finish_move(run: &Run, task: &DownloadTask, journal: Option<Journal>) -
         run.stage(Stage::Checking);
         let (to, new) = (task.folder.clone(), journal.name.clone());
         // To its end, also when the transfer is to stop: two of these at once would take the file from each other.
-        blocking(move || crate::part_file::relocate(&from, &old, &to, &new)).await??;
-        run.queue().store.save_journal_now(run.id, &journal).await?;
-        run.renew_journal(&journal).await?;
+        let (writing, moved) = (run.clone(), journal.clone());
+        let finish = move || {
+            crate::part_file::relocate(&from, &old, &to, &new)?;
+            writing.save_journal_now(&moved)?;
+            writing.renew_kept_journal(&moved);
+            Ok::<_, Error>(())
+        };
+        blocking(finish).await??;
     }
     Ok(Some(journal))
 }
@@ -247,7 +257,7 @@ async fn proven_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>
     let Some(whole) = journal.proven_whole.clone() else { return Ok(false) };
     refuse_without_drive(task, journal.drive.clone()).await?;
     run.stage(Stage::Checking);
-    let folder = open_folder(&task.folder).await?;
+    let folder = open_folder(run, &task.folder).await?;
     let (name, wanted, stop) = (journal.name.clone(), whole.clone(), run.stop.clone());
     let found = blocking(move || {
         let is_whole = |part: &PartFile| {
@@ -305,7 +315,7 @@ async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>)
     }
     run.counter.set(proven);
     refuse_without_drive(task, journal.drive.clone().filter(|_| proven > 0)).await?;
-    let folder = open_folder(&task.folder).await?;
+    let folder = open_folder(run, &task.folder).await?;
     let path = folder.path_of(&part_name(&journal.name));
     let name = journal.name.clone();
     let opened = blocking(move || PartFile::reopen(folder, &name)).await?;
@@ -362,9 +372,9 @@ async fn continue_part(run: &Run, task: &DownloadTask, journal: Option<Journal>)
     Ok(Some(Open { part, stretches, validator: journal.validator, total: journal.total }))
 }
 
-async fn open_folder(path: &Path) -> Result<Arc<Folder>> {
-    let path = path.to_owned();
-    Ok(Arc::new(blocking(move || Folder::open(&path)).await??))
+async fn open_folder(run: &Run, path: &Path) -> Result<Arc<Folder>> {
+    let (folders, path) = (Arc::clone(&run.queue().folders), path.to_owned());
+    blocking(move || folders.open(&path)).await?
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
@@ -645,12 +655,29 @@ async fn body(
     let validator = Validator::from_headers(&headers);
     let extra =
         proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm).filter(|a| *a != Algorithm::Crc32c);
+    let mut made = None;
     if begins {
         let is_page = is_page(&headers, &begun) == Some(true);
         if is_page && plan.pages_welcome && !page_was_meant(task, plan, kept) {
             return Err(page_instead(service));
         }
-        open_part(run, task, plan, kept, &headers, &url, &begun, is_page).await?;
+        if let Some(open) = &kept.open {
+            show_name(run, open.part.name(), &open.part.target());
+        } else {
+            let name = choose_name(task, plan, &headers, &url, &begun, is_page);
+            let mut whole = None;
+            if comes_whole(&mut answer, &mut begun, total).await {
+                run.or_stop(run.queue().limit_down.pass(length_of(&begun) as usize, |_| {})).await?;
+                whole = Some(Whole { bytes: std::mem::take(&mut begun), extra });
+            }
+            made = Some(reserve(run, task, name, total, whole).await?);
+        }
+    }
+    let (mut has_room, mut written) = (false, None);
+    if let Some(made) = made {
+        (has_room, written) = (total.is_some(), made.written);
+        kept.open = Some(Open::empty(made.part));
+        made.room?;
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
     if begins {
@@ -666,7 +693,22 @@ async fn body(
         row.total = row_total;
         row.resumable = resumable;
     });
-    if let Some(total) = open.total {
+    if let Some(written) = written {
+        match written {
+            Ok(hasher) => {
+                run.counter.set(hasher.bytes());
+                open.stretches = vec![Stretch { start: 0, hasher }];
+                return Ok((proofs, framing));
+            }
+            Err(error) => {
+                let error = more_needed(Error::target_io("Writing to", &open.part.path(), &error), open);
+                // What part of it lies on the disk is not known.
+                kept.open = None;
+                return Err(error);
+            }
+        }
+    }
+    if let Some(total) = open.total.filter(|_| !has_room) {
         let part = open.part.clone();
         blocking(move || part.make_room(total)).await??;
     }
@@ -816,65 +858,106 @@ fn page_instead(service: &dyn Service) -> Error {
     Error::new(Cause::BadResponse, Phrase::SentPage { service: who(service) }).advise(advice)
 }
 
-/// Chooses the name and opens the part file for a download that begins.
-#[allow(clippy::too_many_arguments, reason = "one argument for each fact about the answer")]
-async fn open_part(
-    run: &Run,
+/// The name that a download that begins is to have.
+fn choose_name(
     task: &DownloadTask,
     plan: &Plan,
-    kept: &mut Kept,
     headers: &HeaderMap,
     url: &url::Url,
     begun: &[Bytes],
     is_page: bool,
-) -> Result<()> {
-    if kept.open.is_none() {
-        let mut name = match task.name.as_deref().and_then(filename::make_safe) {
-            Some(name) => name,
-            None => filename::choose(&Candidates {
-                content_disposition: headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes),
-                title: plan.title.as_deref(),
-                url: plan.pages_welcome.then_some(url),
-                id: &plan.id,
-                content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
-                first_bytes: begun.first().map_or(&[], |bytes| bytes),
-            }),
-        };
-        if is_page && task.name.is_none() {
-            name = filename::of_page(name);
-        }
-        kept.open = Some(Open::empty(reserve(run, task, name).await?));
+) -> String {
+    if let Some(name) = task.name.as_deref().and_then(filename::make_safe) {
+        return name;
     }
-    if let Some(open) = &kept.open {
-        let (name, path) = (open.part.name().to_owned(), open.part.target().display().to_string());
-        run.update(|row| {
-            row.name = name;
-            row.path = Some(path);
-        });
-        run.queue().store.save_row_later(run.row());
-    }
-    Ok(())
+    let name = filename::choose(&Candidates {
+        content_disposition: headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes),
+        title: plan.title.as_deref(),
+        url: plan.pages_welcome.then_some(url),
+        id: &plan.id,
+        content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        first_bytes: begun.first().map_or(&[], |bytes| bytes),
+    });
+    if is_page && task.name.is_none() { filename::of_page(name) } else { name }
 }
 
-/// Takes the first free name like `wanted` and makes its part file. The name is on disk before the part file is: a kill
-/// in between must not leave a part file that belongs to nobody.
-async fn reserve(run: &Run, task: &DownloadTask, wanted: String) -> Result<PartFile> {
-    loop {
-        let (path, wanted) = (task.folder.clone(), wanted.clone());
-        let (id, names) = (run.id, Arc::clone(&run.queue().names));
-        let found = blocking(move || {
-            let folder = Arc::new(Folder::open(&path)?);
-            let free =
-                |is_reserved: &dyn Fn(&str) -> bool| PartFile::free_name(&folder, &wanted, is_reserved);
-            names.reserve(id, &path, free).map(|name| (folder, name))
-        });
-        let (folder, name) = found.await??;
-        let journal = Journal { name: name.clone(), ..Journal::default() };
-        run.queue().store.save_journal_now(run.id, &journal).await?;
-        if let Some(part) = blocking(move || PartFile::create(folder, &name)).await?? {
-            return Ok(part);
+/// Whether a short file is here whole, or comes in the next moment.
+async fn comes_whole(answer: &mut Response, begun: &mut Vec<Bytes>, total: Option<u64>) -> bool {
+    let Some(total) = total.filter(|total| *total <= SHORT) else { return false };
+    let until = tokio::time::Instant::now() + MOMENT;
+    while length_of(begun) < total {
+        match tokio::time::timeout_at(until, answer.chunk()).await {
+            Ok(Ok(Some(chunk))) => begun.push(chunk),
+            // What went wrong, or is too slow, is seen by whoever reads on.
+            _ => return false,
         }
     }
+    length_of(begun) == total
+}
+
+fn length_of(begun: &[Bytes]) -> u64 {
+    begun.iter().map(|bytes| bytes.len() as u64).sum()
+}
+
+/// Shows the name that the file will have, and writes the row down with whatever is waited for next.
+fn show_name(run: &Run, name: &str, target: &Path) {
+    run.update(|row| {
+        name.clone_into(&mut row.name);
+        row.path = Some(target.display().to_string());
+    });
+    run.queue().store.save_row_later(run.row());
+}
+
+/// A part file that was just made.
+struct Made {
+    part: PartFile,
+    /// Whether there is room for the whole file.
+    room: Result<()>,
+    /// What became of the file's bytes, if all of them were here already.
+    written: Option<std::io::Result<Hasher>>,
+}
+
+/// All bytes of a short file, and the checksum that they are to be proven by.
+struct Whole {
+    bytes: Vec<Bytes>,
+    extra: Option<Algorithm>,
+}
+
+impl Whole {
+    fn write_to(&self, part: &PartFile) -> std::io::Result<Hasher> {
+        let mut hasher = Hasher::new(self.extra);
+        for bytes in &self.bytes {
+            write_at(part.file(), bytes, hasher.bytes())?;
+            hasher.update(bytes);
+        }
+        Ok(hasher)
+    }
+}
+
+/// Takes the first free name like `wanted` and makes its part file, with all that can be in it already. The name is on
+/// disk before the part file is: a kill in between must not leave a part file that belongs to nobody.
+async fn reserve(
+    run: &Run,
+    task: &DownloadTask,
+    wanted: String,
+    total: Option<u64>,
+    whole: Option<Whole>,
+) -> Result<Made> {
+    let (run, path) = (run.clone(), task.folder.clone());
+    // In one go: for a short file each change of hands costs as much as the work.
+    let make = move || loop {
+        let folder = run.queue().folders.open(&path)?;
+        let free = |is_reserved: &dyn Fn(&str) -> bool| PartFile::free_name(&folder, &wanted, is_reserved);
+        let name = run.queue().names.reserve(run.id, &folder, free)?;
+        show_name(&run, &name, &folder.path_of(&name));
+        run.save_journal_now(&Journal { name: name.clone(), ..Journal::default() })?;
+        if let Some(part) = PartFile::create(folder, &name)? {
+            let room = total.map_or(Ok(()), |total| part.make_room(total));
+            let written = whole.as_ref().filter(|_| room.is_ok()).map(|whole| whole.write_to(&part));
+            return Ok(Made { part, room, written });
+        }
+    };
+    blocking(make).await?
 }
 
 // ---- proof and publication ----
@@ -898,12 +981,17 @@ async fn verify(
             .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
     }
     let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
-    let stop = run.stop.clone();
-    let (open, digests) = blocking(move || {
-        let digests = open.digests(best, &stop);
-        (open, digests)
-    })
-    .await?;
+    let (open, digests) = match open.digests(best) {
+        Some(digests) => (open, Ok(digests)),
+        None => {
+            let stop = run.stop.clone();
+            let read_back = move || {
+                let digests = open.read_back(best, &stop);
+                (open, digests)
+            };
+            blocking(read_back).await?
+        }
+    };
     let digests = match digests {
         Ok(digests) => digests,
         Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -958,30 +1046,24 @@ fn set_modified(run: &Run, part: &PartFile, modified: Option<&str>) {
 /// Makes a proven file durable and gives it its final name.
 async fn publish(run: &Run, mut journal: Journal, part: PartFile, mut whole: ProvenWhole) -> Result<()> {
     run.stage(Stage::Publishing);
-    loop {
-        let taken = part.clone();
-        whole.name = blocking(move || {
+    let writing = run.clone();
+    let publish = move || {
+        loop {
             // Synced before the journal may say that everything is there.
-            taken.sync()?;
-            taken.final_name()
-        })
-        .await??;
-        // On disk before the file has it: a kill in between must not bring the same file a second time.
-        journal.proven_whole = Some(whole.clone());
-        run.queue().store.save_journal_now(run.id, &journal).await?;
-        run.renew_journal(&journal).await?;
-        let (taken, name, path) = (part.clone(), whole.name.clone(), part.path_of(&whole.name));
-        let is_published = blocking(move || {
-            let done = taken.publish(&name)?;
-            if done {
-                crate::origin_mark::set(&taken.path_of(&name));
+            part.sync()?;
+            whole.name = part.final_name()?;
+            // On disk before the file has it: a kill in between must not bring the same file a second time.
+            journal.proven_whole = Some(whole.clone());
+            writing.save_journal_now(&journal)?;
+            writing.renew_kept_journal(&journal);
+            if part.publish(&whole.name)? {
+                let path = part.path_of(&whole.name);
+                crate::origin_mark::set(&path);
+                return Ok::<_, Error>((path, whole));
             }
-            Ok::<_, Error>(done)
-        })
-        .await??;
-        if is_published {
-            show_published(run, &path, whole);
-            return Ok(());
         }
-    }
+    };
+    let (path, whole) = blocking(publish).await??;
+    show_published(run, &path, whole);
+    Ok(())
 }

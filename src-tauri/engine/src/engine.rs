@@ -23,7 +23,7 @@ use crate::secrets::{Keys, Secret};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
-use crate::store::{Opened, Store, Stored};
+use crate::store::{BoxedStored, Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::words::{Count, Peer, Phrase, Words, shown};
@@ -380,11 +380,6 @@ impl Engine {
         let mut notices: Vec<Words> = broken_settings.into_iter().map(Words::from).collect();
         notices.extend(broken_store);
         notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?.map(Words::from));
-        let needed = stored
-            .iter()
-            .filter(|stored| !matches!(stored.row.state, State::Completed | State::Canceled))
-            .map(|stored| stored.row.id)
-            .collect();
         let mut unfinished: Vec<TransferId> = stored
             .iter()
             .filter(|stored| matches!(stored.row.state, State::Queued | State::Running | State::Verifying))
@@ -411,7 +406,7 @@ impl Engine {
                 _lock: lock,
             }),
         };
-        let rebuilt = engine.rebuild(&needed, &unreadable, last_id).await?;
+        let rebuilt = engine.rebuild(&unreadable, last_id).await?;
         if !unreadable.is_empty() {
             let back = unreadable.iter().filter(|id| rebuilt.contains(id)).count();
             let back = Count(back as u64);
@@ -448,18 +443,10 @@ impl Engine {
     /// Goes through `resume/`. A record with an id that this list never gave belongs to a list that was lost: its
     /// transfer comes back under that id, so that a crash in between changes nothing. Any other record that no
     /// transfer needs is of one that ended in the moment of a crash: it goes.
-    async fn rebuild(
-        &self,
-        needed: &HashSet<TransferId>,
-        unreadable: &[TransferId],
-        last_id: TransferId,
-    ) -> Result<Vec<TransferId>> {
+    async fn rebuild(&self, unreadable: &[TransferId], last_id: TransferId) -> Result<Vec<TransferId>> {
         let folder = self.queue().resume_folder.clone();
         let mut lost = Vec::new();
-        for id in folder.ids() {
-            if needed.contains(&id) {
-                continue;
-            }
+        for id in self.queue().without_need(folder.ids()) {
             let record = folder.read(id);
             match (record.task, record.service) {
                 (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
@@ -482,10 +469,12 @@ impl Engine {
             }
         }
         lost.sort_by_key(|(row, ..)| row.id);
-        let tasks: Vec<Task> = lost.iter().map(|(_, task, _)| task.clone()).collect();
+        let tasks: Vec<(Task, bool)> =
+            lost.iter().map(|(_, task, journal)| (task.clone(), journal.is_some())).collect();
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
-        self.queue().insert(rows.into_iter().zip(tasks).collect());
+        let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
+        self.queue().insert(added.collect());
         Ok(ids)
     }
 
@@ -563,7 +552,7 @@ impl Engine {
         let pieces = match running {
             Some(pieces) => pieces,
             None if row.kind == Kind::Download && row.state != State::Completed => {
-                let journal = self.queue().store.journal(id).await?.unwrap_or_default();
+                let journal = self.queue().journal(id).await?.unwrap_or_default();
                 joined(journal.pieces.iter().map(Piece::extent).collect())
             }
             None => joined(vec![Extent { start: 0, end: row.bytes }]),
@@ -597,7 +586,7 @@ impl Engine {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
         let unfinished =
-            if request.to.is_none() { self.unfinished_uploads(&service) } else { HashMap::new() };
+            if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for path in files {
@@ -617,18 +606,21 @@ impl Engine {
         Ok(ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect())
     }
 
-    /// Files on their way to a service, begun and not ended: they go on under their ids, with their asset ids.
-    fn unfinished_uploads(&self, service: &str) -> HashMap<PathBuf, TransferId> {
-        let mut found: Vec<(PathBuf, TransferId)> = self.queue().find(|row, task| match task {
-            Task::Upload(upload)
-                if row.service == service
-                    && !upload.to_own_url
-                    && !matches!(row.state, State::Completed | State::Canceled) =>
-            {
-                Some((upload.path.clone(), row.id))
-            }
-            _ => None,
-        });
+    /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their
+    /// asset ids.
+    fn unfinished_uploads(&self, service: &str, files: &[PathBuf]) -> HashMap<PathBuf, TransferId> {
+        let subjects = files.iter().map(|file| file.as_os_str().as_encoded_bytes());
+        let mut found: Vec<(PathBuf, TransferId)> =
+            self.queue().find_same(subjects, |row, task| match task {
+                Task::Upload(upload)
+                    if row.service == service
+                        && !upload.to_own_url
+                        && !matches!(row.state, State::Completed | State::Canceled) =>
+                {
+                    Some((upload.path.clone(), row.id))
+                }
+                _ => None,
+            });
         // Of several, the latest.
         found.sort_unstable_by_key(|(_, id)| *id);
         found.into_iter().collect()
@@ -727,16 +719,14 @@ impl Engine {
         &self,
         wanted: impl Iterator<Item = &'a Asked>,
     ) -> HashMap<Same, TransferId> {
-        let shown: HashSet<&str> = wanted.map(|asked| asked.task.what.as_str()).collect();
-        let mut found: Vec<(TransferId, Asked)> = self.queue().find(|row, task| match task {
-            Task::Download(task)
-                if shown.contains(task.what.as_str())
-                    && !matches!(row.state, State::Completed | State::Canceled) =>
-            {
-                Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
-            }
-            _ => None,
-        });
+        let shown: HashSet<&[u8]> = wanted.map(|asked| asked.task.what.as_bytes()).collect();
+        let mut found: Vec<(TransferId, Asked)> =
+            self.queue().find_same(shown.into_iter(), |row, task| match task {
+                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => {
+                    Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
+                }
+                _ => None,
+            });
         // Of several, the latest.
         found.sort_unstable_by_key(|(id, _)| *id);
         let folder = self.queue().resume_folder.clone();
@@ -771,7 +761,7 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).collect());
+        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect());
         queue.release(&ids).await?;
         Ok(ids)
     }
@@ -813,13 +803,13 @@ impl Engine {
         if row.state == State::Completed {
             return Err(Error::invalid(Phrase::AlreadyFinished).advise(Phrase::MoveFileItself));
         }
-        let before = queue.store.journal(id).await?;
+        let before = queue.journal(id).await?;
         let mut journal = before.clone();
         if let Some(journal) = &mut journal {
             let (names, wanted, to) = (Arc::clone(&queue.names), journal.name.clone(), folder.clone());
             let name = blocking(move || {
                 let inside = Folder::open(&to)?;
-                names.reserve(id, &to, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved))
+                names.reserve(id, &inside, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved))
             });
             let name = name.await??;
             // Known again as soon as the part file is opened there.
@@ -1119,9 +1109,8 @@ impl Engine {
 async fn drop_half_added(
     store: &Store,
     folder: &ResumeFolder,
-    stored: &mut Vec<Stored>,
+    stored: &mut Vec<BoxedStored>,
 ) -> Result<Option<Phrase>> {
-    let kept: HashSet<TransferId> = folder.ids().into_iter().collect();
     let half_added = |stored: &Stored| {
         let needs_secret = match &stored.task {
             Task::Download(download) => download.is_url && stored.row.service == "link",
@@ -1129,7 +1118,7 @@ async fn drop_half_added(
         };
         let untouched =
             stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
-        needs_secret && untouched && !kept.contains(&stored.row.id)
+        needs_secret && untouched && !folder.has(stored.row.id)
     };
     let names: Vec<String> =
         stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.name.clone()).collect();

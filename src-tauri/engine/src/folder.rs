@@ -1,9 +1,12 @@
 //! The target folder, held open: every name in it is reached through the folder itself, so that nobody can swap
 //! the folder or plant a symbolic link between two steps.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 
@@ -11,8 +14,34 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    /// The same without links on the way.
+    real: PathBuf,
     drive: Option<PathBuf>,
+    sync: SharedSync,
     inner: platform::Folder,
+}
+
+/// The folders that are open just now: whoever goes to the same one shares it, and its syncs.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFolders(Mutex<HashMap<PathBuf, Weak<Folder>>>);
+
+impl OpenFolders {
+    fn folders(&self) -> MutexGuard<'_, HashMap<PathBuf, Weak<Folder>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a folder like [`Folder::open`], unless it is open and still what its path leads to.
+    pub fn open(&self, path: &Path) -> Result<Arc<Folder>> {
+        let open = self.folders().get(path).and_then(Weak::upgrade);
+        if let Some(folder) = open.filter(|folder| folder.inner.is_at(path)) {
+            return Ok(folder);
+        }
+        let folder = Arc::new(Folder::open(path)?);
+        let mut folders = self.folders();
+        folders.retain(|_, folder| folder.strong_count() > 0);
+        folders.insert(path.to_owned(), Arc::downgrade(&folder));
+        Ok(folder)
+    }
 }
 
 impl Folder {
@@ -22,7 +51,14 @@ impl Folder {
             .map_err(|error| Error::target_io("Creating the folder", path, &error))?;
         let inner = platform::Folder::open(path)
             .map_err(|error| Error::target_io("Opening the folder", path, &error))?;
-        Ok(Self { path: path.to_owned(), drive: drive_of(path), inner })
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let drive = mount_of(&real);
+        Ok(Self { path: path.to_owned(), real, drive, sync: SharedSync::default(), inner })
+    }
+
+    /// Its path without links on the way.
+    pub fn real_path(&self) -> &Path {
+        &self.real
     }
 
     /// Where the drive with this folder is mounted; `None` for the one that the system is on.
@@ -83,7 +119,7 @@ impl Folder {
 
     /// Makes names durable.
     pub fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
+        self.sync.run(|| self.inner.sync())
     }
 
     /// Bytes that this user can still write; `None` where the system does not tell.
@@ -99,10 +135,15 @@ fn not_ordinary() -> io::Error {
 /// Where the drive with this path is mounted; `None` for the one that the system is on.
 #[cfg(unix)]
 fn drive_of(path: &Path) -> Option<PathBuf> {
+    mount_of(&path.canonicalize().ok()?)
+}
+
+/// The same for a path without links on the way.
+#[cfg(unix)]
+fn mount_of(path: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let device = |path: &Path| std::fs::metadata(path).map(|facts| facts.dev()).ok();
-    let path = path.canonicalize().ok()?;
-    let here = device(&path)?;
+    let here = device(path)?;
     let mount = path.ancestors().take_while(|folder| device(folder) == Some(here)).last()?;
     mount.parent().is_some().then(|| mount.to_owned())
 }
@@ -110,6 +151,11 @@ fn drive_of(path: &Path) -> Option<PathBuf> {
 /// Paths there begin with their drive: one that is gone is an error by itself.
 #[cfg(not(unix))]
 fn drive_of(_path: &Path) -> Option<PathBuf> {
+    None
+}
+
+#[cfg(not(unix))]
+fn mount_of(_path: &Path) -> Option<PathBuf> {
     None
 }
 
@@ -137,6 +183,69 @@ pub(crate) fn allocated(file: &File) -> u64 {
 /// Sets blocks aside for a file without changing its length. Not every file system can; that is no error.
 pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
     platform::reserve(file, length)
+}
+
+/// One sync for all who need one at the same time.
+#[derive(Debug, Default)]
+pub(crate) struct SharedSync {
+    /// How many have asked.
+    asked: AtomicU64,
+    done: Mutex<Synced>,
+}
+
+#[derive(Debug, Default)]
+struct Synced {
+    /// Whoever asked as one of these is served.
+    upto: u64,
+    /// Among these a sync has failed. The system tells that once: a later sync that succeeds says nothing about them.
+    failed_upto: u64,
+    failure: Option<(io::ErrorKind, Option<i32>)>,
+}
+
+impl SharedSync {
+    /// Makes durable what the caller has done before: by `sync`, or by that of somebody who began it after this call.
+    pub fn run(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.upto < mine {
+            done.upto = self.asked.load(Ordering::SeqCst);
+            if let Err(error) = sync() {
+                (done.failed_upto, done.failure) = (done.upto, Some((error.kind(), error.raw_os_error())));
+            }
+        }
+        match done.failure {
+            Some((_, Some(code))) if mine <= done.failed_upto => Err(io::Error::from_raw_os_error(code)),
+            Some((kind, None)) if mine <= done.failed_upto => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes all of these bytes from `offset` on.
+#[cfg(unix)]
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+/// Writes all of these bytes from `offset` on.
+#[cfg(windows)]
+pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+/// Reads so many bytes from `offset` on.
+pub(crate) fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    use io::{Read as _, Seek as _};
+    file.seek(io::SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
 }
 
 #[cfg(unix)]
@@ -176,6 +285,15 @@ mod platform {
             use std::os::unix::fs::MetadataExt as _;
             match (self.0.metadata(), std::fs::metadata(path)) {
                 (Ok(ours), Ok(there)) => ours.dev() != there.dev(),
+                _ => false,
+            }
+        }
+
+        /// Whether the path still leads to this very folder. While it is open, no other gets its number.
+        pub fn is_at(&self, path: &Path) -> bool {
+            use std::os::unix::fs::MetadataExt as _;
+            match (self.0.metadata(), std::fs::metadata(path)) {
+                (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
                 _ => false,
             }
         }
@@ -289,6 +407,11 @@ mod platform {
             false
         }
 
+        /// Every step here goes by the path: only that there is a folder counts.
+        pub fn is_at(&self, path: &Path) -> bool {
+            std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
+        }
+
         pub fn has(&self, name: &str) -> bool {
             std::fs::symlink_metadata(self.0.join(name)).is_ok()
         }
@@ -334,5 +457,64 @@ mod platform {
 
     pub(super) fn reserve(_file: &File, _length: u64) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_while_a_sync_runs_shares_the_next_one_and_its_failure() {
+        let shared = SharedSync::default();
+        let syncs = AtomicU64::new(0);
+        let (begun, waiting) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                shared.run(|| {
+                    begun.wait();
+                    waiting.wait();
+                    Ok(())
+                })
+            });
+            begun.wait();
+            // These have come after it began: it says nothing about what they did before.
+            let late: Vec<_> = (0..5)
+                .map(|_| {
+                    scope.spawn(|| {
+                        shared.run(|| {
+                            syncs.fetch_add(1, Ordering::SeqCst);
+                            Err(io::Error::from_raw_os_error(5))
+                        })
+                    })
+                })
+                .collect();
+            while shared.asked.load(Ordering::SeqCst) < 6 {
+                std::thread::yield_now();
+            }
+            waiting.wait();
+            assert!(first.join().unwrap().is_ok());
+            for late in late {
+                assert_eq!(late.join().unwrap().unwrap_err().raw_os_error(), Some(5));
+            }
+        });
+        assert_eq!(syncs.load(Ordering::SeqCst), 1);
+        assert!(shared.run(|| Ok(())).is_ok(), "the failure was about what came before");
+    }
+
+    #[test]
+    fn a_folder_is_shared_while_it_is_open_and_still_there() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new");
+        let folders = OpenFolders::default();
+        let first = folders.open(&path).unwrap();
+        assert!(Arc::ptr_eq(&first, &folders.open(&path).unwrap()));
+        #[cfg(unix)]
+        {
+            std::fs::rename(&path, place.path().join("old")).unwrap();
+            let second = folders.open(&path).unwrap();
+            assert!(!Arc::ptr_eq(&first, &second) && path.is_dir());
+        }
+        drop(first);
     }
 }

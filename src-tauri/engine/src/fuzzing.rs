@@ -271,7 +271,7 @@ pub fn journal(input: &[u8]) {
     let (row, task, journal) = (text(row), text(task), text(journal));
     let alone = Journal::read(&journal);
     if let Some(stored) = Stored::read(&row, &task, Some(&journal)) {
-        assert_eq!(stored.journal, alone);
+        assert_eq!(stored.journal.as_deref(), alone.as_ref());
         let written = serde_json::to_string(&stored.row).unwrap();
         let task = serde_json::to_string(&stored.task).unwrap();
         let again = Stored::read(&written, &task, None).unwrap();

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::checksum::Hasher;
 use crate::error::{Error, Result};
+use crate::folder::write_at;
 use crate::part_file::PartFile;
 use crate::run::Run;
 use crate::task::{Journal, Piece};
@@ -196,22 +197,4 @@ impl Syncer {
         let syncer = Arc::clone(self);
         *beside = Some(tokio::task::spawn_blocking(move || syncer.sync(pieces)));
     }
-}
-
-#[cfg(unix)]
-fn write_at(file: &std::fs::File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &std::fs::File, mut bytes: &[u8], mut offset: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-        offset += written as u64;
-    }
-    Ok(())
 }

@@ -3,7 +3,8 @@
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::curve::{Curves, SpeedSample};
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
+use crate::folder::OpenFolders;
 use crate::http::Http;
 use crate::lane::{Busy, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter, now};
@@ -24,8 +26,8 @@ use crate::run::Run;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
-use crate::store::{Store, Stored};
-use crate::task::Task;
+use crate::store::{BoxedStored, Store, Stored};
+use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::words::{Phrase, Seconds};
 use crate::{download, memory, upload};
@@ -60,6 +62,7 @@ pub(crate) struct Queue {
     pub services: Services,
     pub resume_folder: ResumeFolder,
     pub names: Arc<ReservedNames>,
+    pub folders: Arc<OpenFolders>,
     pub limit_up: SpeedLimit,
     pub limit_down: SpeedLimit,
     /// Connections beyond the first one of each download, all downloads together.
@@ -81,7 +84,10 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Rows {
-    entries: HashMap<TransferId, Entry>,
+    /// Boxed, as a table has room for more than it holds, and is moved as it grows.
+    entries: HashMap<TransferId, Box<Entry>>,
+    /// Every transfer by what it sends or brings, in hashes; made when it is first asked for.
+    by_subject: Option<BTreeSet<(u64, TransferId)>>,
     uploads: Lane,
     downloads: Lane,
     active: HashSet<TransferId>,
@@ -96,14 +102,16 @@ struct Entry {
     row: Transfer,
     task: Task,
     origin: Arc<Origin>,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
+    /// A journal was written for it, in this run or an earlier one.
+    has_journal: bool,
 }
 
 impl Entry {
-    fn new(row: Transfer, task: Task) -> Self {
+    fn new(row: Transfer, task: Task, has_journal: bool) -> Self {
         let host = row.host.clone().filter(|_| row.service == "link");
         let origin = Arc::new(Origin { service: row.service.clone(), host });
-        Self { row, task, origin, running: None }
+        Self { row, task, origin, running: None, has_journal }
     }
 
     fn place(&self) -> Place {
@@ -181,6 +189,18 @@ impl Rows {
     }
 }
 
+impl Drop for Queue {
+    fn drop(&mut self) {
+        /// Fewer are dropped in a moment.
+        const MANY: usize = 10_000;
+        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if rows.entries.len() > MANY {
+            // Only the end of the program drops it: the system takes all of the memory back at once.
+            std::mem::forget(std::mem::take(&mut rows.entries));
+        }
+    }
+}
+
 impl Queue {
     #[allow(
         clippy::too_many_arguments,
@@ -194,7 +214,7 @@ impl Queue {
         settings: Arc<RwLock<Settings>>,
         overrides: Overrides,
         patient: bool,
-        stored: Vec<Stored>,
+        stored: Vec<BoxedStored>,
     ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(BACKLOG);
         let (limit_up, limit_down) = {
@@ -203,11 +223,13 @@ impl Queue {
         };
         let (mut rows, names) = (Rows::default(), ReservedNames::default());
         rows.entries.reserve(stored.len());
-        for Stored { mut row, task, journal } in stored {
+        for stored in stored {
+            let Stored { mut row, task, journal } = *stored;
             if row.state.is_active() {
                 // It was cut off: it waits where it stood.
                 row.state = State::Queued;
             }
+            let has_journal = journal.is_some();
             if let Some(journal) = journal.filter(|_| row.state != State::Completed) {
                 // The row may have been written long before the kill; the journal knows what is provable.
                 row.bytes = journal.proven();
@@ -218,7 +240,7 @@ impl Queue {
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            rows.entries.insert(row.id, Entry::new(row, task));
+            rows.entries.insert(row.id, Box::new(Entry::new(row, task, has_journal)));
         }
         let queue = Arc::new(Self {
             store,
@@ -226,6 +248,7 @@ impl Queue {
             services,
             resume_folder,
             names: Arc::new(names),
+            folders: Arc::default(),
             limit_up: SpeedLimit::new(limit_up),
             limit_down: SpeedLimit::new(limit_down),
             extra_connections: Arc::new(Semaphore::new(EXTRA_CONNECTIONS)),
@@ -336,6 +359,37 @@ impl Queue {
         self.rows().entries.values().filter_map(|entry| pick(&entry.row, &entry.task)).collect()
     }
 
+    /// What is picked out of the transfers that send or bring one of these.
+    pub fn find_same<'a, T>(
+        &self,
+        subjects: impl Iterator<Item = &'a [u8]>,
+        pick: impl Fn(&Transfer, &Task) -> Option<T>,
+    ) -> Vec<T> {
+        let mut rows = self.rows();
+        let Rows { entries, by_subject, .. } = &mut *rows;
+        let known = by_subject.get_or_insert_with(|| {
+            entries.iter().map(|(id, entry)| (hash_of(entry.task.subject()), *id)).collect()
+        });
+        let mut found = Vec::new();
+        for subject in subjects {
+            let hash = hash_of(subject);
+            let same = known.range((hash, TransferId(0))..=(hash, TransferId(u64::MAX)));
+            // Those that were taken off the list are still known, but are no entries.
+            let same = same.filter_map(|(_, id)| entries.get(id));
+            let same = same.filter(|entry| entry.task.subject() == subject);
+            found.extend(same.filter_map(|entry| pick(&entry.row, &entry.task)));
+        }
+        found
+    }
+
+    /// Those of these that no transfer needs anything for any more: it has ended, or is not on the list.
+    pub fn without_need(&self, mut ids: Vec<TransferId>) -> Vec<TransferId> {
+        let rows = self.rows();
+        let is_over = |entry: &Entry| matches!(entry.row.state, State::Completed | State::Canceled);
+        ids.retain(|id| rows.entries.get(id).is_none_or(|entry| is_over(entry)));
+        ids
+    }
+
     /// Changes a row in memory; the change reaches the listeners soon, the database at the next milestone.
     pub fn update(&self, id: TransferId, change: impl FnOnce(&mut Transfer)) {
         let mut rows = self.rows();
@@ -352,6 +406,21 @@ impl Queue {
         let entry = rows.entries.get_mut(&id)?;
         change(&mut entry.task);
         Some(entry.task.clone())
+    }
+
+    /// How far a download is provable. The database is asked only where there is something.
+    pub async fn journal(&self, id: TransferId) -> Result<Option<Journal>> {
+        if self.rows().entries.get(&id).is_none_or(|entry| entry.has_journal) {
+            return self.store.journal(id).await;
+        }
+        Ok(None)
+    }
+
+    /// From here on there is a journal.
+    pub fn begins_journal(&self, id: TransferId) {
+        if let Some(entry) = self.rows().entries.get_mut(&id) {
+            entry.has_journal = true;
+        }
     }
 
     /// Writes what must stay secret, off the async threads.
@@ -381,12 +450,15 @@ impl Queue {
         self.publishing.notify_one();
     }
 
-    /// Adds transfers that are on disk already. They wait to be released.
-    pub fn insert(&self, added: Vec<(Transfer, Task)>) {
+    /// Adds transfers that are on disk already, with whether they have a journal there. They wait to be released.
+    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>) {
         let mut rows = self.rows();
-        for (row, task) in added {
+        for (row, task, has_journal) in added {
             let id = row.id;
-            rows.entries.insert(id, Entry::new(row, task));
+            if let Some(known) = &mut rows.by_subject {
+                known.insert((hash_of(task.subject()), id));
+            }
+            rows.entries.insert(id, Box::new(Entry::new(row, task, has_journal)));
             rows.dirty.insert(id);
         }
         drop(rows);
@@ -489,7 +561,7 @@ impl Queue {
         for id in ids {
             if let (Some(Task::Download(task)), Some(row)) = (self.task(*id), self.row(*id))
                 && row.state != State::Completed
-                && let Ok(Some(journal)) = self.store.journal(*id).await
+                && let Ok(Some(journal)) = self.journal(*id).await
             {
                 let folder = task.folder.clone();
                 let discarded =
@@ -659,7 +731,7 @@ impl Queue {
                 }
             }
             let busy = rows.busy(kind);
-            let is_long = |id| rows.entries.get(&id).is_none_or(Entry::is_long);
+            let is_long = |id| rows.entries.get(&id).is_none_or(|entry| entry.is_long());
             let lane = if kind == Kind::Upload { &rows.uploads } else { &rows.downloads };
             let Some((_, id)) = lane.next(&busy, slots, exactly, |origin| !must_wait(origin), is_long) else {
                 continue;
@@ -673,7 +745,7 @@ impl Queue {
             counter.set(entry.row.bytes);
             entry.row.state = State::Running;
             (entry.row.wait, entry.row.ended_at) = (None, None);
-            entry.running = Some(Running {
+            entry.running = Some(Box::new(Running {
                 since: Instant::now(),
                 stop: stop.clone(),
                 counter: Arc::clone(&counter),
@@ -681,7 +753,7 @@ impl Queue {
                 then: State::Queued,
                 again: false,
                 ended: ended.clone(),
-            });
+            }));
             return Some(Slot { id, stop, counter, ended });
         }
         None
@@ -1029,6 +1101,12 @@ impl Queue {
         // Nobody listens: nobody misses it.
         let _ = self.changes.send(Arc::new(changes));
     }
+}
+
+fn hash_of(subject: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Free bytes in each of these folders; nothing where the system does not tell.

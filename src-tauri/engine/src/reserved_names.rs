@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
+use crate::folder::Folder;
 use crate::transfer::TransferId;
 
 /// The names of all unfinished downloads.
@@ -19,23 +20,26 @@ impl ReservedNames {
 
     /// Remembers a name that a transfer has.
     pub fn keep(&self, id: TransferId, folder: &Path, name: &str) {
-        self.names().insert(id, place(folder, name));
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        self.names().insert(id, (folder, caseless(name)));
     }
 
     /// Gives a transfer the name that `find` finds, which is told what the others have. Blocks.
     pub fn reserve(
         &self,
         id: TransferId,
-        folder: &Path,
+        folder: &Folder,
         find: impl FnOnce(&dyn Fn(&str) -> bool) -> Result<String>,
     ) -> Result<String> {
         let mut names = self.names();
+        let place = |name: &str| (folder.real_path().to_owned(), caseless(name));
         let is_reserved = |name: &str| {
-            let wanted = place(folder, name);
+            let wanted = place(name);
             names.iter().any(|(other, taken)| *other != id && *taken == wanted)
         };
         let name = find(&is_reserved)?;
-        names.insert(id, place(folder, &name));
+        let place = place(&name);
+        names.insert(id, place);
         Ok(name)
     }
 
@@ -46,6 +50,6 @@ impl ReservedNames {
 }
 
 /// On some file systems names that differ in case only are the same.
-fn place(folder: &Path, name: &str) -> (PathBuf, String) {
-    (folder.canonicalize().unwrap_or_else(|_| folder.to_owned()), name.to_lowercase())
+fn caseless(name: &str) -> String {
+    name.to_lowercase()
 }

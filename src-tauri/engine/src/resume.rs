@@ -1,42 +1,57 @@
-//! What an unfinished transfer needs to go on and nobody else may see: one file each in `resume/`, readable by
-//! the owner only, gone when the transfer ends.
+//! What an unfinished transfer needs to go on and nobody else may see: files in `resume/`, readable by the owner only,
+//! gone when the transfer ends.
 //!
 //! Signed URLs and session URIs live here and nowhere else: not in the database, not in logs, not in the window.
 //! A download that has been synced once keeps here what its part file proves, too: it outlives the list.
+//!
+//! A record is a file of its own, named after its transfer. Transfers that are added together share one file
+//! (`FIRST-LAST`), as thousands of files would each be made, synced and removed: a record is a line of it, its id in
+//! front. It is blanked in place when its transfer ends or gets a file of its own; the last one takes the file with it.
 
-use std::io::{self, Write as _};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::folder::{SharedSync, read_at, write_at};
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 
-/// How many records are written at the same time.
-const WRITERS: usize = 8;
+/// So many records that are written together share a file.
+const TOGETHER: usize = 4;
 
 /// Everything that is kept for one unfinished transfer. No `Debug`: nothing may print it by accident.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Resume {
     /// Download of a link: the whole URL. Upload with `--to`: the user's signed URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Upload: the signed URL that the service gave for [`Resume::asset_id`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_url: Option<String>,
     /// Upload: form fields that go with it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub form: Vec<(String, String)>,
     /// Upload: when the signed URL ends, seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
     /// Upload: the asset id that the signed URL belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_id: Option<String>,
     /// Upload: URI of the resumable session, once the store has opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The task itself and its service, so that a lost database can be rebuilt.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Download: how far it is provable, as the list has it, once it was synced.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Journal>,
 }
 
@@ -63,73 +78,197 @@ impl Resume {
 
 /// The folder of these files.
 #[derive(Debug, Clone)]
-pub(crate) struct ResumeFolder(PathBuf);
+pub(crate) struct ResumeFolder {
+    path: PathBuf,
+    together: Arc<Mutex<Together>>,
+    sync: Arc<SharedSync>,
+}
+
+/// The records that share files.
+#[derive(Debug, Default)]
+struct Together {
+    /// By the name of the file: how many records in it are in use.
+    files: HashMap<Arc<str>, usize>,
+    places: HashMap<TransferId, Place>,
+}
+
+/// Where a record lies: a line without its end.
+#[derive(Debug, Clone)]
+struct Place {
+    file: Arc<str>,
+    start: u64,
+    length: usize,
+}
 
 impl ResumeFolder {
     /// Opens (and makes) `DATA_DIR/resume`, for the owner only.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        let folder = data_dir.join("resume");
-        make_private_folder(&folder)?;
-        for entry in std::fs::read_dir(&folder)?.flatten() {
-            // Half-written records of a killed run hold secrets that nobody will ever need.
-            if entry.file_name().to_str().is_none_or(|name| name.parse::<TransferId>().is_err()) {
-                std::fs::remove_file(entry.path())?;
+        let path = data_dir.join("resume");
+        make_private_folder(&path)?;
+        let folder = Self { path, together: Arc::default(), sync: Arc::default() };
+        let (mut shared, mut alone) = (Vec::new(), HashSet::new());
+        for entry in std::fs::read_dir(&folder.path)?.flatten() {
+            let name = entry.file_name();
+            match (name.to_str(), name.to_str().and_then(|name| name.parse::<TransferId>().ok())) {
+                (_, Some(id)) => drop(alone.insert(id)),
+                (Some(name), _) if is_shared(name) => shared.push(Arc::from(name)),
+                // Half-written records of a killed run hold secrets that nobody will ever need.
+                _ => std::fs::remove_file(entry.path())?,
             }
         }
-        Ok(Self(folder))
+        shared.into_iter().try_for_each(|name| folder.look_through(&name, &alone))?;
+        Ok(folder)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    fn together(&self) -> MutexGuard<'_, Together> {
+        self.together.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn file(&self, id: TransferId) -> PathBuf {
-        self.0.join(id.to_string())
+        self.path.join(id.to_string())
+    }
+
+    /// Learns which records a shared file holds, but for those that have got a file of their own since.
+    fn look_through(&self, name: &Arc<str>, alone: &HashSet<TransferId>) -> io::Result<()> {
+        let mut lines = BufReader::with_capacity(256 << 10, File::open(self.path.join(&**name))?);
+        let (mut line, mut start, mut count, mut stale) = (Vec::new(), 0, 0, Vec::new());
+        let mut together = self.together();
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            let length = line.strip_suffix(b"\n").unwrap_or(&line).len();
+            let place = Place { file: Arc::clone(name), start, length };
+            start += line.len() as u64;
+            match id_of(&line) {
+                Some(id) if !together.places.contains_key(&id) && !alone.contains(&id) => {
+                    together.places.insert(id, place);
+                    count += 1;
+                }
+                None if line.trim_ascii().is_empty() => {}
+                // Of a record that was blanked a power cut may have left a part.
+                _ => stale.push(place),
+            }
+            line.clear();
+        }
+        stale.iter().for_each(|place| self.blank(place));
+        if count == 0 {
+            std::fs::remove_file(self.path.join(&**name))?;
+        } else {
+            together.files.insert(Arc::clone(name), count);
+        }
+        Ok(())
     }
 
     /// Reads a record; a missing or broken one is an empty one.
     pub fn read(&self, id: TransferId) -> Resume {
-        std::fs::read(self.file(id)).map(|bytes| Resume::read(&bytes)).unwrap_or_default()
+        let place = self.together().places.get(&id).cloned();
+        let bytes = match place {
+            Some(place) => self.line(&place),
+            None => std::fs::read(self.file(id)),
+        };
+        let bytes = bytes.unwrap_or_default();
+        // A record is an object: what stands before it in a shared file is its id.
+        let begin = bytes.iter().position(|byte| *byte == b'{').unwrap_or(0);
+        Resume::read(&bytes[begin..])
+    }
+
+    fn line(&self, place: &Place) -> io::Result<Vec<u8>> {
+        let mut line = vec![0; place.length];
+        read_at(&File::open(self.path.join(&*place.file))?, &mut line, place.start)?;
+        Ok(line)
     }
 
     /// Writes a record so that a crash leaves either the old or the new one.
     pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
-        write_durably(&self.file(id), &serde_json::to_vec(record)?)
+        replace(&self.file(id), &serde_json::to_vec(record)?)?;
+        self.sync.run(|| sync_folder(&self.path))?;
+        self.forget_shared(id);
+        Ok(())
     }
 
-    /// The same for many. The disk syncs what is handed to it at the same time together.
+    /// The same for new transfers, in the order of their ids.
     pub fn write_all(&self, records: &[(TransferId, Resume)]) -> io::Result<()> {
-        let share = records.len().div_ceil(WRITERS).max(1);
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = records
-                .chunks(share)
-                .map(|records| {
-                    scope.spawn(|| {
-                        records.iter().try_for_each(|(id, record)| {
-                            replace(&self.file(*id), &serde_json::to_vec(record)?)
-                        })
-                    })
-                })
-                .collect();
-            writers
-                .into_iter()
-                .try_for_each(|writer| writer.join().map_err(|_| io::Error::other("interrupted"))?)
-        })?;
-        sync_folder(&self.0)
+        let ((Some((first, _)), Some((last, _))), TOGETHER..) =
+            ((records.first(), records.last()), records.len())
+        else {
+            return records.iter().try_for_each(|(id, record)| self.write(*id, record));
+        };
+        let name: Arc<str> = format!("{first}-{last}").into();
+        let (mut text, mut places) = (Vec::new(), Vec::with_capacity(records.len()));
+        for (id, record) in records {
+            let start = text.len();
+            write!(text, "{id} ")?;
+            serde_json::to_writer(&mut text, record)?;
+            let length = text.len() - start;
+            places.push((*id, Place { file: Arc::clone(&name), start: start as u64, length }));
+            text.push(b'\n');
+        }
+        write_durably(&self.path.join(&*name), &text)?;
+        let mut together = self.together();
+        together.files.insert(name, places.len());
+        together.places.extend(places);
+        Ok(())
     }
 
     /// Removes a record: the transfer has ended.
     pub fn remove(&self, id: TransferId) {
-        // A record that is already gone is what was wanted.
-        let _ = std::fs::remove_file(self.file(id));
+        if !self.forget_shared(id) {
+            // A record that is already gone is what was wanted.
+            let _ = std::fs::remove_file(self.file(id));
+        }
+    }
+
+    /// Takes a record out of the file that it shares, if it does.
+    fn forget_shared(&self, id: TransferId) -> bool {
+        let mut together = self.together();
+        let Some(place) = together.places.remove(&id) else { return false };
+        let left = together.files.get_mut(&place.file).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if left > 0 {
+            self.blank(&place);
+        } else {
+            together.files.remove(&place.file);
+            let _ = std::fs::remove_file(self.path.join(&*place.file));
+        }
+        true
+    }
+
+    fn blank(&self, place: &Place) {
+        let file = File::options().write(true).open(self.path.join(&*place.file));
+        // One that cannot be written now is blanked by the next start, as nothing needs it any more.
+        let _ = file.and_then(|file| write_at(&file, &vec![b' '; place.length], place.start));
+    }
+
+    /// Whether there is a record.
+    pub fn has(&self, id: TransferId) -> bool {
+        self.together().places.contains_key(&id) || self.file(id).exists()
     }
 
     /// Ids of all records.
     pub fn ids(&self) -> Vec<TransferId> {
-        let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        let mut ids: Vec<TransferId> = self.together().places.keys().copied().collect();
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        ids.extend(entries.filter_map(|entry| entry.file_name().to_str()?.parse::<TransferId>().ok()));
+        ids
     }
+}
+
+/// Whether a file of this name holds records that were written together: `FIRST-LAST`.
+fn is_shared(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(first, last)| {
+        first.parse::<TransferId>().is_ok() && last.parse::<TransferId>().is_ok()
+    })
+}
+
+/// The id at the beginning of a record in a shared file.
+fn id_of(line: &[u8]) -> Option<TransferId> {
+    let digits = line.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Makes a folder that only the owner can enter.
@@ -197,5 +336,75 @@ mod tests {
         assert!(record(Some(1000), Some("https://h/")).is_good_at(now));
         // More than a clock can show must not end the program.
         assert!(record(Some(u64::MAX), None).is_good_at(now));
+    }
+
+    fn record(url: &str) -> Resume {
+        Resume { url: Some(url.to_owned()), ..Resume::default() }
+    }
+
+    fn files(folder: &ResumeFolder) -> Vec<String> {
+        let names = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let mut names: Vec<String> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn records_that_are_written_together_share_a_file_and_go_one_by_one() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        let some: Vec<_> =
+            (3..9).map(|id| (TransferId(id), record(&format!("https://h/{id}?secret{id}")))).collect();
+        folder.write_all(&some).unwrap();
+        assert_eq!(files(&folder), ["3-8"]);
+        let text = || std::fs::read_to_string(folder.path().join("3-8")).unwrap();
+
+        // Also after a new start.
+        for folder in [folder.clone(), ResumeFolder::open(data.path()).unwrap()] {
+            let mut ids = folder.ids();
+            ids.sort();
+            assert_eq!(ids, (3..9).map(TransferId).collect::<Vec<_>>());
+            assert_eq!(folder.read(TransferId(5)).url.as_deref(), Some("https://h/5?secret5"));
+            assert!(folder.read(TransferId(9)).is_empty() && !folder.has(TransferId(9)));
+        }
+
+        folder.remove(TransferId(3));
+        folder.remove(TransferId(3));
+        assert!(!text().contains("secret3") && folder.read(TransferId(3)).is_empty());
+        // One that changes gets a file of its own.
+        folder.write(TransferId(4), &record("https://h/new")).unwrap();
+        assert!(!text().contains("secret4") && text().contains("secret5"));
+        let again = ResumeFolder::open(data.path()).unwrap();
+        assert_eq!(again.read(TransferId(4)).url.as_deref(), Some("https://h/new"));
+        assert_eq!(again.ids().len(), 5);
+        (5..9).for_each(|id| again.remove(TransferId(id)));
+        assert_eq!(files(&again), ["4"], "the last one takes the file with it");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_a_shared_file_is_blanked_or_the_newer_wins() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        let file = folder.path().join("1-5");
+        let line = |id: u64| format!("{id} {{\"url\":\"https://h/{id}?secret{id}\"}}");
+        let torn = line(2).replace("2 {\"url\"", "         ");
+        let lines = [line(1), torn, " ".repeat(9), line(3), line(4)[..12].to_owned(), line(5)];
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        std::fs::write(folder.path().join("3"), "{\"url\":\"https://h/new\"}").unwrap();
+        std::fs::write(folder.path().join("7-9.ferry-new"), line(7)).unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        assert_eq!(files(&folder), ["1-5", "3"]);
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("secret2") && !text.contains("secret3"), "{text}");
+        for (id, url) in [
+            (1, Some("https://h/1?secret1")),
+            (3, Some("https://h/new")),
+            (4, None),
+            (5, Some("https://h/5?secret5")),
+        ] {
+            assert_eq!(folder.read(TransferId(id)).url.as_deref(), url, "{id}");
+        }
+        [1, 4, 5].into_iter().for_each(|id| folder.remove(TransferId(id)));
+        assert_eq!(files(&folder), ["3"]);
     }
 }

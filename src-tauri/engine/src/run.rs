@@ -168,12 +168,19 @@ impl Run {
 
     /// How far the download is provable, from the database.
     pub async fn journal(&self) -> Result<Option<Journal>> {
-        self.queue.store.journal(self.id).await
+        self.queue.journal(self.id).await
     }
 
     /// Writes down how far the download is provable. The data must be synced before.
     pub fn save_journal(&self, journal: &Journal) {
+        self.queue.begins_journal(self.id);
         self.queue.store.save_journal(self.id, journal);
+    }
+
+    /// The same, on disk before this returns. Blocks.
+    pub fn save_journal_now(&self, journal: &Journal) -> Result<()> {
+        self.queue.begins_journal(self.id);
+        self.queue.store.save_journal_now(self.id, journal)
     }
 
     /// Keeps the journal in `resume/` as well, from where the download comes back if the list is lost. Blocks.
@@ -190,15 +197,26 @@ impl Run {
     }
 
     /// The same for a journal that takes something back, if an older one is kept: a download that was never synced needs
-    /// none.
+    /// none. Blocks.
+    pub fn renew_kept_journal(&self, journal: &Journal) {
+        if self.keeps_journal() {
+            self.keep_journal(journal);
+        }
+    }
+
+    /// The same from where nothing may block.
     pub async fn renew_journal(&self, journal: &Journal) -> Result<()> {
-        if self.resume_record().journal.is_none() {
+        if !self.keeps_journal() {
             return Ok(());
         }
         let (run, journal) = (self.clone(), journal.clone());
         tokio::task::spawn_blocking(move || run.keep_journal(&journal))
             .await
             .map_err(|_| Error::internal("A disk task was interrupted"))
+    }
+
+    fn keeps_journal(&self) -> bool {
+        self.resume.lock().unwrap_or_else(PoisonError::into_inner).journal.is_some()
     }
 
     /// Waits, unless the transfer is to stop.

@@ -77,11 +77,17 @@ impl SourceFile {
         self.hasher.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
+    /// The whole file's checksums, if it was read for them already.
+    pub fn known_digests(&self, wanted: Option<Algorithm>) -> Option<Digests> {
+        let hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let digests = (hasher.bytes() == self.size()).then(|| hasher.clone().finish())?;
+        wanted.is_none_or(|algorithm| digests.value(algorithm).is_some()).then_some(digests)
+    }
+
     /// The whole file's checksums; what has not been read yet, or not for `wanted`, is read now. Blocks.
     pub fn digests(&self, wanted: Option<Algorithm>) -> Result<Digests> {
         self.hash_up_to(self.size())?;
-        let digests = self.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
-        if wanted.is_none_or(|algorithm| digests.value(algorithm).is_some()) {
+        if let Some(digests) = self.known_digests(wanted) {
             return Ok(digests);
         }
         let again = Self { hasher: Arc::new(Mutex::new(Hasher::new(wanted))), ..self.clone() };
@@ -90,8 +96,9 @@ impl SourceFile {
 
     /// Reads what the hasher has not seen up to `end`. Blocks.
     pub fn hash_up_to(&self, end: u64) -> Result<()> {
-        let mut buffer = vec![0; BUFFER];
         let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = usize::try_from(end.saturating_sub(hasher.bytes())).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; BUFFER.min(missing)];
         while hasher.bytes() < end {
             let wanted = buffer.len().min(usize::try_from(end - hasher.bytes()).unwrap_or(usize::MAX));
             let read = read_at(&self.file, &mut buffer[..wanted], hasher.bytes())

@@ -25,6 +25,12 @@ const GROUP: usize = 256;
 /// How long a job that nobody waits for may wait for company.
 const LATER: Duration = Duration::from_millis(100);
 
+/// So many rows of a long list are made sense of in one go.
+const TEXTS: usize = 256;
+/// So many goes wait for somebody to do that: memory is bounded.
+const WAITING_TEXTS: usize = 16;
+const MOST_HELPERS: usize = 4;
+
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE transfers (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,14 +78,17 @@ pub(crate) struct Stored {
     /// What it was asked to do.
     pub task: Task,
     /// How far a download is provable.
-    pub journal: Option<Journal>,
+    pub journal: Option<Box<Journal>>,
 }
+
+/// Large, and moved from hand to hand.
+pub(crate) type BoxedStored = Box<Stored>;
 
 impl Stored {
     /// Reads the three texts of one row. Without its journal a download begins anew; without the others there is nothing.
     pub fn read(row: &str, task: &str, journal: Option<&str>) -> Option<Self> {
         let (row, task) = (serde_json::from_str(row).ok()?, serde_json::from_str(task).ok()?);
-        Some(Self { row, task, journal: journal.and_then(Journal::read) })
+        Some(Self { row, task, journal: journal.and_then(Journal::read).map(Box::new) })
     }
 }
 
@@ -88,7 +97,7 @@ pub(crate) struct Opened {
     /// The handle.
     pub store: Store,
     /// Every transfer in it that can be read.
-    pub stored: Vec<Stored>,
+    pub stored: Vec<BoxedStored>,
     /// Those that cannot.
     pub unreadable: Vec<TransferId>,
     /// What the user must be told: it was broken, where it is kept, what came back.
@@ -163,6 +172,14 @@ impl Store {
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.hand_over(job)?.await.map_err(|_| Error::internal("The database thread has ended"))?
+    }
+
+    /// Hands a job over whose answer is waited for.
+    fn hand_over<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |transaction| {
             let result = in_savepoint(transaction, job);
@@ -178,7 +195,7 @@ impl Store {
         });
         let job = Job { work, later: false };
         self.jobs.send(job).map_err(|_| Error::internal("The database thread has ended"))?;
-        answered.await.map_err(|_| Error::internal("The database thread has ended"))?
+        Ok(answered)
     }
 
     /// Hands a job over without waiting for its commit, for what may be a moment old after a crash.
@@ -266,10 +283,11 @@ impl Store {
         self.later(move |transaction| save_journal(transaction, id, &journal));
     }
 
-    /// Writes a journal, on disk before this returns.
-    pub async fn save_journal_now(&self, id: TransferId, journal: &Journal) -> Result<()> {
+    /// Writes a journal, on disk before this returns. Blocks.
+    pub fn save_journal_now(&self, id: TransferId, journal: &Journal) -> Result<()> {
         let journal = json(journal).map_err(|error| from_sqlite(&error))?;
-        self.run(move |transaction| save_journal(transaction, id, &journal)).await
+        let saved = self.hand_over(move |transaction| save_journal(transaction, id, &journal))?;
+        saved.blocking_recv().map_err(|_| Error::internal("The database thread has ended"))?
     }
 
     /// The journal of a download; `None` when there is none that can be read.
@@ -297,11 +315,10 @@ impl Store {
         let text = text.to_column();
         self.later(move |transaction| {
             // The row may have been removed meanwhile; then nobody wants its history.
-            transaction.execute(
+            let mut insert = transaction.prepare_cached(
                 "INSERT INTO timeline (transfer, at, text) SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM transfers WHERE id = ?1)",
-                params![id.0, at, text],
             )?;
-            Ok(())
+            insert.execute(params![id.0, at, text]).map(drop)
         });
     }
 
@@ -500,9 +517,9 @@ fn in_savepoint<T>(
     transaction: &mut Transaction<'_>,
     job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    transaction.execute_batch("SAVEPOINT job")?;
+    transaction.prepare_cached("SAVEPOINT job")?.execute([])?;
     match job(transaction) {
-        Ok(value) => transaction.execute_batch("RELEASE job").map(|()| value),
+        Ok(value) => transaction.prepare_cached("RELEASE job")?.execute([]).map(|_| value),
         Err(error) => {
             transaction.execute_batch("ROLLBACK TO job; RELEASE job")?;
             Err(error)
@@ -584,29 +601,87 @@ fn is_emptied(path: &Path) -> bool {
 }
 
 /// What can be read, and the ids of the rest.
-type Loaded = (Vec<Stored>, Vec<TransferId>);
+type Loaded = (Vec<BoxedStored>, Vec<TransferId>);
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
-    let count: usize = connection.query_row("SELECT count(*) FROM transfers", [], |row| row.get(0))?;
     let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers")?;
-    let rows = select.query_map([], |row| {
-        Ok((
-            row.get::<_, i64>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-            row.get::<_, Option<String>>(3)?,
-        ))
-    })?;
-    let (mut stored, mut unreadable) = (Vec::with_capacity(count), Vec::new());
-    for texts in rows {
-        let (id, row, task, journal) = texts?;
-        match Stored::read(&row, &task, journal.as_deref()) {
-            Some(transfer) => stored.push(transfer),
-            // One unreadable row must not take the others with it; it stays in the file for a repair.
-            None => unreadable.push(TransferId(id.unsigned_abs())),
+    let mut rows = select.query([])?;
+    let mut texts = Texts::read(&mut rows)?;
+    if texts.rows.len() < TEXTS {
+        return Ok(texts.parse());
+    }
+    // Making sense of the texts takes longer than reading them: others do that meanwhile.
+    let (sender, inbox) = mpsc::sync_channel::<Texts>(WAITING_TEXTS);
+    let inbox = Mutex::new(inbox);
+    let parse_all = || {
+        let next = || inbox.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+        std::iter::from_fn(next).map(Texts::parse).collect::<Vec<Loaded>>()
+    };
+    let (read, parsed) = std::thread::scope(|scope| {
+        let helpers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_HELPERS);
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(parse_all)).collect();
+        let mut read = Ok(());
+        while !texts.rows.is_empty() && sender.send(texts).is_ok() {
+            texts = Texts::read(&mut rows).unwrap_or_else(|error| {
+                read = Err(error);
+                Texts::default()
+            });
+        }
+        drop(sender);
+        let parsed: Vec<_> = helpers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        (read, parsed)
+    });
+    read?;
+    let (mut stored, mut unreadable) = Loaded::default();
+    for parsed in parsed {
+        for (some, others) in parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+            stored.extend(some);
+            unreadable.extend(others);
         }
     }
     Ok((stored, unreadable))
+}
+
+/// Rows as they lie in the database: id, and where its row, task and journal end in the text.
+#[derive(Default)]
+struct Texts {
+    text: String,
+    rows: Vec<(i64, usize, usize, Option<usize>)>,
+}
+
+impl Texts {
+    /// The next so many rows, or what is left.
+    fn read(from: &mut rusqlite::Rows<'_>) -> rusqlite::Result<Self> {
+        let mut texts = Self::default();
+        while texts.rows.len() < TEXTS
+            && let Some(row) = from.next()?
+        {
+            let mut end = |column: usize| -> rusqlite::Result<Option<usize>> {
+                let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+                texts.text.push_str(text);
+                Ok(Some(texts.text.len()))
+            };
+            let (row_end, task_end, journal_end) = (end(1)?, end(2)?, end(3)?);
+            let (row_end, task_end) = (row_end.unwrap_or_default(), task_end.unwrap_or_default());
+            texts.rows.push((row.get(0)?, row_end, task_end, journal_end));
+        }
+        Ok(texts)
+    }
+
+    fn parse(self) -> Loaded {
+        let (mut stored, mut unreadable) = (Vec::with_capacity(self.rows.len()), Vec::new());
+        let mut begin = 0;
+        for (id, row, task, journal) in self.rows {
+            let journal_text = journal.map(|end| &self.text[task..end]);
+            match Stored::read(&self.text[begin..row], &self.text[row..task], journal_text) {
+                Some(transfer) => stored.push(Box::new(transfer)),
+                // One unreadable row must not take the others with it; it stays in the file for a repair.
+                None => unreadable.push(TransferId(id.unsigned_abs())),
+            }
+            begin = journal.unwrap_or(task);
+        }
+        (stored, unreadable)
+    }
 }
 
 fn is_broken(error: &rusqlite::Error) -> bool {

@@ -19,6 +19,16 @@ pub(crate) enum Task {
     Download(DownloadTask),
 }
 
+impl Task {
+    /// What is sent or brought: the path, the id, or the link as far as the list has it.
+    pub fn subject(&self) -> &[u8] {
+        match self {
+            Self::Upload(upload) => upload.path.as_os_str().as_encoded_bytes(),
+            Self::Download(download) => download.what.as_bytes(),
+        }
+    }
+}
+
 /// Send one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UploadTask {
