@@ -206,7 +206,18 @@ fn a2_a_part_that_was_touched_after_the_list_was_lost_is_found_out() {
 #[test]
 fn a2_a_transfer_that_cannot_be_read_is_told_and_comes_back_from_what_is_kept_for_it() {
     let service = Service::start();
-    let home = Home::with(&service);
+    for damage in [
+        r#"row = replace(row, '"failed"', '"postponed"')"#,
+        // A flipped byte: no text any more.
+        "row = CAST(x'7b22ff227d' AS TEXT)",
+        "task = CAST(x'7b22ff227d' AS TEXT)",
+    ] {
+        damaged_row(&service, damage);
+    }
+}
+
+fn damaged_row(service: &Service, damage: &str) {
+    let home = Home::with(service);
     let link = service.link(MIB, "film.bin");
     for (link, name) in [(&link, "film.bin"), (&service.link(MIB, "other.bin"), "other.bin")] {
         service.fault(Fault::new(FaultKind::Cut { after: 500_000 }).once());
@@ -214,11 +225,8 @@ fn a2_a_transfer_that_cannot_be_read_is_told_and_comes_back_from_what_is_kept_fo
         assert!(home.downloaded().contains(&format!("{name}.ferrypart")));
     }
     let connection = rusqlite::Connection::open(home.data().join("ferry.db")).unwrap();
-    let changed = connection.execute(
-        "UPDATE transfers SET row = replace(row, '\"failed\"', '\"postponed\"') WHERE row LIKE '%film.bin%'",
-        [],
-    );
-    assert_eq!(changed.unwrap(), 1);
+    let update = format!("UPDATE transfers SET {damage} WHERE row LIKE '%film.bin%'");
+    assert_eq!(connection.execute(&update, []).unwrap(), 1, "{damage}");
     drop(connection);
     let snapshot = snapshot(&home).unwrap();
     assert!(

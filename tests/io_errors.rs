@@ -180,6 +180,24 @@ fn a_sync_that_fails_in_the_background_is_never_forgotten() {
     assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
 }
 
+/// The writer gives up in the middle; the connections must not go on asking for what has no place.
+#[test]
+fn a_disk_that_takes_no_more_is_said_at_once_and_the_server_is_left_in_peace() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    let part = home.downloads().join("film.bin.ferrypart");
+    let full = strace::spoil_all(&[("pwrite64", "error=EDQUOT:when=3+")], &part);
+    let link = service.link(24 << 20, "film.bin");
+    home.ferry_under(&full, ["download", &link]).exits(1).says_error("disk_full");
+    let asked = service.requests().iter().filter(|request| request.path.contains("/generate/")).count();
+    assert!(asked <= 2, "{asked} requests");
+    home.ferry(["retry"]).exits(0);
+    assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
+}
+
 /// FAT in user space: no rename that replaces nothing, no second name for a file.
 #[test]
 fn a_disk_that_knows_neither_safe_renames_nor_links_gets_the_file_and_nothing_is_replaced() {

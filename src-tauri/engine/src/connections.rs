@@ -177,7 +177,9 @@ impl Connections {
     /// Saves everything: the answer that is coming in, then the rest, by as many connections as help.
     pub async fn save_all(self: Arc<Self>, answer: Response, begun: Vec<Bytes>) -> Result<()> {
         let mut team: JoinSet<Result<()>> = JoinSet::new();
-        team.spawn(Arc::clone(&self).first(answer, begun));
+        // Taken here and not by the task: no other connection may get hold of what this answer brings.
+        let first = self.take();
+        team.spawn(Arc::clone(&self).first(first, answer, begun));
         let mut trouble = None;
         let mut gain = Gain::new(self.run.counter.get());
         let mut looks = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
@@ -230,8 +232,13 @@ impl Connections {
         busy.saturating_add(free)
     }
 
-    async fn first(self: Arc<Self>, answer: Response, begun: Vec<Bytes>) -> Result<()> {
-        if let Some(segment) = self.take() {
+    async fn first(
+        self: Arc<Self>,
+        segment: Option<Arc<Segment>>,
+        answer: Response,
+        begun: Vec<Bytes>,
+    ) -> Result<()> {
+        if let Some(segment) = segment {
             segment.ask();
             let result = self.pump(&segment, answer, begun).await;
             self.give_back(&segment);
@@ -361,8 +368,8 @@ impl Connections {
             let (at, taken) = segment.claim(chunk.len());
             chunk.truncate(taken);
             if taken > 0 && !self.run.or_stop(self.inbox.write(at, chunk)).await? {
-                // The writer has stopped; its own error says why.
-                return Ok(());
+                // The writer has stopped; its own error says why. Nobody may ask for more that has no place.
+                return Err(Error::internal("Writing to the disk has stopped"));
             }
             self.held.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }

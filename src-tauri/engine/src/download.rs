@@ -265,11 +265,13 @@ async fn proven_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>
                 && part.hash(0, wanted.size, None, &stop).is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
         };
         if folder.has(&part_name(&name)) {
-            return PartFile::reopen(folder, &name).ok().filter(is_whole).map(Some);
+            return PartFile::reopen(folder, &name).ok().filter(is_whole).map(|part| Ok(Some(part)));
         }
-        PartFile::published(folder, &wanted.name).ok().filter(is_whole).map(|_| None)
+        let published = PartFile::published(folder, &wanted.name).ok().filter(is_whole)?;
+        // It may have its name, and not yet for good.
+        Some(published.sync_with_name().map(|()| None))
     });
-    match run.or_stop(found).await?? {
+    match run.or_stop(found).await??.transpose()? {
         Some(Some(part)) => {
             run.tell(Phrase::OnlyNameMissing);
             publish(run, journal.clone(), part, whole).await?;
@@ -666,8 +668,8 @@ async fn body(
         } else {
             let name = choose_name(task, plan, &headers, &url, &begun, is_page);
             let mut whole = None;
-            if comes_whole(&mut answer, &mut begun, total).await {
-                run.or_stop(run.queue().limit_down.pass(length_of(&begun) as usize, |_| {})).await?;
+            // Under a limit it comes little by little, and each little is kept.
+            if !run.queue().limit_down.is_set() && comes_whole(&mut answer, &mut begun, total).await {
                 whole = Some(Whole { bytes: std::mem::take(&mut begun), extra });
             }
             made = Some(reserve(run, task, name, total, whole).await?);

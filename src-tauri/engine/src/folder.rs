@@ -122,6 +122,11 @@ impl Folder {
         self.sync.run(|| self.inner.sync())
     }
 
+    /// How many times that has failed, for whomever.
+    pub fn failed_syncs(&self) -> u64 {
+        self.sync.failures()
+    }
+
     /// Bytes that this user can still write; `None` where the system does not tell.
     pub fn free_space(&self) -> Option<u64> {
         self.inner.free_space()
@@ -191,6 +196,7 @@ pub(crate) struct SharedSync {
     /// How many have asked.
     asked: AtomicU64,
     done: Mutex<Synced>,
+    failures: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -203,14 +209,22 @@ struct Synced {
 }
 
 impl SharedSync {
+    /// How many syncs have failed so far. What is done while this grows may be lost, though the next sync succeeds.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::SeqCst)
+    }
+
     /// Makes durable what the caller has done before: by `sync`, or by that of somebody who began it after this call.
     pub fn run(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if done.upto < mine {
-            done.upto = self.asked.load(Ordering::SeqCst);
-            if let Err(error) = sync() {
-                (done.failed_upto, done.failure) = (done.upto, Some((error.kind(), error.raw_os_error())));
+            let upto = self.asked.load(Ordering::SeqCst);
+            let result = sync();
+            done.upto = upto;
+            if let Err(error) = result {
+                (done.failed_upto, done.failure) = (upto, Some((error.kind(), error.raw_os_error())));
+                self.failures.fetch_add(1, Ordering::SeqCst);
             }
         }
         match done.failure {
@@ -253,6 +267,7 @@ mod platform {
     use std::fs::File;
     use std::io;
     use std::path::Path;
+    use std::sync::{Mutex, PoisonError};
 
     use rustix::fs::{self, AtFlags, Mode, OFlags};
     use rustix::io::Errno;
@@ -327,6 +342,9 @@ mod platform {
         }
 
         fn rename_if_free(&self, from: &str, to: &str) -> io::Result<()> {
+            /// Two transfers that look at the same time must not both find the name free.
+            static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+            let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
             match fs::statat(&self.0, to, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => Ok(fs::renameat(&self.0, from, &self.0, to)?),
                 Err(error) => Err(error.into()),

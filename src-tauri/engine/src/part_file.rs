@@ -161,6 +161,12 @@ impl PartFile {
         self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))
     }
 
+    /// Makes the bytes durable, and the name that they have.
+    pub fn sync_with_name(&self) -> Result<()> {
+        let synced = self.file.sync_all().and_then(|()| self.folder.sync());
+        synced.map_err(|error| Error::target_io("Writing to", &self.target(), &error))
+    }
+
     /// Gives the file a final name; false when that was taken in this instant. From here on it exists for the user: it
     /// must be proven and durable before.
     pub fn publish(&self, name: &str) -> Result<bool> {
@@ -172,6 +178,7 @@ impl PartFile {
         if !self.folder.is_same(&part, &self.file).map_err(failed)? {
             return Err(self.replaced());
         }
+        let failures = self.folder.failed_syncs();
         match self.folder.rename_new(&part, name) {
             Ok(()) if !self.folder.is_same(name, &self.file).map_err(failed)? => {
                 // In the instant between: whatever it is, it gets its name back.
@@ -180,7 +187,12 @@ impl PartFile {
             }
             Ok(()) => {
                 let path = self.folder.path_of(name);
-                self.folder.sync().map_err(|error| Error::target_io("Writing to", &path, &error))?;
+                let synced = self.folder.sync().and_then(|()| {
+                    // A sync of somebody else that failed since the rename may have been about this name, too.
+                    let is_lost = self.folder.failed_syncs() != failures;
+                    if is_lost { Err(io::Error::other("the folder could not be synced")) } else { Ok(()) }
+                });
+                synced.map_err(|error| Error::target_io("Writing to", &path, &error))?;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),

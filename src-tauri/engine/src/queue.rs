@@ -374,7 +374,6 @@ impl Queue {
         for subject in subjects {
             let hash = hash_of(subject);
             let same = known.range((hash, TransferId(0))..=(hash, TransferId(u64::MAX)));
-            // Those that were taken off the list are still known, but are no entries.
             let same = same.filter_map(|(_, id)| entries.get(id));
             let same = same.filter(|entry| entry.task.subject() == subject);
             found.extend(same.filter_map(|entry| pick(&entry.row, &entry.task)));
@@ -574,7 +573,11 @@ impl Queue {
         let mut rows = self.rows();
         for id in ids {
             self.names.forget(*id);
-            rows.entries.remove(id);
+            if let Some(entry) = rows.entries.remove(id)
+                && let Some(known) = &mut rows.by_subject
+            {
+                known.remove(&(hash_of(entry.task.subject()), *id));
+            }
             rows.curves.forget(*id);
             rows.dirty.remove(id);
             rows.removed.push(*id);

@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -116,7 +117,13 @@ impl ResumeFolder {
                 _ => std::fs::remove_file(entry.path())?,
             }
         }
-        shared.into_iter().try_for_each(|name| folder.look_through(&name, &alone))?;
+        for name in shared {
+            if let Err(error) = folder.look_through(&name, &alone) {
+                // Those of its records that can be read are known; the file stays for a repair, and Ferry starts.
+                tracing::warn!(%error, file = &*name, "records of unfinished transfers cannot be read");
+                folder.together().files.insert(name, usize::MAX);
+            }
+        }
         Ok(folder)
     }
 
@@ -135,6 +142,7 @@ impl ResumeFolder {
 
     /// Learns which records a shared file holds, but for those that have got a file of their own since.
     fn look_through(&self, name: &Arc<str>, alone: &HashSet<TransferId>) -> io::Result<()> {
+        let Some(ids) = ids_of(name) else { return Ok(()) };
         let mut lines = BufReader::with_capacity(256 << 10, File::open(self.path.join(&**name))?);
         let (mut line, mut start, mut count, mut stale) = (Vec::new(), 0, 0, Vec::new());
         let mut together = self.together();
@@ -142,7 +150,7 @@ impl ResumeFolder {
             let length = line.strip_suffix(b"\n").unwrap_or(&line).len();
             let place = Place { file: Arc::clone(name), start, length };
             start += line.len() as u64;
-            match id_of(&line) {
+            match id_of(&line).filter(|id| ids.contains(id)) {
                 Some(id) if !together.places.contains_key(&id) && !alone.contains(&id) => {
                     together.places.insert(id, place);
                     count += 1;
@@ -155,7 +163,8 @@ impl ResumeFolder {
         }
         stale.iter().for_each(|place| self.blank(place));
         if count == 0 {
-            std::fs::remove_file(self.path.join(&**name))?;
+            // If it cannot be removed, the next start tries again.
+            let _ = std::fs::remove_file(self.path.join(&**name));
         } else {
             together.files.insert(Arc::clone(name), count);
         }
@@ -164,10 +173,14 @@ impl ResumeFolder {
 
     /// Reads a record; a missing or broken one is an empty one.
     pub fn read(&self, id: TransferId) -> Resume {
-        let place = self.together().places.get(&id).cloned();
-        let bytes = match place {
-            Some(place) => self.line(&place),
-            None => std::fs::read(self.file(id)),
+        let together = self.together();
+        let bytes = match together.places.get(&id) {
+            // Under the lock: it may be blanked at any time.
+            Some(place) => self.line(place),
+            None => {
+                drop(together);
+                std::fs::read(self.file(id))
+            }
         };
         let bytes = bytes.unwrap_or_default();
         // A record is an object: what stands before it in a shared file is its id.
@@ -206,7 +219,12 @@ impl ResumeFolder {
             places.push((*id, Place { file: Arc::clone(&name), start: start as u64, length }));
             text.push(b'\n');
         }
-        write_durably(&self.path.join(&*name), &text)?;
+        let file = self.path.join(&*name);
+        if let Err(error) = write_durably(&file, &text) {
+            // Its transfers will not be added: nothing of them may stay.
+            let _ = std::fs::remove_file(file);
+            return Err(error);
+        }
         let mut together = self.together();
         together.files.insert(name, places.len());
         together.places.extend(places);
@@ -215,16 +233,15 @@ impl ResumeFolder {
 
     /// Removes a record: the transfer has ended.
     pub fn remove(&self, id: TransferId) {
-        if !self.forget_shared(id) {
-            // A record that is already gone is what was wanted.
-            let _ = std::fs::remove_file(self.file(id));
-        }
+        self.forget_shared(id);
+        // A record that is already gone is what was wanted. There may be both: a file of its own whose sync failed.
+        let _ = std::fs::remove_file(self.file(id));
     }
 
     /// Takes a record out of the file that it shares, if it does.
-    fn forget_shared(&self, id: TransferId) -> bool {
+    fn forget_shared(&self, id: TransferId) {
         let mut together = self.together();
-        let Some(place) = together.places.remove(&id) else { return false };
+        let Some(place) = together.places.remove(&id) else { return };
         let left = together.files.get_mut(&place.file).map_or(0, |count| {
             *count -= 1;
             *count
@@ -235,7 +252,6 @@ impl ResumeFolder {
             together.files.remove(&place.file);
             let _ = std::fs::remove_file(self.path.join(&*place.file));
         }
-        true
     }
 
     fn blank(&self, place: &Place) {
@@ -260,9 +276,13 @@ impl ResumeFolder {
 
 /// Whether a file of this name holds records that were written together: `FIRST-LAST`.
 fn is_shared(name: &str) -> bool {
-    name.split_once('-').is_some_and(|(first, last)| {
-        first.parse::<TransferId>().is_ok() && last.parse::<TransferId>().is_ok()
-    })
+    ids_of(name).is_some()
+}
+
+/// The ids between which those in a file of this name lie.
+fn ids_of(name: &str) -> Option<RangeInclusive<TransferId>> {
+    let (first, last) = name.split_once('-')?;
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 /// The id at the beginning of a record in a shared file.
@@ -303,10 +323,14 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         options.mode(0o600);
     }
     let mut file = options.open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
     drop(file);
-    std::fs::rename(&beside, path)
+    let done = written.and_then(|()| std::fs::rename(&beside, path));
+    if done.is_err() {
+        // Half of a secret, or room that a full disk needs.
+        let _ = std::fs::remove_file(&beside);
+    }
+    done
 }
 
 #[cfg_attr(not(unix), allow(clippy::unnecessary_wraps, reason = "only Unix has folders that can be synced"))]
@@ -382,20 +406,49 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_has_both_places_goes_from_both() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        let some: Vec<_> = (1..6).map(|id| (TransferId(id), record("https://h/?secret"))).collect();
+        folder.write_all(&some).unwrap();
+        // As when the sync of the folder fails after the rename.
+        replace(&folder.file(TransferId(2)), b"{\"url\":\"https://h/?newer\"}").unwrap();
+        folder.remove(TransferId(2));
+        assert_eq!(files(&folder), ["1-5"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn records_that_cannot_be_read_keep_nobody_else_from_starting() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        folder.write(TransferId(9), &record("https://h/9")).unwrap();
+        // Opens, and cannot be read.
+        std::fs::create_dir(folder.path().join("1-5")).unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        assert_eq!(folder.read(TransferId(9)).url.as_deref(), Some("https://h/9"));
+        assert!(folder.read(TransferId(3)).is_empty());
+        assert_eq!(files(&folder), ["1-5", "9"], "it stays for a repair");
+    }
+
+    #[test]
     fn what_a_power_cut_left_of_a_shared_file_is_blanked_or_the_newer_wins() {
         let data = tempfile::tempdir().unwrap();
         let folder = ResumeFolder::open(data.path()).unwrap();
         let file = folder.path().join("1-5");
         let line = |id: u64| format!("{id} {{\"url\":\"https://h/{id}?secret{id}\"}}");
         let torn = line(2).replace("2 {\"url\"", "         ");
-        let lines = [line(1), torn, " ".repeat(9), line(3), line(4)[..12].to_owned(), line(5)];
+        // The last one has lost a part of its id: it is none of these.
+        let lines = [line(1), torn, " ".repeat(9), line(3), line(4)[..12].to_owned(), line(5), line(7)];
         std::fs::write(&file, lines.join("\n")).unwrap();
         std::fs::write(folder.path().join("3"), "{\"url\":\"https://h/new\"}").unwrap();
         std::fs::write(folder.path().join("7-9.ferry-new"), line(7)).unwrap();
         let folder = ResumeFolder::open(data.path()).unwrap();
         assert_eq!(files(&folder), ["1-5", "3"]);
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(!text.contains("secret2") && !text.contains("secret3"), "{text}");
+        for secret in ["secret2", "secret3", "secret7"] {
+            assert!(!text.contains(secret), "{text}");
+        }
         for (id, url) in [
             (1, Some("https://h/1?secret1")),
             (3, Some("https://h/new")),

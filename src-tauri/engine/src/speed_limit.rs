@@ -37,6 +37,11 @@ impl SpeedLimit {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is a limit just now.
+    pub fn is_set(&self) -> bool {
+        self.state().rate.is_some()
+    }
+
     /// Changes the rate for all bytes from now on; whoever waits by the old one waits no longer.
     pub fn set(&self, rate: Option<u64>) {
         let mut state = self.state();

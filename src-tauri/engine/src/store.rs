@@ -657,15 +657,22 @@ impl Texts {
             && let Some(row) = from.next()?
         {
             let mut end = |column: usize| -> rusqlite::Result<Option<usize>> {
-                let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
-                texts.text.push_str(text);
-                Ok(Some(texts.text.len()))
+                // What is no text is a row that cannot be read, and takes no other with it.
+                let text = row.get_ref(column)?.as_str_or_null().unwrap_or(Some(""));
+                texts.text.push_str(text.unwrap_or_default());
+                Ok(text.map(|_| texts.text.len()))
             };
             let (row_end, task_end, journal_end) = (end(1)?, end(2)?, end(3)?);
-            let (row_end, task_end) = (row_end.unwrap_or_default(), task_end.unwrap_or_default());
+            let row_end = row_end.unwrap_or(texts.rows.last().map_or(0, Self::end_of));
+            let task_end = task_end.unwrap_or(row_end);
             texts.rows.push((row.get(0)?, row_end, task_end, journal_end));
         }
         Ok(texts)
+    }
+
+    /// Where the texts of a row end.
+    fn end_of((_, _, task, journal): &(i64, usize, usize, Option<usize>)) -> usize {
+        journal.unwrap_or(*task)
     }
 
     fn parse(self) -> Loaded {

@@ -28,6 +28,8 @@ impl Machine {
         let system =
             field("/etc/os-release", "PRETTY_NAME").unwrap_or_else(|| std::env::consts::OS.to_owned());
         let kernel = first_line(program("uname").arg("-sr"), 0).unwrap_or_default();
+        // What follows the version names whoever built it.
+        let kernel = kernel.split('-').next().unwrap_or_default();
         let mut facts = vec![
             ("Processor", format!("{processor}, {cores} cores")),
             ("Memory", memory),
