@@ -229,6 +229,7 @@ async function test() {
     open('ferry://upload?what=%2Fetc%2Fpasswd');
     assert.match(await until('the refusal', question), /Nothing was done/);
     await page.click('button', 'Close');
+    await until('no refusal', async () => !(await question()));
     assert.equal((await transfers()).length, before);
   });
 

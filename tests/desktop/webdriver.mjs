@@ -105,9 +105,13 @@ class Page {
     return until(`${css} “${name}”`, () => this.evaluate(script, css, name), seconds);
   }
 
+  /** Clicks as soon as that is possible: a dialog that is just going lies over everything until it has gone. */
   async click(css, name) {
-    const element = await this.find(css, name);
-    await this.driver.send('POST', `${this.path}/element/${element[ELEMENT]}/click`, {});
+    await until(`a click on ${css} “${name}”`, async () => {
+      const element = await this.find(css, name);
+      await this.driver.send('POST', `${this.path}/element/${element[ELEMENT]}/click`, {});
+      return true;
+    });
   }
 
   /** Waits until what the page has drawn is on the screen and its short motions have ended. */
