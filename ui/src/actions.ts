@@ -21,7 +21,7 @@ export const can = {
   retry: (transfer: Transfer) => state(transfer) === 'failed' || state(transfer) === 'canceled',
   cancel: (transfer: Transfer) => ['queued', 'running', 'verifying', 'paused'].includes(state(transfer)),
   open: (transfer: Transfer) =>
-    transfer.path !== null && (state(transfer) === 'completed' || transfer.kind === 'upload'),
+    transfer.path !== undefined && (state(transfer) === 'completed' || transfer.kind === 'upload'),
   reorder: (transfer: Transfer) => ['queued', 'running', 'verifying', 'paused', 'failed'].includes(state(transfer)),
 };
 
@@ -85,13 +85,13 @@ export async function remove(ids: readonly TransferId[]) {
   const moving = idsOf(among(chosen, can.pause));
   if (moving.length > 0 && !(await attempt(() => ipc.pause(moving)))) return;
   const shown = transfers.shown;
-  const last = shown.findLastIndex((row) => chosen.includes(row.id));
-  const next =
-    shown.slice(last + 1).find((row) => !chosen.includes(row.id)) ?? shown.findLast((row) => !chosen.includes(row.id));
+  const going = new Set(chosen);
+  const last = shown.findLastIndex((row) => going.has(row.id));
+  const next = shown.slice(last + 1).find((row) => !going.has(row.id)) ?? shown.findLast((row) => !going.has(row.id));
   transfers.hide(chosen);
   selection.clear();
   selection.cursor = next?.id ?? null;
-  if (selection.opened !== null && chosen.includes(selection.opened)) selection.opened = null;
+  if (selection.opened !== null && going.has(selection.opened)) selection.opened = null;
   const bringBack = () => transfers.unhide(chosen);
   toasts.show({
     text: m.removed_toast({ count: chosen.length, n: format.count(chosen.length) }),
@@ -260,7 +260,7 @@ export async function remedy(transfer: Transfer, way: Remedy): Promise<void> {
 }
 
 async function deleteAssetAndSendAgain({ id, asset_id, name, service }: Transfer) {
-  if (asset_id === null) {
+  if (asset_id === undefined) {
     await retry([id]);
     return;
   }

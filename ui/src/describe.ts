@@ -36,8 +36,8 @@ const stages: Record<Stage, () => string> = {
 export const stageName = (stage: Stage) => stages[stage]();
 
 /** The badge of something that is done, and what it means in full. */
-export function proof(verified: Verified | null): { text: string; title: string; strong: boolean } {
-  if (verified === null || verified === 'none')
+export function proof(verified: Verified | undefined): { text: string; title: string; strong: boolean } {
+  if (verified === undefined || verified === 'none')
     return { text: m.verified_none(), title: m.verified_none_long(), strong: false };
   if (verified === 'length') return { text: m.verified_length(), title: m.verified_length_long(), strong: false };
   const how = checksums[verified];
@@ -46,12 +46,12 @@ export function proof(verified: Verified | null): { text: string; title: string;
 
 const ALMOST = 0.99;
 
-const isMoving = (transfer: Transfer) => transfer.speed !== null && transfer.speed > 0;
+const isMoving = (transfer: Transfer) => transfer.speed !== undefined && transfer.speed > 0;
 
 /** How much is there, 0 to 1. Full only when the engine says so. */
 function fractionOf({ bytes, total, state }: Transfer): number | null {
   if (state.is === 'completed') return 1;
-  if (total === null) return null;
+  if (total === undefined) return null;
   // All bytes are not yet a proven file: 100 % waits for the proof.
   return total === 0 ? 0 : Math.min(ALMOST, bytes / total);
 }
@@ -76,7 +76,7 @@ export function waiting(wait: Wait, now: number): string {
 /** The bar of a row and its numbers; nothing for rows that show a badge instead. `now` is asked for only while a clock counts down. */
 export function progress(transfer: Transfer, now: () => number): Progress | null {
   const { state, stage, stage_percent, wait, bytes, total, speed, seconds_left } = transfer;
-  const carries = stage === null || stage === 'fetching' || stage === 'sending';
+  const carries = stage === undefined || stage === 'fetching' || stage === 'sending';
   const fraction = fractionOf(transfer);
   const moved = bytes === 0 ? '' : format.bytes(bytes);
   const number = fraction === null ? moved : format.percent(fraction);
@@ -99,14 +99,14 @@ export function progress(transfer: Transfer, now: () => number): Progress | null
         fraction: fraction ?? 1,
         tone: 'bad',
         beside: '',
-        end: m.kept({ done: total === null ? moved : m.of_total({ done: moved, total: format.bytes(total) }) }),
+        end: m.kept({ done: total === undefined ? moved : m.of_total({ done: moved, total: format.bytes(total) }) }),
       };
     case 'verifying':
       return { fraction, tone: 'soft', live: true, number, beside, end: '' };
     case 'running':
       if (wait) return { ...still, end: waiting(wait, wait.until === null ? 0 : now()) };
       if (stage === 'preparing') {
-        const part = stage_percent === null ? null : Math.min(1, stage_percent / 100);
+        const part = stage_percent === undefined ? null : Math.min(1, stage_percent / 100);
         return {
           fraction: part,
           tone: 'soft',
@@ -133,9 +133,9 @@ export function progress(transfer: Transfer, now: () => number): Progress | null
         number,
         beside,
         end:
-          speed === null || speed <= 0
+          speed === undefined || speed <= 0
             ? ''
-            : [format.speed(speed), seconds_left !== null && m.time_left({ time: format.duration(seconds_left) })]
+            : [format.speed(speed), seconds_left !== undefined && m.time_left({ time: format.duration(seconds_left) })]
                 .filter((part) => part !== false)
                 .join(' · '),
       };
@@ -166,7 +166,7 @@ export function stateName(transfer: Transfer): string {
 export function subline(transfer: Transfer, now: () => number): string[] {
   const { state, stage, total, wait, note } = transfer;
   const parts: string[] = [];
-  if (total !== null) parts.push(format.bytes(total));
+  if (total !== undefined) parts.push(format.bytes(total));
   if (state.is === 'running' || state.is === 'verifying') {
     // The arrow says which way the bytes go, the end of the row that there is no network: neither is said twice.
     if (wait && wait.reason !== 'network') {
@@ -174,8 +174,8 @@ export function subline(transfer: Transfer, now: () => number): string[] {
       parts.push(...[sayHere(wait.what), why].filter((part) => part !== null));
     }
     if (!wait && stage && stage !== 'fetching' && stage !== 'sending') parts.push(stageName(stage));
-    if (total === null && stage !== 'preparing') parts.push(m.size_unknown());
-  } else if (transfer.ended_at !== null) parts.push(format.when(transfer.ended_at, now()));
+    if (total === undefined && stage !== 'preparing') parts.push(m.size_unknown());
+  } else if (transfer.ended_at !== undefined) parts.push(format.when(transfer.ended_at, now()));
   const noted = sayHere(note);
   if (noted !== null) parts.push(noted);
   return parts;
@@ -314,10 +314,10 @@ export function rowName(transfer: Transfer, service: string): string {
     if (wait) parts.push(waiting({ ...wait, until: null }, 0));
     else if (transfer.stage && transfer.stage !== 'fetching' && transfer.stage !== 'sending')
       parts.push(stageName(transfer.stage));
-    if (transfer.stage === 'preparing' && transfer.stage_percent !== null)
+    if (transfer.stage === 'preparing' && transfer.stage_percent !== undefined)
       parts.push(format.percent(transfer.stage_percent / 100));
     if (transfer.bytes > 0) parts.push(fraction === null ? format.bytes(transfer.bytes) : format.percent(fraction));
-    if (seconds_left !== null && !wait) parts.push(m.time_left({ time: format.duration(seconds_left) }));
+    if (seconds_left !== undefined && !wait) parts.push(m.time_left({ time: format.duration(seconds_left) }));
   } else {
     parts.push(service, stateName(transfer));
     if (state.is === 'completed') parts.push(proof(transfer.verified).text);

@@ -9,7 +9,8 @@ export const ENGINE_LANGUAGE = baseLocale;
 
 export const speaksAsEngine = () => getLocale() === ENGINE_LANGUAGE;
 
-export const isOwn = (words: Words | null): words is Phrase => words !== null && typeof words !== 'string';
+export const isOwn = (words: Words | null | undefined): words is Phrase =>
+  words !== null && words !== undefined && typeof words !== 'string';
 
 /** The blanks that hold a number of bytes; `seconds` is a time, and every other number a count. */
 export const SIZES: ReadonlySet<string> = new Set(['needed', 'done', 'total', 'missing']);
@@ -79,8 +80,8 @@ export function say(words: Words): string {
 }
 
 /** The same where only the language of the window is wanted: nothing for English words in another. */
-export const sayHere = (words: Words | null): string | null =>
-  words === null || (!isOwn(words) && !speaksAsEngine()) ? null : say(words);
+export const sayHere = (words: Words | undefined): string | null =>
+  words === undefined || (!isOwn(words) && !speaksAsEngine()) ? null : say(words);
 
 /** Sentences out of clauses. */
 export function sentences(clauses: string[]): string {

@@ -18,7 +18,7 @@ interface List {
 }
 
 /** Its file is there to be given to another program. */
-const isFinished = ({ state, path }: Transfer) => state.is === 'completed' && path !== null;
+const isFinished = ({ state, path }: Transfer) => state.is === 'completed' && path !== undefined;
 
 /**
  * Rows of the queue on their way to another place. Pointer events, not the browser's own drag and drop: that one belongs

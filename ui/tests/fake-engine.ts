@@ -151,7 +151,7 @@ export function start(scenario: Scenario, live = true): void {
       }),
     });
 
-  const stopped = { speed: null, seconds_left: null, stage: null, wait: null };
+  const stopped = { speed: undefined, seconds_left: undefined, stage: undefined, wait: undefined };
   const to =
     (state: State, more: Partial<Transfer> = {}) =>
     ({ ids }: { ids: TransferId[] }) =>
@@ -233,7 +233,7 @@ export function start(scenario: Scenario, live = true): void {
     pause: to({ is: 'paused' }),
     resume: to({ is: 'queued' }),
     cancel: to({ is: 'canceled' }, { ended_at: Date.now() }),
-    retry: to({ is: 'queued' }, { ended_at: null }),
+    retry: to({ is: 'queued' }, { ended_at: undefined }),
     remove: ({ ids }) => change({ removed: ids }),
     reorder: ({ ids, before }) => {
       const queue = [...transfers.values()].sort((a, b) => a.position - b.position);
@@ -386,16 +386,17 @@ export function start(scenario: Scenario, live = true): void {
     },
     step: (seconds = 0.25) => {
       steps += 1;
-      const moving = [...transfers.values()].filter((one) => one.state.is === 'running' && one.speed !== null);
+      const moving = [...transfers.values()].filter((one) => one.state.is === 'running' && one.speed !== undefined);
       if (moving.length === 0) return;
       set(
         moving.map((one) => one.id),
         (one) => {
           const wave = 1 + 0.12 * Math.sin(steps / 2.6 + one.id) - 0.09 * Math.cos(steps / 1.1) - 1.1 / (steps + 1);
           const speed = Math.round((one.kind === 'upload' ? 38_000_000 : 41_000_000) * wave);
-          const most = one.total === null ? Infinity : one.total * 0.99;
+          const most = one.total === undefined ? Infinity : one.total * 0.99;
           const bytes = Math.min(most, one.bytes + Math.round(speed * seconds * 0.05));
-          const seconds_left = one.total === null ? null : Math.max(1, Math.round((one.total - bytes) / speed));
+          const seconds_left =
+            one.total === undefined ? undefined : Math.max(1, Math.round((one.total - bytes) / speed));
           curves.set(one.id, [...(curves.get(one.id) ?? []), { at: Date.now(), speed }]);
           return { bytes, speed, seconds_left };
         },

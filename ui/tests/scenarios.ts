@@ -127,21 +127,9 @@ export function transfer(of: Partial<Transfer> & { name: string; state: State })
     id: lastId,
     kind: 'download',
     service: 'mavi',
-    stage: null,
-    stage_percent: null,
-    wait: null,
     bytes: 0,
-    total: null,
-    speed: null,
-    seconds_left: null,
-    asset_id: null,
-    path: null,
     host: 'storage.example.org',
-    verified: null,
-    checksum: null,
-    note: null,
     added_at: Date.now() - 2 * MINUTE,
-    ended_at: null,
     position: lastId,
     resumable: true,
     ...of,
@@ -174,7 +162,7 @@ const failed = (name: string, failure: Failure, of: Partial<Transfer> = {}): Tra
 
 /** The speed of a transfer that moved all the time until it ended, with a stall in its middle. */
 export function curveOf({ state, added_at, ended_at, bytes }: Transfer): SpeedSample[] {
-  if (state.is !== 'completed' || ended_at === null || bytes === 0) return [];
+  if (state.is !== 'completed' || ended_at === undefined || bytes === 0) return [];
   const mean = bytes / ((ended_at - added_at) / 1000);
   return Array.from({ length: 60 }, (_, at) => ({
     at: added_at + ((ended_at - added_at) * at) / 59,
@@ -196,7 +184,8 @@ export function pictureOf(name: string): string | null {
 /** What has arrived: the sandbox gives a file over four connections, everybody else over one. */
 export function piecesOf({ kind, service, bytes, total }: Transfer): Extent[] {
   if (bytes === 0) return [];
-  if (kind === 'upload' || service !== 'sandbox' || total === null || bytes >= total) return [{ start: 0, end: bytes }];
+  if (kind === 'upload' || service !== 'sandbox' || total === undefined || bytes >= total)
+    return [{ start: 0, end: bytes }];
   return [0.45, 0.2, 0.05, 0.3].map((share, index) => {
     const start = (total / 4) * index;
     return { start, end: Math.min((total / 4) * (index + 1), start + bytes * share) };
@@ -273,7 +262,7 @@ function busy(): Transfer[] {
       total: 3.4 * GB,
     }),
     completed('keynote-final.mp4', 2.4 * GB, 2 * MINUTE),
-    completed('informe anual (1).pdf', 18 * MB, 3 * HOUR, { service: 'link', verified: 'length', checksum: null }),
+    completed('informe anual (1).pdf', 18 * MB, 3 * HOUR, { service: 'link', verified: 'length', checksum: undefined }),
     completed('theme music.flac', 61 * MB, 26 * HOUR, { kind: 'upload', verified: 'md5' }),
     transfer({
       name: 'wrong take.mp4',
@@ -478,11 +467,11 @@ export function rows(): Transfer[] {
   return [
     moving('sending.mp4', { kind: 'upload', stage: 'sending', ...inFlight }),
     moving('fetching.mp4', { stage: 'fetching', ...inFlight }),
-    moving('size-unknown.mp4', { stage: 'fetching', ...inFlight, total: null, seconds_left: null }),
+    moving('size-unknown.mp4', { stage: 'fetching', ...inFlight, total: undefined, seconds_left: undefined }),
     moving('just-started.mp4', { stage: 'fetching', speed: 0 }),
     moving('slow.mp4', { stage: 'fetching', bytes: 14, total: 92_000, speed: 14 }),
-    moving('preparing.mp4', { stage: 'preparing', stage_percent: 41, total: null }),
-    moving('preparing-unknown.mp4', { stage: 'preparing', total: null }),
+    moving('preparing.mp4', { stage: 'preparing', stage_percent: 41, total: undefined }),
+    moving('preparing-unknown.mp4', { stage: 'preparing', total: undefined }),
     moving('checking.mp4', { stage: 'checking' }),
     moving('signing.mp4', { kind: 'upload', stage: 'signing' }),
     moving('confirming.mp4', { kind: 'upload', stage: 'confirming', bytes: 1.2 * GB }),
@@ -499,10 +488,10 @@ export function rows(): Transfer[] {
     transfer({ name: 'queued-begun.mp4', state: { is: 'queued' }, bytes: 30 * MB, total: 48 * MB }),
     transfer({ name: 'paused.mkv', state: { is: 'paused' }, bytes: 1.1 * GB, total: 3.4 * GB }),
     completed('verified.mp4', 2.4 * GB, 2 * MINUTE),
-    completed('length-checked.mp4', 18 * MB, 3 * HOUR, { verified: 'length', checksum: null }),
+    completed('length-checked.mp4', 18 * MB, 3 * HOUR, { verified: 'length', checksum: undefined }),
     completed('unproven.mp4', 18 * MB, 3 * HOUR, {
       verified: 'none',
-      checksum: null,
+      checksum: undefined,
       note: { is: 'no_size_no_checksum' },
     }),
     transfer({ name: 'canceled.mp4', kind: 'upload', state: { is: 'canceled' }, total: 9 * MB, ended_at: Date.now() }),
@@ -654,7 +643,7 @@ export function world(scenario: Scenario): World {
       ...failures.slice(10, 13).map((failure, index) =>
         failed(['archive.zip', 'shared reel.mov', 'archive-2019.zip'][index] ?? '', failure, {
           bytes: [0, 0, 6.9 * GB][index] ?? 0,
-          total: [700 * MB, null, 8.3 * GB][index] ?? null,
+          total: [700 * MB, undefined, 8.3 * GB][index],
           kind: index === 0 ? 'upload' : 'download',
         }),
       ),

@@ -35,10 +35,12 @@ pub(crate) struct UploadTask {
     /// The file.
     pub path: PathBuf,
     /// How to send it, if the user said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<UploadMethod>,
     /// Whether it goes to a signed URL of the user's own (kept in `resume/`).
     pub to_own_url: bool,
     /// The file as it was when its first byte was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceState>,
 }
 
@@ -63,16 +65,22 @@ pub(crate) struct DownloadTask {
     /// Target folder.
     pub folder: PathBuf,
     /// Name that the user wants.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Visual Search's `unique_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unique_id: Option<String>,
     /// Media downloader's quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<String>,
     /// Remove from the server afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remove_after: Option<bool>,
     /// Most connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u8>,
     /// Media downloader: the server's own id for this job, written down before anything is polled.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<String>,
 }
 

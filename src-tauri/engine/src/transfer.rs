@@ -205,7 +205,8 @@ impl From<Algorithm> for Verified {
     }
 }
 
-/// One row: everything that a face shows about a transfer. Holds no secret.
+/// One row: everything that a face shows about a transfer. Holds no secret. What there is nothing to say of is left out
+/// of its JSON: with 100,000 rows that is half of the bytes, and of what the page holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
 pub struct Transfer {
@@ -220,40 +221,62 @@ pub struct Transfer {
     /// Where it stands.
     pub state: State,
     /// What it is doing while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub stage: Option<Stage>,
     /// How far the stage is, in percent, where the server tells (preparing).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub stage_percent: Option<f32>,
     /// Why it stands still, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub wait: Option<Wait>,
     /// Bytes that are really there: written here, or taken by the store.
     #[ts(type = "number")]
     pub bytes: u64,
     /// Size of the file in bytes, if known.
-    #[ts(type = "number | null")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(type = "number", optional)]
     pub total: Option<u64>,
     /// Bytes a second over the last seconds; absent while nothing moves.
-    #[ts(type = "number | null")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(type = "number", optional)]
     pub speed: Option<u64>,
     /// Seconds left at that speed; absent for the first seconds and when the size is unknown.
-    #[ts(type = "number | null")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(type = "number", optional)]
     pub seconds_left: Option<u64>,
     /// Asset id, video number or server download id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub asset_id: Option<String>,
     /// Upload: the source. Download: the finished file, or the folder and name it will get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub path: Option<String>,
     /// Host that the bytes come from or go to. Never a whole URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub host: Option<String>,
     /// What was proven at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub verified: Option<Verified>,
     /// The checksum that proved it, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub checksum: Option<String>,
     /// A visible reason for something unusual (started over, size unknown, sent but not yet confirmed).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub note: Option<Words>,
     /// When it was added, in milliseconds since 1970.
     #[ts(type = "number")]
     pub added_at: u64,
     /// When it ended, in milliseconds since 1970.
-    #[ts(type = "number | null")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(type = "number", optional)]
     pub ended_at: Option<u64>,
     /// Order in the list; smaller runs first.
     #[ts(type = "number")]

@@ -53,7 +53,7 @@ describe('the bar of a row', () => {
     expect(progress(row, now)).toMatchObject({ fraction: 0.99, number: '99%' });
   });
 
-  test.each([null, 0])('before the first byte nothing is counted (speed %s)', (speed) => {
+  test.each([undefined, 0])('before the first byte nothing is counted (speed %s)', (speed) => {
     const row = transfer({ name: 'a.mp4', state: { is: 'running' }, stage: 'fetching', total: 10, speed });
     expect(progress(row, now)).toMatchObject({ fraction: 0, number: '', beside: 'starting…', end: '' });
     expect(rowName(row, 'MAVI')).toBe('a.mp4, downloading from MAVI');
@@ -140,7 +140,7 @@ describe('words', () => {
     expect(proof('crc32c')).toMatchObject({ strong: true, text: 'Verified · CRC32C' });
     expect(proof('length')).toMatchObject({ strong: false, text: 'Length checked' });
     expect(proof('none').strong).toBe(false);
-    expect(proof(null).strong).toBe(false);
+    expect(proof(undefined).strong).toBe(false);
   });
 
   test('every failure says what to do', () => {
