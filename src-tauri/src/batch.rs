@@ -58,54 +58,58 @@ pub(crate) struct Outcome {
 
 impl Batch {
     /// Begins with what is at work already; what ended before is old news.
-    pub fn new(transfers: &[Transfer]) -> Self {
-        let mut batch = Self { told_until: newest_end(transfers), ..Self::default() };
-        batch.take_in(transfers, &[]);
-        batch
+    pub fn begin_with(&mut self, transfer: &Transfer) {
+        if transfer.state.has_ended() {
+            self.told_until = self.told_until.max(transfer.ended_at.unwrap_or(0));
+        } else {
+            self.take(transfer);
+        }
     }
 
     /// Follows one set of changes.
     pub fn take_in(&mut self, changed: &[Transfer], removed: &[TransferId]) {
-        for transfer in changed {
-            let stands = match &transfer.state {
-                State::Queued | State::Running | State::Verifying if is_working(transfer) => Stands::Working,
-                State::Queued | State::Running | State::Verifying => Stands::Waiting,
-                State::Completed => Stands::Completed,
-                State::Failed(_) => Stands::Failed,
-                State::Paused | State::Canceled => {
-                    self.rows.remove(&transfer.id);
-                    continue;
-                }
-            };
-            let is_news = match stands {
-                Stands::Working | Stands::Waiting => true,
-                Stands::Completed | Stands::Failed => {
-                    transfer.ended_at.is_some_and(|at| at > self.told_until)
-                }
-            };
-            if is_news {
-                let row = Row {
-                    kind: transfer.kind,
-                    name: transfer.name.clone(),
-                    stands,
-                    bytes: transfer.bytes,
-                    total: transfer.total,
-                    speed: if stands == Stands::Working { transfer.speed.unwrap_or(0) } else { 0 },
-                    ended_at: transfer.ended_at.unwrap_or(0),
-                };
-                self.rows.insert(transfer.id, row);
-            }
-        }
+        changed.iter().for_each(|transfer| self.take(transfer));
         for id in removed {
             self.rows.remove(id);
         }
     }
 
+    fn take(&mut self, transfer: &Transfer) {
+        let stands = match &transfer.state {
+            State::Queued | State::Running | State::Verifying if is_working(transfer) => Stands::Working,
+            State::Queued | State::Running | State::Verifying => Stands::Waiting,
+            State::Completed => Stands::Completed,
+            State::Failed(_) => Stands::Failed,
+            State::Paused | State::Canceled => {
+                self.rows.remove(&transfer.id);
+                return;
+            }
+        };
+        let has_ended = matches!(stands, Stands::Completed | Stands::Failed);
+        if has_ended && transfer.ended_at.is_none_or(|at| at <= self.told_until) {
+            return;
+        }
+        let row = Row {
+            kind: transfer.kind,
+            // Only ends are told by name, and there may be many more that wait.
+            name: if has_ended { transfer.name.clone() } else { String::new() },
+            stands,
+            bytes: transfer.bytes,
+            total: transfer.total,
+            speed: if stands == Stands::Working { transfer.speed.unwrap_or(0) } else { 0 },
+            ended_at: transfer.ended_at.unwrap_or(0),
+        };
+        self.rows.insert(transfer.id, row);
+    }
+
     /// Starts over from the whole list after changes were missed; rows that are gone from it go here too.
-    pub fn catch_up(&mut self, transfers: &[Transfer]) {
-        let there: HashSet<TransferId> = transfers.iter().map(|transfer| transfer.id).collect();
+    pub fn catch_up(&mut self, look: impl FnOnce(&mut dyn FnMut(&Transfer))) {
+        let mut there = HashSet::new();
+        look(&mut |transfer| {
+            there.insert(transfer.id);
+            self.take(transfer);
+        });
         self.rows.retain(|id, _| there.contains(id));
-        self.take_in(transfers, &[]);
     }
 
     /// Something moves, or is about to.
@@ -192,10 +196,6 @@ impl Outcome {
     }
 }
 
-fn newest_end(transfers: &[Transfer]) -> u64 {
-    transfers.iter().filter_map(|transfer| transfer.ended_at).max().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use ferry_engine::Language;
@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_told_once_and_whole() {
-        let mut batch = Batch::new(&[row(1, "upload", "completed", 5, Some(5), Some(100))]);
+        let mut batch = Batch::default();
+        batch.begin_with(&row(1, "upload", "completed", 5, Some(5), Some(100)));
         assert_eq!(batch.finish(), None, "what ended before the start is old");
 
         batch.take_in(
@@ -269,14 +270,14 @@ mod tests {
 
     #[test]
     fn a_transfer_too_quick_to_be_seen_running_counts() {
-        let mut batch = Batch::new(&[]);
+        let mut batch = Batch::default();
         batch.take_in(&[row(9, "download", "completed", 7, Some(7), Some(300))], &[]);
         assert_eq!(batch.finish().unwrap().title(english()), "Downloaded: file 9");
     }
 
     #[test]
     fn unknown_sizes_give_no_percent_and_removed_rows_no_count() {
-        let mut batch = Batch::new(&[]);
+        let mut batch = Batch::default();
         batch.take_in(&[row(1, "download", "running", 50, None, None)], &[]);
         assert_eq!(batch.percent(), None);
         batch.take_in(&[], &[TransferId(1)]);
@@ -286,8 +287,9 @@ mod tests {
 
     #[test]
     fn missed_changes_leave_no_row_at_work_for_ever() {
-        let mut batch = Batch::new(&[row(1, "download", "running", 5, Some(10), None)]);
-        batch.catch_up(&[row(2, "upload", "completed", 5, Some(5), Some(100))]);
+        let mut batch = Batch::default();
+        batch.begin_with(&row(1, "download", "running", 5, Some(10), None));
+        batch.catch_up(|look| look(&row(2, "upload", "completed", 5, Some(5), Some(100))));
         assert!(!batch.is_working());
         assert_eq!(batch.finish().unwrap().title(english()), "Sent: file 2");
     }

@@ -296,7 +296,8 @@ enum Progress {
 fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
     // Listening begins before looking, so that nothing falls in between.
     let mut changes = engine.subscribe();
-    let mut batch = Batch::new(&engine.snapshot().transfers);
+    let mut batch = Batch::default();
+    engine.look(|transfer| batch.begin_with(transfer));
     let mut shown = Shown {
         app: app.clone(),
         tray,
@@ -318,7 +319,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
         }
         match changes.blocking_recv() {
             Ok(changes) => batch.take_in(&changes.changed, &changes.removed),
-            Err(RecvError::Lagged(_)) => batch.catch_up(&engine.snapshot().transfers),
+            Err(RecvError::Lagged(_)) => batch.catch_up(|row| engine.look(row)),
             Err(RecvError::Closed) => return,
         }
     }

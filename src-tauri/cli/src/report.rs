@@ -67,7 +67,7 @@ struct TransferLine<'a> {
 impl<'a> TransferLine<'a> {
     fn new(transfer: &'a Transfer, path: Option<&'a str>) -> Self {
         let failure = match &transfer.state {
-            State::Failed(failure) => Some(failure),
+            State::Failed(failure) => Some(&**failure),
             _ => None,
         };
         Self {

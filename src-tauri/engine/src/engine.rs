@@ -524,6 +524,11 @@ impl Engine {
         self.queue().all(wanted).1
     }
 
+    /// Shows every transfer, in no order, without a copy of it. The list waits meanwhile.
+    pub fn look(&self, look: impl FnMut(&Transfer)) {
+        self.queue().look(look);
+    }
+
     /// Whether there is a transfer like this.
     pub fn has_transfer(&self, wanted: impl Fn(&Transfer) -> bool) -> bool {
         self.queue().any(wanted)

@@ -96,6 +96,8 @@ struct Rows {
     dirty: HashSet<TransferId>,
     removed: Vec<TransferId>,
     services_changed: bool,
+    /// That of the row that came last: the next is often of the same.
+    last_origin: Option<Arc<Origin>>,
 }
 
 struct Entry {
@@ -108,12 +110,6 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(row: Transfer, task: Task, has_journal: bool) -> Self {
-        let host = row.host.clone().filter(|_| row.service == "link");
-        let origin = Arc::new(Origin { service: row.service.clone(), host });
-        Self { row, task, origin, running: None, has_journal }
-    }
-
     fn place(&self) -> Place {
         (self.row.position, self.row.id)
     }
@@ -155,6 +151,18 @@ pub(crate) enum Stop {
 }
 
 impl Rows {
+    fn insert(&mut self, row: Transfer, task: Task, has_journal: bool) {
+        let host = row.host.as_ref().filter(|_| row.service == "link");
+        let known = self
+            .last_origin
+            .take()
+            .filter(|origin| origin.service == row.service && origin.host.as_ref() == host);
+        let origin =
+            known.unwrap_or_else(|| Arc::new(Origin { service: row.service.clone(), host: host.cloned() }));
+        self.last_origin = Some(Arc::clone(&origin));
+        self.entries.insert(row.id, Box::new(Entry { row, task, origin, running: None, has_journal }));
+    }
+
     fn lane(&mut self, kind: Kind) -> &mut Lane {
         match kind {
             Kind::Upload => &mut self.uploads,
@@ -240,7 +248,7 @@ impl Queue {
             }
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            rows.entries.insert(row.id, Box::new(Entry::new(row, task, has_journal)));
+            rows.insert(row, task, has_journal);
         }
         let queue = Arc::new(Self {
             store,
@@ -332,6 +340,11 @@ impl Queue {
         }
         all.sort_unstable_by_key(|row| row.id);
         all.into_iter().cloned().collect()
+    }
+
+    /// Shows every row, in no order, without a copy. The list waits meanwhile.
+    pub fn look(&self, look: impl FnMut(&Transfer)) {
+        self.rows().entries.values().map(|entry| &entry.row).for_each(look);
     }
 
     /// Whether there is a row like this.
@@ -457,7 +470,7 @@ impl Queue {
             if let Some(known) = &mut rows.by_subject {
                 known.insert((hash_of(task.subject()), id));
             }
-            rows.entries.insert(id, Box::new(Entry::new(row, task, has_journal)));
+            rows.insert(row, task, has_journal);
             rows.dirty.insert(id);
         }
         drop(rows);
@@ -728,7 +741,7 @@ impl Queue {
                     && let Some(failure) = self.services.problem(&entry.row.service)
                     && entry.row.wait.is_none()
                 {
-                    entry.row.wait = Some(waiting_for(WaitReason::Key, &failure));
+                    entry.row.wait = Some(Box::new(waiting_for(WaitReason::Key, &failure)));
                     rows.dirty.insert(id);
                     self.publishing.notify_one();
                 }
@@ -922,7 +935,7 @@ impl Queue {
             row.state = match &result {
                 Ok(()) => State::Completed,
                 Err(error) if error.cause == Cause::Canceled => then,
-                Err(error) => State::Failed(Failure::from(error)),
+                Err(error) => State::Failed(Box::new(Failure::from(error))),
             };
             row.bytes = match (&result, row.total) {
                 (Ok(()), Some(total)) => total,

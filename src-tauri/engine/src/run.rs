@@ -85,7 +85,7 @@ impl Run {
 
     /// Stands still for a reason.
     pub fn wait(&self, wait: Option<Wait>) {
-        self.update(|row| row.wait = wait);
+        self.update(|row| row.wait = wait.map(Box::new));
     }
 
     /// Adds a line to the history.

@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// Where a transfer stands.
+/// Where a transfer stands. What few rows have is in a box here and in [`Transfer`]: there may be 100,000 of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "is", rename_all = "lowercase")]
 #[ts(export, export_to = "types.ts")]
@@ -63,7 +63,7 @@ pub enum State {
     /// Stopped by the user; goes on where it stood.
     Paused,
     /// Ended in an error with a way out.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// Given up by the user.
     Canceled,
 }
@@ -231,7 +231,7 @@ pub struct Transfer {
     /// Why it stands still, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
-    pub wait: Option<Wait>,
+    pub wait: Option<Box<Wait>>,
     /// Bytes that are really there: written here, or taken by the store.
     #[ts(type = "number")]
     pub bytes: u64,
