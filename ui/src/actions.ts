@@ -66,8 +66,14 @@ export async function pauseOrResume(ids: readonly TransferId[]) {
   return retry(ids);
 }
 
-export const pauseAll = () => pause(transfers.list.map((row) => row.id));
-export const resumeAll = () => resume(transfers.list.map((row) => row.id));
+/** What is on the list, all of it. */
+async function everything(): Promise<Transfer[]> {
+  await transfers.whole;
+  return transfers.list;
+}
+
+export const pauseAll = async () => pause(idsOf(await everything()));
+export const resumeAll = async () => resume(idsOf(await everything()));
 
 export async function cancel(ids: readonly TransferId[]) {
   const chosen = idsOf(among(ids, can.cancel));
@@ -109,8 +115,8 @@ export async function remove(ids: readonly TransferId[]) {
   });
 }
 
-export const removeDone = () =>
-  remove(transfers.list.filter((row) => state(row) === 'completed' || state(row) === 'canceled').map((row) => row.id));
+export const removeDone = async () =>
+  remove(idsOf((await everything()).filter((row) => state(row) === 'completed' || state(row) === 'canceled')));
 
 /** What is still to be done, in the order of the queue. */
 const queue = () => transfers.list.filter(can.reorder).sort((a, b) => a.position - b.position || a.id - b.id);

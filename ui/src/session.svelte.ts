@@ -56,8 +56,10 @@ export class Session {
 
   async #load(): Promise<void> {
     this.#loading = true;
+    let isWhole: () => void = () => undefined;
     try {
       const snapshot = await ipc.snapshot();
+      if (snapshot.more) transfers.whole = new Promise((resolve) => (isWhole = resolve));
       // The first rows are shown at once, but a list that is on the screen does not shrink to them.
       if (!snapshot.more || !transfers.loaded) this.#accept(snapshot);
       if (snapshot.more) this.#accept({ ...snapshot, transfers: await allOf(snapshot.transfers) });
@@ -70,6 +72,7 @@ export class Session {
     const missed = this.#missed;
     this.#missed = [];
     if (this.trouble === null) missed.forEach((changes) => this.#receive(changes));
+    isWhole();
   }
 
   #accept(snapshot: Snapshot) {

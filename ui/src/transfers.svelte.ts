@@ -43,6 +43,8 @@ export class Transfers {
   totals = $state.raw(NO_TOTALS);
   today = $state.raw(NO_DAY);
   loaded = $state(false);
+  /** Over when the list is whole: a long one comes in portions. */
+  whole: Promise<void> = Promise.resolve();
 
   filter = $state<Filter>('all');
   search = $state('');

@@ -6,10 +6,12 @@ import { transfer, world } from '../scenarios';
 let send: (changes: Changes) => void = () => undefined;
 const snapshot = vi.fn<() => Promise<Snapshot>>();
 const transfersAfter = vi.fn<(id: number) => Promise<Transfer[]>>();
+const pause = vi.fn<(ids: number[]) => Promise<void>>(() => Promise.resolve());
 
 vi.mock('../../src/ipc', () => ({
   snapshot: () => snapshot(),
   transfersAfter: (id: number) => transfersAfter(id),
+  pause: (ids: number[]) => pause(ids),
   onChanges: (handle: (changes: Changes) => void) => {
     send = handle;
     return Promise.resolve(() => undefined);
@@ -17,6 +19,7 @@ vi.mock('../../src/ipc', () => ({
   asFailure: (error: unknown) => error,
 }));
 
+const actions = await import('../../src/actions');
 const { Session } = await import('../../src/session.svelte');
 const { transfers } = await import('../../src/transfers.svelte');
 
@@ -91,6 +94,8 @@ describe('the stream of changes', () => {
     const started = session.start();
     await settled();
     expect(transfers.list).toHaveLength(10);
+    // What is for everything waits for everything.
+    const paused = actions.pauseAll();
 
     send({ revision: 5, changed: [row(70)], removed: [2], services: null });
     answer(rows.slice(0, 10));
@@ -98,6 +103,8 @@ describe('the stream of changes', () => {
     expect(transfers.list).toHaveLength(29);
     expect(transfers.get(1)?.bytes).toBe(70);
     expect(transfersAfter.mock.calls.flat()).toEqual([0, 10, 20, 30]);
+    await paused;
+    expect(pause.mock.calls).toEqual([[transfers.list.map((one) => one.id)]]);
 
     // A gap: the list on the screen stays as long as it is until everything is there.
     transfersAfter.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
