@@ -33,10 +33,14 @@ use crate::words::{Count, Peer, Phrase, Size, Way};
 /// The store's unit: every chunk but the last is a multiple of it.
 const UNIT: u64 = 256 * 1024;
 const FIRST_CHUNK: u64 = 8 * 1024 * 1024;
-const LARGEST_CHUNK: u64 = 32 * 1024 * 1024;
-/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks.
+const SMALLEST_CHUNK: u64 = 4 * UNIT;
+const LARGEST_CHUNK: u64 = 128 * 1024 * 1024;
+/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks, and each is a request.
 const SLOW_CHUNK: Duration = Duration::from_secs(8);
 const QUICK_CHUNK: Duration = Duration::from_secs(1);
+/// What was quick grows towards this, but not by more than so much at once: a chunk may have been quick by chance.
+const GOOD_CHUNK: Duration = Duration::from_secs(2);
+const MOST_GROWTH: f64 = 4.0;
 /// How long a pause waits for a service that is just signing: less than quitting takes.
 const LAST_WORD: Duration = Duration::from_millis(1500);
 /// The service is asked this often, this long, whether it has the file.
@@ -606,12 +610,20 @@ async fn send_in_session(
                 }
             }
         }
-        let took = began.elapsed();
-        if took < QUICK_CHUNK {
-            size = (size * 2).min(LARGEST_CHUNK);
-        } else if took > SLOW_CHUNK {
-            size = (size / 2).max(UNIT * 4);
-        }
+        size = next_size(size, began.elapsed());
+    }
+}
+
+/// How large the next chunk is, after one of this size took so long.
+fn next_size(size: u64, took: Duration) -> u64 {
+    if took < QUICK_CHUNK {
+        let growth = (GOOD_CHUNK.as_secs_f64() / took.as_secs_f64().max(0.001)).min(MOST_GROWTH);
+        let grown = (size as f64 * growth) as u64;
+        (grown - grown % UNIT).min(LARGEST_CHUNK)
+    } else if took > SLOW_CHUNK {
+        (size / 2).max(SMALLEST_CHUNK)
+    } else {
+        size
     }
 }
 
