@@ -1011,7 +1011,11 @@ async fn reserve(
             Journal { name: name.clone(), total, proven_whole: proven.clone(), drive, ..Journal::default() };
         run.save_journal_now(&journal)?;
         let Some(part) = PartFile::create(folder, &name)? else { continue };
-        let room = total.map_or(Ok(()), |total| part.make_room(total));
+        let room = total.map_or(Ok(()), |total| match &whole {
+            // It is about to fill that room by itself.
+            Some(_) => part.find_room(total),
+            None => part.make_room(total),
+        });
         let written = whole.as_ref().filter(|_| room.is_ok()).map(|whole| whole.write_to(&part));
         if let (Some(whole), Some(proven), Some(Ok(_))) = (&whole, proven, &written) {
             run.stage(Stage::Publishing);

@@ -970,3 +970,24 @@ async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Con
         run.sleep(CONFIRM_EVERY).await?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_grows_with_the_speed_and_is_cut_where_the_line_is_slow() {
+        const MIB: u64 = 1024 * 1024;
+        let millis = Duration::from_millis;
+        let mut sizes = vec![FIRST_CHUNK];
+        for _ in 0..4 {
+            sizes.push(next_size(sizes[sizes.len() - 1], millis(10)));
+        }
+        assert_eq!(sizes, [8, 32, 128, 128, 128].map(|size| size * MIB), "no more than that is ever lost");
+        assert_eq!(next_size(8 * MIB, millis(800)), 20 * MIB, "two seconds' worth");
+        assert_eq!(next_size(8 * MIB + UNIT, millis(900)) % UNIT, 0, "the store's unit");
+        assert_eq!(next_size(32 * MIB, millis(3000)), 32 * MIB);
+        assert_eq!(next_size(32 * MIB, millis(9000)), 16 * MIB);
+        assert_eq!(next_size(MIB, millis(60_000)), MIB);
+    }
+}
