@@ -448,6 +448,34 @@ fn download_killed_at_steps(test: &str, size: u64) {
     );
 }
 
+/// What a short file needs of the disk, one at a time so that none shares a sync with another: its record before it is
+/// made, its bytes, its name, its end. A sync more for each would be a quarter of the time that thousands of them take.
+#[test]
+fn short_downloads_reach_the_disk_no_oftener_than_their_promises_need() {
+    const FILES: usize = 20;
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.ferry(["download", &service.link(8_000, "first.bin")]).exits(0);
+    let log = home.path().join("steps");
+    let mut words = ["download", "--concurrency", "1"].map(str::to_owned).to_vec();
+    words.extend((0..FILES).map(|number| service.link(8_000, &format!("{number}.bin"))));
+    home.ferry_under(&strace::watch(&["fsync", "fdatasync"], &log), words).exits(0);
+    assert_eq!(home.downloaded().len(), FILES + 1);
+    let text = std::fs::read_to_string(&log).unwrap();
+    let syncs = |path: &Path| {
+        let path = path.display().to_string();
+        text.lines().filter(|line| line.contains("sync(") && line.contains(&path)).count()
+    };
+    assert_eq!(syncs(&home.downloads()), 2 * FILES, "the bytes and the name of each");
+    // Beside them: the start, the adding, the end, and now and then one for what nobody waits for.
+    let list = syncs(&home.data().join("ferry.db"));
+    assert!(list <= 2 * FILES + FILES / 2, "{list} commits for {FILES} files");
+    assert!(syncs(&home.data().join("resume")) <= 4, "their records share a file");
+}
+
 #[test]
 fn an_upload_killed_at_any_step_of_the_disk_has_one_asset_in_the_end() {
     if !strace::can_trace() {

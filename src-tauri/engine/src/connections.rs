@@ -26,12 +26,15 @@ use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 use crate::words::{Phrase, Size};
 
-/// The gain is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// The gain is looked at this often, by how quickly the server answers: a new connection must have had the time to show
+/// what it brings.
+const LOOK_EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(75)..=Duration::from_millis(150);
+/// Between two looks the server could have answered so many times.
+const ANSWERS_A_LOOK: u32 = 4;
 /// After so many looks it is measured what a step brings, until so many.
 const QUICKLY: (u32, u32) = (1, 2);
-/// The same once more after a no. What is throttled often comes in bursts, which a quick look may take for speed.
-const PATIENTLY: (u32, u32) = (2, 9);
+/// The same once more after a no, in time. What is throttled often comes in bursts, which a quick look may take for speed.
+const PATIENTLY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(1350));
 /// With less than this to go at the present speed, a no is not asked about again.
 const WORTH_PATIENCE: f64 = 5.0;
 /// A step that brings less than this factor was one too many.
@@ -47,12 +50,15 @@ const FAST: f64 = (64 << 20) as f64;
 const HELD_BACK: f64 = 0.25;
 /// What is left of less than this is not worth another request, however slow it is.
 const SMALLEST_CUT: u64 = 2 << 20;
-/// A piece takes half a second at least, within these bounds.
+/// A piece takes as long as so many looks at least (a quarter to half a second), within these bounds.
+const LOOKS_A_PIECE: f64 = 10.0 / 3.0;
 const SMALLEST_PIECE: std::ops::RangeInclusive<u64> = (256 << 10)..=(2 << 20);
 /// Pieces are cut as if there were so many connections, if there are fewer: one that fell behind must not hold half.
 const SHARES: u64 = 16;
-/// Whoever has this many times the smallest piece left, when others have nothing, is behind.
-const BEHIND: u64 = 4;
+/// A piece is so much of its connection's share of all that is left. The rest of it evens out who is slower or later.
+const OF_A_SHARE: f64 = 0.85;
+/// Whoever has work for this many seconds left, when others have nothing, is behind.
+const BEHIND: f64 = 2.0;
 
 /// A stretch that one connection fetches. Its end can come nearer while it does.
 struct Segment(Mutex<Bounds>);
@@ -113,16 +119,15 @@ impl Segment {
         fits
     }
 
-    /// Cuts off its last part for one of so many connections.
-    fn cut(&self, connections: usize, smallest: u64) -> Option<Self> {
+    /// Cuts off its end for another connection: about `wanted` bytes, no less than `smallest`, no more than half.
+    fn cut(&self, wanted: u64, smallest: u64) -> Option<Self> {
         let mut bounds = self.bounds();
         let left = bounds.end - bounds.at;
         if left < SMALLEST_CUT.max(2 * smallest) {
             return None;
         }
-        let share = (left / SHARES.max(connections as u64)).max(smallest);
         let end = bounds.end;
-        bounds.end -= share;
+        bounds.end -= wanted.clamp(smallest, left / 2);
         Some(Self::new(bounds.end, end))
     }
 }
@@ -137,6 +142,7 @@ pub(crate) struct Connections {
     most: usize,
     busy: Mutex<Vec<Arc<Segment>>>,
     free: Mutex<Vec<Arc<Segment>>>,
+    look_every: Duration,
     began: Instant,
     /// Bytes that were there when it began.
     before: u64,
@@ -147,7 +153,8 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// `gaps` is what is still to be fetched; the first one belongs to the answer that is already coming in.
+    /// `gaps` is what is still to be fetched; the first one belongs to the answer that is already coming in, which the
+    /// server took the time `answered` for.
     pub fn new(
         run: &Run,
         fetch: &Fetch,
@@ -155,6 +162,7 @@ impl Connections {
         several: Option<(Validator, u64)>,
         most: u8,
         gaps: &[(u64, u64)],
+        answered: Duration,
     ) -> Arc<Self> {
         let segments = gaps.iter().map(|(start, end)| Arc::new(Segment::new(*start, *end)));
         let most = if several.is_some() { usize::from(most) } else { 1 };
@@ -167,6 +175,7 @@ impl Connections {
             busy: Mutex::default(),
             // The last one is taken first.
             free: Mutex::new(segments.rev().collect()),
+            look_every: look_every(answered),
             began: Instant::now(),
             before: run.counter.get(),
             held: AtomicU64::new(0),
@@ -181,8 +190,8 @@ impl Connections {
         let first = self.take();
         team.spawn(Arc::clone(&self).first(first, answer, begun));
         let mut trouble = None;
-        let mut gain = Gain::new(self.run.counter.get());
-        let mut looks = tokio::time::interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        let mut gain = Gain::new(self.run.counter.get(), self.look_every);
+        let mut looks = tokio::time::interval_at(Instant::now() + self.look_every, self.look_every);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -268,22 +277,26 @@ impl Connections {
         result
     }
 
-    /// What is worth a request at least: half a second of what one connection has brought so far.
-    fn smallest_piece(&self, connections: usize) -> u64 {
+    /// What one connection has brought in a second so far.
+    fn pace(&self, connections: usize) -> f64 {
         let bytes = self.run.counter.get().saturating_sub(self.before) as f64;
-        let pace = bytes / self.began.elapsed().as_secs_f64().max(0.001) / connections as f64;
-        ((pace / 2.0) as u64).clamp(*SMALLEST_PIECE.start(), *SMALLEST_PIECE.end())
+        bytes / self.began.elapsed().as_secs_f64().max(0.001) / connections as f64
     }
 
     /// The next piece: of what is free, else of what the first answer has left, else of whoever is far behind.
     fn take(&self) -> Option<Arc<Segment>> {
         let mut busy = lock(&self.busy);
         let connections = busy.len() + 1;
-        let smallest = self.smallest_piece(connections);
+        let pace = self.pace(connections);
+        let piece_of =
+            |seconds: f64| ((pace * seconds) as u64).clamp(*SMALLEST_PIECE.start(), *SMALLEST_PIECE.end());
+        let smallest = piece_of(self.look_every.as_secs_f64() * LOOKS_A_PIECE);
         let mut free = lock(&self.free);
+        let left: u64 = busy.iter().chain(free.iter()).fold(0, |sum, one| sum.saturating_add(one.left()));
+        let wanted = (left as f64 / SHARES.max(connections as u64) as f64 * OF_A_SHARE) as u64;
         let segment = match free.pop() {
             Some(segment) if connections == 1 => segment,
-            Some(segment) => match segment.cut(connections, smallest) {
+            Some(segment) => match segment.cut(wanted, smallest) {
                 Some(piece) => {
                     free.push(segment);
                     Arc::new(piece)
@@ -297,11 +310,12 @@ impl Connections {
                 let nobody_is_cut = !busy.iter().any(|segment| segment.is_cut());
                 let is_cheap =
                     |segment: &&Arc<Segment>| segment.is_cut() || (connections == 2 && nobody_is_cut);
-                let is_behind = |segment: &&Arc<Segment>| segment.left() >= BEHIND * smallest;
+                let behind = 4 * piece_of(BEHIND / 4.0);
+                let is_behind = |segment: &&Arc<Segment>| segment.left() >= behind;
                 let cheap = longest(&mut busy.iter().filter(is_cheap));
-                let piece = cheap.and_then(|segment| segment.cut(connections, smallest));
+                let piece = cheap.and_then(|segment| segment.cut(wanted, smallest));
                 let piece =
-                    piece.or_else(|| longest(&mut busy.iter().filter(is_behind))?.cut(connections, smallest));
+                    piece.or_else(|| longest(&mut busy.iter().filter(is_behind))?.cut(wanted, smallest));
                 Arc::new(piece?)
             }
         };
@@ -387,6 +401,9 @@ pub(crate) async fn next_chunk(run: &Run, answer: &mut Response, stall: Duration
 
 /// Judges whether more connections bring more.
 struct Gain {
+    look_every: Duration,
+    /// Where and when it began.
+    start: (u64, Instant),
     bytes: u64,
     at: Instant,
     held: Duration,
@@ -402,8 +419,10 @@ struct Gain {
 }
 
 impl Gain {
-    fn new(bytes: u64) -> Self {
+    fn new(bytes: u64, look_every: Duration) -> Self {
         Self {
+            look_every,
+            start: (bytes, Instant::now()),
             bytes,
             at: Instant::now(),
             held: Duration::ZERO,
@@ -418,7 +437,8 @@ impl Gain {
     /// How many connections to add now. `held`: how long all of them have waited for something else than the network.
     fn look(&mut self, bytes: u64, left: u64, connections: usize, held: Duration) -> usize {
         self.looks += 1;
-        let (from, until) = if self.patient { PATIENTLY } else { QUICKLY };
+        let looks = |time: Duration| time.as_nanos().div_ceil(self.look_every.as_nanos()) as u32;
+        let (from, until) = if self.patient { (looks(PATIENTLY.0), looks(PATIENTLY.1)) } else { QUICKLY };
         if self.looks == from {
             // What happened before, the new connections' first steps included, says nothing.
             (self.bytes, self.at, self.held) = (bytes, Instant::now(), held);
@@ -432,7 +452,10 @@ impl Gain {
         let seconds_left = left as f64 / speed.max(1.0);
         let held = held.saturating_sub(self.held).as_secs_f64() / time / connections.max(1) as f64;
         let is_held_back = held > HELD_BACK;
-        if speed >= FAST * connections as f64 {
+        // A moment in which nothing came says nothing about a connection that was fast on the whole.
+        let in_all =
+            bytes.saturating_sub(self.start.0) as f64 / self.start.1.elapsed().as_secs_f64().max(0.001);
+        if speed.max(in_all) >= FAST * connections as f64 {
             self.settled = true;
             return 0;
         }
@@ -460,6 +483,11 @@ impl Gain {
     }
 }
 
+/// How often to look at the gain, if the server has taken so long to answer.
+fn look_every(answered: Duration) -> Duration {
+    answered.saturating_mul(ANSWERS_A_LOOK).clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -476,7 +504,7 @@ mod tests {
         whole.ask();
         assert_eq!(whole.claim(100), (0, 100));
         assert!(!whole.is_cut());
-        let piece = whole.cut(2, MIB).unwrap();
+        let piece = whole.cut(3 * MIB, MIB).unwrap();
         assert!(whole.is_cut() && piece.is_cut(), "one will be cut short, the other is not asked for yet");
         assert_eq!(whole.bounds().end, piece.bounds().at);
         assert_eq!(piece.ask(), (whole.bounds().end, 20 * MIB));
@@ -485,31 +513,38 @@ mod tests {
         let most = usize::try_from(whole.left()).unwrap();
         assert_eq!(whole.claim(usize::MAX), (100, most));
         assert_eq!(whole.claim(1).1, 0);
-        assert!(Segment::new(0, 2 * MIB - 1).cut(2, MIB).is_none());
+        assert_eq!(Segment::new(0, 20 * MIB).cut(15 * MIB, MIB).unwrap().left(), 10 * MIB, "half at most");
+        assert_eq!(Segment::new(0, 20 * MIB).cut(1, MIB).unwrap().left(), MIB);
+        assert!(Segment::new(0, 2 * MIB - 1).cut(MIB, MIB).is_none());
     }
 
     #[test]
     fn what_was_cut_off_comes_back_only_to_an_answer_that_goes_so_far() {
         let whole = Segment::new(0, 20 * MIB);
         whole.ask();
-        let end = whole.cut(16, 5 * MIB).unwrap();
+        let end = whole.cut(5 * MIB, MIB).unwrap();
         assert!(whole.rejoin(end.bounds().at, 20 * MIB));
         assert_eq!(whole.left(), 20 * MIB);
         let shorter = Segment::new(0, 20 * MIB);
-        let end = shorter.cut(16, 5 * MIB).unwrap();
+        let end = shorter.cut(5 * MIB, MIB).unwrap();
         shorter.ask();
         assert!(!shorter.rejoin(end.bounds().at, 20 * MIB), "it was asked for without its end");
     }
 
     #[tokio::test(start_paused = true)]
     async fn more_are_added_only_while_it_is_the_network_that_is_slow() {
-        let step = Duration::from_millis(150);
+        for answered in [Duration::ZERO, Duration::from_secs(1)] {
+            adds_only_while_it_is_the_network_that_is_slow(look_every(answered)).await;
+        }
+    }
+
+    async fn adds_only_while_it_is_the_network_that_is_slow(step: Duration) {
         // How many there are in the end, by what one brings in each step, by what several bring, and by how much of its
         // time each waits for the disk.
         let added = async |one: u64, several: &dyn Fn(u32) -> u64, held: Duration| {
-            let mut gain = Gain::new(0);
+            let mut gain = Gain::new(0, step);
             let (mut bytes, mut waited, mut connections) = (0, Duration::ZERO, 1_u32);
-            for _ in 0..60 {
+            for _ in 0..120 {
                 tokio::time::advance(step).await;
                 bytes += if connections == 1 { one } else { several(connections) };
                 waited += held * connections;

@@ -7,6 +7,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::Response;
@@ -36,7 +37,7 @@ use crate::words::{Peer, Phrase, Size, shown};
 
 /// A file up to this size is not handed on in pieces, if it is there in a [`MOMENT`].
 const SHORT: u64 = 128 * 1024;
-const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
+const MOMENT: Duration = Duration::from_millis(20);
 /// A body that may be an error in JSON is read this far before it is believed to be a file.
 const JSON_LIMIT: usize = 64 * 1024;
 /// By so many bytes a web page has shown that it is one.
@@ -191,7 +192,8 @@ async fn bring(
     run.stage(Stage::Fetching);
     let result = fetch(run, task, &plan, kept, service).await;
     let (offered, framing) = match result {
-        Ok(done) => done,
+        Ok(Fetched::Saved(proofs, framing)) => (proofs, framing),
+        Ok(Fetched::Published) => return Ok(()),
         Err(error) => {
             if matches!(error.cause, Cause::NotFound | Cause::NotReady | Cause::Expired | Cause::Unauthorized)
             {
@@ -227,6 +229,14 @@ enum Framing {
 struct Proofs {
     offered: Offered,
     modified: Option<String>,
+}
+
+/// What became of the answer.
+enum Fetched {
+    /// All of the file lies in the part file, and is to be proven.
+    Saved(Proofs, Framing),
+    /// It was short: proven and published in one go.
+    Published,
 }
 
 // ---- going on where an earlier run stood ----
@@ -391,7 +401,7 @@ async fn fetch(
     plan: &Plan,
     kept: &mut Kept,
     service: &dyn Service,
-) -> Result<(Proofs, Framing)> {
+) -> Result<Fetched> {
     // At most twice: once asking to continue, and once more from the start if the answer cannot be used.
     for _ in 0..2 {
         let have = kept.open.as_ref().map_or(0, Open::have);
@@ -400,8 +410,8 @@ async fn fetch(
         let continues = have > 0 && plan.rangeable && !kept.no_ranges && validator.is_some();
         if gap.is_none() && continues {
             // Everything is here already; only the proof or the final name was still to come.
-            if let Some(done) = ask_about_whole(run, plan, validator.as_ref()).await? {
-                return Ok(done);
+            if let Some((proofs, framing)) = ask_about_whole(run, plan, validator.as_ref()).await? {
+                return Ok(Fetched::Saved(proofs, framing));
             }
         }
         let mut headers = HeaderMap::new();
@@ -412,7 +422,9 @@ async fn fetch(
             headers.insert(RANGE, header(&range)?);
             headers.insert(IF_RANGE, header(validator.if_range())?);
         }
+        let asked = Instant::now();
         let answer = run.or_stop(run.queue().http.fetch(&plan.fetch, &headers)).await??;
+        let answered = asked.elapsed();
         let host = answer.url().host_str().map(str::to_owned);
         run.update(|row| row.host = host);
         match judge(run, plan, kept, answer, continues, service).await? {
@@ -421,9 +433,9 @@ async fn fetch(
                     // Only now: what is here is not given up for an answer that may never come.
                     restart(run, kept, Phrase::CannotContinueHere).await?;
                 }
-                return body(run, task, plan, kept, *answer, service).await;
+                return body(run, task, plan, kept, (*answer, answered), service).await;
             }
-            Judgement::Whole(proofs) => return Ok((proofs, Framing::Marked)),
+            Judgement::Whole(proofs) => return Ok(Fetched::Saved(proofs, Framing::Marked)),
             Judgement::StartOver(reason) => {
                 kept.no_ranges = true;
                 restart(run, kept, reason).await?;
@@ -612,9 +624,9 @@ async fn body(
     task: &DownloadTask,
     plan: &Plan,
     kept: &mut Kept,
-    mut answer: Response,
+    (mut answer, answered): (Response, Duration),
     service: &dyn Service,
-) -> Result<(Proofs, Framing)> {
+) -> Result<Fetched> {
     let headers = answer.headers().clone();
     let partial = answer.status().as_u16() == 206;
     let url = answer.url().clone();
@@ -670,16 +682,24 @@ async fn body(
             let mut whole = None;
             // Under a limit it comes little by little, and each little is kept.
             if !run.queue().limit_down.is_set() && comes_whole(&mut answer, &mut begun, total).await {
-                whole = Some(Whole { bytes: std::mem::take(&mut begun), extra });
+                whole = Some(Whole::new(std::mem::take(&mut begun), extra, &proofs));
             }
             made = Some(reserve(run, task, name, total, whole).await?);
         }
     }
     let (mut has_room, mut written) = (false, None);
-    if let Some(made) = made {
-        (has_room, written) = (total.is_some(), made.written);
-        kept.open = Some(Open::empty(made.part));
-        made.room?;
+    match made {
+        Some(Made::Published) => {
+            let resumable = validator.is_some() && plan.rangeable && takes_ranges(&headers);
+            run.update(|row| row.resumable = resumable);
+            return Ok(Fetched::Published);
+        }
+        Some(Made::Part { part, room, written: already }) => {
+            (has_room, written) = (total.is_some(), already);
+            kept.open = Some(Open::empty(part));
+            room?;
+        }
+        None => {}
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
     if begins {
@@ -688,8 +708,7 @@ async fn body(
         open.total = total;
     }
     open.total = open.total.or(total);
-    let resumable =
-        open.validator.is_some() && headers.get(ACCEPT_RANGES).is_none_or(|v| v.as_bytes() != b"none");
+    let resumable = open.validator.is_some() && takes_ranges(&headers);
     let row_total = open.total.or(plan.expected_size);
     run.update(|row| {
         row.total = row_total;
@@ -700,7 +719,7 @@ async fn body(
             Ok(hasher) => {
                 run.counter.set(hasher.bytes());
                 open.stretches = vec![Stretch { start: 0, hasher }];
-                return Ok((proofs, framing));
+                return Ok(Fetched::Saved(proofs, framing));
             }
             Err(error) => {
                 let error = more_needed(Error::target_io("Writing to", &open.part.path(), &error), open);
@@ -726,7 +745,8 @@ async fn body(
     };
     let most = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
     let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
-    let connections = Connections::new(run, &plan.fetch, writer.inbox(), several, most, &open.gaps());
+    let connections =
+        Connections::new(run, &plan.fetch, writer.inbox(), several, most, &open.gaps(), answered);
     let result = connections.save_all(answer, begun).await;
     let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
     let written = written.map_err(|error| more_needed(error, open));
@@ -737,7 +757,12 @@ async fn body(
     }
     written?;
     result?;
-    Ok((proofs, framing))
+    Ok(Fetched::Saved(proofs, framing))
+}
+
+/// Whether a server does not say that it knows no ranges.
+fn takes_ranges(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT_RANGES).is_none_or(|value| value.as_bytes() != b"none")
 }
 
 /// Says how much is missing when a disk ran full.
@@ -910,34 +935,62 @@ fn show_name(run: &Run, name: &str, target: &Path) {
     run.queue().store.save_row_later(run.row());
 }
 
-/// A part file that was just made.
-struct Made {
-    part: PartFile,
-    /// Whether there is room for the whole file.
-    room: Result<()>,
-    /// What became of the file's bytes, if all of them were here already.
-    written: Option<std::io::Result<Hasher>>,
+/// What became of a name that was free.
+enum Made {
+    /// A new part file has it.
+    Part {
+        part: PartFile,
+        /// Whether there is room for the whole file.
+        room: Result<()>,
+        /// What became of the file's bytes, if all of them were here already.
+        written: Option<std::io::Result<Hasher>>,
+    },
+    /// The whole file has it.
+    Published,
 }
 
-/// All bytes of a short file, and the checksum that they are to be proven by.
+/// All bytes of a short file, and what they prove.
 struct Whole {
     bytes: Vec<Bytes>,
-    extra: Option<Algorithm>,
+    hasher: Hasher,
+    /// By what the file is proven and its checksum; `None` if it is not what was offered.
+    proof: Option<(Verified, Option<String>)>,
+    modified: Option<String>,
 }
 
 impl Whole {
+    fn new(bytes: Vec<Bytes>, extra: Option<Algorithm>, proofs: &Proofs) -> Self {
+        let mut hasher = Hasher::new(extra);
+        bytes.iter().for_each(|bytes| hasher.update(bytes));
+        let digests = hasher.clone().finish();
+        let proof = match compare(&digests, &proofs.offered) {
+            Proof::Match(algorithm) => Some((algorithm.into(), digests.hex(algorithm))),
+            // A file is taken for whole by its length.
+            Proof::Nothing => Some((Verified::Length, digests.hex(Algorithm::Crc32c))),
+            Proof::Mismatch { .. } => None,
+        };
+        Self { bytes, hasher, proof, modified: proofs.modified.clone() }
+    }
+
+    fn proven(&self, name: &str) -> Option<ProvenWhole> {
+        let (verified, checksum) = self.proof.clone()?;
+        let (size, crc32c) = (self.hasher.bytes(), self.hasher.crc32c());
+        Some(ProvenWhole { name: name.to_owned(), size, crc32c, verified, checksum })
+    }
+
     fn write_to(&self, part: &PartFile) -> std::io::Result<Hasher> {
-        let mut hasher = Hasher::new(self.extra);
+        let mut at = 0;
         for bytes in &self.bytes {
-            write_at(part.file(), bytes, hasher.bytes())?;
-            hasher.update(bytes);
+            write_at(part.file(), bytes, at)?;
+            at += bytes.len() as u64;
         }
-        Ok(hasher)
+        Ok(self.hasher.clone())
     }
 }
 
 /// Takes the first free name like `wanted` and makes its part file, with all that can be in it already. The name is on
-/// disk before the part file is: a kill in between must not leave a part file that belongs to nobody.
+/// disk before the part file is: a kill in between must not leave a part file that belongs to nobody. A short file that
+/// is here whole and proven goes all the way to its final name: docs/decisions/0016.
 async fn reserve(
     run: &Run,
     task: &DownloadTask,
@@ -952,12 +1005,25 @@ async fn reserve(
         let free = |is_reserved: &dyn Fn(&str) -> bool| PartFile::free_name(&folder, &wanted, is_reserved);
         let name = run.queue().names.reserve(run.id, &folder, free)?;
         show_name(&run, &name, &folder.path_of(&name));
-        run.save_journal_now(&Journal { name: name.clone(), ..Journal::default() })?;
-        if let Some(part) = PartFile::create(folder, &name)? {
-            let room = total.map_or(Ok(()), |total| part.make_room(total));
-            let written = whole.as_ref().filter(|_| room.is_ok()).map(|whole| whole.write_to(&part));
-            return Ok(Made { part, room, written });
+        let proven = whole.as_ref().and_then(|whole| whole.proven(&name));
+        let drive = folder.drive().map(Path::to_owned);
+        let journal =
+            Journal { name: name.clone(), total, proven_whole: proven.clone(), drive, ..Journal::default() };
+        run.save_journal_now(&journal)?;
+        let Some(part) = PartFile::create(folder, &name)? else { continue };
+        let room = total.map_or(Ok(()), |total| match &whole {
+            // It is about to fill that room by itself.
+            Some(_) => part.find_room(total),
+            None => part.make_room(total),
+        });
+        let written = whole.as_ref().filter(|_| room.is_ok()).map(|whole| whole.write_to(&part));
+        if let (Some(whole), Some(proven), Some(Ok(_))) = (&whole, proven, &written) {
+            run.stage(Stage::Publishing);
+            set_modified(&run, &part, whole.modified.as_deref());
+            publish_now(&run, journal, &part, proven)?;
+            return Ok(Made::Published);
         }
+        return Ok(Made::Part { part, room, written });
     };
     blocking(make).await?
 }
@@ -1046,26 +1112,29 @@ fn set_modified(run: &Run, part: &PartFile, modified: Option<&str>) {
 }
 
 /// Makes a proven file durable and gives it its final name.
-async fn publish(run: &Run, mut journal: Journal, part: PartFile, mut whole: ProvenWhole) -> Result<()> {
+async fn publish(run: &Run, journal: Journal, part: PartFile, whole: ProvenWhole) -> Result<()> {
     run.stage(Stage::Publishing);
-    let writing = run.clone();
-    let publish = move || {
-        loop {
-            // Synced before the journal may say that everything is there.
-            part.sync()?;
-            whole.name = part.final_name()?;
-            // On disk before the file has it: a kill in between must not bring the same file a second time.
+    let run = run.clone();
+    blocking(move || publish_now(&run, journal, &part, whole)).await?
+}
+
+/// The same. Blocks.
+fn publish_now(run: &Run, mut journal: Journal, part: &PartFile, mut whole: ProvenWhole) -> Result<()> {
+    // Synced before the journal may say that everything is there, and before anybody sees it under its name.
+    part.sync()?;
+    loop {
+        // On disk before the file has it: a kill in between must not bring the same file a second time.
+        if journal.proven_whole.as_ref() != Some(&whole) {
             journal.proven_whole = Some(whole.clone());
-            writing.save_journal_now(&journal)?;
-            writing.renew_kept_journal(&journal);
-            if part.publish(&whole.name)? {
-                let path = part.path_of(&whole.name);
-                crate::origin_mark::set(&path);
-                return Ok::<_, Error>((path, whole));
-            }
+            run.save_journal_now(&journal)?;
+            run.renew_kept_journal(&journal);
         }
-    };
-    let (path, whole) = blocking(publish).await??;
-    show_published(run, &path, whole);
-    Ok(())
+        if part.publish(&whole.name)? {
+            let path = part.path_of(&whole.name);
+            crate::origin_mark::set(&path);
+            show_published(run, &path, whole);
+            return Ok(());
+        }
+        whole.name = part.final_name()?;
+    }
 }

@@ -115,6 +115,13 @@ impl PartFile {
 
     /// Makes sure that there is room for the rest of a file of this size, and sets it aside.
     pub fn make_room(&self, total: u64) -> Result<()> {
+        self.find_room(total)?;
+        folder::reserve(&self.file, total)
+            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
+    }
+
+    /// Makes sure that there is room for the rest of a file of this size.
+    pub fn find_room(&self, total: u64) -> Result<()> {
         // Room that an earlier attempt set aside is no longer free, but it is ours.
         let needed = total.saturating_sub(folder::allocated(&self.file));
         if let Some(free) = self.folder.free_space()
@@ -125,8 +132,7 @@ impl PartFile {
                 folder: shown(&self.folder.path_of("")),
             }));
         }
-        folder::reserve(&self.file, total)
-            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
+        Ok(())
     }
 
     /// Keeps the bytes so far under another name (the source changed, or the file was touched) and gives the old

@@ -91,6 +91,8 @@ struct Together {
     /// By the name of the file: how many records in it are in use.
     files: HashMap<Arc<str>, usize>,
     places: HashMap<TransferId, Place>,
+    /// The file that was used last: what is added together runs, and ends, together.
+    open: Option<(Arc<str>, File)>,
 }
 
 /// Where a record lies: a line without its end.
@@ -161,8 +163,9 @@ impl ResumeFolder {
             }
             line.clear();
         }
-        stale.iter().for_each(|place| self.blank(place));
+        stale.iter().for_each(|place| self.blank(&mut together, place));
         if count == 0 {
+            together.open = None;
             // If it cannot be removed, the next start tries again.
             let _ = std::fs::remove_file(self.path.join(&**name));
         } else {
@@ -173,10 +176,10 @@ impl ResumeFolder {
 
     /// Reads a record; a missing or broken one is an empty one.
     pub fn read(&self, id: TransferId) -> Resume {
-        let together = self.together();
-        let bytes = match together.places.get(&id) {
+        let mut together = self.together();
+        let bytes = match together.places.get(&id).cloned() {
             // Under the lock: it may be blanked at any time.
-            Some(place) => self.line(place),
+            Some(place) => self.line(&mut together, &place),
             None => {
                 drop(together);
                 std::fs::read(self.file(id))
@@ -188,10 +191,18 @@ impl ResumeFolder {
         Resume::read(&bytes[begin..])
     }
 
-    fn line(&self, place: &Place) -> io::Result<Vec<u8>> {
+    fn line(&self, together: &mut Together, place: &Place) -> io::Result<Vec<u8>> {
         let mut line = vec![0; place.length];
-        read_at(&File::open(self.path.join(&*place.file))?, &mut line, place.start)?;
+        read_at(self.shared(together, &place.file)?, &mut line, place.start)?;
         Ok(line)
+    }
+
+    fn shared<'a>(&self, together: &'a mut Together, name: &Arc<str>) -> io::Result<&'a File> {
+        let file = match together.open.take() {
+            Some((open, file)) if open == *name => file,
+            _ => File::options().read(true).write(true).open(self.path.join(&**name))?,
+        };
+        Ok(&together.open.insert((Arc::clone(name), file)).1)
     }
 
     /// Writes a record so that a crash leaves either the old or the new one.
@@ -247,17 +258,18 @@ impl ResumeFolder {
             *count
         });
         if left > 0 {
-            self.blank(&place);
+            self.blank(&mut together, &place);
         } else {
             together.files.remove(&place.file);
+            together.open = None;
             let _ = std::fs::remove_file(self.path.join(&*place.file));
         }
     }
 
-    fn blank(&self, place: &Place) {
-        let file = File::options().write(true).open(self.path.join(&*place.file));
+    fn blank(&self, together: &mut Together, place: &Place) {
+        let file = self.shared(together, &place.file);
         // One that cannot be written now is blanked by the next start, as nothing needs it any more.
-        let _ = file.and_then(|file| write_at(&file, &vec![b' '; place.length], place.start));
+        let _ = file.and_then(|file| write_at(file, &vec![b' '; place.length], place.start));
     }
 
     /// Whether there is a record.

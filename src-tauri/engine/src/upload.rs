@@ -33,10 +33,14 @@ use crate::words::{Count, Peer, Phrase, Size, Way};
 /// The store's unit: every chunk but the last is a multiple of it.
 const UNIT: u64 = 256 * 1024;
 const FIRST_CHUNK: u64 = 8 * 1024 * 1024;
-const LARGEST_CHUNK: u64 = 32 * 1024 * 1024;
-/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks.
+const SMALLEST_CHUNK: u64 = 4 * UNIT;
+const LARGEST_CHUNK: u64 = 128 * 1024 * 1024;
+/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks, and each is a request.
 const SLOW_CHUNK: Duration = Duration::from_secs(8);
 const QUICK_CHUNK: Duration = Duration::from_secs(1);
+/// What was quick grows towards this, but not by more than so much at once: a chunk may have been quick by chance.
+const GOOD_CHUNK: Duration = Duration::from_secs(2);
+const MOST_GROWTH: f64 = 4.0;
 /// How long a pause waits for a service that is just signing: less than quitting takes.
 const LAST_WORD: Duration = Duration::from_millis(1500);
 /// The service is asked this often, this long, whether it has the file.
@@ -606,12 +610,20 @@ async fn send_in_session(
                 }
             }
         }
-        let took = began.elapsed();
-        if took < QUICK_CHUNK {
-            size = (size * 2).min(LARGEST_CHUNK);
-        } else if took > SLOW_CHUNK {
-            size = (size / 2).max(UNIT * 4);
-        }
+        size = next_size(size, began.elapsed());
+    }
+}
+
+/// How large the next chunk is, after one of this size took so long.
+fn next_size(size: u64, took: Duration) -> u64 {
+    if took < QUICK_CHUNK {
+        let growth = (GOOD_CHUNK.as_secs_f64() / took.as_secs_f64().max(0.001)).min(MOST_GROWTH);
+        let grown = (size as f64 * growth) as u64;
+        (grown - grown % UNIT).min(LARGEST_CHUNK)
+    } else if took > SLOW_CHUNK {
+        (size / 2).max(SMALLEST_CHUNK)
+    } else {
+        size
     }
 }
 
@@ -956,5 +968,26 @@ async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Con
             return Ok(Confirmation::Pending);
         }
         run.sleep(CONFIRM_EVERY).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_grows_with_the_speed_and_is_cut_where_the_line_is_slow() {
+        const MIB: u64 = 1024 * 1024;
+        let millis = Duration::from_millis;
+        let mut sizes = vec![FIRST_CHUNK];
+        for _ in 0..4 {
+            sizes.push(next_size(sizes[sizes.len() - 1], millis(10)));
+        }
+        assert_eq!(sizes, [8, 32, 128, 128, 128].map(|size| size * MIB), "no more than that is ever lost");
+        assert_eq!(next_size(8 * MIB, millis(800)), 20 * MIB, "two seconds' worth");
+        assert_eq!(next_size(8 * MIB + UNIT, millis(900)) % UNIT, 0, "the store's unit");
+        assert_eq!(next_size(32 * MIB, millis(3000)), 32 * MIB);
+        assert_eq!(next_size(32 * MIB, millis(9000)), 16 * MIB);
+        assert_eq!(next_size(MIB, millis(60_000)), MIB);
     }
 }

@@ -1,5 +1,6 @@
 //! The other end: nginx over a folder, and Ferry's own sandbox, both on loopback, with what they were asked.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -28,11 +29,18 @@ pub struct Cost {
     pub requests: u64,
     /// Connections that brought at least one request.
     pub connections: u64,
-    /// Bytes of bodies, both ways.
+    /// Bytes of files, both ways: not of what is said about them.
     pub bytes: u64,
 }
 
 impl Cost {
+    /// Reads the sandbox's log.
+    fn read(log: &str) -> Done<Self> {
+        let requests: Vec<Request> =
+            serde_json::from_str(log).map_err(|error| format!("the sandbox's log: {error}"))?;
+        Ok(Self::of(requests.iter().map(|request| (request.connection, request.bytes()))))
+    }
+
     /// The greater of each.
     pub fn dearest(self, other: Self) -> Self {
         Self {
@@ -137,10 +145,26 @@ impl Drop for Nginx {
 /// One line of the sandbox's log. Read into no more than this: a system counts the memory of whoever starts a program
 /// as the program's own, so this one must stay small.
 #[derive(Deserialize)]
-struct Request {
+struct Request<'a> {
     connection: u64,
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    path: Cow<'a, str>,
     sent: u64,
     received: u64,
+}
+
+impl Request<'_> {
+    /// Bytes of a file that it moved. What a service is asked to sign, and says about a file, is none of it.
+    fn bytes(&self) -> u64 {
+        let is_talk = ["/upload/signed-url", "/metadata"].iter().any(|end| self.path.ends_with(end));
+        match &*self.method {
+            _ if is_talk => 0,
+            "GET" => self.sent,
+            _ => self.received,
+        }
+    }
 }
 
 /// `ferry sandbox`. Ended when dropped.
@@ -201,9 +225,7 @@ impl Sandbox {
         std::thread::sleep(LOG_DELAY);
         let log = self.ask("GET", "/_sandbox/requests", None)?;
         self.ask("DELETE", "/_sandbox/requests", None)?;
-        let requests: Vec<Request> =
-            serde_json::from_str(&log).map_err(|error| format!("the sandbox's log: {error}"))?;
-        Ok(Cost::of(requests.iter().map(|request| (request.connection, request.sent + request.received))))
+        Cost::read(&log)
     }
 
     /// Chooses the kind of signed URL that uploads get.
@@ -257,5 +279,29 @@ impl Drop for Sandbox {
         // It holds nothing that must be written down.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_bytes_of_files_count_not_what_is_said_about_them() {
+        let request = |connection, method: &str, path: &str, received: u64, sent: u64| {
+            json!({
+                "connection": connection, "method": method, "path": path, "authorization": true, "status": 200,
+                "received": received, "sent": sent, "finished": true,
+            })
+        };
+        let log = json!([
+            request(1, "POST", "/mavi/serve/api/v2/upload/signed-url", 40, 900),
+            request(2, "PUT", "/bucket/8192.bin", 8192, 15),
+            request(1, "GET", "/mavi/serve/api/v2/7/metadata", 0, 300),
+            request(1, "GET", "/mavi/serve/api/v2/7/download", 0, 8192),
+            request(2, "PUT", "/sink/8192.bin", 8192, 40),
+        ]);
+        let cost = Cost::read(&log.to_string()).unwrap();
+        assert_eq!((cost.requests, cost.connections, cost.bytes), (5, 2, 3 * 8192));
     }
 }
