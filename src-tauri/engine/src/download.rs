@@ -684,22 +684,19 @@ async fn body(
             if !run.queue().limit_down.is_set() && comes_whole(&mut answer, &mut begun, total).await {
                 whole = Some(Whole::new(std::mem::take(&mut begun), extra, &proofs));
             }
-            made = Some(reserve(run, task, name, total, whole).await?);
+            made = reserve(run, task, name, total, whole).await?;
+            if made.is_none() {
+                let resumable = validator.is_some() && plan.rangeable && takes_ranges(&headers);
+                run.update(|row| row.resumable = resumable);
+                return Ok(Fetched::Published);
+            }
         }
     }
     let (mut has_room, mut written) = (false, None);
-    match made {
-        Some(Made::Published) => {
-            let resumable = validator.is_some() && plan.rangeable && takes_ranges(&headers);
-            run.update(|row| row.resumable = resumable);
-            return Ok(Fetched::Published);
-        }
-        Some(Made::Part { part, room, written: already }) => {
-            (has_room, written) = (total.is_some(), already);
-            kept.open = Some(Open::empty(part));
-            room?;
-        }
-        None => {}
+    if let Some(made) = made {
+        (has_room, written) = (total.is_some(), made.written);
+        kept.open = Some(Open::empty(made.part));
+        made.room?;
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
     if begins {
@@ -935,18 +932,13 @@ fn show_name(run: &Run, name: &str, target: &Path) {
     run.queue().store.save_row_later(run.row());
 }
 
-/// What became of a name that was free.
-enum Made {
-    /// A new part file has it.
-    Part {
-        part: PartFile,
-        /// Whether there is room for the whole file.
-        room: Result<()>,
-        /// What became of the file's bytes, if all of them were here already.
-        written: Option<std::io::Result<Hasher>>,
-    },
-    /// The whole file has it.
-    Published,
+/// A part file that was just made.
+struct Made {
+    part: PartFile,
+    /// Whether there is room for the whole file.
+    room: Result<()>,
+    /// What became of the file's bytes, if all of them were here already.
+    written: Option<std::io::Result<Hasher>>,
 }
 
 /// All bytes of a short file, and what they prove.
@@ -990,14 +982,14 @@ impl Whole {
 
 /// Takes the first free name like `wanted` and makes its part file, with all that can be in it already. The name is on
 /// disk before the part file is: a kill in between must not leave a part file that belongs to nobody. A short file that
-/// is here whole and proven goes all the way to its final name: docs/decisions/0016.
+/// is here whole and proven goes all the way to its final name, and nothing is left to do: `None`. docs/decisions/0016.
 async fn reserve(
     run: &Run,
     task: &DownloadTask,
     wanted: String,
     total: Option<u64>,
     whole: Option<Whole>,
-) -> Result<Made> {
+) -> Result<Option<Made>> {
     let (run, path) = (run.clone(), task.folder.clone());
     // In one go: for a short file each change of hands costs as much as the work.
     let make = move || loop {
@@ -1021,9 +1013,9 @@ async fn reserve(
             run.stage(Stage::Publishing);
             set_modified(&run, &part, whole.modified.as_deref());
             publish_now(&run, journal, &part, proven)?;
-            return Ok(Made::Published);
+            return Ok(None);
         }
-        return Ok(Made::Part { part, room, written });
+        return Ok(Some(Made { part, room, written }));
     };
     blocking(make).await?
 }
