@@ -23,7 +23,7 @@ use crate::secrets::{Keys, Secret};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
-use crate::store::{BoxedStored, Opened, Store, Stored};
+use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::words::{Count, Peer, Phrase, Words, shown};
@@ -1109,15 +1109,18 @@ impl Engine {
     }
 }
 
+/// So many are named where there may be thousands.
+const NAMED: usize = 3;
+
 /// A transfer is written down in two steps when part of it must stay secret. One that a kill caught between them was
 /// never promised to anybody, and without its link it can never run: it goes off the list, and that is told.
 async fn drop_half_added(
     store: &Store,
     folder: &ResumeFolder,
-    stored: &mut Vec<BoxedStored>,
+    stored: &mut Vec<Stored>,
 ) -> Result<Option<Phrase>> {
     let half_added = |stored: &Stored| {
-        let needs_secret = match &stored.task {
+        let needs_secret = match &*stored.task {
             Task::Download(download) => download.is_url && stored.row.service == "link",
             Task::Upload(upload) => upload.to_own_url,
         };
@@ -1125,15 +1128,18 @@ async fn drop_half_added(
             stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
         needs_secret && untouched && !folder.has(stored.row.id)
     };
-    let names: Vec<String> =
-        stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.name.clone()).collect();
-    if names.is_empty() {
+    let (gone, kept) = std::mem::take(stored).into_iter().partition::<Vec<_>, _>(half_added);
+    *stored = kept;
+    if gone.is_empty() {
         return Ok(None);
     }
-    let ids = stored.iter().filter(|stored| half_added(stored)).map(|stored| stored.row.id).collect();
-    store.remove(ids).await?;
-    stored.retain(|stored| !half_added(stored));
-    Ok(Some(Phrase::HalfAdded { names: names.join("`, `") }))
+    store.remove(gone.iter().map(|stored| stored.row.id).collect()).await?;
+    let some: Vec<&str> = gone.iter().map(|stored| stored.row.name.as_str()).take(NAMED).collect();
+    let names = some.join("`, `");
+    Ok(Some(match gone.len().saturating_sub(NAMED) {
+        0 => Phrase::HalfAdded { names },
+        more => Phrase::HalfAddedAndMore { names, more: Count(more as u64) },
+    }))
 }
 
 /// A download as it was asked for and understood.

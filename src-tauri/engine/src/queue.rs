@@ -26,7 +26,7 @@ use crate::run::Run;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
-use crate::store::{BoxedStored, Store, Stored};
+use crate::store::{Store, Stored};
 use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::words::{Phrase, Seconds};
@@ -84,8 +84,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct Rows {
-    /// Boxed, as a table has room for more than it holds, and is moved as it grows.
-    entries: HashMap<TransferId, Box<Entry>>,
+    entries: HashMap<TransferId, Entry>,
     /// Every transfer by what it sends or brings, in hashes; made when it is first asked for.
     by_subject: Option<BTreeSet<(u64, TransferId)>>,
     uploads: Lane,
@@ -100,9 +99,10 @@ struct Rows {
     last_origin: Option<Arc<Origin>>,
 }
 
+/// Small, as a table has room for more than it holds, and is moved as it grows.
 struct Entry {
-    row: Transfer,
-    task: Task,
+    row: Box<Transfer>,
+    task: Box<Task>,
     origin: Arc<Origin>,
     running: Option<Box<Running>>,
     /// A journal was written for it, in this run or an earlier one.
@@ -151,7 +151,7 @@ pub(crate) enum Stop {
 }
 
 impl Rows {
-    fn insert(&mut self, row: Transfer, task: Task, has_journal: bool) {
+    fn insert(&mut self, row: Box<Transfer>, task: Box<Task>, has_journal: bool) {
         let host = row.host.as_ref().filter(|_| row.service == "link");
         let known = self
             .last_origin
@@ -160,7 +160,7 @@ impl Rows {
         let origin =
             known.unwrap_or_else(|| Arc::new(Origin { service: row.service.clone(), host: host.cloned() }));
         self.last_origin = Some(Arc::clone(&origin));
-        self.entries.insert(row.id, Box::new(Entry { row, task, origin, running: None, has_journal }));
+        self.entries.insert(row.id, Entry { row, task, origin, running: None, has_journal });
     }
 
     fn lane(&mut self, kind: Kind) -> &mut Lane {
@@ -222,7 +222,7 @@ impl Queue {
         settings: Arc<RwLock<Settings>>,
         overrides: Overrides,
         patient: bool,
-        stored: Vec<BoxedStored>,
+        stored: Vec<Stored>,
     ) -> Arc<Self> {
         let (changes, _) = broadcast::channel(BACKLOG);
         let (limit_up, limit_down) = {
@@ -232,7 +232,7 @@ impl Queue {
         let (mut rows, names) = (Rows::default(), ReservedNames::default());
         rows.entries.reserve(stored.len());
         for stored in stored {
-            let Stored { mut row, task, journal } = *stored;
+            let Stored { mut row, task, journal } = stored;
             if row.state.is_active() {
                 // It was cut off: it waits where it stood.
                 row.state = State::Queued;
@@ -242,7 +242,7 @@ impl Queue {
                 // The row may have been written long before the kill; the journal knows what is provable.
                 row.bytes = journal.proven();
                 row.total = row.total.or(journal.total);
-                if let Task::Download(download) = &task {
+                if let Task::Download(download) = &*task {
                     names.keep(row.id, &download.folder, &journal.name);
                 }
             }
@@ -305,7 +305,7 @@ impl Queue {
         let rows = self.rows();
         // Rows are large: their places are put in order, not they.
         let mut all: Vec<&Transfer> =
-            rows.entries.values().map(|entry| &entry.row).filter(|row| wanted(row)).collect();
+            rows.entries.values().map(|entry| &*entry.row).filter(|row| wanted(row)).collect();
         all.sort_unstable_by_key(|row| (row.position, row.id));
         (rows.revision, all.into_iter().cloned().collect())
     }
@@ -314,7 +314,7 @@ impl Queue {
     /// rows there are in all.
     pub fn first(&self, most: usize) -> (u64, Vec<Transfer>, usize) {
         let rows = self.rows();
-        let mut all: Vec<&Transfer> = rows.entries.values().map(|entry| &entry.row).collect();
+        let mut all: Vec<&Transfer> = rows.entries.values().map(|entry| &*entry.row).collect();
         let count = all.len();
         let place = |row: &&Transfer| {
             let is_over = matches!(row.state, State::Completed | State::Canceled);
@@ -333,7 +333,7 @@ impl Queue {
     pub fn after(&self, id: TransferId, most: usize) -> Vec<Transfer> {
         let rows = self.rows();
         let mut all: Vec<&Transfer> =
-            rows.entries.values().map(|entry| &entry.row).filter(|row| row.id > id).collect();
+            rows.entries.values().map(|entry| &*entry.row).filter(|row| row.id > id).collect();
         if all.len() > most {
             all.select_nth_unstable_by_key(most, |row| row.id);
             all.truncate(most);
@@ -344,7 +344,7 @@ impl Queue {
 
     /// Shows every row, in no order, without a copy. The list waits meanwhile.
     pub fn look(&self, look: impl FnMut(&Transfer)) {
-        self.rows().entries.values().map(|entry| &entry.row).for_each(look);
+        self.rows().entries.values().map(|entry| &*entry.row).for_each(look);
     }
 
     /// Whether there is a row like this.
@@ -353,7 +353,7 @@ impl Queue {
     }
 
     pub fn row(&self, id: TransferId) -> Option<Transfer> {
-        self.rows().entries.get(&id).map(|entry| entry.row.clone())
+        self.rows().entries.get(&id).map(|entry| Transfer::clone(&entry.row))
     }
 
     /// The speed of a transfer so far, and where its bytes lie if it is running.
@@ -364,7 +364,7 @@ impl Queue {
     }
 
     pub fn task(&self, id: TransferId) -> Option<Task> {
-        self.rows().entries.get(&id).map(|entry| entry.task.clone())
+        self.rows().entries.get(&id).map(|entry| Task::clone(&entry.task))
     }
 
     /// What is picked out of all rows and tasks.
@@ -398,7 +398,7 @@ impl Queue {
     pub fn without_need(&self, mut ids: Vec<TransferId>) -> Vec<TransferId> {
         let rows = self.rows();
         let is_over = |entry: &Entry| matches!(entry.row.state, State::Completed | State::Canceled);
-        ids.retain(|id| rows.entries.get(id).is_none_or(|entry| is_over(entry)));
+        ids.retain(|id| rows.entries.get(id).is_none_or(is_over));
         ids
     }
 
@@ -417,7 +417,7 @@ impl Queue {
         let mut rows = self.rows();
         let entry = rows.entries.get_mut(&id)?;
         change(&mut entry.task);
-        Some(entry.task.clone())
+        Some(Task::clone(&entry.task))
     }
 
     /// How far a download is provable. The database is asked only where there is something.
@@ -470,7 +470,7 @@ impl Queue {
             if let Some(known) = &mut rows.by_subject {
                 known.insert((hash_of(task.subject()), id));
             }
-            rows.insert(row, task, has_journal);
+            rows.insert(Box::new(row), Box::new(task), has_journal);
             rows.dirty.insert(id);
         }
         drop(rows);
@@ -491,7 +491,7 @@ impl Queue {
                 if entry.row.state != State::Queued || entry.row.wait.is_some() {
                     entry.row.state = State::Queued;
                     (entry.row.wait, entry.row.ended_at) = (None, None);
-                    changed.push(entry.row.clone());
+                    changed.push(Transfer::clone(&entry.row));
                 }
                 rows.dirty.insert(*id);
                 rows.release(*id);
@@ -536,7 +536,7 @@ impl Queue {
                     }
                     entry.row.state = then;
                     entry.row.wait = None;
-                    changed.push(entry.row.clone());
+                    changed.push(Transfer::clone(&entry.row));
                     rows.dirty.insert(*id);
                 }
             }
@@ -628,7 +628,7 @@ impl Queue {
                 let waited = rows.hold(id);
                 if let Some(entry) = rows.entries.get_mut(&id) {
                     entry.row.position = position;
-                    changed.push(entry.row.clone());
+                    changed.push(Transfer::clone(&entry.row));
                 }
                 if waited {
                     rows.release(id);
@@ -655,7 +655,7 @@ impl Queue {
                 if let Some(entry) = rows.entries.get_mut(&id) {
                     entry.row.state = State::Queued;
                     entry.row.ended_at = None;
-                    self.store.save_row_later(entry.row.clone());
+                    self.store.save_row_later(Transfer::clone(&entry.row));
                 }
                 rows.dirty.insert(id);
                 rows.release(id);
@@ -747,7 +747,7 @@ impl Queue {
                 }
             }
             let busy = rows.busy(kind);
-            let is_long = |id| rows.entries.get(&id).is_none_or(|entry| entry.is_long());
+            let is_long = |id| rows.entries.get(&id).is_none_or(Entry::is_long);
             let lane = if kind == Kind::Upload { &rows.uploads } else { &rows.downloads };
             let Some((_, id)) = lane.next(&busy, slots, exactly, |origin| !must_wait(origin), is_long) else {
                 continue;
@@ -929,7 +929,7 @@ impl Queue {
             };
             let then = entry.running.as_ref().map_or(State::Queued, |running| running.then.clone());
             let was_quick = result.is_ok() && !entry.is_long();
-            let mut row = entry.row.clone();
+            let mut row = Transfer::clone(&entry.row);
             let (slots, _) = self.slots(row.kind);
             rows.lane(row.kind).ended(slots, was_quick);
             row.state = match &result {
@@ -979,7 +979,7 @@ impl Queue {
                 again |=
                     entry.running.take().is_some_and(|running| running.again) && row.state == State::Queued;
                 row.position = entry.row.position;
-                entry.row = row.clone();
+                *entry.row = row.clone();
             }
             if again {
                 rows.release(id);
@@ -1074,7 +1074,7 @@ impl Queue {
     fn save_active(&self) {
         let rows = self.rows();
         let active = rows.active.iter().filter_map(|id| rows.entries.get(id));
-        active.for_each(|entry| self.store.save_row_later(entry.row.clone()));
+        active.for_each(|entry| self.store.save_row_later(Transfer::clone(&entry.row)));
     }
 
     fn publish_once(&self) {
@@ -1103,8 +1103,11 @@ impl Queue {
             rows.dirty.extend(dirty.drain(MOST_CHANGED..));
             self.publishing.notify_one();
         }
-        let mut changed: Vec<Transfer> =
-            dirty.iter().filter_map(|id| rows.entries.get(id)).map(|entry| entry.row.clone()).collect();
+        let mut changed: Vec<Transfer> = dirty
+            .iter()
+            .filter_map(|id| rows.entries.get(id))
+            .map(|entry| Transfer::clone(&entry.row))
+            .collect();
         changed.sort_by_key(|row| (row.position, row.id));
         let services = std::mem::take(&mut rows.services_changed).then(|| self.services.statuses());
         let changes = Changes {

@@ -115,7 +115,9 @@ impl ResumeFolder {
             match (name.to_str(), name.to_str().and_then(|name| name.parse::<TransferId>().ok())) {
                 (_, Some(id)) => drop(alone.insert(id)),
                 (Some(name), _) if is_shared(name) => shared.push(Arc::from(name)),
-                // Half-written records of a killed run hold secrets that nobody will ever need.
+                // Half-written records of a killed run hold secrets that nobody will ever need. What else there is may
+                // be of a newer Ferry, which needs it.
+                (Some(name), _) if !name.ends_with("new") => {}
                 _ => std::fs::remove_file(entry.path())?,
             }
         }

@@ -70,19 +70,17 @@ struct Job {
     later: bool,
 }
 
-/// One stored transfer.
+/// One stored transfer. What is large of it is in boxes, which stay where they are as it goes from hand to hand: moved
+/// rows would leave holes in memory that nothing fills.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     /// The row as it was last written.
-    pub row: Transfer,
+    pub row: Box<Transfer>,
     /// What it was asked to do.
-    pub task: Task,
+    pub task: Box<Task>,
     /// How far a download is provable.
     pub journal: Option<Box<Journal>>,
 }
-
-/// Large, and moved from hand to hand.
-pub(crate) type BoxedStored = Box<Stored>;
 
 impl Stored {
     /// Reads the three texts of one row. Without its journal a download begins anew; without the others there is nothing.
@@ -97,7 +95,7 @@ pub(crate) struct Opened {
     /// The handle.
     pub store: Store,
     /// Every transfer in it that can be read.
-    pub stored: Vec<BoxedStored>,
+    pub stored: Vec<Stored>,
     /// Those that cannot.
     pub unreadable: Vec<TransferId>,
     /// What the user must be told: it was broken, where it is kept, what came back.
@@ -601,7 +599,7 @@ fn is_emptied(path: &Path) -> bool {
 }
 
 /// What can be read, and the ids of the rest.
-type Loaded = (Vec<BoxedStored>, Vec<TransferId>);
+type Loaded = (Vec<Stored>, Vec<TransferId>);
 
 fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
     let mut select = connection.prepare("SELECT id, row, task, journal FROM transfers")?;
@@ -681,7 +679,7 @@ impl Texts {
         for (id, row, task, journal) in self.rows {
             let journal_text = journal.map(|end| &self.text[task..end]);
             match Stored::read(&self.text[begin..row], &self.text[row..task], journal_text) {
-                Some(transfer) => stored.push(Box::new(transfer)),
+                Some(transfer) => stored.push(transfer),
                 // One unreadable row must not take the others with it; it stays in the file for a repair.
                 None => unreadable.push(TransferId(id.unsigned_abs())),
             }

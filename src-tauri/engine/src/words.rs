@@ -482,6 +482,7 @@ phrases! {
     SettingsBroken { why: Words, aside: String } = "The settings file was broken ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was broken ({why}) and is left where it is; the defaults apply";
     HalfAdded { names: String } = "Ferry was ended while it wrote down `{names}`, before the link was kept; please add it again";
+    HalfAddedAndMore { names: String, more: Count } = "Ferry was ended while it wrote down `{names}` and {more} more, before their links were kept; please add them again";
 }
 
 #[cfg(test)]
