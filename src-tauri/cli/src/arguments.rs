@@ -56,6 +56,7 @@ Examples:
   ferry upload movie.mp4 photos/
   ferry upload movie.mp4 --service mavi --limit-rate 2M
   ferry upload movie.mp4 --to - < signed-url.txt
+  ferry upload photos/ --if-sent reuse    sends only what was not sent before
 
 Prints one line a file, in the order given: the asset id (`-` with --to), a tab, the path.")]
     Upload(Upload),
@@ -132,6 +133,10 @@ pub struct Upload {
     /// How to send [default: by what the signed URL says].
     #[arg(long, value_enum)]
     pub method: Option<Method>,
+    /// What becomes of files whose content was sent to the service before, under any name. Files of the same size as
+    /// one of those are read for it.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t, conflicts_with = "to")]
+    pub if_sent: IfSent,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,
@@ -329,6 +334,28 @@ pub enum Method {
     Resumable,
 }
 
+/// What becomes of a file that was sent before.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum IfSent {
+    /// It is sent again, under an id of its own.
+    #[default]
+    Again,
+    /// The id that it has there is printed. The service is asked first: what it no longer has is sent again.
+    Reuse,
+    /// It is left out.
+    Skip,
+}
+
+impl From<IfSent> for ferry_engine::IfSent {
+    fn from(way: IfSent) -> Self {
+        match way {
+            IfSent::Again => Self::Again,
+            IfSent::Reuse => Self::Reuse,
+            IfSent::Skip => Self::Skip,
+        }
+    }
+}
+
 impl From<Method> for UploadMethod {
     fn from(method: Method) -> Self {
         match method {
@@ -417,6 +444,8 @@ mod tests {
             "ferry assets --search a info b",
             "ferry upload a --method fax",
             "ferry upload a --limit-rate fast",
+            "ferry upload a --if-sent ask",
+            "ferry upload a --to - --if-sent skip",
             "ferry download a b --name c",
             "ferry download a --connections 0",
             "ferry download a --service ftp",

@@ -47,6 +47,7 @@ mod resume;
 mod retry;
 mod run;
 mod secrets;
+mod sent_before;
 mod services;
 mod settings;
 mod signed_url;
@@ -66,6 +67,7 @@ pub use engine::{
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use secrets::Secret;
+pub use sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,

@@ -460,6 +460,9 @@ phrases! {
     SessionOpened = "Resumable session opened";
     SessionLost = "The store no longer knows the session; sent from the beginning";
     ConfirmedByService = "Confirmed by the service";
+    SentBefore { service: Peer } = "Sent before; {service} still has it, nothing was sent again";
+    GoneThere { service: Peer } = "Sent before, but {service} no longer has it; it is sent again";
+    ChangedSinceCompared = "The file changed after it was compared with what was sent before; it is sent";
     NotYetConfirmed = "Sent, not yet confirmed by the service";
     PageBegun = "The media server began to fetch the page";
     NoValueThere = "it has no value";
