@@ -8,6 +8,7 @@ const COMMANDS: &[&str] = &[
     "pick_files",
     "summarise",
     "upload",
+    "stop_comparing",
     "download",
     "recognise",
     "pause",

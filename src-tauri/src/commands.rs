@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind, LinkOffer,
-    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
-    TimelineEntry, Transfer, TransferId, UploadRequest,
+    AddedUploads, Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState,
+    Kind, LinkOffer, PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot,
+    State as Stands, TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -65,18 +65,24 @@ pub(crate) async fn summarise(
     engine.summarise(paths).await.map_err(failure)
 }
 
-/// Sends files that the user dropped or chose.
+/// Sends files that the user dropped or chose, or answers with a question about those that were sent before.
 #[tauri::command]
 pub(crate) async fn upload(
     app: AppHandle,
     engine: State<'_, Engine>,
     mut request: UploadRequest,
-) -> Answer<Vec<TransferId>> {
+) -> Answer<AddedUploads> {
     if request.to.is_some() {
         return Err(failure(Error::new(Cause::PermissionDenied, Phrase::WindowSendsToServices)));
     }
     request.paths = granted_paths::require(&app, request.paths).await?;
-    engine.upload(request).await.map_err(failure)
+    engine.add_uploads(request).await.map_err(failure)
+}
+
+/// Ends the comparison of files with what was sent before.
+#[tauri::command(async)]
+pub(crate) fn stop_comparing(engine: State<'_, Engine>) {
+    engine.stop_comparing();
 }
 
 /// Brings a file into the Downloads folder. The page does not choose the folder.

@@ -89,6 +89,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::pick_files,
             commands::summarise,
             commands::upload,
+            commands::stop_comparing,
             commands::download,
             commands::recognise,
             commands::pause,

@@ -4,11 +4,13 @@ import { listen } from '@tauri-apps/api/event';
 import { getCurrentWebview } from '@tauri-apps/api/webview';
 
 import type {
+  AddedUploads,
   Asset,
   AssetInfo,
   Changes,
   CheckReport,
   Failure,
+  IfSent,
   KeyState,
   LinkOffer,
   PathSummary,
@@ -19,7 +21,6 @@ import type {
   TimelineEntry,
   Transfer,
   TransferId,
-  UploadMethod,
 } from './types';
 
 export type Unlisten = () => void;
@@ -37,8 +38,12 @@ export const pickFiles = (folders: boolean) => invoke<string[]>('pick_files', { 
 
 export const summarise = (paths: string[]) => invoke<PathSummary>('summarise', { paths });
 
-export const upload = (paths: string[], service: string | null = null, method: UploadMethod | null = null) =>
-  invoke<TransferId[]>('upload', { request: { paths, service, method } });
+/** Adds files; `ifSent` says what becomes of those that were sent to the service before. */
+export const upload = (paths: string[], service: string | null, ifSent: IfSent) =>
+  invoke<AddedUploads>('upload', { request: { paths, service, if_sent: ifSent } });
+
+/** Ends the comparison with what was sent before: that upload fails as `canceled`, with nothing added. */
+export const stopComparing = () => invoke<undefined>('stop_comparing');
 
 export const download = (what: string, service: string | null = null) =>
   invoke<TransferId>('download', { request: { what, service } });
