@@ -19,6 +19,7 @@ import type {
   PathSummary,
   Pictures,
   Recognised,
+  SentBefore,
   ServiceStatus,
   Settings,
   Snapshot,
@@ -36,7 +37,7 @@ interface Commands {
   transfers_after: (args: { id: TransferId }) => Transfer[];
   pick_files: (args: { folders: boolean }) => string[];
   summarise: (args: { paths: string[] }) => PathSummary;
-  upload: (args: { request: UploadRequest }) => AddedUploads | Promise<never>;
+  upload: (args: { request: UploadRequest }) => AddedUploads | Promise<AddedUploads>;
   stop_comparing: (args: Record<string, never>) => void;
   download: (args: { request: DownloadRequest }) => TransferId;
   recognise: (args: { text: string }) => Recognised[];
@@ -209,8 +210,11 @@ export function start(scenario: Scenario, live = true): void {
           return asset ? [{ name: nameOf(path), asset }] : [];
         });
         const bytes = sent.reduce((sum, path) => sum + (sentAs(path)?.size ?? 0), 0);
-        const question = { service, files: paths.length, sent: sent.length, bytes, examples };
-        return { ids: [], reused: 0, skipped: 0, question };
+        const question: SentBefore = { service, files: paths.length, sent: sent.length, bytes, examples };
+        const answer = { ids: [], reused: 0, skipped: 0, question };
+        return paths.some((path) => path.includes('large'))
+          ? new Promise((resolve) => setTimeout(() => resolve(answer), 1_200))
+          : answer;
       }
       const left = if_sent === 'skip' ? paths.filter((path) => !sentAs(path)) : paths;
       const made = left.map((path) =>

@@ -62,7 +62,7 @@ describe('files that were sent before', () => {
     expect(await ways(page)).toEqual(['ask', 'again', 'ask', 'skip']);
   });
 
-  test('by keyboard: the answers have the focus, Escape sends nothing', async () => {
+  test('by keyboard: Tab goes through the answers, Escape sends nothing', async () => {
     const page = await open({ scenario: 'busy' });
     await drop(page, sent);
     await dialog(page).getByRole('heading', { name: 'All 2 files were sent to MAVI before' }).waitFor();
@@ -73,10 +73,20 @@ describe('files that were sent before', () => {
     expect(await ways(page)).toEqual(['ask']);
     await drop(page, sent.slice(0, 1));
     await dialog(page).getByRole('heading', { name: '“keynote-final.mp4” was sent to MAVI before' }).waitFor();
-    await page.waitForFunction(() => document.activeElement?.textContent === 'Reuse');
+    await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
     await page.getByText('1 file is reused from MAVI').waitFor();
     expect(await ways(page)).toEqual(['ask', 'ask', 'reuse']);
+  });
+
+  test('the focus stays in the dialog when the answers come', async () => {
+    const page = await open({ scenario: 'busy' });
+    await drop(page, ['/home/ada/large keynote-final.mp4']);
+    await dialog(page).getByRole('heading', { name: 'Sent before?' }).waitFor();
+    await page.keyboard.press('Tab');
+    await dialog(page).getByRole('heading', { name: 'was sent to MAVI before' }).waitFor();
+    await page.keyboard.press('Tab');
+    await page.waitForFunction(() => document.activeElement?.textContent === 'Reuse');
   });
 
   test('two drops in a row are two questions, one after the other', async () => {
