@@ -27,6 +27,7 @@ const COMMANDS: &[&str] = &[
     "asset_info",
     "asset_delete",
     "export_assets",
+    "import_assets",
     "services",
     "check",
     "set_key",

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    AddedUploads, Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState,
-    Kind, LinkOffer, PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot,
-    State as Stands, TimelineEntry, Transfer, TransferId, UploadRequest,
+    AddedUploads, Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
+    ImportedAssets, KeyState, Kind, LinkOffer, PathSummary, Phrase, Pictures, Recognised, Secret,
+    ServiceStatus, Settings, Snapshot, State as Stands, TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -233,6 +233,20 @@ pub(crate) async fn export_assets(
     let Some(chosen) = dialog.save_file().await else { return Ok(None) };
     engine.export_assets(chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
+}
+
+/// Takes in a library from a file of the user's choice; nothing = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn import_assets(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+) -> Answer<Option<ImportedAssets>> {
+    let words = words(&window);
+    let dialog = dialog(&window)
+        .set_title(&words.shell_import_library)
+        .add_filter(&words.shell_library, &["csv", "json"]);
+    let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
+    engine.import_assets(chosen.path()).await.map(Some).map_err(failure)
 }
 
 /// Every service.

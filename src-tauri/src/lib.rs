@@ -108,6 +108,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::asset_info,
             commands::asset_delete,
             commands::export_assets,
+            commands::import_assets,
             commands::services,
             commands::check,
             commands::set_key,

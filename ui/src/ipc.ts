@@ -11,6 +11,7 @@ import type {
   CheckReport,
   Failure,
   IfSent,
+  ImportedAssets,
   KeyState,
   LinkOffer,
   PathSummary,
@@ -78,6 +79,9 @@ export const assetDelete = (assetId: string, service: string) =>
 
 /** Writes the library to a file of the user's choice; `null` = the dialog was closed. */
 export const exportAssets = () => invoke<string | null>('export_assets');
+
+/** Takes in a library from a file of the user's choice; `null` = the dialog was closed. */
+export const importAssets = () => invoke<ImportedAssets | null>('import_assets');
 
 export const check = (service: string) => invoke<CheckReport>('check', { service });
 export const setKey = (service: string, key: string) => invoke<KeyState>('set_key', { service, key });

@@ -13,6 +13,7 @@ import type {
   CheckReport,
   DownloadRequest,
   Failure,
+  ImportedAssets,
   KeyState,
   Language,
   LinkOffer,
@@ -57,6 +58,7 @@ interface Commands {
   asset_info: (args: { assetId: string; service: string }) => AssetInfo;
   asset_delete: (args: { assetId: string; service: string }) => void;
   export_assets: (args: Record<string, never>) => string | null;
+  import_assets: (args: Record<string, never>) => ImportedAssets | null;
   services: (args: Record<string, never>) => ServiceStatus[];
   check: (args: { service: string }) => CheckReport;
   set_key: (args: { service: string; key: string }) => KeyState;
@@ -326,6 +328,14 @@ export function start(scenario: Scenario, live = true): void {
       if (asset) asset.status = 'deleted';
     },
     export_assets: () => '/home/ada/library.csv',
+    import_assets: () => {
+      const asset_id = 're_from_elsewhere';
+      const known = assets.some((asset) => asset.asset_id === asset_id);
+      const name = 'from another computer.mp4';
+      if (!known)
+        assets.unshift({ service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() });
+      return { count: 1, new: known ? 0 : 1 };
+    },
     services: () => services,
     check: ({ service }) => {
       const one = services.find((other) => other.id === service);

@@ -87,6 +87,7 @@ nothing is ever overwritten.")]
 Examples:
   ferry assets --search holiday
   ferry assets --export library.csv
+  ferry assets --import library.csv
   ferry assets info re_0123456789
   ferry assets delete re_0123456789")]
     Assets(Assets),
@@ -216,6 +217,9 @@ pub struct Assets {
     /// Write the whole library to a file, `.csv` or `.json`.
     #[arg(long, value_name = "FILE", conflicts_with = "search")]
     pub export: Option<PathBuf>,
+    /// Take in a library that was exported, of another computer or another day. What is known here stays as it is.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["search", "export"])]
+    pub import: Option<PathBuf>,
     /// One asset.
     #[command(subcommand)]
     pub one: Option<OneAsset>,
@@ -404,9 +408,13 @@ fn conflict(command: &Command) -> Option<(&'static str, &'static str)> {
             Some(("download", "--name names one file; leave it out, or download the others by themselves"))
         }
         Command::Assets(assets)
-            if assets.one.is_some() && (assets.export.is_some() || !assets.search.is_empty()) =>
+            if assets.one.is_some()
+                && (assets.export.is_some() || assets.import.is_some() || !assets.search.is_empty()) =>
         {
-            Some(("assets", "--search and --export are about the whole library, not about one asset"))
+            Some((
+                "assets",
+                "--search, --export and --import are about the whole library, not about one asset",
+            ))
         }
         _ => None,
     }
@@ -442,6 +450,8 @@ mod tests {
             "ferry upload a --to - --service mavi",
             "ferry upload https://a.example/b?signature=c",
             "ferry assets --search a info b",
+            "ferry assets --import a info b",
+            "ferry assets --import a --export b",
             "ferry upload a --method fax",
             "ferry upload a --limit-rate fast",
             "ferry upload a --if-sent ask",

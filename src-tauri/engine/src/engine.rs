@@ -16,6 +16,7 @@ use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::folder::Folder;
 use crate::http::{Http, Limits};
+use crate::library_file;
 use crate::part_file::PartFile;
 use crate::progress::{joined, now};
 use crate::queue::{Queue, Stop, no_such_transfer};
@@ -156,6 +157,18 @@ pub struct Asset {
     /// When it was sent or seen, in milliseconds since 1970.
     #[ts(type = "number")]
     pub at: u64,
+}
+
+/// What came of importing a library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct ImportedAssets {
+    /// Assets in the file.
+    #[ts(type = "number")]
+    pub count: u64,
+    /// Those that were not known here.
+    #[ts(type = "number")]
+    pub new: u64,
 }
 
 /// How an asset stands at its service, as far as known here.
@@ -961,7 +974,7 @@ impl Engine {
         let text = if as_json {
             serde_json::to_string_pretty(&assets).map_err(|error| Error::internal(error.to_string()))?
         } else {
-            csv(&assets)
+            library_file::csv(&assets)
         };
         let (file, count) = (file.to_owned(), assets.len());
         blocking(move || {
@@ -970,6 +983,24 @@ impl Engine {
         })
         .await??;
         Ok(count)
+    }
+
+    /// Takes in a library that Ferry exported. What this one knows already stays as it is here; only a size or a
+    /// checksum that it lacks is taken over.
+    pub async fn import_assets(&self, file: &Path) -> Result<ImportedAssets> {
+        /// Enough for a million assets.
+        const LARGEST: u64 = 512 * 1024 * 1024;
+        let file = file.to_owned();
+        let read = move || {
+            let text = read_up_to(&file, LARGEST)?;
+            library_file::read(&text).map_err(|why| {
+                Error::invalid(Phrase::NoLibraryInFile).because(why).advise(Phrase::ChooseExported)
+            })
+        };
+        let assets = blocking(read).await??;
+        let count = assets.len() as u64;
+        let new = self.queue().store.import_assets(assets).await?;
+        Ok(ImportedAssets { count, new })
     }
 
     async fn service_of(&self, asset_id: &str, service: Option<&str>) -> Result<String> {
@@ -1117,10 +1148,7 @@ impl Engine {
         const LARGEST: u64 = 1024 * 1024;
         let file = file.to_owned();
         let read = move || {
-            let mut text = Vec::new();
-            let opened = File::open(&file).map_err(|error| Error::source_io("Reading", &file, &error))?;
-            std::io::Read::read_to_end(&mut std::io::Read::take(opened, LARGEST), &mut text)
-                .map_err(|error| Error::source_io("Reading", &file, &error))?;
+            let text = read_up_to(&file, LARGEST)?;
             Settings::parse(&text).map_err(|why| {
                 Error::invalid(Phrase::NoSettingsInFile).because(why).advise(Phrase::ChooseExported)
             })
@@ -1271,25 +1299,13 @@ fn expand_folder(folder: &Path, data_dir: &Path, files: &mut Vec<PathBuf>) -> Re
     Ok(())
 }
 
-/// RFC 4180, with a header line.
-fn csv(assets: &[Asset]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut text = String::from("service,asset_id,name,size,crc32c,status,at\r\n");
-    for asset in assets {
-        let status = serde_json::to_value(asset.status).ok().and_then(|s| s.as_str().map(str::to_owned));
-        let fields = [
-            quoted(&asset.service),
-            quoted(&asset.asset_id),
-            quoted(&asset.name),
-            asset.size.map_or_else(String::new, |size| size.to_string()),
-            asset.crc32c.clone().unwrap_or_default(),
-            status.unwrap_or_default(),
-            asset.at.to_string(),
-        ];
-        text.push_str(&fields.join(","));
-        text.push_str("\r\n");
-    }
-    text
+/// The beginning of a file that the user chose; what Ferry wrote is never longer.
+fn read_up_to(file: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(file)
+        .and_then(|opened| std::io::Read::read_to_end(&mut std::io::Read::take(opened, most), &mut text))
+        .map_err(|error| Error::source_io("Reading", file, &error))?;
+    Ok(text)
 }
 
 fn lock_folder(data_dir: &Path) -> Result<File> {

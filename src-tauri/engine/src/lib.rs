@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod http;
 mod lane;
 mod library_copy;
+mod library_file;
 mod memory;
 mod origin_mark;
 mod part_file;
@@ -62,8 +63,9 @@ mod words;
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, KeyState, Options,
-    Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState,
+    Options, Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest,
+    default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use secrets::Secret;

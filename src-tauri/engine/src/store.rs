@@ -361,6 +361,27 @@ impl Store {
         .await
     }
 
+    /// Takes assets of another library in; what is known here stays. Says how many were new.
+    pub async fn import_assets(&self, assets: Vec<Asset>) -> Result<u64> {
+        let library = Arc::clone(&self.library);
+        self.run(move |transaction| {
+            let count = || transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0));
+            let before: u64 = count()?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (service, asset_id) DO UPDATE SET
+                   size = coalesce(size, excluded.size), crc32c = coalesce(crc32c, excluded.crc32c)",
+            )?;
+            for asset in &assets {
+                let Asset { service, asset_id, name, size, crc32c, status, at } = asset;
+                insert.execute(params![service, asset_id, name, size, crc32c, status_word(*status), at])?;
+            }
+            library.catch_up(&all_assets(transaction)?);
+            Ok(count()? - before)
+        })
+        .await
+    }
+
     /// Changes how an asset stands.
     pub async fn set_asset_status(&self, service: &str, asset_id: &str, status: AssetStatus) -> Result<()> {
         let (service, asset_id) = (service.to_owned(), asset_id.to_owned());

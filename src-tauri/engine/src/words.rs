@@ -317,6 +317,7 @@ phrases! {
     DesktopRefused = "The desktop did not take the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
+    NoLibraryInFile = "The file holds no library of Ferry";
     NoSettingsInFile = "The file holds no settings of Ferry";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
     DownloadsOutOfRange { low: Count, high: Count, value: Count } = "The number of downloads at a time must be between {low} and {high}, not {value}";
@@ -471,6 +472,8 @@ phrases! {
     NotBase64 = "its value is not base64";
     Contradicts = "it contradicts another checksum of the same answer";
     NotText = "it is not text";
+    ColumnMissing { name: String } = "there is no column `{name}`";
+    EntryUnusable { entry: Count } = "entry {entry} cannot be read";
 
     // ---- notices at the start ----
     PickedUpOne = "Picked up 1 transfer where it stood";
