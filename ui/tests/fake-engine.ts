@@ -232,7 +232,7 @@ export function start(scenario: Scenario, live = true): void {
             ? {
                 state: { is: 'completed' },
                 note: { is: 'sent_before', service },
-                asset_id: sentAs(path)?.asset_id ?? null,
+                asset_id: sentAs(path)?.asset_id,
                 verified: 'length',
                 bytes: 320_000_000,
                 ended_at: Date.now(),
