@@ -808,6 +808,88 @@ fn the_library_remembers_finds_exports_and_asks() {
 }
 
 #[test]
+fn a_library_goes_to_another_computer_by_way_of_a_file() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("Ferien, \"am\" Meer.mp4", &noise(1, 2000));
+    home.file("other.bin", &noise(2, 10));
+    let ids = home.ferry(mavi(&["upload", "Ferien, \"am\" Meer.mp4", "other.bin"])).exits(0).asset_ids();
+    let listed = home.ferry(["assets"]).exits(0).stdout;
+    for format in ["csv", "json"] {
+        let file = home.path().join(format!("library.{format}"));
+        let file = file.to_str().unwrap();
+        home.ferry(["assets", "--export", file]).exits(0);
+        let elsewhere = Home::with(&service);
+        // What is known there stays.
+        elsewhere.file("own.bin", &noise(3, 10));
+        elsewhere.ferry(mavi(&["upload", "own.bin"])).exits(0);
+        let run = elsewhere.ferry(["assets", "--import", file, "--json"]).exits(0);
+        assert_eq!(
+            (run.objects()[0]["count"].as_u64(), run.objects()[0]["new"].as_u64()),
+            (Some(2), Some(2))
+        );
+        let there = elsewhere.ferry(["assets"]).exits(0).stdout;
+        assert!(listed.lines().skip(1).all(|line| there.contains(line)), "{listed}{there}");
+        assert!(there.contains("own.bin"), "{there}");
+        // Once more changes nothing, not even what was deleted meanwhile.
+        let marked = ["assets", "delete", &ids[1], "--yes"];
+        if format == "csv" {
+            elsewhere.ferry(marked).exits(0);
+            let run = elsewhere.ferry(["assets", "--import", file]).exits(0);
+            assert!(run.stderr.contains("2 assets read, 0 of them new"), "{}", run.stderr);
+            let there = elsewhere.ferry(["assets", "--search", "other"]).exits(0).stdout;
+            assert!(there.contains("deleted"), "{there}");
+        }
+        // It is good for recognising files, too.
+        elsewhere.file("copy.mp4", &noise(1, 2000));
+        let run = elsewhere.ferry(mavi(&["upload", "copy.mp4", "--if-sent", "reuse"])).exits(0);
+        assert_eq!(run.asset_ids(), ids[..1]);
+    }
+    home.file("wrong.csv", b"date,amount\r\n1.1.,5\r\n");
+    let run = home.ferry(["assets", "--import", "wrong.csv"]).exits(1).says_error("invalid_input");
+    assert!(run.stderr.contains("no column `service`"), "{}", run.stderr);
+    home.ferry(["assets", "--import", "missing.csv"]).exits(1).says_error("source_missing");
+    assert_eq!(home.ferry(["assets"]).exits(0).stdout, listed);
+}
+
+#[test]
+fn what_was_sent_before_is_sent_again_reused_or_skipped_as_asked() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("one.mp4", &noise(1, 5000));
+    home.file("folder/two.mp4", &noise(2, 7000));
+    let ids = home.ferry(mavi(&["upload", "one.mp4", "folder"])).exits(0).asset_ids();
+    home.file("folder/copy of one.mp4", &noise(1, 5000));
+    home.file("folder/new.mp4", &noise(3, 7000));
+
+    // Scripts rely on an id of its own for each run.
+    let again = home.ferry(mavi(&["upload", "one.mp4"])).exits(0).asset_ids();
+    assert!(!ids.contains(&again[0]), "{again:?}");
+
+    let run = home.ferry(mavi(&["upload", "folder", "one.mp4", "--if-sent", "reuse"])).exits(0);
+    let lines: Vec<_> = run.lines().into_iter().map(|line| line.split_once('\t').unwrap()).collect();
+    let paths: Vec<_> = lines.iter().map(|(_, path)| path.replace('\\', "/")).collect();
+    assert_eq!(paths, ["folder/copy of one.mp4", "folder/new.mp4", "folder/two.mp4", "one.mp4"]);
+    // The newest of several.
+    assert_eq!([lines[0].0, lines[2].0, lines[3].0], [&*again[0], &*ids[1], &*again[0]]);
+    assert!(!ids.contains(&lines[1].0.to_owned()) && lines[1].0 != again[0], "the new one is sent");
+    assert!(run.stderr.contains("nothing was sent again"), "{}", run.stderr);
+
+    let run = home.ferry(mavi(&["upload", "one.mp4", "--if-sent", "reuse", "--json"])).exits(0);
+    let completed = run.objects().into_iter().find(|line| line["event"] == "completed").unwrap();
+    assert_eq!(completed["asset_id"].as_str(), Some(&*again[0]));
+    assert_eq!((completed["bytes"].as_u64(), completed["total"].as_u64()), (Some(5000), Some(5000)));
+
+    home.file("late.mp4", &noise(4, 5000));
+    let run = home.ferry(mavi(&["upload", "folder", "late.mp4", "one.mp4", "--if-sent", "skip"])).exits(0);
+    assert_eq!(run.lines().len(), 1, "{}", run.stdout);
+    assert!(run.stdout.ends_with("\tlate.mp4\n"), "{}", run.stdout);
+    assert!(run.stderr.contains("4 files were skipped"), "{}", run.stderr);
+    let run = home.ferry(mavi(&["upload", "one.mp4", "--if-sent", "skip"])).exits(0);
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
 fn services_are_listed_and_checked() {
     let service = Service::start();
     let home = Home::with(&service);

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, KeyState, Kind, LinkOffer,
-    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, Snapshot, State as Stands,
-    TimelineEntry, Transfer, TransferId, UploadRequest,
+    AddedUploads, Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
+    ImportedAssets, KeyState, Kind, LinkOffer, PathSummary, Phrase, Pictures, Recognised, Secret,
+    ServiceStatus, Settings, Snapshot, State as Stands, TimelineEntry, Transfer, TransferId, UploadRequest,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -65,18 +65,24 @@ pub(crate) async fn summarise(
     engine.summarise(paths).await.map_err(failure)
 }
 
-/// Sends files that the user dropped or chose.
+/// Sends files that the user dropped or chose, or answers with a question about those that were sent before.
 #[tauri::command]
 pub(crate) async fn upload(
     app: AppHandle,
     engine: State<'_, Engine>,
     mut request: UploadRequest,
-) -> Answer<Vec<TransferId>> {
+) -> Answer<AddedUploads> {
     if request.to.is_some() {
         return Err(failure(Error::new(Cause::PermissionDenied, Phrase::WindowSendsToServices)));
     }
     request.paths = granted_paths::require(&app, request.paths).await?;
-    engine.upload(request).await.map_err(failure)
+    engine.add_uploads(request).await.map_err(failure)
+}
+
+/// Ends the comparison of files with what was sent before.
+#[tauri::command(async)]
+pub(crate) fn stop_comparing(engine: State<'_, Engine>) {
+    engine.stop_comparing();
 }
 
 /// Brings a file into the Downloads folder. The page does not choose the folder.
@@ -227,6 +233,20 @@ pub(crate) async fn export_assets(
     let Some(chosen) = dialog.save_file().await else { return Ok(None) };
     engine.export_assets(chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
+}
+
+/// Takes in a library from a file of the user's choice; nothing = the dialog was closed.
+#[tauri::command]
+pub(crate) async fn import_assets(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+) -> Answer<Option<ImportedAssets>> {
+    let words = words(&window);
+    let dialog = dialog(&window)
+        .set_title(&words.shell_import_library)
+        .add_filter(&words.shell_library, &["csv", "json"]);
+    let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
+    engine.import_assets(chosen.path()).await.map(Some).map_err(failure)
 }
 
 /// Every service.

@@ -37,6 +37,8 @@ pub(crate) struct Spoken {
     pub shell_upload_folders: String,
     pub shell_upload_files: String,
     pub shell_export_library: String,
+    pub shell_import_library: String,
+    pub shell_library: String,
     pub shell_table: String,
     pub shell_export_settings: String,
     pub shell_import_settings: String,

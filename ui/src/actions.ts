@@ -5,6 +5,7 @@ import * as ipc from './ipc';
 import { navigation } from './navigation.svelte';
 import { m } from './paraglide/messages.js';
 import { addBar } from './add-bar.svelte';
+import { beforeSending } from './sent-before.svelte';
 import { confirmation } from './confirmation.svelte';
 import { selection } from './selection.svelte';
 import { services } from './services.svelte';
@@ -158,17 +159,29 @@ export async function moveBehind(ids: readonly TransferId[], above: TransferId |
 export const show = (id: TransferId) => attempt(() => ipc.showInFolder(id));
 export const open = (id: TransferId) => attempt(() => ipc.openFile(id));
 
-/** Sends files and offers to take it back. Answers the ids of the new transfers. */
+/**
+ * Sends files, once it is known what becomes of those that were sent before, and offers to take it back. Answers the
+ * ids of the new transfers.
+ */
 export async function upload(paths: string[], service: string | null = null): Promise<TransferId[]> {
   if (paths.length === 0) return [];
-  const target = service ?? settings.current?.default_service ?? '';
+  const target = services.name(service ?? settings.current?.default_service ?? '');
   try {
-    const ids = await ipc.upload(paths, service);
+    const added = await beforeSending.add(paths, service, target);
+    if (added === null) return [];
+    const { ids, reused, skipped } = added;
+    const sent = ids.length - reused;
+    const said = [
+      sent > 0 && m.upload_started({ count: sent, n: format.count(sent), service: target }),
+      reused > 0 && m.sent_reused({ count: reused, n: format.count(reused), service: target }),
+      skipped > 0 && m.sent_skipped({ count: skipped, n: format.count(skipped) }),
+    ].filter((part) => part !== false);
     navigation.go('transfers');
     toasts.show({
       tone: 'ok',
-      text: m.upload_started({ count: ids.length, n: format.count(ids.length), service: services.name(target) }),
-      action: { label: m.undo(), run: () => void undoStart(ids) },
+      text: said[0] ?? '',
+      detail: said.slice(1).join(' · ') || undefined,
+      action: ids.length > 0 ? { label: m.undo(), run: () => void undoStart(ids) } : undefined,
     });
     return ids;
   } catch (error) {

@@ -4,11 +4,14 @@ import { listen } from '@tauri-apps/api/event';
 import { getCurrentWebview } from '@tauri-apps/api/webview';
 
 import type {
+  AddedUploads,
   Asset,
   AssetInfo,
   Changes,
   CheckReport,
   Failure,
+  IfSent,
+  ImportedAssets,
   KeyState,
   LinkOffer,
   PathSummary,
@@ -19,7 +22,6 @@ import type {
   TimelineEntry,
   Transfer,
   TransferId,
-  UploadMethod,
 } from './types';
 
 export type Unlisten = () => void;
@@ -37,8 +39,12 @@ export const pickFiles = (folders: boolean) => invoke<string[]>('pick_files', { 
 
 export const summarise = (paths: string[]) => invoke<PathSummary>('summarise', { paths });
 
-export const upload = (paths: string[], service: string | null = null, method: UploadMethod | null = null) =>
-  invoke<TransferId[]>('upload', { request: { paths, service, method } });
+/** Adds files; `ifSent` says what becomes of those that were sent to the service before. */
+export const upload = (paths: string[], service: string | null, ifSent: IfSent) =>
+  invoke<AddedUploads>('upload', { request: { paths, service, if_sent: ifSent } });
+
+/** Ends the comparison with what was sent before: that upload fails as `canceled`, with nothing added. */
+export const stopComparing = () => invoke<undefined>('stop_comparing');
 
 export const download = (what: string, service: string | null = null) =>
   invoke<TransferId>('download', { request: { what, service } });
@@ -73,6 +79,9 @@ export const assetDelete = (assetId: string, service: string) =>
 
 /** Writes the library to a file of the user's choice; `null` = the dialog was closed. */
 export const exportAssets = () => invoke<string | null>('export_assets');
+
+/** Takes in a library from a file of the user's choice; `null` = the dialog was closed. */
+export const importAssets = () => invoke<ImportedAssets | null>('import_assets');
 
 export const check = (service: string) => invoke<CheckReport>('check', { service });
 export const setKey = (service: string, key: string) => invoke<KeyState>('set_key', { service, key });

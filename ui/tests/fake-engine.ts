@@ -6,18 +6,21 @@ import type { InvokeArgs } from '@tauri-apps/api/core';
 
 import { orders } from '../src/columns';
 import type {
+  AddedUploads,
   Asset,
   AssetInfo,
   Changes,
   CheckReport,
   DownloadRequest,
   Failure,
+  ImportedAssets,
   KeyState,
   Language,
   LinkOffer,
   PathSummary,
   Pictures,
   Recognised,
+  SentBefore,
   ServiceStatus,
   Settings,
   Snapshot,
@@ -35,7 +38,8 @@ interface Commands {
   transfers_after: (args: { id: TransferId }) => Transfer[];
   pick_files: (args: { folders: boolean }) => string[];
   summarise: (args: { paths: string[] }) => PathSummary;
-  upload: (args: { request: UploadRequest }) => TransferId[];
+  upload: (args: { request: UploadRequest }) => AddedUploads | Promise<AddedUploads>;
+  stop_comparing: (args: Record<string, never>) => void;
   download: (args: { request: DownloadRequest }) => TransferId;
   recognise: (args: { text: string }) => Recognised[];
   pause: (args: { ids: TransferId[] }) => void;
@@ -54,6 +58,7 @@ interface Commands {
   asset_info: (args: { assetId: string; service: string }) => AssetInfo;
   asset_delete: (args: { assetId: string; service: string }) => void;
   export_assets: (args: Record<string, never>) => string | null;
+  import_assets: (args: Record<string, never>) => ImportedAssets | null;
   services: (args: Record<string, never>) => ServiceStatus[];
   check: (args: { service: string }) => CheckReport;
   set_key: (args: { service: string; key: string }) => KeyState;
@@ -124,6 +129,7 @@ export function start(scenario: Scenario, live = true): void {
   const listeners = new Map<string, Set<number>>();
   let offered: LinkOffer | null = null;
   const curves = new Map<TransferId, SpeedSample[]>();
+  let endComparing: ((failure: Failure) => void) | undefined;
   let nextCallback = 1;
   let revision = snapshot.revision;
   let steps = 0;
@@ -189,20 +195,64 @@ export function start(scenario: Scenario, live = true): void {
       folders: paths.length > 1 ? 2 : 0,
       bytes: 3_100_000_000,
     }),
-    upload: ({ request }) => {
-      const made = request.paths.map((path) =>
+    upload: ({ request: { paths, service: wanted, if_sent } }) => {
+      if (if_sent === 'ask' && paths.some((path) => path.includes('endless')))
+        return new Promise<never>((_, reject) => (endComparing = reject));
+      const service = wanted ?? settings.default_service;
+      const nameOf = (path: string) => path.split('/').pop() ?? path;
+      // Here the end of a name stands for the content.
+      const sentAs = (path: string) =>
+        assets.find(
+          (asset) => asset.service === service && asset.status === 'confirmed' && nameOf(path).endsWith(asset.name),
+        );
+      const sent = if_sent === 'again' ? [] : paths.filter(sentAs);
+      if (if_sent === 'ask' && sent.length > 0) {
+        const examples = sent.slice(0, 4).flatMap((path) => {
+          const asset = sentAs(path);
+          return asset ? [{ name: nameOf(path), asset }] : [];
+        });
+        const bytes = sent.reduce((sum, path) => sum + (sentAs(path)?.size ?? 0), 0);
+        const question: SentBefore = { service, files: paths.length, sent: sent.length, bytes, examples };
+        const answer = { ids: [], reused: 0, skipped: 0, question };
+        return paths.some((path) => path.includes('large'))
+          ? new Promise((resolve) => setTimeout(() => resolve(answer), 1_200))
+          : answer;
+      }
+      const left = if_sent === 'skip' ? paths.filter((path) => !sentAs(path)) : paths;
+      const made = left.map((path) =>
         transfer({
-          name: path.split('/').pop() ?? path,
+          name: nameOf(path),
           kind: 'upload',
-          service: request.service ?? settings.default_service,
+          service,
           state: { is: 'queued' },
           total: 320_000_000,
           path,
           added_at: Date.now(),
+          ...(if_sent === 'reuse' && sent.includes(path)
+            ? {
+                state: { is: 'completed' },
+                note: { is: 'sent_before', service },
+                asset_id: sentAs(path)?.asset_id,
+                verified: 'length',
+                bytes: 320_000_000,
+                ended_at: Date.now(),
+              }
+            : {}),
         }),
       );
       change({ changed: made });
-      return made.map((one) => one.id);
+      const reused = if_sent === 'reuse' ? sent.length : 0;
+      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, question: null };
+    },
+    stop_comparing: () => {
+      // Commands fail with plain data, as they do across the real border.
+      endComparing?.({
+        code: 'canceled',
+        what: { is: 'stopped' },
+        why: null,
+        advice: { is: 'start_whenever_you_like' },
+        remedy: 'retry',
+      } satisfies Failure);
     },
     download: ({ request }) => {
       if (request.what.includes('refused')) refuse({ what: { is: 'link_unusable' }, why: { is: 'with_user_name' } });
@@ -278,6 +328,14 @@ export function start(scenario: Scenario, live = true): void {
       if (asset) asset.status = 'deleted';
     },
     export_assets: () => '/home/ada/library.csv',
+    import_assets: () => {
+      const asset_id = 're_from_elsewhere';
+      const known = assets.some((asset) => asset.asset_id === asset_id);
+      const name = 'from another computer.mp4';
+      if (!known)
+        assets.unshift({ service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() });
+      return { count: 1, new: known ? 0 : 1 };
+    },
     services: () => services,
     check: ({ service }) => {
       const one = services.find((other) => other.id === service);

@@ -21,6 +21,12 @@ const row = (page: Page, name: string) => page.getByRole('row', { name: new RegE
 const tool = (page: Page, at: number) => page.locator('.tools .tool').nth(at).click();
 const tab = (page: Page, at: number) => page.locator('.tabs button').nth(at).click();
 
+const letGo = (page: Page, names: string[]) =>
+  page.evaluate(
+    (paths) => window.fake.drag('drop', 600, 400, paths),
+    names.map((name) => `/home/ada/${name}`),
+  );
+
 async function openAsset(page: Page) {
   await go(page, 'library');
   await row(page, 'panel').click();
@@ -118,6 +124,20 @@ export const screens: Record<string, Screen> = {
     act: async (page) => {
       await openAsset(page);
       await page.locator('.more .danger').click();
+      await page.getByRole('alertdialog').waitFor();
+    },
+  },
+  'sent before': {
+    scenario: 'busy',
+    act: async (page) => {
+      await letGo(page, ['keynote-final.mp4', 'copy of theme music.flac', 'new.mp4']);
+      await page.getByRole('alertdialog').waitFor();
+    },
+  },
+  'comparing with what was sent': {
+    scenario: 'busy',
+    act: async (page) => {
+      await letGo(page, ['endless.img']);
       await page.getByRole('alertdialog').waitFor();
     },
   },

@@ -56,6 +56,7 @@ Examples:
   ferry upload movie.mp4 photos/
   ferry upload movie.mp4 --service mavi --limit-rate 2M
   ferry upload movie.mp4 --to - < signed-url.txt
+  ferry upload photos/ --if-sent reuse    sends only what was not sent before
 
 Prints one line a file, in the order given: the asset id (`-` with --to), a tab, the path.")]
     Upload(Upload),
@@ -86,6 +87,7 @@ nothing is ever overwritten.")]
 Examples:
   ferry assets --search holiday
   ferry assets --export library.csv
+  ferry assets --import library.csv
   ferry assets info re_0123456789
   ferry assets delete re_0123456789")]
     Assets(Assets),
@@ -132,6 +134,10 @@ pub struct Upload {
     /// How to send [default: by what the signed URL says].
     #[arg(long, value_enum)]
     pub method: Option<Method>,
+    /// What becomes of files whose content was sent to the service before, under any name. Files of the same size as
+    /// one of those are read for it.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t, conflicts_with = "to")]
+    pub if_sent: IfSent,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,
@@ -211,6 +217,9 @@ pub struct Assets {
     /// Write the whole library to a file, `.csv` or `.json`.
     #[arg(long, value_name = "FILE", conflicts_with = "search")]
     pub export: Option<PathBuf>,
+    /// Take in a library that was exported, of another computer or another day. What is known here stays as it is.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["search", "export"])]
+    pub import: Option<PathBuf>,
     /// One asset.
     #[command(subcommand)]
     pub one: Option<OneAsset>,
@@ -329,6 +338,28 @@ pub enum Method {
     Resumable,
 }
 
+/// What becomes of a file that was sent before.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum IfSent {
+    /// It is sent again, under an id of its own.
+    #[default]
+    Again,
+    /// The id that it has there is printed. The service is asked first: what it no longer has is sent again.
+    Reuse,
+    /// It is left out.
+    Skip,
+}
+
+impl From<IfSent> for ferry_engine::IfSent {
+    fn from(way: IfSent) -> Self {
+        match way {
+            IfSent::Again => Self::Again,
+            IfSent::Reuse => Self::Reuse,
+            IfSent::Skip => Self::Skip,
+        }
+    }
+}
+
 impl From<Method> for UploadMethod {
     fn from(method: Method) -> Self {
         match method {
@@ -377,9 +408,13 @@ fn conflict(command: &Command) -> Option<(&'static str, &'static str)> {
             Some(("download", "--name names one file; leave it out, or download the others by themselves"))
         }
         Command::Assets(assets)
-            if assets.one.is_some() && (assets.export.is_some() || !assets.search.is_empty()) =>
+            if assets.one.is_some()
+                && (assets.export.is_some() || assets.import.is_some() || !assets.search.is_empty()) =>
         {
-            Some(("assets", "--search and --export are about the whole library, not about one asset"))
+            Some((
+                "assets",
+                "--search, --export and --import are about the whole library, not about one asset",
+            ))
         }
         _ => None,
     }
@@ -415,8 +450,12 @@ mod tests {
             "ferry upload a --to - --service mavi",
             "ferry upload https://a.example/b?signature=c",
             "ferry assets --search a info b",
+            "ferry assets --import a info b",
+            "ferry assets --import a --export b",
             "ferry upload a --method fax",
             "ferry upload a --limit-rate fast",
+            "ferry upload a --if-sent ask",
+            "ferry upload a --to - --if-sent skip",
             "ferry download a b --name c",
             "ferry download a --connections 0",
             "ferry download a --service ftp",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 use ts_rs::TS;
 
 use crate::curve::SpeedSample;
@@ -15,16 +16,18 @@ use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::folder::Folder;
 use crate::http::{Http, Limits};
+use crate::library_file;
 use crate::part_file::PartFile;
 use crate::progress::{joined, now};
 use crate::queue::{Queue, Stop, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
 use crate::secrets::{Keys, Secret};
+use crate::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
 use crate::signed_url::{self, SignedUrl};
 use crate::store::{Opened, Store, Stored};
-use crate::task::{DownloadTask, Journal, Piece, Task, UploadTask};
+use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
@@ -156,6 +159,18 @@ pub struct Asset {
     pub at: u64,
 }
 
+/// What came of importing a library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct ImportedAssets {
+    /// Assets in the file.
+    #[ts(type = "number")]
+    pub count: u64,
+    /// Those that were not known here.
+    #[ts(type = "number")]
+    pub new: u64,
+}
+
 /// How an asset stands at its service, as far as known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
@@ -205,6 +220,10 @@ pub struct UploadRequest {
     pub method: Option<UploadMethod>,
     /// A signed URL of the user's own: the one file goes there, no service is asked. A secret.
     pub to: Option<String>,
+    /// What becomes of files that were sent to the service before; absent = they are sent again.
+    #[serde(default)]
+    #[ts(optional, as = "Option<IfSent>")]
+    pub if_sent: IfSent,
 }
 
 /// What to bring where.
@@ -338,6 +357,8 @@ struct Inner {
     notices: Mutex<Vec<Words>>,
     /// The default service that stands in for the sandbox while its key is known, which is for this run only.
     default_for_this_run: Mutex<Option<String>>,
+    /// Ends the comparisons with what was sent before that are going on.
+    comparing: Mutex<CancellationToken>,
     /// Held for as long as the engine lives: one process at a time owns the data folder.
     _lock: File,
 }
@@ -403,6 +424,7 @@ impl Engine {
                 settings_file,
                 notices: Mutex::default(),
                 default_for_this_run: Mutex::new(default_for_this_run),
+                comparing: Mutex::default(),
                 _lock: lock,
             }),
         };
@@ -567,6 +589,11 @@ impl Engine {
 
     /// Adds files, and every file in folders, to the uploads. They are written down before this returns, in order.
     pub async fn upload(&self, request: UploadRequest) -> Result<Vec<TransferId>> {
+        self.add_uploads(request).await.map(|added| added.ids)
+    }
+
+    /// The same, and says what became of files that were sent before.
+    pub async fn add_uploads(&self, request: UploadRequest) -> Result<AddedUploads> {
         let service = match (&request.to, request.service) {
             (Some(_), None) => "link".to_owned(),
             (Some(_), Some(_)) => {
@@ -592,15 +619,35 @@ impl Engine {
         }
         let unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
+        let mut found = Found::new();
+        if request.to.is_none() && request.if_sent != IfSent::Again {
+            let stop = self.comparing().clone();
+            found = sent_before::find(&self.queue().store, &service, files.clone(), &stop).await?;
+            // What is on its way goes on.
+            found.retain(|place, _| !unfinished.contains_key(&files[*place]));
+        }
+        let mut answer = AddedUploads::default();
+        if request.if_sent == IfSent::Ask && !found.is_empty() {
+            answer.question = Some(sent_before::question(&service, &files, &found));
+            return Ok(answer);
+        }
         let mut ids = Vec::new();
         let mut new = Vec::new();
-        for path in files {
+        for (place, path) in files.into_iter().enumerate() {
             if let Some(id) = unfinished.get(&path) {
                 ids.push(Some(*id));
                 continue;
             }
+            let sent = found.remove(&place);
+            if sent.is_some() && request.if_sent == IfSent::Skip {
+                answer.skipped += 1;
+                continue;
+            }
+            answer.reused += u64::from(sent.is_some());
+            let reuse = sent.map(|(asset, source)| Box::new(Reuse { asset_id: asset.asset_id, source }));
             let to_own_url = request.to.is_some();
-            let task = Task::Upload(UploadTask { path, method: request.method, to_own_url, source: None });
+            let task =
+                Task::Upload(UploadTask { path, method: request.method, to_own_url, source: None, reuse });
             let record = Resume { url: request.to.clone(), ..Resume::default() };
             new.push((row_for(&task, &service), task, record));
             ids.push(None);
@@ -608,7 +655,17 @@ impl Engine {
         let known: Vec<TransferId> = ids.iter().flatten().copied().collect();
         self.queue().release(&known).await?;
         let mut added = self.write_down(new).await?.into_iter();
-        Ok(ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect())
+        answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
+        Ok(answer)
+    }
+
+    /// Ends every comparison with what was sent before: those who wait for one get `canceled`, and nothing is added.
+    pub fn stop_comparing(&self) {
+        std::mem::take(&mut *self.comparing()).cancel();
+    }
+
+    fn comparing(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
+        self.inner.comparing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their
@@ -917,7 +974,7 @@ impl Engine {
         let text = if as_json {
             serde_json::to_string_pretty(&assets).map_err(|error| Error::internal(error.to_string()))?
         } else {
-            csv(&assets)
+            library_file::csv(&assets)
         };
         let (file, count) = (file.to_owned(), assets.len());
         blocking(move || {
@@ -926,6 +983,24 @@ impl Engine {
         })
         .await??;
         Ok(count)
+    }
+
+    /// Takes in a library that Ferry exported. What this one knows already stays as it is here; only a size or a
+    /// checksum that it lacks is taken over.
+    pub async fn import_assets(&self, file: &Path) -> Result<ImportedAssets> {
+        /// Enough for a million assets.
+        const LARGEST: u64 = 512 * 1024 * 1024;
+        let file = file.to_owned();
+        let read = move || {
+            let text = read_up_to(&file, LARGEST)?;
+            library_file::read(&text).map_err(|why| {
+                Error::invalid(Phrase::NoLibraryInFile).because(why).advise(Phrase::ChooseExported)
+            })
+        };
+        let assets = blocking(read).await??;
+        let count = assets.len() as u64;
+        let new = self.queue().store.import_assets(assets).await?;
+        Ok(ImportedAssets { count, new })
     }
 
     async fn service_of(&self, asset_id: &str, service: Option<&str>) -> Result<String> {
@@ -1073,10 +1148,7 @@ impl Engine {
         const LARGEST: u64 = 1024 * 1024;
         let file = file.to_owned();
         let read = move || {
-            let mut text = Vec::new();
-            let opened = File::open(&file).map_err(|error| Error::source_io("Reading", &file, &error))?;
-            std::io::Read::read_to_end(&mut std::io::Read::take(opened, LARGEST), &mut text)
-                .map_err(|error| Error::source_io("Reading", &file, &error))?;
+            let text = read_up_to(&file, LARGEST)?;
             Settings::parse(&text).map_err(|why| {
                 Error::invalid(Phrase::NoSettingsInFile).because(why).advise(Phrase::ChooseExported)
             })
@@ -1103,6 +1175,7 @@ impl Engine {
 
     /// Stops everything where it stands, within two seconds. Unfinished transfers go on at the next start.
     pub async fn shutdown(&self) {
+        self.stop_comparing();
         if tokio::time::timeout(SHUTDOWN_LIMIT, self.queue().close()).await.is_err() {
             tracing::warn!("some transfers did not stop in time; they go on from their last journal entry");
         }
@@ -1232,25 +1305,13 @@ fn expand_folder(folder: &Path, data_dir: &Path, files: &mut Vec<PathBuf>) -> Re
     Ok(())
 }
 
-/// RFC 4180, with a header line.
-fn csv(assets: &[Asset]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    let mut text = String::from("service,asset_id,name,size,crc32c,status,at\r\n");
-    for asset in assets {
-        let status = serde_json::to_value(asset.status).ok().and_then(|s| s.as_str().map(str::to_owned));
-        let fields = [
-            quoted(&asset.service),
-            quoted(&asset.asset_id),
-            quoted(&asset.name),
-            asset.size.map_or_else(String::new, |size| size.to_string()),
-            asset.crc32c.clone().unwrap_or_default(),
-            status.unwrap_or_default(),
-            asset.at.to_string(),
-        ];
-        text.push_str(&fields.join(","));
-        text.push_str("\r\n");
-    }
-    text
+/// The beginning of a file that the user chose; what Ferry wrote is never longer.
+fn read_up_to(file: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(file)
+        .and_then(|opened| std::io::Read::read_to_end(&mut std::io::Read::take(opened, most), &mut text))
+        .map_err(|error| Error::source_io("Reading", file, &error))?;
+    Ok(text)
 }
 
 fn lock_folder(data_dir: &Path) -> Result<File> {

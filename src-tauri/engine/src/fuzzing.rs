@@ -17,6 +17,7 @@ use crate::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_str
 use crate::checksum::{self, Algorithm, Hasher, Proof};
 use crate::filename::check::{is_legal, is_legal_numbered};
 use crate::filename::{self, Candidates, is_invisible};
+use crate::library_file;
 use crate::range::{self, ContentRange, Validator};
 use crate::resume::Resume;
 use crate::settings::Settings;
@@ -28,11 +29,12 @@ use crate::task::Journal;
 pub type Reader = fn(&[u8]);
 
 /// Every reader by the name of its target and its corpus.
-pub const READERS: [(&str, Reader); 9] = [
+pub const READERS: [(&str, Reader); 10] = [
     ("answer", answer),
     ("checksum", checksum),
     ("filename", filename),
     ("journal", journal),
+    ("library", library),
     ("range", range),
     ("retry_after", retry_after),
     ("settings", settings),
@@ -260,6 +262,18 @@ pub fn settings(input: &[u8]) {
             assert!(settings.check().is_ok());
             let written = serde_json::to_vec_pretty(&settings).unwrap();
             assert_eq!(Settings::parse(&written).unwrap(), settings);
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
+}
+
+/// A library to be imported.
+pub fn library(input: &[u8]) {
+    match library_file::read(input) {
+        Ok(assets) => {
+            assert!(assets.iter().all(|asset| !asset.asset_id.is_empty() && i64::try_from(asset.at).is_ok()));
+            assert_eq!(library_file::read(library_file::csv(&assets).as_bytes()).as_ref(), Ok(&assets));
+            assert_eq!(library_file::read(&serde_json::to_vec(&assets).unwrap()).as_ref(), Ok(&assets));
         }
         Err(why) => assert!(!why.to_string().is_empty()),
     }

@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod http;
 mod lane;
 mod library_copy;
+mod library_file;
 mod memory;
 mod origin_mark;
 mod part_file;
@@ -47,6 +48,7 @@ mod resume;
 mod retry;
 mod run;
 mod secrets;
+mod sent_before;
 mod services;
 mod settings;
 mod signed_url;
@@ -61,11 +63,13 @@ mod words;
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, KeyState, Options,
-    Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState,
+    Options, Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest,
+    default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use secrets::Secret;
+pub use sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,

@@ -42,6 +42,11 @@ impl SourceFile {
         Ok(Self { path: path.to_owned(), file: Arc::new(file), state, hasher })
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file as it was when it was opened.
     pub fn state(&self) -> SourceState {
         self.state

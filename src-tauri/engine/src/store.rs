@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::library_copy::LibraryCopy;
-use crate::task::{Journal, Task};
+use crate::task::{Journal, SourceState, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 use crate::words::{Count, Phrase, Words, shown};
 
@@ -31,8 +31,9 @@ const TEXTS: usize = 256;
 const WAITING_TEXTS: usize = 16;
 const MOST_HELPERS: usize = 4;
 
-const MIGRATIONS: &[M<'static>] = &[M::up(
-    "CREATE TABLE transfers (
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE transfers (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
         position INTEGER NOT NULL,
         row      TEXT NOT NULL,      -- what the faces show, as JSON
@@ -57,7 +58,21 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
      ) STRICT;
      CREATE INDEX assets_by_time ON assets(at);
      CREATE TABLE learned (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;",
-)];
+    ),
+    M::up(
+        "CREATE INDEX assets_by_size ON assets(service, size);
+     CREATE TABLE contents (         -- what is in files that were read, so that they need not be read again
+        path     TEXT PRIMARY KEY,
+        size     INTEGER NOT NULL,
+        modified INTEGER NOT NULL,   -- nanoseconds since 1970
+        inode    INTEGER NOT NULL,
+        crc32c   INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;",
+    ),
+];
+
+/// What may be compared with a file: it arrived, and its checksum is known.
+const RECOGNISABLE: &str = "crc32c IS NOT NULL AND status IN ('sent', 'confirmed')";
 
 /// What is to be written, and what is to be said when it was committed or not.
 type Work = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
@@ -344,6 +359,27 @@ impl Store {
         .await
     }
 
+    /// Takes assets of another library in; what is known here stays. Says how many were new.
+    pub async fn import_assets(&self, assets: Vec<Asset>) -> Result<u64> {
+        let library = Arc::clone(&self.library);
+        self.run(move |transaction| {
+            let count = || transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0));
+            let before: u64 = count()?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (service, asset_id) DO UPDATE SET
+                   size = coalesce(size, excluded.size), crc32c = coalesce(crc32c, excluded.crc32c)",
+            )?;
+            for asset in &assets {
+                let Asset { service, asset_id, name, size, crc32c, status, at } = asset;
+                insert.execute(params![service, asset_id, name, size, crc32c, status_word(*status), at])?;
+            }
+            library.catch_up(&all_assets(transaction)?);
+            Ok(count()? - before)
+        })
+        .await
+    }
+
     /// Changes how an asset stands.
     pub async fn set_asset_status(&self, service: &str, asset_id: &str, status: AssetStatus) -> Result<()> {
         let (service, asset_id) = (service.to_owned(), asset_id.to_owned());
@@ -394,6 +430,62 @@ impl Store {
                 .optional()
         })
         .await
+    }
+
+    /// Whether anything that was sent to this service can be recognised.
+    pub async fn has_sent(&self, service: &str) -> Result<bool> {
+        let service = service.to_owned();
+        self.run(move |transaction| {
+            let any = format!("SELECT 1 FROM assets WHERE service = ?1 AND {RECOGNISABLE} LIMIT 1");
+            transaction.prepare_cached(&any)?.exists([service])
+        })
+        .await
+    }
+
+    /// What was sent to this service and has one of these sizes, newest first.
+    pub async fn sent_with_sizes(&self, service: &str, sizes: Vec<u64>) -> Result<Vec<Asset>> {
+        let service = service.to_owned();
+        self.run(move |transaction| {
+            let mut select = transaction.prepare_cached(&format!(
+                "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
+                 WHERE service = ?1 AND size = ?2 AND {RECOGNISABLE} ORDER BY at DESC, rowid DESC"
+            ))?;
+            let mut assets = Vec::new();
+            for size in sizes {
+                for asset in select.query_map(params![service, size], read_asset)? {
+                    assets.push(asset?);
+                }
+            }
+            Ok(assets)
+        })
+        .await
+    }
+
+    /// The CRC32C of each of these files, where it was read before and the file is still as it was then.
+    pub async fn known_contents(&self, files: Vec<(PathBuf, SourceState)>) -> Result<Vec<Option<u32>>> {
+        self.run(move |transaction| {
+            let mut select = transaction.prepare_cached(
+                "SELECT crc32c FROM contents WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4",
+            )?;
+            let mut known = |(path, state): &(PathBuf, SourceState)| {
+                let asked = params![path.to_str(), state.size, state.modified, state.inode.cast_signed()];
+                select.query_row(asked, |row| row.get(0)).optional()
+            };
+            files.iter().map(&mut known).collect()
+        })
+        .await
+    }
+
+    /// Remembers which content a file has, without waiting for the disk.
+    pub fn keep_content(&self, path: &Path, state: SourceState, crc32c: u32) {
+        // Only what is text is ever sent to a service.
+        let Some(path) = path.to_str().map(str::to_owned) else { return };
+        self.later(move |transaction| {
+            let mut keep = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO contents (path, size, modified, inode, crc32c) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            keep.execute(params![path, state.size, state.modified, state.inode.cast_signed(), crc32c]).map(drop)
+        });
     }
 
     /// What was learned under this key ("the method that worked").
@@ -582,7 +674,9 @@ fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Loaded, Transf
     let mut connection = connect(path)?;
     // Damage there would otherwise show only when the library is looked at. The texts themselves are asked for: a count
     // is content with an index.
-    for (text, table) in [("text", "timeline"), ("name", "assets"), ("value", "learned")] {
+    for (text, table) in
+        [("text", "timeline"), ("name", "assets"), ("value", "learned"), ("path", "contents")]
+    {
         let read_all = format!("SELECT total(length({text})) FROM {table}");
         connection.query_row(&read_all, [], |row| row.get::<_, f64>(0))?;
     }

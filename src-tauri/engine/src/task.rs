@@ -42,6 +42,18 @@ pub(crate) struct UploadTask {
     /// The file as it was when its first byte was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceState>,
+    /// What is at the service already and is to be reused, if the user said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Box<Reuse>>,
+}
+
+/// An asset that holds a file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reuse {
+    /// Its id.
+    pub asset_id: String,
+    /// The file as it was when the two were compared.
+    pub source: SourceState,
 }
 
 /// What tells whether a source file is still the same.

@@ -22,6 +22,7 @@ use crate::http::{error_body, from_reqwest, stalled};
 use crate::progress::{Counter, now};
 use crate::range;
 use crate::run::Run;
+use crate::sent_before;
 use crate::services::{Confirmation, Service, refused};
 use crate::settings::UploadMethod;
 use crate::signed_url::{self, Method, SignedUrl};
@@ -99,6 +100,11 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     } else {
         Some(run.or_stop(run.queue().services.get(&row.service)).await??)
     };
+    if let (Some(reuse), Some(service)) = (&task.reuse, service.as_deref())
+        && sent_before::ends_with(run, &task.path, reuse, service).await?
+    {
+        return Ok(());
+    }
     let mut result = attempt(run, &task, service.as_deref(), kept, &row.name).await;
     if let Ok(Outcome::FormKept) = result {
         run.note(Phrase::FormWasKept);
@@ -891,10 +897,11 @@ async fn finish(
             asset_id: asset_id.clone(),
             name: run.row().name,
             size: Some(source.size()),
-            crc32c: Some(format!("{:08x}", digests.crc32c)),
+            crc32c: Some(sent_before::shown(digests.crc32c)),
             status,
             at: now(),
         };
+        sent_before::remember(&run.queue().store, source.path(), source.state(), digests.crc32c);
         run.queue().store.save_asset(asset).await?;
     }
     run.counter.set(source.size());

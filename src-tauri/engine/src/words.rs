@@ -317,6 +317,7 @@ phrases! {
     DesktopRefused = "The desktop did not take the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
+    NoLibraryInFile = "The file holds no library of Ferry";
     NoSettingsInFile = "The file holds no settings of Ferry";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
     DownloadsOutOfRange { low: Count, high: Count, value: Count } = "The number of downloads at a time must be between {low} and {high}, not {value}";
@@ -460,6 +461,9 @@ phrases! {
     SessionOpened = "Resumable session opened";
     SessionLost = "The store no longer knows the session; sent from the beginning";
     ConfirmedByService = "Confirmed by the service";
+    SentBefore { service: Peer } = "Sent before; {service} still has it, nothing was sent again";
+    GoneThere { service: Peer } = "Sent before, but {service} no longer has it; it is sent again";
+    ChangedSinceCompared = "The file changed after it was compared with what was sent before; it is sent";
     NotYetConfirmed = "Sent, not yet confirmed by the service";
     PageBegun = "The media server began to fetch the page";
     NoValueThere = "it has no value";
@@ -468,6 +472,8 @@ phrases! {
     NotBase64 = "its value is not base64";
     Contradicts = "it contradicts another checksum of the same answer";
     NotText = "it is not text";
+    ColumnMissing { name: String } = "there is no column `{name}`";
+    EntryUnusable { entry: Count } = "entry {entry} cannot be read";
 
     // ---- notices at the start ----
     PickedUpOne = "Picked up 1 transfer where it stood";

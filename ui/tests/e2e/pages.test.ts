@@ -76,6 +76,16 @@ describe('the library', () => {
     await page.getByText('Library saved to /home/ada/library.csv').waitFor();
   });
 
+  test('is imported, also into an empty one', async () => {
+    for (const scenario of ['busy', 'empty'] as const) {
+      const page = await open({ scenario });
+      await nav(page, 'Library');
+      await page.getByRole('button', { name: 'Import…' }).click();
+      await page.getByText('1 asset read, 1 new').waitFor();
+      await page.getByRole('row', { name: /from another computer/ }).waitFor();
+    }
+  });
+
   test('an empty one says what it is for', async () => {
     const page = await open({ scenario: 'empty' });
     await nav(page, 'Library');

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use ferry_engine::{Asset, AssetStatus, Error};
+use ferry_engine::{Asset, AssetStatus, Error, ImportedAssets};
 
 use super::Session;
 use crate::Outcome;
@@ -11,8 +11,11 @@ use crate::arguments::{Assets, OneAsset, Pace, Service};
 use crate::clock;
 use crate::size;
 
-/// Shows, exports, or asks about the library.
+/// Shows, exports, imports, or asks about the library.
 pub async fn run(assets: Assets, session: &mut Session) -> Result<Outcome, Error> {
+    if let Some(file) = assets.import {
+        return import(&file, session).await;
+    }
     match (assets.one, assets.export) {
         (Some(OneAsset::Info { id, service }), _) => info(&id, service, session).await,
         (Some(OneAsset::Delete { id, yes, service }), _) => delete(&id, yes, service, session).await,
@@ -69,6 +72,18 @@ async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
     );
     let assets = if count == 1 { "asset" } else { "assets" };
     session.report.note(&format!("{count} {assets} written"));
+    Ok(Outcome::Completed)
+}
+
+async fn import(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
+    let engine = session.open(Pace::default()).await?;
+    let ImportedAssets { count, new } = engine.import_assets(file).await?;
+    session.report.line(&file.display().to_string());
+    session.report.object(
+        &serde_json::json!({"event": "imported", "path": file.display().to_string(), "count": count, "new": new}),
+    );
+    let assets = if count == 1 { "asset" } else { "assets" };
+    session.report.note(&format!("{count} {assets} read, {new} of them new"));
     Ok(Outcome::Completed)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferry_engine::{Engine, Error, TransferId, UploadRequest};
+use ferry_engine::{AddedUploads, Engine, Error, TransferId, UploadRequest};
 use tokio::sync::mpsc;
 
 use super::{Session, read_secret};
@@ -24,38 +24,55 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
         service: upload.service.map(|service| service.id().to_owned()),
         method: upload.method.map(Into::into),
         to,
+        if_sent: upload.if_sent.into(),
     };
     let engine = session.open(upload.pace).await?;
     let changes = engine.subscribe();
     let (sender, added) = mpsc::channel(TOGETHER);
     let adding = async {
+        let mut skipped = 0;
         for paths in upload.paths.chunks(TOGETHER) {
-            add(&engine, &request, paths, &sender).await;
+            skipped += add(&engine, &request, paths, &sender).await;
         }
         drop(sender);
+        skipped
     };
-    let (outcome, ()) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
+    let (outcome, skipped) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
+    if skipped > 0 {
+        let files = if skipped == 1 { "file was" } else { "files were" };
+        session.report.note(&format!("{skipped} {files} skipped: sent before"));
+    }
     Ok(outcome)
 }
 
-async fn add(engine: &Engine, request: &UploadRequest, paths: &[PathBuf], sender: &mpsc::Sender<Added>) {
-    match engine.upload(UploadRequest { paths: full(paths), ..request.clone() }).await {
-        Ok(ids) => {
+/// Adds files; answers how many were left out as they were sent before.
+async fn add(
+    engine: &Engine,
+    request: &UploadRequest,
+    paths: &[PathBuf],
+    sender: &mpsc::Sender<Added>,
+) -> u64 {
+    match engine.add_uploads(UploadRequest { paths: full(paths), ..request.clone() }).await {
+        Ok(AddedUploads { ids, skipped, .. }) => {
             let mut given = paths;
             for id in ids {
                 let path = shown_path(engine, id, &mut given);
                 // The follower ends only after this side.
                 let _ = sender.send(Ok(Item { id, path })).await;
             }
+            skipped
         }
         // One path that is not there must not keep back the others: each by itself.
         Err(_) if paths.len() > 1 => {
+            let mut skipped = 0;
             for path in paths {
-                Box::pin(add(engine, request, std::slice::from_ref(path), sender)).await;
+                skipped += Box::pin(add(engine, request, std::slice::from_ref(path), sender)).await;
             }
+            skipped
         }
         Err(error) => {
             let _ = sender.send(Err(error)).await;
+            0
         }
     }
 }

@@ -1,0 +1,182 @@
+//! The library as a file of the user's: CSV (RFC 4180, with a header line) or JSON, out and in.
+
+use serde_json::Value;
+
+use crate::engine::{Asset, AssetStatus};
+use crate::services;
+use crate::words::{Count, Phrase, Words};
+
+/// The columns of the table, and the fields of the JSON.
+const COLUMNS: [&str; 7] = ["service", "asset_id", "name", "size", "crc32c", "status", "at"];
+/// No service gives a longer id.
+const LONGEST_ID: usize = 1024;
+
+/// As a table.
+pub(crate) fn csv(assets: &[Asset]) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let mut text = COLUMNS.join(",") + "\r\n";
+    for asset in assets {
+        let status = serde_json::to_value(asset.status).ok().and_then(|s| s.as_str().map(str::to_owned));
+        let fields = [
+            quoted(&asset.service),
+            quoted(&asset.asset_id),
+            quoted(&asset.name),
+            asset.size.map_or_else(String::new, |size| size.to_string()),
+            asset.crc32c.clone().unwrap_or_default(),
+            status.unwrap_or_default(),
+            asset.at.to_string(),
+        ];
+        text.push_str(&fields.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// Reads either of the two, told apart by what is in it. All or nothing: one entry that is none of the library's shows
+/// that the file is another one, or damaged.
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Asset>, Words> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Phrase::NotText)?;
+    // Some programs that save tables put it in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let entries: Vec<Option<Asset>> = if text.trim_start().starts_with(['[', '{']) {
+        let values: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        values.into_iter().map(|value| serde_json::from_value(value).ok()).collect()
+    } else {
+        table(text)?
+    };
+    let checked = entries.into_iter().enumerate().map(|(place, asset)| {
+        let unusable = || Phrase::EntryUnusable { entry: Count(place as u64 + 1) }.into();
+        asset.and_then(sound).ok_or_else(unusable)
+    });
+    checked.collect()
+}
+
+/// The asset, if it may be one.
+fn sound(mut asset: Asset) -> Option<Asset> {
+    let is_id = |id: &str| !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(char::is_control);
+    let is_sum = |sum: &String| sum.len() == 8 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // The database's numbers have a sign.
+    let fits = |number: u64| i64::try_from(number).is_ok();
+    asset.crc32c = asset.crc32c.map(|sum| sum.to_ascii_lowercase());
+    let is_sound = services::about(&asset.service).is_some()
+        && is_id(&asset.asset_id)
+        && asset.crc32c.as_ref().is_none_or(is_sum)
+        && asset.size.is_none_or(fits)
+        && fits(asset.at);
+    is_sound.then_some(asset)
+}
+
+/// Reads a table. Its columns may stand in any order, among others.
+fn table(text: &str) -> Result<Vec<Option<Asset>>, Words> {
+    let mut lines = records(text).into_iter();
+    let header = lines.next().unwrap_or_default();
+    let mut places = [0; COLUMNS.len()];
+    for (place, name) in places.iter_mut().zip(COLUMNS) {
+        let found = header.iter().position(|column| column.trim() == name);
+        *place = found.ok_or_else(|| Phrase::ColumnMissing { name: name.to_owned() })?;
+    }
+    let asset = |fields: Vec<String>| {
+        let [service, asset_id, name, size, crc32c, status, at] =
+            places.map(|place| fields.get(place).cloned());
+        let number = |text: String| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
+        Some(Asset {
+            service: service?,
+            asset_id: asset_id?,
+            name: name?,
+            size: number(size?)?,
+            crc32c: crc32c.filter(|sum| !sum.is_empty()),
+            status: serde_json::from_value::<AssetStatus>(Value::String(status?)).ok()?,
+            at: at?.parse().ok()?,
+        })
+    };
+    Ok(lines.map(asset).collect())
+}
+
+/// The fields of each line that has any. What is in quotes may hold commas, line ends and doubled quotes.
+fn records(text: &str) -> Vec<Vec<String>> {
+    let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
+    let mut in_quotes = false;
+    let mut rest = text.chars().peekable();
+    while let Some(char) = rest.next() {
+        match char {
+            '"' if in_quotes && rest.peek() == Some(&'"') => field.extend(rest.next()),
+            '"' if in_quotes => in_quotes = false,
+            _ if in_quotes => field.push(char),
+            '"' if field.is_empty() => in_quotes = true,
+            ',' => fields.push(std::mem::take(&mut field)),
+            '\n' => {
+                fields.push(std::mem::take(&mut field));
+                records.push(std::mem::take(&mut fields));
+            }
+            '\r' if rest.peek() == Some(&'\n') => {}
+            _ => field.push(char),
+        }
+    }
+    if !field.is_empty() || !fields.is_empty() {
+        fields.push(field);
+        records.push(fields);
+    }
+    records.retain(|fields| fields.iter().any(|field| !field.is_empty()));
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assets() -> Vec<Asset> {
+        let asset = |asset_id: &str, name: &str, size, status| Asset {
+            service: "mavi".into(),
+            asset_id: asset_id.into(),
+            name: name.into(),
+            size,
+            crc32c: size.map(|size: u64| format!("{:08x}", size as u32)),
+            status,
+            at: 1_700_000_000_000,
+        };
+        vec![
+            asset("re_1", "plain.mp4", Some(0), AssetStatus::Confirmed),
+            asset("re_2", "one, \"two\"\r\nthree \u{feff}Füße 海.mp4", None, AssetStatus::Abandoned),
+            asset("re_3", "\"", Some(i64::MAX as u64), AssetStatus::Seen),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(read(csv(&assets()).as_bytes()), Ok(assets()));
+        assert_eq!(read(&serde_json::to_vec_pretty(&assets()).unwrap()), Ok(assets()));
+        assert_eq!(read(csv(&[]).as_bytes()), Ok(Vec::new()));
+        // As other programs save a table: another order, a column more, no quotes, other line ends, an empty line.
+        let saved = "\u{feff}at,name,NOTE,status,service,asset_id,size,crc32c\n7,a b.mp4,x,sent,mavi,re_9,5,ABCDEF01\n,,,,,,,\n";
+        let [asset] = <[Asset; 1]>::try_from(read(saved.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            (&*asset.asset_id, asset.size, asset.crc32c.as_deref()),
+            ("re_9", Some(5), Some("abcdef01"))
+        );
+    }
+
+    #[test]
+    fn another_file_is_none_and_says_why() {
+        let good = csv(&assets()[..1]);
+        for (bad, why) in [
+            ("", "no column `service`"),
+            ("hello", "no column `service`"),
+            (&*good.replace("crc32c", "md5"), "no column `crc32c`"),
+            (&good.replace("\"mavi\"", "\"nobody\""), "entry 1"),
+            (&good.replace("\"re_1\"", "\"\""), "entry 1"),
+            (&good.replace("\"re_1\"", "\"re\n1\""), "entry 1"),
+            (&good.replace("confirmed", "perhaps"), "entry 1"),
+            (&good.replace("00000000,", "0,"), "entry 1"),
+            (&good.replace("1700000000000", "9999999999999999999"), "entry 1"),
+            (&good.replace(",0,", ",-1,"), "entry 1"),
+            (&format!("{good}only,half"), "entry 2"),
+            (r#"{"concurrent_downloads":3}"#, "sequence"),
+            (r#"[{"service":"mavi"}]"#, "entry 1"),
+            ("[1", "EOF"),
+        ] {
+            let told = read(bad.as_bytes()).unwrap_err().to_string();
+            assert!(told.contains(why), "{bad}: {told}");
+        }
+        assert!(read(b"\xff\xfe").unwrap_err().to_string().contains("not text"));
+    }
+}

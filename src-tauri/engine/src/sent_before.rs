@@ -1,0 +1,258 @@
+//! "Sent before?": which of the files that are to be sent are at the service already, and what becomes of those.
+//!
+//! The same content is the same size and the same CRC32C as something that Ferry sent there. Only files whose size
+//! fits are looked at any closer; what was read once is known by path, size, time and inode and is not read again.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use ts_rs::TS;
+
+use crate::engine::{Asset, AssetStatus};
+use crate::error::{Cause, Error, Result};
+use crate::run::Run;
+use crate::services::{Confirmation, Service};
+use crate::source_file::{SourceFile, state};
+use crate::store::Store;
+use crate::task::{Reuse, SourceState, Task};
+use crate::transfer::{Stage, TransferId, Verified};
+use crate::words::{Peer, Phrase};
+
+/// Sizes or files that the database is asked about in one go: others wait for it meanwhile.
+const PORTION: usize = 1024;
+/// Bytes that are read between two looks at whether anybody still wants to know.
+const STRETCH: u64 = 8 * 1024 * 1024;
+/// Files that a question names.
+const EXAMPLES: usize = 4;
+/// A file that changed so lately may change again without its time telling: some disks count in steps of two seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What becomes of files that were sent to the same service before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum IfSent {
+    /// They are sent like all others. Nothing is looked up.
+    #[default]
+    Again,
+    /// If there are any, nothing is added and the answer is a question.
+    Ask,
+    /// Their rows end with the asset that is there; what the service no longer has is sent.
+    Reuse,
+    /// They are left out.
+    Skip,
+}
+
+/// The question: so many of these files were sent before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct SentBefore {
+    /// The service.
+    pub service: String,
+    /// Files in all.
+    #[ts(type = "number")]
+    pub files: u64,
+    /// Those of them that were sent before.
+    #[ts(type = "number")]
+    pub sent: u64,
+    /// Their size in bytes, together.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// The first few of them.
+    pub examples: Vec<SentFile>,
+}
+
+/// A file that was sent before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct SentFile {
+    /// Its name here.
+    pub name: String,
+    /// The asset that holds the same content.
+    pub asset: Asset,
+}
+
+/// What came of a request to send files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct AddedUploads {
+    /// The transfers, in the order of the files.
+    pub ids: Vec<TransferId>,
+    /// Those of them that are to end with an asset that is there.
+    #[ts(type = "number")]
+    pub reused: u64,
+    /// Files that were left out.
+    #[ts(type = "number")]
+    pub skipped: u64,
+    /// Nothing was added: this is to be answered first.
+    pub question: Option<SentBefore>,
+}
+
+/// Files that were sent before, by their places among all, with the newest asset of each and the file as it was looked at.
+pub(crate) type Found = HashMap<usize, (Asset, SourceState)>;
+
+/// Looks for what was sent to this service before. A file that cannot be read counts as one that was not: sending it
+/// will say why.
+pub(crate) async fn find(
+    store: &Store,
+    service: &str,
+    files: Vec<PathBuf>,
+    stop: &CancellationToken,
+) -> Result<Found> {
+    if !store.has_sent(service).await? {
+        return Ok(Found::new());
+    }
+    let files: Arc<[PathBuf]> = files.into();
+    let all = Arc::clone(&files);
+    // Every empty file is like every other: there is nothing to be saved.
+    let states = move || all.iter().map(|file| state_of(file).filter(|state| state.size > 0)).collect();
+    let states: Vec<Option<SourceState>> = blocking(states).await?;
+    let mut sizes: Vec<u64> = states.iter().flatten().map(|state| state.size).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut by_content: HashMap<(u64, String), Asset> = HashMap::new();
+    let mut known_sizes = HashSet::new();
+    for portion in sizes.chunks(PORTION) {
+        stopped(stop)?;
+        for asset in store.sent_with_sizes(service, portion.to_vec()).await? {
+            if let (Some(size), Some(crc32c)) = (asset.size, asset.crc32c.clone()) {
+                known_sizes.insert(size);
+                // Newest first.
+                by_content.entry((size, crc32c)).or_insert(asset);
+            }
+        }
+    }
+    let candidates: Vec<(usize, SourceState)> = states
+        .into_iter()
+        .enumerate()
+        .filter_map(|(place, state)| Some((place, state.filter(|state| known_sizes.contains(&state.size))?)))
+        .collect();
+    let mut found = Found::new();
+    for portion in candidates.chunks(PORTION) {
+        stopped(stop)?;
+        let asked = portion.iter().map(|(place, state)| (files[*place].clone(), *state)).collect();
+        let known = store.known_contents(asked).await?;
+        let unread: Vec<(usize, SourceState)> = portion
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(candidate, _)| *candidate)
+            .collect();
+        let (all, wanted) = (Arc::clone(&files), stop.clone());
+        let read: HashMap<usize, u32> = blocking(move || {
+            let one =
+                |(place, state): (usize, SourceState)| Some((place, read(&all[place], state, &wanted)?));
+            unread.into_iter().filter_map(one).collect()
+        })
+        .await?;
+        stopped(stop)?;
+        for ((place, state), known) in portion.iter().zip(known) {
+            if let Some(crc32c) = read.get(place) {
+                remember(store, &files[*place], *state, *crc32c);
+            }
+            let Some(crc32c) = known.or_else(|| read.get(place).copied()) else { continue };
+            if let Some(asset) = by_content.get(&(state.size, shown(crc32c))) {
+                found.insert(*place, (asset.clone(), *state));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The question about what was found.
+pub(crate) fn question(service: &str, files: &[PathBuf], found: &Found) -> SentBefore {
+    let mut places: Vec<usize> = found.keys().copied().collect();
+    places.sort_unstable();
+    let name = |place: usize| files[place].file_name().unwrap_or_default().to_string_lossy().into_owned();
+    SentBefore {
+        service: service.to_owned(),
+        files: files.len() as u64,
+        sent: found.len() as u64,
+        bytes: found.values().map(|(_, state)| state.size).sum(),
+        examples: places
+            .into_iter()
+            .take(EXAMPLES)
+            .map(|place| SentFile { name: name(place), asset: found[&place].0.clone() })
+            .collect(),
+    }
+}
+
+/// Writes down which content a file has, with the next commit, so that it need not be read for this question again.
+pub(crate) fn remember(store: &Store, path: &Path, state: SourceState, crc32c: u32) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    if now.saturating_sub(Duration::from_nanos(state.modified)) >= SETTLED {
+        store.keep_content(path, state, crc32c);
+    }
+}
+
+/// A CRC32C as the library has it.
+pub(crate) fn shown(crc32c: u32) -> String {
+    format!("{crc32c:08x}")
+}
+
+/// Ends an upload with the asset that the user wants reused, if file and asset are as they were. Otherwise the row says
+/// why, and the file is to be sent.
+pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &dyn Service) -> Result<bool> {
+    let peer = Peer::service(service.about().id);
+    let file = path.to_owned();
+    let is_same = blocking(move || state_of(&file)).await? == Some(reuse.source);
+    if is_same {
+        run.stage(Stage::Confirming);
+        match run.or_stop(service.confirm(&reuse.asset_id)).await? {
+            Ok(Confirmation::Success { size }) if size.is_none_or(|size| size == reuse.source.size) => {
+                run.update(|row| {
+                    row.asset_id = Some(reuse.asset_id.clone());
+                    row.total = Some(reuse.source.size);
+                    row.verified = size.map(|_| Verified::Length);
+                });
+                run.note(Phrase::SentBefore { service: peer });
+                return Ok(true);
+            }
+            Err(error) if error.cause == Cause::NotFound => {
+                let id = service.about().id;
+                run.queue().store.set_asset_status(id, &reuse.asset_id, AssetStatus::Deleted).await?;
+            }
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    run.note(if is_same { Phrase::GoneThere { service: peer } } else { Phrase::ChangedSinceCompared });
+    run.change_task(|task| {
+        if let Task::Upload(upload) = task {
+            upload.reuse = None;
+        }
+    })
+    .await?;
+    Ok(false)
+}
+
+fn state_of(file: &Path) -> Option<SourceState> {
+    std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file).map(|facts| state(&facts))
+}
+
+/// The CRC32C of a file that stays as it was. Blocks.
+fn read(path: &Path, before: SourceState, stop: &CancellationToken) -> Option<u32> {
+    let source = SourceFile::open(path).ok().filter(|source| source.state() == before)?;
+    let mut end = 0;
+    while end < before.size {
+        if stop.is_cancelled() {
+            return None;
+        }
+        end = before.size.min(end + STRETCH);
+        source.hash_up_to(end).ok()?;
+    }
+    source.check_unchanged().ok()?;
+    source.known_digests(None).map(|digests| digests.crc32c)
+}
+
+fn stopped(stop: &CancellationToken) -> Result<()> {
+    if stop.is_cancelled() { Err(Error::canceled()) } else { Ok(()) }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+}

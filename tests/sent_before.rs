@@ -1,0 +1,270 @@
+//! "Sent before?": the same content is recognised, asked about once, and reused, sent again or left out.
+
+#[allow(dead_code, reason = "other tests need more of it")]
+#[path = "support/uploads.rs"]
+mod uploads;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use ferry_engine::{
+    AddedUploads, AssetStatus, Code, Engine, IfSent, Options, Phrase, State, Transfer, UploadRequest,
+    Verified, Words,
+};
+use ferry_sandbox::{API_KEY, Fault, FaultKind, SignedUrls};
+use uploads::Uploads;
+
+const SIZE: usize = 300_000;
+
+async fn add(uploads: &Uploads, paths: &[&Path], if_sent: IfSent) -> AddedUploads {
+    let request = UploadRequest {
+        paths: paths.iter().map(|path| path.to_path_buf()).collect(),
+        service: Some("mavi".into()),
+        if_sent,
+        ..UploadRequest::default()
+    };
+    uploads.engine.add_uploads(request).await.expect("an answer")
+}
+
+/// Adds one file that is to be reused, and gives its end.
+async fn reuse(uploads: &Uploads, path: &Path) -> Transfer {
+    let added = add(uploads, &[path], IfSent::Reuse).await;
+    assert_eq!((added.ids.len(), added.reused, added.question), (1, 1, None));
+    uploads.ended(added.ids[0]).await
+}
+
+async fn asks(uploads: &Uploads, path: &Path) -> bool {
+    let added = add(uploads, &[path], IfSent::Ask).await;
+    added.ids.iter().for_each(|id| assert!(uploads.engine.transfer(*id).is_some()));
+    added.question.is_some()
+}
+
+/// The same file under another name.
+fn copy_of(path: &Path, name: &str) -> PathBuf {
+    let copy = path.with_file_name(name);
+    std::fs::copy(path, &copy).unwrap();
+    copy
+}
+
+/// Other bytes of the same length, in the same file.
+fn overwrite(path: &Path) {
+    let length = std::fs::metadata(path).unwrap().len() as usize;
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all(&vec![7; length]).unwrap();
+}
+
+fn set_time(path: &Path, time: SystemTime) {
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+fn long_ago() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(3600)
+}
+
+/// The name of the sentence that a row shows.
+fn note(row: &Transfer) -> Option<&Phrase> {
+    match row.note.as_ref()? {
+        Words::Own(phrase) => Some(phrase),
+        Words::Said(text) => panic!("no sentence: {text}"),
+    }
+}
+
+#[tokio::test]
+async fn the_same_content_is_recognised_under_any_name_and_asked_about_in_one_question() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let empty = uploads.file("empty.txt", 0);
+    let sent = uploads.run(&film).await;
+    uploads.run(&empty).await;
+    let renamed = copy_of(&film, "renamed.mp4");
+    let other = copy_of(&film, "other.mp4");
+    overwrite(&other);
+    let longer = uploads.file("longer.mp4", SIZE + 1);
+
+    let all = [&*other, &renamed, &longer, &film, &empty];
+    let added = add(&uploads, &all, IfSent::Ask).await;
+    let question = added.question.expect("a question");
+    assert_eq!((question.files, question.sent, question.bytes), (5, 2, 2 * SIZE as u64));
+    let names: Vec<_> = question.examples.iter().map(|one| (&*one.name, &*one.asset.name)).collect();
+    assert_eq!(names, [("renamed.mp4", "film.mp4"), ("film.mp4", "film.mp4")]);
+    assert!(question.examples.iter().all(|one| Some(&one.asset.asset_id) == sent.asset_id.as_ref()));
+    assert_eq!(added.ids, []);
+    assert_eq!(uploads.engine.transfers(|_| true).len(), 2, "nothing is added before the answer");
+
+    let added = add(&uploads, &all, IfSent::Skip).await;
+    assert_eq!((added.ids.len(), added.skipped, added.reused), (3, 2, 0));
+    let names = added.ids.iter().map(|id| uploads.engine.transfer(*id).unwrap().name);
+    assert_eq!(names.collect::<Vec<_>>(), ["other.mp4", "longer.mp4", "empty.txt"]);
+    let added = add(&uploads, &all, IfSent::Again).await;
+    assert_eq!((added.ids.len(), added.skipped, added.reused, added.question), (5, 0, 0, None));
+}
+
+#[tokio::test]
+async fn what_was_never_sent_there_is_added_without_a_question() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let first = add(&uploads, &[&film], IfSent::Ask).await;
+    assert_eq!((first.ids.len(), first.question), (1, None));
+    // On its way, not sent: it goes on.
+    let again = add(&uploads, &[&film], IfSent::Ask).await;
+    let sent = uploads.ended(first.ids[0]).await;
+    assert!(again.ids == first.ids || again.question.is_some(), "{again:?}");
+    assert!(asks(&uploads, &film).await);
+    // Another service knows nothing of it.
+    let request = UploadRequest {
+        paths: vec![film.clone()],
+        service: Some("sandbox".into()),
+        if_sent: IfSent::Ask,
+        ..UploadRequest::default()
+    };
+    let elsewhere = uploads.engine.add_uploads(request).await.unwrap();
+    assert_eq!((elsewhere.ids.len(), elsewhere.question), (1, None));
+    // What was deleted with Ferry is not there.
+    uploads.engine.asset_delete(sent.asset_id.as_deref().unwrap(), Some("mavi")).await.unwrap();
+    assert!(!asks(&uploads, &film).await);
+}
+
+#[tokio::test]
+async fn reuse_ends_with_the_asset_that_is_there_and_sends_nothing() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let signed = uploads.requests("POST", "/upload/signed-url");
+
+    let row = reuse(&uploads, &copy_of(&film, "copy.mp4")).await;
+    assert_eq!((&row.state, &row.asset_id), (&State::Completed, &sent.asset_id));
+    assert_eq!(
+        (row.bytes, row.total, row.verified),
+        (SIZE as u64, Some(SIZE as u64), Some(Verified::Length))
+    );
+    assert!(matches!(note(&row), Some(Phrase::SentBefore { .. })), "{:?}", row.note);
+    assert_eq!(uploads.requests("POST", "/upload/signed-url"), signed, "nothing was signed");
+    assert_eq!(uploads.assets().await.len(), 1);
+
+    // The row is still there after a restart.
+    let id = row.id;
+    let uploads = uploads.restart().await;
+    let row = uploads.engine.transfer(id).unwrap();
+    assert_eq!((&row.state, &row.asset_id), (&State::Completed, &sent.asset_id));
+}
+
+#[tokio::test]
+async fn what_the_service_no_longer_has_is_said_and_sent_again() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let old = sent.asset_id.clone().unwrap();
+    // Somebody deletes it there; Ferry is not told.
+    let url = format!("{}/{old}", uploads.sandbox.mavi_url());
+    let deleted = reqwest::Client::new().delete(url).header("Authorization", API_KEY).send().await.unwrap();
+    assert!(deleted.status().is_success());
+    assert!(asks(&uploads, &film).await, "as far as the library knows");
+
+    let row = reuse(&uploads, &film).await;
+    assert_eq!(row.state, State::Completed);
+    assert_ne!(row.asset_id, sent.asset_id);
+    assert!(matches!(note(&row), Some(Phrase::GoneThere { .. })), "{:?}", row.note);
+    assert!(uploads.stored(&row).await == std::fs::read(&film).unwrap());
+    let assets = uploads.assets().await;
+    let gone = assets.iter().find(|asset| asset.asset_id == old).unwrap();
+    assert_eq!(gone.status, AssetStatus::Deleted);
+    // From now on the new one is known.
+    assert_eq!(reuse(&uploads, &film).await.asset_id, row.asset_id);
+}
+
+#[tokio::test]
+async fn trouble_at_the_service_neither_sends_again_nor_invents_an_end() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    uploads.fault(Fault::new(trouble).on_path("/metadata").times(2));
+    let row = reuse(&uploads, &film).await;
+    assert_eq!((&row.state, &row.asset_id), (&State::Completed, &sent.asset_id));
+    assert_eq!(uploads.assets().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_changed_after_it_was_compared_is_sent() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    uploads.fault(Fault::new(trouble).on_path("/metadata"));
+    let added = add(&uploads, &[&film], IfSent::Reuse).await;
+    uploads.until(added.ids[0], |row| row.wait.is_some()).await;
+    overwrite(&film);
+    uploads.sandbox.faults().clear();
+    let row = uploads.ended(added.ids[0]).await;
+    assert_eq!(row.state, State::Completed);
+    assert_ne!(row.asset_id, sent.asset_id);
+    assert!(matches!(note(&row), Some(Phrase::ChangedSinceCompared)), "{:?}", row.note);
+    assert!(uploads.stored(&row).await == std::fs::read(&film).unwrap());
+}
+
+#[tokio::test]
+async fn a_file_is_read_once_unless_it_may_have_changed_unseen() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    set_time(&film, long_ago());
+    let time = std::fs::metadata(&film).unwrap().modified().unwrap();
+    uploads.run(&film).await;
+    // Only who does not read it can take it for the same.
+    overwrite(&film);
+    set_time(&film, time);
+    assert!(asks(&uploads, &film).await, "its upload has read it");
+    set_time(&film, time + Duration::from_secs(1));
+    assert!(!asks(&uploads, &film).await, "its time has changed");
+
+    let moved = copy_of(&uploads.file("other.mp4", SIZE), "moved.mp4");
+    set_time(&moved, time);
+    assert!(asks(&uploads, &moved).await, "it is read");
+    overwrite(&moved);
+    set_time(&moved, time);
+    assert!(asks(&uploads, &moved).await, "the first question has read it");
+
+    // A disk that counts in steps of two seconds would not tell a change right after the reading.
+    let fresh = uploads.file("fresh.mp4", SIZE + 5);
+    let time = std::fs::metadata(&fresh).unwrap().modified().unwrap();
+    uploads.run(&fresh).await;
+    overwrite(&fresh);
+    set_time(&fresh, time);
+    assert!(!asks(&uploads, &fresh).await, "it is read again");
+}
+
+#[tokio::test]
+async fn a_comparison_ends_when_nobody_wants_it_any_more() {
+    const HUGE: u64 = 4 << 40;
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let asset = format!(
+        r#"{{"service":"mavi","asset_id":"re_1","name":"huge.img","size":{HUGE},"crc32c":"00000000","status":"confirmed","at":1}}"#
+    );
+    std::fs::write(data.join("library.jsonl"), asset).unwrap();
+    let huge = root.path().join("huge.img");
+    std::fs::File::create(&huge).unwrap().set_len(HUGE).unwrap();
+    let mut options = Options::new(data);
+    options.keychain = false;
+    let engine = Engine::open(options).await.unwrap();
+    let request = UploadRequest {
+        paths: vec![huge],
+        service: Some("mavi".into()),
+        if_sent: IfSent::Ask,
+        ..UploadRequest::default()
+    };
+    let asking = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.add_uploads(request).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!asking.is_finished(), "four TiB are not read so fast");
+    engine.stop_comparing();
+    let answer = tokio::time::timeout(Duration::from_secs(5), asking).await.expect("soon").unwrap();
+    assert_eq!(answer.unwrap_err().code(), Code::Canceled);
+    assert!(engine.transfers(|_| true).is_empty());
+    engine.shutdown().await;
+}
