@@ -49,7 +49,7 @@ const BUDGETS: &[Budget] = &[
     Budget { key: "download", what: "one large file down, against the fastest of curl, wget and aria2c", most: 1.0, unit: "×",
         because: "Ferry also computes the checksum, syncs the file and its folder, and renames; the line `curl + sync` shows what the sync alone costs." },
     Budget { key: "upload", what: "one large file up by PUT, against `curl -T`", most: 0.8, unit: "×",
-        because: "Ferry also hashes what it reads, and keeps a record of the transfer." },
+        because: "Both ends share the two cores. The sink, which receives and hashes on one connection, is as busy as either client: neither is faster than it." },
     Budget { key: "throttled", what: "4 MiB/s a connection, against the faster aria2", most: 1.05, unit: "×",
         because: "Ferry finds out by itself: it adds connections while each brings more. aria2 opens all of them at once because it is told to." },
     Budget { key: "small-down", what: "many small files down, against `curl --parallel`", most: 1.5, unit: "×",
