@@ -31,6 +31,7 @@ const COMMANDS: &[&str] = &[
     "set_key",
     "remove_key",
     "save_settings",
+    "tray_there",
     "reset_settings",
     "export_settings",
     "import_settings",

@@ -16,7 +16,7 @@ use tauri_plugin_opener::OpenerExt as _;
 use crate::deep_link::Proposed;
 use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{drag_out, granted_paths, openable, report, show_theme};
+use crate::{background, drag_out, granted_paths, openable, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -253,7 +253,8 @@ pub(crate) async fn remove_key(engine: State<'_, Engine>, service: String) -> An
     engine.remove_key(&service).await.map_err(failure)
 }
 
-/// Saves the settings, except for the Downloads folder: that one only the user's own choice in a dialog changes.
+/// Saves the settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
+/// dialog changes, and what was said once.
 #[tauri::command]
 pub(crate) async fn save_settings(
     window: WebviewWindow,
@@ -262,6 +263,7 @@ pub(crate) async fn save_settings(
 ) -> Answer<()> {
     let before = engine.settings();
     settings.downloads_folder = before.downloads_folder;
+    settings.told_of_tray = before.told_of_tray;
     let (theme, start_at_login) = (settings.theme, settings.start_at_login);
     engine.save_settings(settings).await.map_err(failure)?;
     if start_at_login != before.start_at_login
@@ -275,6 +277,12 @@ pub(crate) async fn save_settings(
         show_theme(&window, theme);
     }
     Ok(())
+}
+
+/// Whether the window may be closed and Ferry go on: whether a tray icon is there to bring it back.
+#[tauri::command(async)]
+pub(crate) fn tray_there(app: AppHandle) -> bool {
+    background::has_way_back(&app)
 }
 
 fn start_with_desktop(app: &AppHandle, wanted: bool) -> Answer<()> {

@@ -1,5 +1,6 @@
 //! The shell around the engine: start-up, plugins, the window. No logic of transfers lives here.
 
+mod background;
 mod batch;
 mod commands;
 mod deep_link;
@@ -25,10 +26,13 @@ use tauri_plugin_autostart::ManagerExt as _;
 const WINDOW: &str = "main";
 
 const HELP: &str = "\
-Usage: ferry-desktop [--help | --version | ferry://LINK]
+Usage: ferry-desktop [--help | --version | --hidden | ferry://LINK]
 
 The window of Ferry. `ferry` is the same engine in a terminal. A ferry:// link is
 asked about in the window before anything happens.
+
+--hidden  start behind the tray icon, as at login, if the settings say that closing
+          the window leaves Ferry there and the desktop has a tray
 
 FERRY_DATA_DIR  where settings, queue and library live; one process at a time owns it
 FERRY_LOG       what to log on stderr (error, warn, info, debug); default: warn
@@ -78,7 +82,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
     tauri::Builder::default()
         .plugin(single_instance(data_dir))
         .plugin(tauri_plugin_deep_link::init())
-        .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").build())
+        .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").arg(background::HIDDEN).build())
         .plugin(tauri_plugin_fs::init())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
@@ -112,6 +116,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::set_key,
             commands::remove_key,
             commands::save_settings,
+            commands::tray_there,
             commands::reset_settings,
             commands::export_settings,
             commands::import_settings,
@@ -124,6 +129,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         ])
         .manage(granted_paths::Hovering::default())
         .manage(system::Asking::default())
+        .manage(background::TrayIcon::default())
         .manage(deep_link::Proposed::default())
         .manage(thumbnails::Thumbnails::new(data_dir))
         .on_window_event(system::on_window_event)
@@ -148,11 +154,16 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
 
     let config = app.config().app.windows.iter().find(|window| window.label == WINDOW);
     let config = config.cloned().unwrap_or_default();
+    let hidden = background::starts_hidden(app, engine);
     let window = WebviewWindowBuilder::from_config(app, &config)?
+        .visible(!hidden)
         .on_navigation(is_own_page)
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .build()?;
     show_theme(&window, engine.settings().theme);
+    if hidden {
+        background::show_unless_tray_comes(app);
+    }
     Ok(())
 }
 
@@ -241,8 +252,11 @@ fn is_own_page(url: &Url) -> bool {
 }
 
 fn single_instance(data_dir: &Path) -> tauri::plugin::TauriPlugin<tauri::Wry> {
-    let builder = tauri_plugin_single_instance::Builder::new()
-        .callback(|app, _arguments, _folder| system::show_window(app));
+    let builder = tauri_plugin_single_instance::Builder::new().callback(|app, arguments, _folder| {
+        if !arguments.iter().any(|argument| argument == background::HIDDEN) {
+            system::show_window(app);
+        }
+    });
     // Where a data folder was chosen, "the same Ferry" means the same folder.
     let builder = if std::env::var_os("FERRY_DATA_DIR").is_some() {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -265,6 +279,7 @@ fn answer_arguments() -> Option<ExitCode> {
     let text = match argument.to_str() {
         Some("--version" | "-V") => format!("ferry-desktop {}\n", env!("CARGO_PKG_VERSION")),
         Some("--help" | "-h") => HELP.to_owned(),
+        Some(background::HIDDEN) => return None,
         Some(link) if link.starts_with("ferry:") => return None,
         // macOS hands a process serial number to programs that the Finder starts.
         Some(other) if other.starts_with("-psn_") => return None,

@@ -17,6 +17,8 @@ pub(crate) struct Spoken {
     pub shell_idle: String,
     pub shell_starting: String,
     pub shell_awake: String,
+    pub shell_hidden: String,
+    pub shell_hidden_text: String,
     pub shell_quit_title: String,
     pub shell_quit_one: String,
     pub shell_quit_many: String,

@@ -168,6 +168,17 @@ export class Display {
     return taken.split('\n');
   }
 
+  /** Starts a panel that takes tray icons and notices: what it `said`, and `click` on an entry of the icon's menu. */
+  async panel() {
+    const script = new URL('panel.py', import.meta.url).pathname;
+    const helper = this.#helper('/usr/bin/python3', [script], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const said = [];
+    helper.stdout.setEncoding('utf8');
+    helper.stdout.on('data', (text) => said.push(...text.split('\n').filter(Boolean)));
+    await until('the panel', () => said.filter((line) => line.startsWith('owns')).length === 2);
+    return { said, click: (words) => helper.stdin.write(`click ${words}\n`) };
+  }
+
   async screenshot(file) {
     await run('import', ['-window', 'root', file], { env: this.environment });
   }

@@ -42,18 +42,6 @@ async function centre() {
   return { x: place.x + Math.round(place.width * 0.6), y: place.y + Math.round(place.height * 0.5) };
 }
 
-/** Starts the program without a driver, as a second one. */
-function start(changes) {
-  const environmentOfIt = { ...stage.environment, ...changes };
-  for (const [name, value] of Object.entries(changes)) if (value === null) delete environmentOfIt[name];
-  const program = spawn(PROGRAM, [], { env: environmentOfIt, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  program.stderr.setEncoding('utf8');
-  program.stderr.on('data', (text) => (said += text));
-  const ended = new Promise((done) => program.once('exit', (code, signal) => done({ code, signal, said })));
-  return { program, ended, said: () => said };
-}
-
 async function refused(command, args, words) {
   const answer = await page.invoke(command, args);
   assert.ok(answer.refused, `${command} ${JSON.stringify(args)} was allowed: ${JSON.stringify(answer.ok)}`);
@@ -62,7 +50,7 @@ async function refused(command, args, words) {
 
 async function test() {
   await step('without a display: one line and 1', async () => {
-    const { code, said } = await start({ DISPLAY: null, WAYLAND_DISPLAY: null }).ended;
+    const { code, said } = await stage.start({ DISPLAY: null, WAYLAND_DISPLAY: null }).ended;
     assert.equal(code, 1);
     assert.match(said, /^error: .*display.*\n$/);
   });
@@ -211,7 +199,7 @@ async function test() {
   });
 
   await step('a second start brings the first forward and ends', async () => {
-    const { code } = await start({}).ended;
+    const { code } = await stage.start({}).ended;
     assert.equal(code, 0);
     assert.ok(page.isAlive);
   });
@@ -248,7 +236,7 @@ async function test() {
   });
 
   await step('a data folder in use is said in a dialog, and the end is 1', async () => {
-    const second = start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
+    const second = stage.start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
     const dialog = await stage.display.window('Ferry is already at work');
     await picture('busy');
     await stage.display.press(dialog, 'Return');

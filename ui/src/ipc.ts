@@ -80,6 +80,9 @@ export const removeKey = (service: string) => invoke<undefined>('remove_key', { 
 
 export const saveSettings = (settings: Settings) => invoke<undefined>('save_settings', { settings });
 
+/** Whether a tray icon is there to bring a closed window back. */
+export const trayThere = () => invoke<boolean>('tray_there');
+
 /** Everything as it was at first, but where files and keys go. */
 export const resetSettings = () => invoke<Settings>('reset_settings');
 

@@ -437,13 +437,21 @@ keep_awake: boolean,
  */
 start_at_login: boolean, 
 /**
+ * Closing the window leaves Ferry at work behind its tray icon, where there is a tray; on a Mac also in the Dock.
+ */
+close_to_tray: boolean, 
+/**
  * Tell when a batch is done and the window is not in front.
  */
 notifications: boolean, 
 /**
  * The first-run screen was answered.
  */
-welcomed: boolean, };
+welcomed: boolean, 
+/**
+ * It was said once that Ferry goes on without its window.
+ */
+told_of_tray: boolean, };
 
 /**
  * A number of bytes in a sentence.

@@ -59,6 +59,7 @@ interface Commands {
   set_key: (args: { service: string; key: string }) => KeyState;
   remove_key: (args: { service: string }) => void;
   save_settings: (args: { settings: Settings }) => void;
+  tray_there: (args: Record<string, never>) => boolean;
   reset_settings: (args: Record<string, never>) => Settings;
   export_settings: (args: Record<string, never>) => boolean;
   import_settings: (args: Record<string, never>) => Settings | null;
@@ -86,6 +87,8 @@ export interface Fake {
   snapshots: number;
   /** A `ferry://` link that proposes this; nothing = one that is refused. */
   link: (shown: string) => void;
+  /** Whether the desktop shows tray icons. */
+  tray: boolean;
   /** How often the pictures of the details were asked for. */
   looks: number;
 }
@@ -315,6 +318,7 @@ export function start(scenario: Scenario, live = true): void {
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });
     },
+    tray_there: () => fake.tray,
     reset_settings: () => (settings = { ...snapshot.settings, density: 'normal', theme: 'system', connections: 16 }),
     export_settings: () => true,
     import_settings: () => (settings = { ...settings, density: 'compact', concurrent_uploads: 7 }),
@@ -333,6 +337,7 @@ export function start(scenario: Scenario, live = true): void {
 
   const quiet = new Set([
     'link_offer',
+    'tray_there',
     'pictures',
     'thumbnail',
     'file_there',
@@ -373,6 +378,7 @@ export function start(scenario: Scenario, live = true): void {
       emit('link-opened', null);
     },
     snapshots: 0,
+    tray: true,
     looks: 0,
     change,
     transfers: () => [...transfers.values()],

@@ -199,6 +199,22 @@ describe('settings', () => {
     });
   });
 
+  test('closing to the tray is offered where a tray is', async () => {
+    const page = await open({ scenario: 'busy' });
+    const toggle = page.getByRole('switch', { name: 'Keep running when the window is closed' });
+    await nav(page, 'Settings');
+    await toggle.click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { close_to_tray: true } });
+
+    await page.evaluate(() => (window.fake.tray = false));
+    await nav(page, 'Transfers');
+    await nav(page, 'Settings');
+    await page.getByText('This desktop shows no tray icons').waitFor();
+    await toggle.click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { close_to_tray: false } });
+    expect(await toggle.isDisabled()).toBe(true);
+  });
+
   test('go out, come in and go back, all at once, and that is undone', async () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');
