@@ -37,6 +37,8 @@ const COMMANDS: &[&str] = &[
     "import_settings",
     "link_offer",
     "answer_link",
+    "open_menu",
+    "copy_text",
     "drag_out",
     "pick_downloads_folder",
     "choose_folder_for",

@@ -13,10 +13,11 @@ use tauri::{AppHandle, Manager as _, State, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
+use crate::context_menu::{Entry, Place};
 use crate::deep_link::Proposed;
 use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{background, drag_out, granted_paths, openable, report, show_theme};
+use crate::{background, clipboard, context_menu, drag_out, granted_paths, openable, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -343,6 +344,22 @@ pub(crate) async fn answer_link(
 ) -> Answer<Option<TransferId>> {
     let Some(request) = proposed.answer(service) else { return Ok(None) };
     engine.download(request).await.map(Some).map_err(failure)
+}
+
+/// Opens the menu of a row. Answers what was chosen; nothing = the menu was closed.
+#[tauri::command]
+pub(crate) async fn open_menu(
+    window: WebviewWindow,
+    groups: Vec<Vec<Entry>>,
+    at: Option<Place>,
+) -> Answer<Option<String>> {
+    context_menu::open(&window, groups, at).await
+}
+
+/// Puts text on the clipboard.
+#[tauri::command(async)]
+pub(crate) fn copy_text(window: WebviewWindow, text: String) -> Answer<()> {
+    clipboard::put(&window, text).map_err(|why| failure(Error::internal(Phrase::NotCopied).because(why)))
 }
 
 /// Lets finished files be dragged to another program. False where the system cannot.

@@ -2,7 +2,9 @@
 
 mod background;
 mod batch;
+mod clipboard;
 mod commands;
+mod context_menu;
 mod deep_link;
 mod drag_out;
 mod events;
@@ -21,6 +23,8 @@ use ferry_engine::{Code, Engine, Options, Theme, default_data_dir};
 use tauri::webview::{NewWindowResponse, WebviewWindowBuilder};
 use tauri::{AppHandle, Manager as _, Url, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
+
+use crate::spoken::Spoken;
 
 /// The label of the one window, as `tauri.conf.json` and the capabilities know it.
 const WINDOW: &str = "main";
@@ -77,6 +81,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
     // The engine opens while the toolkit starts. A second instance ends in `build`, below, before it looks at the result.
     let mut options = Options::new(data_dir.to_owned());
     options.resume_unfinished = true;
+    let folder = data_dir.to_owned();
     let opening = tauri::async_runtime::spawn(Engine::open(options));
 
     tauri::Builder::default()
@@ -122,6 +127,8 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::import_settings,
             commands::link_offer,
             commands::answer_link,
+            commands::open_menu,
+            commands::copy_text,
             commands::drag_out,
             commands::pick_downloads_folder,
             commands::choose_folder_for,
@@ -137,7 +144,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             let opened = tauri::async_runtime::block_on(opening)?;
             match opened {
                 Ok(engine) => start(app.handle(), &engine)?,
-                Err(error) => refuse_to_start(app.handle(), &error),
+                Err(error) => refuse_to_start(app.handle(), &folder, &error),
             }
             Ok(())
         })
@@ -161,6 +168,7 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .build()?;
     show_theme(&window, engine.settings().theme);
+    context_menu::prepare(&window);
     if hidden {
         background::show_unless_tray_comes(app);
     }
@@ -184,36 +192,20 @@ fn follow_desktop(app: &AppHandle, engine: &Engine) {
 }
 
 /// Says why there will be no window, in a dialog and on stderr, then ends with 1.
-fn refuse_to_start(app: &AppHandle, error: &ferry_engine::Error) {
+fn refuse_to_start(app: &AppHandle, data_dir: &Path, error: &ferry_engine::Error) {
     tell(&format!("error[{}]: {error}", error.code()));
-    let title =
-        if error.code() == Code::BusyDataDir { "Ferry is already at work" } else { "Ferry cannot start" };
+    let words = Spoken::in_folder(data_dir);
+    let title = if error.code() == Code::BusyDataDir { &words.shell_busy } else { &words.shell_no_start };
     let dialog = rfd::AsyncMessageDialog::new()
         .set_level(rfd::MessageLevel::Error)
         .set_title(title)
-        .set_description(sentences(error))
-        .set_buttons(rfd::MessageButtons::OkCustom("Close".into()));
+        .set_description(words.sentences(error))
+        .set_buttons(rfd::MessageButtons::OkCustom(words.shell_close.clone()));
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         dialog.show().await;
         app.exit(1);
     });
-}
-
-/// What happened, why and what to do, each as a sentence.
-fn sentences(error: &ferry_engine::Error) -> String {
-    let mut text = String::new();
-    for part in [Some(error.what.clone()), error.why.clone(), Some(error.advice())].into_iter().flatten() {
-        let part = part.to_string();
-        let mut letters = part.chars();
-        if let Some(first) = letters.next() {
-            text.extend(first.to_uppercase());
-            text.push_str(letters.as_str().trim_end_matches('.'));
-            text.push_str(".\n");
-        }
-    }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 /// Keeps the window's frame, and the ground under the page until it has painted, in the theme of the settings.
@@ -320,13 +312,5 @@ mod tests {
         ] {
             assert_eq!(is_own_page(&address.parse().unwrap()), own, "{address}");
         }
-    }
-
-    #[test]
-    fn an_error_reads_as_sentences() {
-        let error = ferry_engine::Error::invalid("the folder is a file")
-            .because("not a directory.")
-            .advise("choose another");
-        assert_eq!(sentences(&error), "The folder is a file.\nNot a directory.\nChoose another.");
     }
 }

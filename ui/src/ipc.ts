@@ -100,6 +100,19 @@ export const answerLink = (service: string | null) => invoke<TransferId | null>(
 
 export const onLink = (handle: () => void): Promise<Unlisten> => listen('link-opened', handle);
 
+export interface MenuEntry {
+  id: string;
+  words: string;
+  enabled: boolean;
+  keys: string | null;
+}
+
+/** Opens a menu of the system's, under the pointer or at a place; `null` = it was closed. */
+export const openMenu = (groups: MenuEntry[][], at: { x: number; y: number } | null) =>
+  invoke<string | null>('open_menu', { groups, at });
+
+export const copyText = (text: string) => invoke<undefined>('copy_text', { text });
+
 /** Hands finished files to the pointer, for another program; false = this system cannot. */
 export const dragOut = (ids: TransferId[]) => invoke<boolean>('drag_out', { ids });
 
@@ -131,8 +144,8 @@ export function onDrop(handle: (drop: Drop) => void): Promise<Unlisten> {
 /** Commands fail with a `Failure`; anything else is a fault in Ferry and is shown as one. */
 export function asFailure(error: unknown): Failure {
   if (isFailure(error)) return error;
-  const what = error instanceof Error ? error.message : String(error);
-  return { code: 'internal', what, why: null, advice: { is: 'send_report' }, remedy: 'report' };
+  const why = error instanceof Error ? error.message : String(error);
+  return { code: 'internal', what: { is: 'fault_inside' }, why, advice: { is: 'send_report' }, remedy: 'report' };
 }
 
 function isFailure(error: unknown): error is Failure {

@@ -5,6 +5,7 @@
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
 import { orders } from '../src/columns';
+import type { MenuEntry } from '../src/ipc';
 import type {
   Asset,
   AssetInfo,
@@ -65,6 +66,8 @@ interface Commands {
   import_settings: (args: Record<string, never>) => Settings | null;
   link_offer: (args: Record<string, never>) => LinkOffer | null;
   answer_link: (args: { service: string | null }) => TransferId | null;
+  open_menu: (args: { groups: MenuEntry[][]; at: { x: number; y: number } | null }) => string | null;
+  copy_text: (args: { text: string }) => Promise<void>;
   drag_out: (args: { ids: TransferId[] }) => boolean;
   pick_downloads_folder: (args: Record<string, never>) => string | null;
   choose_folder_for: (args: { id: TransferId }) => string | null;
@@ -87,6 +90,8 @@ export interface Fake {
   snapshots: number;
   /** A `ferry://` link that proposes this; nothing = one that is refused. */
   link: (shown: string) => void;
+  /** What is chosen in the next menu, by its words; nothing = it is closed. */
+  choice: string | null;
   /** Whether the desktop shows tray icons. */
   tray: boolean;
   /** How often the pictures of the details were asked for. */
@@ -329,6 +334,14 @@ export function start(scenario: Scenario, live = true): void {
       if (!offer || service === null) return null;
       return commands.download({ request: { what: offer.shown, service } as DownloadRequest });
     },
+    open_menu: ({ groups }) => {
+      const { choice } = fake;
+      const chosen = groups.flat().find((entry) => entry.words === choice);
+      if (choice !== null && !chosen?.enabled) throw new Error(`The menu has no ${choice}`);
+      fake.choice = null;
+      return chosen?.id ?? null;
+    },
+    copy_text: ({ text }) => navigator.clipboard.writeText(text),
     drag_out: () => true,
     choose_folder_for: () => '/media/ada/Data',
     pick_downloads_folder: () => (downloads_folder = '/media/ada/Data'),
@@ -379,6 +392,7 @@ export function start(scenario: Scenario, live = true): void {
     },
     snapshots: 0,
     tray: true,
+    choice: null,
     looks: 0,
     change,
     transfers: () => [...transfers.values()],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
+import type { MenuEntry } from '../../src/ipc';
 import { calls, lastCall, nav, useStudio } from './support';
 
 const open = useStudio();
@@ -63,6 +64,21 @@ describe('the library', () => {
     await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
     expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_1b6f3de0a410', service: 'mavi' });
     await page.getByRole('row', { name: /panel discussion.*Deleted/ }).waitFor();
+  });
+
+  test('a row has a menu of what its buttons do', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Library');
+    const row = page.getByRole('row', { name: /panel discussion/ });
+    await page.evaluate(() => (window.fake.choice = 'Ask the service'));
+    await row.click({ button: 'right' });
+    await page.getByText('PARSED').waitFor();
+    const buttons = await row.getByRole('button').allTextContents();
+    const { groups } = (await lastCall(page, 'open_menu')) as { groups: MenuEntry[][] };
+    expect(groups.flat().map((entry) => entry.words)).toEqual(buttons.map((words) => words.trim()));
+    await page.evaluate(() => (window.fake.choice = 'Download again'));
+    await page.keyboard.press('ContextMenu');
+    expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_1b6f3de0a410', service: 'mavi' } });
   });
 
   test('by keyboard, and exported', async () => {
