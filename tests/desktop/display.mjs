@@ -94,6 +94,12 @@ export class Display {
     }
   }
 
+  /** How many menus and the like are open: windows that no window manager looks after. */
+  async popUps() {
+    const { stdout } = await run('xwininfo', ['-root', '-tree'], { env: this.environment });
+    return stdout.split('\n').filter((line) => line.includes('("ferry-desktop"')).length;
+  }
+
   /** Where a window's content lies; the window manager's frame does not count. */
   async place(window) {
     const { stdout } = await run('xwininfo', ['-id', window], { env: this.environment });
