@@ -39,6 +39,7 @@ const COMMANDS: &[&str] = &[
     "answer_link",
     "open_menu",
     "copy_text",
+    "set_menu_bar",
     "drag_out",
     "pick_downloads_folder",
     "choose_folder_for",

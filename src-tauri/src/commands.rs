@@ -356,6 +356,13 @@ pub(crate) async fn open_menu(
     context_menu::open(&window, groups, at).await
 }
 
+/// What is in the menu bar of a Mac: the page's commands, and the system's own by name.
+#[cfg(target_os = "macos")]
+#[tauri::command(async)]
+pub(crate) fn set_menu_bar(app: AppHandle, menus: Vec<crate::menu_bar::BarMenu>) -> Answer<()> {
+    crate::menu_bar::show(&app, menus).map_err(|error| failure(Error::internal(error.to_string())))
+}
+
 /// Puts text on the clipboard.
 #[tauri::command(async)]
 pub(crate) fn copy_text(window: WebviewWindow, text: String) -> Answer<()> {

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use tauri::WebviewWindow;
 use tokio::sync::oneshot;
 
-/// One thing that can be done.
+/// One entry of a menu: a thing that can be done.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Entry {
-    id: String,
-    words: String,
-    enabled: bool,
-    /// The keys that do the same, as the page calls them: `Space`, `Enter`, `Delete`.
-    keys: Option<String>,
+    pub id: String,
+    pub words: String,
+    pub enabled: bool,
+    /// The keys that do the same, as the page calls them: `Space`, `Enter`, `Mod+O`.
+    pub keys: Option<String>,
 }
 
 /// Where a menu opens that was asked for by keyboard, in the page's own pixels.

@@ -9,6 +9,8 @@ mod deep_link;
 mod drag_out;
 mod events;
 mod granted_paths;
+#[cfg(target_os = "macos")]
+mod menu_bar;
 mod openable;
 mod report;
 mod spoken;
@@ -129,6 +131,8 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::answer_link,
             commands::open_menu,
             commands::copy_text,
+            #[cfg(target_os = "macos")]
+            commands::set_menu_bar,
             commands::drag_out,
             commands::pick_downloads_folder,
             commands::choose_folder_for,
@@ -169,6 +173,8 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         .build()?;
     show_theme(&window, engine.settings().theme);
     context_menu::prepare(&window);
+    #[cfg(target_os = "macos")]
+    menu_bar::listen(app);
     if hidden {
         background::show_unless_tray_comes(app);
     }

@@ -102,7 +102,7 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
 }
 
 /// Ends Ferry, after a question if work runs.
-fn quit(app: &AppHandle) {
+pub(crate) fn quit(app: &AppHandle) {
     match running(app) {
         0 => app.exit(0),
         running => ask_to_quit(app, running),

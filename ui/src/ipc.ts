@@ -111,6 +111,19 @@ export interface MenuEntry {
 export const openMenu = (groups: MenuEntry[][], at: { x: number; y: number } | null) =>
   invoke<string | null>('open_menu', { groups, at });
 
+export interface BarMenu {
+  id: string;
+  title: string;
+  groups: MenuEntry[][];
+}
+
+/** What is in the menu bar of a Mac. */
+export const setMenuBar = (menus: BarMenu[]) => invoke<undefined>('set_menu_bar', { menus });
+
+/** A command that was chosen there. */
+export const onCommand = (handle: (id: string) => void): Promise<Unlisten> =>
+  listen<string>('command-chosen', (event) => handle(event.payload));
+
 export const copyText = (text: string) => invoke<undefined>('copy_text', { text });
 
 /** Hands finished files to the pointer, for another program; false = this system cannot. */

@@ -5,7 +5,7 @@
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
 import { orders } from '../src/columns';
-import type { MenuEntry } from '../src/ipc';
+import type { BarMenu, MenuEntry } from '../src/ipc';
 import type {
   Asset,
   AssetInfo,
@@ -67,6 +67,7 @@ interface Commands {
   link_offer: (args: Record<string, never>) => LinkOffer | null;
   answer_link: (args: { service: string | null }) => TransferId | null;
   open_menu: (args: { groups: MenuEntry[][]; at: { x: number; y: number } | null }) => string | null;
+  set_menu_bar: (args: { menus: BarMenu[] }) => void;
   copy_text: (args: { text: string }) => Promise<void>;
   drag_out: (args: { ids: TransferId[] }) => boolean;
   pick_downloads_folder: (args: Record<string, never>) => string | null;
@@ -90,6 +91,8 @@ export interface Fake {
   snapshots: number;
   /** A `ferry://` link that proposes this; nothing = one that is refused. */
   link: (shown: string) => void;
+  /** A command chosen in the menu bar of a Mac. */
+  command: (id: string) => void;
   /** What is chosen in the next menu, by its words; nothing = it is closed. */
   choice: string | null;
   /** Whether the desktop shows tray icons. */
@@ -341,6 +344,7 @@ export function start(scenario: Scenario, live = true): void {
       fake.choice = null;
       return chosen?.id ?? null;
     },
+    set_menu_bar: () => undefined,
     copy_text: ({ text }) => navigator.clipboard.writeText(text),
     drag_out: () => true,
     choose_folder_for: () => '/media/ada/Data',
@@ -393,6 +397,7 @@ export function start(scenario: Scenario, live = true): void {
     snapshots: 0,
     tray: true,
     choice: null,
+    command: (id) => emit('command-chosen', id),
     looks: 0,
     change,
     transfers: () => [...transfers.values()],

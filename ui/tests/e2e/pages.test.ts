@@ -1,7 +1,8 @@
+import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import type { MenuEntry } from '../../src/ipc';
-import { calls, lastCall, nav, useStudio } from './support';
+import type { BarMenu, MenuEntry } from '../../src/ipc';
+import { calls, lastCall, nav, speak, useStudio } from './support';
 
 const open = useStudio();
 
@@ -252,5 +253,35 @@ describe('settings', () => {
     await page.getByRole('button', { name: 'Copy the report' }).click();
     await page.getByText('The report is copied.').waitFor();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('Ferry 0.1.0');
+  });
+});
+
+describe('the menu bar of a Mac', () => {
+  const userAgent = 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)';
+  const bar = async (page: Page) => ((await lastCall(page, 'set_menu_bar')) as { menus: BarMenu[] }).menus;
+
+  test('names the commands with their keys, in the language of the window, and they work', async () => {
+    const page = await open({ scenario: 'busy', userAgent });
+    const entries = (await bar(page)).flatMap((menu) => menu.groups.flat());
+    const known = ['settings', 'upload-files', 'add', 'library', 'pause-all', 'shortcuts'];
+    const found = entries.filter((entry) => known.includes(entry.id)).map(({ id, keys }) => [id, keys]);
+    expect(found).toEqual([
+      ['settings', 'Mod+,'],
+      ['upload-files', 'Mod+O'],
+      ['add', null],
+      ['library', 'Mod+2'],
+      ['pause-all', null],
+      ['shortcuts', null],
+    ]);
+    await page.evaluate(() => window.fake.command('library'));
+    await page.getByRole('grid', { name: 'Library' }).waitFor();
+    await speak(page, 'es');
+    await page.waitForFunction(() => window.fake.calls.filter((call) => call.command === 'set_menu_bar').length > 1);
+    expect((await bar(page)).map((menu) => menu.title)).toContain('Edición');
+  });
+
+  test('is not there elsewhere', async () => {
+    const page = await open({ scenario: 'busy' });
+    expect((await calls(page)).filter((call) => call.command === 'set_menu_bar')).toEqual([]);
   });
 });
