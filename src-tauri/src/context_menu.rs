@@ -43,6 +43,7 @@ pub(crate) use system::prepare;
 #[cfg(target_os = "linux")]
 mod system {
     use std::cell::{Cell, RefCell};
+    use std::future::{Ready, ready};
     use std::rc::Rc;
 
     use gtk::prelude::{
@@ -74,14 +75,14 @@ mod system {
         page.connect_key_press_event(|_, event| note(event));
     }
 
-    pub(super) async fn open(
+    pub(super) fn open(
         window: &WebviewWindow,
         groups: Vec<Vec<Entry>>,
         at: Option<Place>,
         choose: oneshot::Sender<String>,
-    ) -> tauri::Result<()> {
+    ) -> Ready<tauri::Result<()>> {
         let on_window = window.clone();
-        window.run_on_main_thread(move || {
+        ready(window.run_on_main_thread(move || {
             let choose = Rc::new(Cell::new(Some(choose)));
             let menu = menu(groups, &choose);
             menu.connect_selection_done(move |_| {
@@ -102,7 +103,7 @@ mod system {
                 }
                 _ => menu.popup_at_pointer(pressed.as_ref()),
             }
-        })
+        }))
     }
 
     fn menu(groups: Vec<Vec<Entry>>, choose: &Rc<Cell<Option<oneshot::Sender<String>>>>) -> gtk::Menu {

@@ -285,7 +285,7 @@ impl Error {
     pub fn internal(what: impl Into<Words>) -> Self {
         match what.into() {
             Words::Said(why) => Self::new(Cause::Internal, Phrase::FaultInside).because(why),
-            own => Self::new(Cause::Internal, own),
+            own @ Words::Own(_) => Self::new(Cause::Internal, own),
         }
     }
 
