@@ -510,7 +510,7 @@ speed: number, };
 export type Stage = "preparing" | "checking" | "fetching" | "signing" | "sending" | "verifying" | "confirming" | "publishing" | "removing";
 
 /**
- * Where a transfer stands.
+ * Where a transfer stands. What few rows have is in a box here and in [`Transfer`]: there may be 100,000 of them.
  */
 export type State = { "is": "queued" } | { "is": "running" } | { "is": "verifying" } | { "is": "completed" } | { "is": "paused" } | { "is": "failed" } & Failure | { "is": "canceled" };
 
