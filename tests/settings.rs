@@ -22,7 +22,9 @@ fn unusual(folder: &Path) -> Settings {
         theme: Theme::Dark,
         language: Language::Es,
         start_at_login: true,
+        close_to_tray: true,
         welcomed: true,
+        told_of_tray: true,
         ..Settings::default()
     }
 }
@@ -46,6 +48,7 @@ async fn exported_settings_are_taken_over_but_where_files_and_keys_go() {
         visual_search_url: before.visual_search_url,
         start_at_login: false,
         welcomed: false,
+        told_of_tray: false,
         ..unusual(root.path())
     };
     assert_eq!(after, wanted);
@@ -94,6 +97,7 @@ async fn a_reset_leaves_where_files_and_keys_go() {
             visual_search_url: mine.visual_search_url,
             start_at_login: mine.start_at_login,
             welcomed: true,
+            told_of_tray: true,
             ..Settings::default()
         }
     );

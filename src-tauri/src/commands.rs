@@ -13,10 +13,11 @@ use tauri::{AppHandle, Manager as _, State, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
+use crate::context_menu::{Entry, Place};
 use crate::deep_link::Proposed;
 use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{drag_out, granted_paths, openable, report, show_theme};
+use crate::{background, clipboard, context_menu, drag_out, granted_paths, openable, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -273,7 +274,8 @@ pub(crate) async fn remove_key(engine: State<'_, Engine>, service: String) -> An
     engine.remove_key(&service).await.map_err(failure)
 }
 
-/// Saves the settings, except for the Downloads folder: that one only the user's own choice in a dialog changes.
+/// Saves the settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
+/// dialog changes, and what was said once.
 #[tauri::command]
 pub(crate) async fn save_settings(
     window: WebviewWindow,
@@ -282,6 +284,7 @@ pub(crate) async fn save_settings(
 ) -> Answer<()> {
     let before = engine.settings();
     settings.downloads_folder = before.downloads_folder;
+    settings.told_of_tray = before.told_of_tray;
     let (theme, start_at_login) = (settings.theme, settings.start_at_login);
     engine.save_settings(settings).await.map_err(failure)?;
     if start_at_login != before.start_at_login
@@ -295,6 +298,12 @@ pub(crate) async fn save_settings(
         show_theme(&window, theme);
     }
     Ok(())
+}
+
+/// Whether the window may be closed and Ferry go on: whether a tray icon is there to bring it back.
+#[tauri::command(async)]
+pub(crate) fn tray_there(app: AppHandle) -> bool {
+    background::has_way_back(&app)
 }
 
 fn start_with_desktop(app: &AppHandle, wanted: bool) -> Answer<()> {
@@ -355,6 +364,29 @@ pub(crate) async fn answer_link(
 ) -> Answer<Option<TransferId>> {
     let Some(request) = proposed.answer(service) else { return Ok(None) };
     engine.download(request).await.map(Some).map_err(failure)
+}
+
+/// Opens the menu of a row. Answers what was chosen; nothing = the menu was closed.
+#[tauri::command]
+pub(crate) async fn open_menu(
+    window: WebviewWindow,
+    groups: Vec<Vec<Entry>>,
+    at: Option<Place>,
+) -> Answer<Option<String>> {
+    context_menu::open(&window, groups, at).await
+}
+
+/// What is in the menu bar of a Mac: the page's commands, and the system's own by name.
+#[cfg(target_os = "macos")]
+#[tauri::command(async)]
+pub(crate) fn set_menu_bar(app: AppHandle, menus: Vec<crate::menu_bar::BarMenu>) -> Answer<()> {
+    crate::menu_bar::show(&app, menus).map_err(|error| failure(Error::internal(error.to_string())))
+}
+
+/// Puts text on the clipboard.
+#[tauri::command(async)]
+pub(crate) fn copy_text(window: WebviewWindow, text: String) -> Answer<()> {
+    clipboard::put(&window, text).map_err(|why| failure(Error::internal(Phrase::NotCopied).because(why)))
 }
 
 /// Lets finished files be dragged to another program. False where the system cannot.

@@ -1,7 +1,7 @@
 //! A finished file dragged out of the window to another program.
 //!
-//! Done with GTK itself, which the window is made of on Linux. The crates for this write a file's address without
-//! escaping it, so that a name with a space or `%` in it means another file. Other systems go without for now.
+//! Done with GTK itself on Linux, which the window is made of there. The crate that does it on Windows and macOS writes a
+//! file's address without escaping it on Linux, so that a name with a space or `%` in it means another file.
 
 use std::path::PathBuf;
 
@@ -55,6 +55,22 @@ pub(crate) fn begin(window: &WebviewWindow, paths: &[PathBuf]) -> bool {
 
 /// Begins a drag with the pointer that is down just now. Answers whether this system can.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn begin(_window: &WebviewWindow, _paths: &[PathBuf]) -> bool {
-    false
+pub(crate) fn begin(window: &WebviewWindow, paths: &[PathBuf]) -> bool {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let (on_window, paths) = (window.clone(), paths.to_vec());
+    // What hangs on the pointer meanwhile.
+    let image = drag::Image::Raw(include_bytes!("../../icons/32x32.png").to_vec());
+    // On Windows this takes as long as the drag; the system's own loop keeps the window going.
+    let begun = window.run_on_main_thread(move || {
+        let files = drag::DragItem::Files(paths);
+        let drag = || drag::start_drag(&on_window, files, image, |_, _| {}, drag::Options::default());
+        // It takes for granted what the shell may refuse, as for a file that goes just now.
+        match catch_unwind(AssertUnwindSafe(drag)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "files could not be dragged out"),
+            Err(_) => tracing::warn!("files could not be dragged out"),
+        }
+    });
+    begun.is_ok()
 }

@@ -1,11 +1,16 @@
 //! The shell around the engine: start-up, plugins, the window. No logic of transfers lives here.
 
+mod background;
 mod batch;
+mod clipboard;
 mod commands;
+mod context_menu;
 mod deep_link;
 mod drag_out;
 mod events;
 mod granted_paths;
+#[cfg(target_os = "macos")]
+mod menu_bar;
 mod openable;
 mod report;
 mod spoken;
@@ -21,14 +26,19 @@ use tauri::webview::{NewWindowResponse, WebviewWindowBuilder};
 use tauri::{AppHandle, Manager as _, Url, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
 
+use crate::spoken::Spoken;
+
 /// The label of the one window, as `tauri.conf.json` and the capabilities know it.
 const WINDOW: &str = "main";
 
 const HELP: &str = "\
-Usage: ferry-desktop [--help | --version | ferry://LINK]
+Usage: ferry-desktop [--help | --version | --hidden | ferry://LINK]
 
 The window of Ferry. `ferry` is the same engine in a terminal. A ferry:// link is
 asked about in the window before anything happens.
+
+--hidden  start behind the tray icon, as at login, if the settings say that closing
+          the window leaves Ferry there and the desktop has a tray
 
 FERRY_DATA_DIR  where settings, queue and library live; one process at a time owns it
 FERRY_LOG       what to log on stderr (error, warn, info, debug); default: warn
@@ -73,12 +83,13 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
     // The engine opens while the toolkit starts. A second instance ends in `build`, below, before it looks at the result.
     let mut options = Options::new(data_dir.to_owned());
     options.resume_unfinished = true;
+    let folder = data_dir.to_owned();
     let opening = tauri::async_runtime::spawn(Engine::open(options));
 
     tauri::Builder::default()
         .plugin(single_instance(data_dir))
         .plugin(tauri_plugin_deep_link::init())
-        .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").build())
+        .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").arg(background::HIDDEN).build())
         .plugin(tauri_plugin_fs::init())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
@@ -114,11 +125,16 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::set_key,
             commands::remove_key,
             commands::save_settings,
+            commands::tray_there,
             commands::reset_settings,
             commands::export_settings,
             commands::import_settings,
             commands::link_offer,
             commands::answer_link,
+            commands::open_menu,
+            commands::copy_text,
+            #[cfg(target_os = "macos")]
+            commands::set_menu_bar,
             commands::drag_out,
             commands::pick_downloads_folder,
             commands::choose_folder_for,
@@ -126,6 +142,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         ])
         .manage(granted_paths::Hovering::default())
         .manage(system::Asking::default())
+        .manage(background::TrayIcon::default())
         .manage(deep_link::Proposed::default())
         .manage(thumbnails::Thumbnails::new(data_dir))
         .on_window_event(system::on_window_event)
@@ -133,7 +150,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             let opened = tauri::async_runtime::block_on(opening)?;
             match opened {
                 Ok(engine) => start(app.handle(), &engine)?,
-                Err(error) => refuse_to_start(app.handle(), &error),
+                Err(error) => refuse_to_start(app.handle(), &folder, &error),
             }
             Ok(())
         })
@@ -150,11 +167,19 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
 
     let config = app.config().app.windows.iter().find(|window| window.label == WINDOW);
     let config = config.cloned().unwrap_or_default();
+    let hidden = background::starts_hidden(app, engine);
     let window = WebviewWindowBuilder::from_config(app, &config)?
+        .visible(!hidden)
         .on_navigation(is_own_page)
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .build()?;
     show_theme(&window, engine.settings().theme);
+    context_menu::prepare(&window);
+    #[cfg(target_os = "macos")]
+    menu_bar::listen(app);
+    if hidden {
+        background::show_unless_tray_comes(app);
+    }
     Ok(())
 }
 
@@ -175,36 +200,20 @@ fn follow_desktop(app: &AppHandle, engine: &Engine) {
 }
 
 /// Says why there will be no window, in a dialog and on stderr, then ends with 1.
-fn refuse_to_start(app: &AppHandle, error: &ferry_engine::Error) {
+fn refuse_to_start(app: &AppHandle, data_dir: &Path, error: &ferry_engine::Error) {
     tell(&format!("error[{}]: {error}", error.code()));
-    let title =
-        if error.code() == Code::BusyDataDir { "Ferry is already at work" } else { "Ferry cannot start" };
+    let words = Spoken::in_folder(data_dir);
+    let title = if error.code() == Code::BusyDataDir { &words.shell_busy } else { &words.shell_no_start };
     let dialog = rfd::AsyncMessageDialog::new()
         .set_level(rfd::MessageLevel::Error)
         .set_title(title)
-        .set_description(sentences(error))
-        .set_buttons(rfd::MessageButtons::OkCustom("Close".into()));
+        .set_description(words.sentences(error))
+        .set_buttons(rfd::MessageButtons::OkCustom(words.shell_close.clone()));
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         dialog.show().await;
         app.exit(1);
     });
-}
-
-/// What happened, why and what to do, each as a sentence.
-fn sentences(error: &ferry_engine::Error) -> String {
-    let mut text = String::new();
-    for part in [Some(error.what.clone()), error.why.clone(), Some(error.advice())].into_iter().flatten() {
-        let part = part.to_string();
-        let mut letters = part.chars();
-        if let Some(first) = letters.next() {
-            text.extend(first.to_uppercase());
-            text.push_str(letters.as_str().trim_end_matches('.'));
-            text.push_str(".\n");
-        }
-    }
-    text.truncate(text.trim_end().len());
-    text
 }
 
 /// Keeps the window's frame, and the ground under the page until it has painted, in the theme of the settings.
@@ -243,8 +252,11 @@ fn is_own_page(url: &Url) -> bool {
 }
 
 fn single_instance(data_dir: &Path) -> tauri::plugin::TauriPlugin<tauri::Wry> {
-    let builder = tauri_plugin_single_instance::Builder::new()
-        .callback(|app, _arguments, _folder| system::show_window(app));
+    let builder = tauri_plugin_single_instance::Builder::new().callback(|app, arguments, _folder| {
+        if !arguments.iter().any(|argument| argument == background::HIDDEN) {
+            system::show_window(app);
+        }
+    });
     // Where a data folder was chosen, "the same Ferry" means the same folder.
     let builder = if std::env::var_os("FERRY_DATA_DIR").is_some() {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -267,6 +279,7 @@ fn answer_arguments() -> Option<ExitCode> {
     let text = match argument.to_str() {
         Some("--version" | "-V") => format!("ferry-desktop {}\n", env!("CARGO_PKG_VERSION")),
         Some("--help" | "-h") => HELP.to_owned(),
+        Some(background::HIDDEN) => return None,
         Some(link) if link.starts_with("ferry:") => return None,
         // macOS hands a process serial number to programs that the Finder starts.
         Some(other) if other.starts_with("-psn_") => return None,
@@ -307,13 +320,5 @@ mod tests {
         ] {
             assert_eq!(is_own_page(&address.parse().unwrap()), own, "{address}");
         }
-    }
-
-    #[test]
-    fn an_error_reads_as_sentences() {
-        let error = ferry_engine::Error::invalid("the folder is a file")
-            .because("not a directory.")
-            .advise("choose another");
-        assert_eq!(sentences(&error), "The folder is a file.\nNot a directory.\nChoose another.");
     }
 }

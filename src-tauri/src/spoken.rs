@@ -1,10 +1,12 @@
 //! What Ferry says outside of its page: tray, notices, questions and titles of dialogs, in the language of the settings. The
 //! words come out of the page's own message files, so that everything in one language lies in one place.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
-use ferry_engine::{Engine, Language};
+use ferry_engine::{Engine, Error, Language, Words};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tauri::{AppHandle, Manager as _};
 
 /// The messages by name, as `ui/messages/` has them. `{n}` and its like are blanks.
@@ -17,6 +19,11 @@ pub(crate) struct Spoken {
     pub shell_idle: String,
     pub shell_starting: String,
     pub shell_awake: String,
+    pub shell_busy: String,
+    pub shell_no_start: String,
+    pub shell_close: String,
+    pub shell_hidden: String,
+    pub shell_hidden_text: String,
     pub shell_quit_title: String,
     pub shell_quit_one: String,
     pub shell_quit_many: String,
@@ -44,6 +51,10 @@ pub(crate) struct Spoken {
     pub shell_import_settings: String,
     pub shell_downloads_folder: String,
     pub shell_save_to: String,
+    full_stop: String,
+    /// The page's own, and what the engine says.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Spoken {
@@ -58,6 +69,50 @@ impl Spoken {
             Language::Zh => &CHINESE,
             Language::System => Self::in_language(first_known(sys_locale::get_locales())),
         }
+    }
+
+    /// The words of the settings in this folder, which may belong to another Ferry: nothing is touched there.
+    pub fn in_folder(data_dir: &Path) -> &'static Self {
+        #[derive(Default, Deserialize)]
+        struct Chosen {
+            language: Language,
+        }
+        let text = std::fs::read(data_dir.join("settings.json")).unwrap_or_default();
+        let chosen: Chosen = serde_json::from_slice(&text).unwrap_or_default();
+        Self::in_language(chosen.language)
+    }
+
+    /// What happened, why and what to do, each as a sentence on a line of its own.
+    pub fn sentences(&self, error: &Error) -> String {
+        let parts = [Some(error.what.clone()), error.why.clone(), Some(error.advice())];
+        let sentence = |words: Words| {
+            let said = self.say(&words);
+            let clause = said.trim_end_matches('.');
+            let mut letters = clause.chars();
+            let first = letters.next().into_iter().flat_map(char::to_uppercase);
+            first.chain(letters).chain(self.full_stop.chars()).collect::<String>()
+        };
+        parts.into_iter().flatten().map(sentence).collect::<Vec<_>>().join("\n")
+    }
+
+    /// As the page says it. Where that takes more than words in blanks (plurals, sizes, names of services) it is English:
+    /// nothing that keeps Ferry from starting does.
+    fn say(&self, words: &Words) -> String {
+        self.say_here(words).unwrap_or_else(|| words.to_string())
+    }
+
+    fn say_here(&self, words: &Words) -> Option<String> {
+        let Words::Own(phrase) = words else { return None };
+        let Ok(Value::Object(mut blanks)) = serde_json::to_value(phrase) else { return None };
+        let name = blanks.remove("is")?;
+        let message = self.others.get(&format!("say_{}", name.as_str()?))?.as_str()?;
+        let mut filled = Vec::new();
+        for (blank, value) in blanks {
+            let words = if blank == "service" { None } else { serde_json::from_value(value).ok() };
+            filled.push((blank, self.say(&words?)));
+        }
+        let filled: Vec<_> = filled.iter().map(|(blank, words)| (blank.as_str(), words.as_str())).collect();
+        Some(fill(message, &filled))
     }
 
     /// The words of the settings as they are now.
@@ -103,6 +158,8 @@ pub(crate) fn fill(message: &str, blanks: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ferry_engine::{Cause, Count, Phrase};
+
     use super::*;
 
     #[test]
@@ -124,6 +181,25 @@ mod tests {
         assert_eq!(first(&["zh_TW.UTF-8"]), Language::Zh);
         assert_eq!(first(&["fr-FR", "C"]), Language::En);
         assert_eq!(first(&[]), Language::En);
+    }
+
+    #[test]
+    fn why_there_is_no_window_is_said_in_the_language_of_the_folders_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Error::new(Cause::BusyDataDir, Phrase::OtherFerry { folder: "/a {folder}".into() });
+        std::fs::write(folder.path().join("settings.json"), r#"{"language": "es", "retries": "broken"}"#)
+            .unwrap();
+        let spanish = Spoken::in_folder(folder.path());
+        assert_eq!(spanish.sentences(&error), "Otro Ferry está usando «/a {folder}».\nCierra el otro Ferry.");
+        let chinese = Spoken::in_language(Language::Zh).sentences(&error.because("os error 13."));
+        assert_eq!(chinese, "另一个 Ferry 正在使用“/a {folder}”。\nOs error 13。\n请关闭另一个 Ferry。");
+    }
+
+    #[test]
+    fn what_takes_more_than_words_in_blanks_is_english() {
+        let counted = Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(3) });
+        let said = Spoken::in_language(Language::Es).sentences(&counted);
+        assert!(said.starts_with("A signed URL takes one file, not 3.\n"), "{said}");
     }
 
     #[test]

@@ -12,10 +12,10 @@ use tauri::{AppHandle, Manager as _, RunEvent, Window, WindowEvent};
 use tauri_plugin_notification::NotificationExt as _;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::WINDOW;
 use crate::batch::{Batch, Outcome, is_working};
 use crate::granted_paths::Hovering;
 use crate::spoken::{Spoken, fill};
+use crate::{WINDOW, background};
 
 /// How long the engine may take to write everything down when Ferry ends.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(2);
@@ -30,6 +30,7 @@ pub(crate) struct Asking(AtomicBool);
 /// Makes the tray and begins to follow the work.
 pub(crate) fn start(app: &AppHandle, engine: &Engine) {
     let tray = make_tray(app);
+    app.state::<background::TrayIcon>().made(tray.is_some());
     leave_on_signals(app);
     let brought_forward = app.clone();
     let on_click = app.notification().on_action(move |_| show_window(&brought_forward));
@@ -54,15 +55,19 @@ pub(crate) fn show_window(app: &AppHandle) {
     }
 }
 
-/// Follows drags, and asks before the window closes on running work.
+/// Follows drags. Closing hides the window or ends Ferry; before that it asks if work runs.
 pub(crate) fn on_window_event(window: &Window, event: &WindowEvent) {
     match event {
         WindowEvent::DragDrop(drag) => window.state::<Hovering>().follow(drag),
         WindowEvent::CloseRequested { api, .. } => {
-            let running = running(window.app_handle());
-            if running > 0 {
+            let app = window.app_handle();
+            let running = running(app);
+            if background::goes_on_without_window(app) {
                 api.prevent_close();
-                ask_to_quit(window.app_handle(), running);
+                background::hide(app);
+            } else if running > 0 {
+                api.prevent_close();
+                ask_to_quit(app, running);
             }
         }
         _ => {}
@@ -80,6 +85,9 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
                 ask_to_quit(app, running);
             }
         }
+        // A click on the icon in the Dock.
+        #[cfg(target_os = "macos")]
+        RunEvent::Reopen { .. } => show_window(app),
         RunEvent::Exit => {
             if let Some(engine) = app.try_state::<Engine>() {
                 let engine = engine.inner().clone();
@@ -94,7 +102,7 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
 }
 
 /// Ends Ferry, after a question if work runs.
-fn quit(app: &AppHandle) {
+pub(crate) fn quit(app: &AppHandle) {
     match running(app) {
         0 => app.exit(0),
         running => ask_to_quit(app, running),

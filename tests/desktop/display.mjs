@@ -94,6 +94,12 @@ export class Display {
     }
   }
 
+  /** How many menus and the like are open: windows that no window manager looks after. */
+  async popUps() {
+    const { stdout } = await run('xwininfo', ['-root', '-tree'], { env: this.environment });
+    return stdout.split('\n').filter((line) => line.includes('("ferry-desktop"')).length;
+  }
+
   /** Where a window's content lies; the window manager's frame does not count. */
   async place(window) {
     const { stdout } = await run('xwininfo', ['-id', window], { env: this.environment });
@@ -166,6 +172,17 @@ export class Display {
     const taken = await until('the files to be taken', () => existsSync(file) && readFileSync(file, 'utf8'), 5);
     target.kill();
     return taken.split('\n');
+  }
+
+  /** Starts a panel that takes tray icons and notices: what it `said`, and `click` on an entry of the icon's menu. */
+  async panel() {
+    const script = new URL('panel.py', import.meta.url).pathname;
+    const helper = this.#helper('/usr/bin/python3', [script], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const said = [];
+    helper.stdout.setEncoding('utf8');
+    helper.stdout.on('data', (text) => said.push(...text.split('\n').filter(Boolean)));
+    await until('the panel', () => said.filter((line) => line.startsWith('owns')).length === 2);
+    return { said, click: (words) => helper.stdin.write(`click ${words}\n`) };
   }
 
   async screenshot(file) {

@@ -42,18 +42,6 @@ async function centre() {
   return { x: place.x + Math.round(place.width * 0.6), y: place.y + Math.round(place.height * 0.5) };
 }
 
-/** Starts the program without a driver, as a second one. */
-function start(changes) {
-  const environmentOfIt = { ...stage.environment, ...changes };
-  for (const [name, value] of Object.entries(changes)) if (value === null) delete environmentOfIt[name];
-  const program = spawn(PROGRAM, [], { env: environmentOfIt, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  program.stderr.setEncoding('utf8');
-  program.stderr.on('data', (text) => (said += text));
-  const ended = new Promise((done) => program.once('exit', (code, signal) => done({ code, signal, said })));
-  return { program, ended, said: () => said };
-}
-
 async function refused(command, args, words) {
   const answer = await page.invoke(command, args);
   assert.ok(answer.refused, `${command} ${JSON.stringify(args)} was allowed: ${JSON.stringify(answer.ok)}`);
@@ -62,7 +50,7 @@ async function refused(command, args, words) {
 
 async function test() {
   await step('without a display: one line and 1', async () => {
-    const { code, said } = await start({ DISPLAY: null, WAYLAND_DISPLAY: null }).ended;
+    const { code, said } = await stage.start({ DISPLAY: null, WAYLAND_DISPLAY: null }).ended;
     assert.equal(code, 1);
     assert.match(said, /^error: .*display.*\n$/);
   });
@@ -126,6 +114,31 @@ async function test() {
       async () => (await rows()).some((text) => text.includes('chosen.txt') && /Verified/.test(text)),
       30,
     );
+  });
+
+  await step('the menu of a row is the system’s, by pointer and by key', async () => {
+    const window = await stage.display.window('Ferry');
+    const place = await stage.display.place(window);
+    const row = await page.find('[role=row][data-id]', 'chosen.txt');
+    const box = await page.evaluate('const { x, y } = arguments[0].getBoundingClientRect(); return [x, y]', row);
+    const at = [Math.round(place.x + box[0] + 150), Math.round(place.y + box[1] + 20)];
+    const before = await stage.display.popUps();
+    await stage.display.xdo('mousemove', ...at, 'sleep', 0.2, 'click', 3);
+    await until('the menu', async () => (await stage.display.popUps()) > before);
+    await picture('menu');
+    // Show in folder, Open, Details, Copy name.
+    await stage.display.xdo('key', '--delay', 100, 'Down', 'Down', 'Down', 'Down', 'Return');
+    await page.find('.toast', 'Copied');
+    await page.click('.add input', 'What to download');
+    await stage.display.press(window, 'ctrl+v');
+    await until('the name', () => page.evaluate('return document.querySelector(".add input").value === "chosen.txt"'));
+    await page.evaluate('document.querySelector("[role=grid]").focus()');
+
+    await stage.display.press(window, 'shift+F10');
+    await until('the menu by key', async () => (await stage.display.popUps()) > before);
+    await picture('menu-by-key');
+    await stage.display.xdo('key', 'Escape');
+    await until('the menu to go', async () => (await stage.display.popUps()) === before);
   });
 
   await step('the page obeys its own policy', async () => {
@@ -211,7 +224,7 @@ async function test() {
   });
 
   await step('a second start brings the first forward and ends', async () => {
-    const { code } = await start({}).ended;
+    const { code } = await stage.start({}).ended;
     assert.equal(code, 0);
     assert.ok(page.isAlive);
   });
@@ -247,14 +260,17 @@ async function test() {
     assert.deepEqual(taken.map(decodeURIComponent), [`file://${join(home, 'Downloads', NAME)}`]);
   });
 
-  await step('a data folder in use is said in a dialog, and the end is 1', async () => {
-    const second = start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
-    const dialog = await stage.display.window('Ferry is already at work');
+  await step('a data folder in use is said in a dialog, in the language of its settings, and the end is 1', async () => {
+    const { settings } = (await page.invoke('snapshot')).ok;
+    await page.invoke('save_settings', { settings: { ...settings, language: 'es' } });
+    const second = stage.start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
+    const dialog = await stage.display.window('Ferry ya está en marcha');
     await picture('busy');
     await stage.display.press(dialog, 'Return');
     const { code, said } = await second.ended;
     assert.equal(code, 1);
     assert.match(said, /error\[busy_data_dir\]/);
+    await page.invoke('save_settings', { settings });
   });
 
   const copy = 'Überfahrt nach Sète, 100% é #1 (1).mp4';

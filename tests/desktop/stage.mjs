@@ -1,4 +1,5 @@
 /** What a test in the real window stands on: a home of its own, a display of its own, steps and pictures. */
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -30,6 +31,7 @@ export async function step(name, work) {
 export class Stage {
   #pictures;
   #count = 0;
+  #started = [];
 
   /** `name`: the folder of its pictures in target/. `more`: what the programs get in their environment besides. */
   constructor(name, more = {}) {
@@ -61,6 +63,19 @@ export class Stage {
   async open() {
     this.page = await this.driver.open(PROGRAM);
     return this.page;
+  }
+
+  /** Starts the program without a driver, as a second one or as the desktop does. */
+  start(changes = {}, args = []) {
+    const environment = { ...this.environment, ...changes };
+    for (const [name, value] of Object.entries(changes)) if (value === null) delete environment[name];
+    const program = spawn(PROGRAM, args, { env: environment, stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    program.stderr.setEncoding('utf8');
+    program.stderr.on('data', (text) => (said += text));
+    const ended = new Promise((done) => program.once('exit', (code, signal) => done({ code, signal, said })));
+    this.#started.push(program);
+    return { program, ended };
   }
 
   async picture(name) {
@@ -102,6 +117,7 @@ export class Stage {
     } finally {
       clearTimeout(watchdog);
       if (this.page?.isAlive) process.kill(this.page.pid);
+      for (const program of this.#started) program.kill();
       await this.cleanUp?.();
       this.driver?.stop();
       await this.display?.stop();

@@ -1,10 +1,11 @@
+import * as ipc from './ipc';
 import { m } from './paraglide/messages.js';
 import { toasts } from './toasts.svelte';
 
 /** Puts text on the clipboard and says so. */
 export async function copy(text: string, said = m.copied()): Promise<void> {
   try {
-    await navigator.clipboard.writeText(text);
+    await ipc.copyText(text);
     toasts.show({ text: said });
   } catch (error) {
     toasts.fail(error);

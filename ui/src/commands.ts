@@ -20,7 +20,7 @@ export interface Command {
   run: () => unknown;
 }
 
-const isMac = typeof navigator !== 'undefined' && /mac/i.test(navigator.userAgent);
+export const isMac = typeof navigator !== 'undefined' && /mac/i.test(navigator.userAgent);
 
 const theme = (value: Theme) => () => actions.attempt(() => settings.save({ theme: value }));
 

@@ -89,6 +89,9 @@ export const removeKey = (service: string) => invoke<undefined>('remove_key', { 
 
 export const saveSettings = (settings: Settings) => invoke<undefined>('save_settings', { settings });
 
+/** Whether a tray icon is there to bring a closed window back. */
+export const trayThere = () => invoke<boolean>('tray_there');
+
 /** Everything as it was at first, but where files and keys go. */
 export const resetSettings = () => invoke<Settings>('reset_settings');
 
@@ -105,6 +108,32 @@ export const linkOffer = () => invoke<LinkOffer | null>('link_offer');
 export const answerLink = (service: string | null) => invoke<TransferId | null>('answer_link', { service });
 
 export const onLink = (handle: () => void): Promise<Unlisten> => listen('link-opened', handle);
+
+export interface MenuEntry {
+  id: string;
+  words: string;
+  enabled: boolean;
+  keys: string | null;
+}
+
+/** Opens a menu of the system's, under the pointer or at a place; `null` = it was closed. */
+export const openMenu = (groups: MenuEntry[][], at: { x: number; y: number } | null) =>
+  invoke<string | null>('open_menu', { groups, at });
+
+export interface BarMenu {
+  id: string;
+  title: string;
+  groups: MenuEntry[][];
+}
+
+/** What is in the menu bar of a Mac. */
+export const setMenuBar = (menus: BarMenu[]) => invoke<undefined>('set_menu_bar', { menus });
+
+/** A command that was chosen there. */
+export const onCommand = (handle: (id: string) => void): Promise<Unlisten> =>
+  listen<string>('command-chosen', (event) => handle(event.payload));
+
+export const copyText = (text: string) => invoke<undefined>('copy_text', { text });
 
 /** Hands finished files to the pointer, for another program; false = this system cannot. */
 export const dragOut = (ids: TransferId[]) => invoke<boolean>('drag_out', { ids });
@@ -137,8 +166,8 @@ export function onDrop(handle: (drop: Drop) => void): Promise<Unlisten> {
 /** Commands fail with a `Failure`; anything else is a fault in Ferry and is shown as one. */
 export function asFailure(error: unknown): Failure {
   if (isFailure(error)) return error;
-  const what = error instanceof Error ? error.message : String(error);
-  return { code: 'internal', what, why: null, advice: { is: 'send_report' }, remedy: 'report' };
+  const why = error instanceof Error ? error.message : String(error);
+  return { code: 'internal', what: { is: 'fault_inside' }, why, advice: { is: 'send_report' }, remedy: 'report' };
 }
 
 function isFailure(error: unknown): error is Failure {

@@ -45,6 +45,7 @@ export interface Opening {
   bypassPolicy?: boolean;
   /** What the desktop speaks. */
   locale?: string;
+  userAgent?: string;
   reducedMotion?: boolean;
   forcedColors?: boolean;
 }
@@ -108,6 +109,7 @@ export class Studio {
       reducedMotion: opening.reducedMotion ? 'reduce' : 'no-preference',
       forcedColors: opening.forcedColors ? 'active' : 'none',
       locale: opening.locale ?? 'en-GB',
+      userAgent: opening.userAgent,
       timezoneId: 'UTC',
       bypassCSP: opening.bypassPolicy ?? false,
       permissions: ['clipboard-read', 'clipboard-write'],

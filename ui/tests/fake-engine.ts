@@ -5,6 +5,7 @@
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
 import { orders } from '../src/columns';
+import type { BarMenu, MenuEntry } from '../src/ipc';
 import type {
   AddedUploads,
   Asset,
@@ -64,11 +65,15 @@ interface Commands {
   set_key: (args: { service: string; key: string }) => KeyState;
   remove_key: (args: { service: string }) => void;
   save_settings: (args: { settings: Settings }) => void;
+  tray_there: (args: Record<string, never>) => boolean;
   reset_settings: (args: Record<string, never>) => Settings;
   export_settings: (args: Record<string, never>) => boolean;
   import_settings: (args: Record<string, never>) => Settings | null;
   link_offer: (args: Record<string, never>) => LinkOffer | null;
   answer_link: (args: { service: string | null }) => TransferId | null;
+  open_menu: (args: { groups: MenuEntry[][]; at: { x: number; y: number } | null }) => string | null;
+  set_menu_bar: (args: { menus: BarMenu[] }) => void;
+  copy_text: (args: { text: string }) => Promise<void>;
   drag_out: (args: { ids: TransferId[] }) => boolean;
   pick_downloads_folder: (args: Record<string, never>) => string | null;
   choose_folder_for: (args: { id: TransferId }) => string | null;
@@ -91,6 +96,12 @@ export interface Fake {
   snapshots: number;
   /** A `ferry://` link that proposes this; nothing = one that is refused. */
   link: (shown: string) => void;
+  /** A command chosen in the menu bar of a Mac. */
+  command: (id: string) => void;
+  /** What is chosen in the next menu, by its words; nothing = it is closed. */
+  choice: string | null;
+  /** Whether the desktop shows tray icons. */
+  tray: boolean;
   /** How often the pictures of the details were asked for. */
   looks: number;
 }
@@ -373,6 +384,7 @@ export function start(scenario: Scenario, live = true): void {
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });
     },
+    tray_there: () => fake.tray,
     reset_settings: () => (settings = { ...snapshot.settings, density: 'normal', theme: 'system', connections: 16 }),
     export_settings: () => true,
     import_settings: () => (settings = { ...settings, density: 'compact', concurrent_uploads: 7 }),
@@ -383,6 +395,15 @@ export function start(scenario: Scenario, live = true): void {
       if (!offer || service === null) return null;
       return commands.download({ request: { what: offer.shown, service } as DownloadRequest });
     },
+    open_menu: ({ groups }) => {
+      const { choice } = fake;
+      const chosen = groups.flat().find((entry) => entry.words === choice);
+      if (choice !== null && !chosen?.enabled) throw new Error(`The menu has no ${choice}`);
+      fake.choice = null;
+      return chosen?.id ?? null;
+    },
+    set_menu_bar: () => undefined,
+    copy_text: ({ text }) => navigator.clipboard.writeText(text),
     drag_out: () => true,
     choose_folder_for: () => '/media/ada/Data',
     pick_downloads_folder: () => (downloads_folder = '/media/ada/Data'),
@@ -391,6 +412,7 @@ export function start(scenario: Scenario, live = true): void {
 
   const quiet = new Set([
     'link_offer',
+    'tray_there',
     'pictures',
     'thumbnail',
     'file_there',
@@ -431,6 +453,9 @@ export function start(scenario: Scenario, live = true): void {
       emit('link-opened', null);
     },
     snapshots: 0,
+    tray: true,
+    choice: null,
+    command: (id) => emit('command-chosen', id),
     looks: 0,
     change,
     transfers: () => [...transfers.values()],

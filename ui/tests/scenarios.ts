@@ -52,6 +52,8 @@ const settings: Settings = {
   language: 'system',
   keep_awake: true,
   start_at_login: false,
+  close_to_tray: false,
+  told_of_tray: false,
   notifications: true,
   welcomed: true,
 };

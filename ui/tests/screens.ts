@@ -80,11 +80,6 @@ export const screens: Record<string, Screen> = {
       await page.locator('.answer svg').waitFor();
     },
   },
-  'context menu': {
-    scenario: 'busy',
-    over: 'menu',
-    act: (page) => row(page, 'interview-raw').click({ button: 'right' }),
-  },
   'upload menu': { scenario: 'busy', over: 'menu', act: (page) => page.locator('.upload-more').click() },
   'sort menu': { scenario: 'busy', over: 'menu', act: (page) => tool(page, 0) },
   'more menu': { scenario: 'busy', over: 'menu', act: (page) => tool(page, 1) },

@@ -30,6 +30,7 @@ pub fn run(words: &[String]) -> ExitCode {
     steps.step("demo", demo);
     if cfg!(target_os = "linux") {
         steps.step("the real window", || in_a_window("tests/desktop/run.mjs"));
+        steps.step("the tray in the real window", || in_a_window("tests/desktop/tray.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
     }
     steps.finish()

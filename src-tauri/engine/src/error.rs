@@ -280,9 +280,13 @@ impl Error {
         what_and_why(&self.what, self.why.as_ref())
     }
 
-    /// A fault in Ferry itself: something that its own rules exclude.
+    /// A fault in Ferry itself: something that its own rules exclude. Words that are no sentence of Ferry's are for its
+    /// maintainers, and become the reason.
     pub fn internal(what: impl Into<Words>) -> Self {
-        Self::new(Cause::Internal, what)
+        match what.into() {
+            Words::Said(why) => Self::new(Cause::Internal, Phrase::FaultInside).because(why),
+            own @ Words::Own(_) => Self::new(Cause::Internal, own),
+        }
     }
 
     /// What was asked for cannot be right.

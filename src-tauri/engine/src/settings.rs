@@ -135,10 +135,14 @@ pub struct Settings {
     pub keep_awake: bool,
     /// Start with the desktop.
     pub start_at_login: bool,
+    /// Closing the window leaves Ferry at work behind its tray icon, where there is a tray; on a Mac also in the Dock.
+    pub close_to_tray: bool,
     /// Tell when a batch is done and the window is not in front.
     pub notifications: bool,
     /// The first-run screen was answered.
     pub welcomed: bool,
+    /// It was said once that Ferry goes on without its window.
+    pub told_of_tray: bool,
 }
 
 impl Default for Settings {
@@ -166,8 +170,11 @@ impl Default for Settings {
             language: Language::System,
             keep_awake: true,
             start_at_login: false,
+            // What closing a window means on a Mac.
+            close_to_tray: cfg!(target_os = "macos"),
             notifications: true,
             welcomed: false,
+            told_of_tray: false,
         }
     }
 }
@@ -225,6 +232,7 @@ impl Settings {
             default_service: here.default_service.clone(),
             start_at_login: here.start_at_login,
             welcomed: here.welcomed,
+            told_of_tray: here.told_of_tray,
             ..self
         }
     }

@@ -311,6 +311,8 @@ phrases! {
     FileNotOpened = "The file could not be opened";
     FolderNotShown = "The folder could not be shown";
     ChoiceNotNoted = "The choice could not be noted";
+    NotCopied = "The text could not be copied";
+    FaultInside = "Something went wrong inside Ferry";
     NotSent { path: String } = "`{path}` was not sent";
     WindowSendsToServices = "The window sends to services only";
     WindowSavesToDownloads = "The window saves to the Downloads folder only";

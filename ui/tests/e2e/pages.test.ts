@@ -1,6 +1,8 @@
+import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import { calls, lastCall, nav, useStudio } from './support';
+import type { BarMenu, MenuEntry } from '../../src/ipc';
+import { calls, lastCall, nav, speak, useStudio } from './support';
 
 const open = useStudio();
 
@@ -63,6 +65,21 @@ describe('the library', () => {
     await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
     expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_1b6f3de0a410', service: 'mavi' });
     await page.getByRole('row', { name: /panel discussion.*Deleted/ }).waitFor();
+  });
+
+  test('a row has a menu of what its buttons do', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Library');
+    const row = page.getByRole('row', { name: /panel discussion/ });
+    await page.evaluate(() => (window.fake.choice = 'Ask the service'));
+    await row.click({ button: 'right' });
+    await page.getByText('PARSED').waitFor();
+    const buttons = await row.getByRole('button').allTextContents();
+    const { groups } = (await lastCall(page, 'open_menu')) as { groups: MenuEntry[][] };
+    expect(groups.flat().map((entry) => entry.words)).toEqual(buttons.map((words) => words.trim()));
+    await page.evaluate(() => (window.fake.choice = 'Download again'));
+    await page.keyboard.press('ContextMenu');
+    expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_1b6f3de0a410', service: 'mavi' } });
   });
 
   test('by keyboard, and exported', async () => {
@@ -209,6 +226,22 @@ describe('settings', () => {
     });
   });
 
+  test('closing to the tray is offered where a tray is', async () => {
+    const page = await open({ scenario: 'busy' });
+    const toggle = page.getByRole('switch', { name: 'Keep running when the window is closed' });
+    await nav(page, 'Settings');
+    await toggle.click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { close_to_tray: true } });
+
+    await page.evaluate(() => (window.fake.tray = false));
+    await nav(page, 'Transfers');
+    await nav(page, 'Settings');
+    await page.getByText('This desktop shows no tray icons').waitFor();
+    await toggle.click();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { close_to_tray: false } });
+    expect(await toggle.isDisabled()).toBe(true);
+  });
+
   test('go out, come in and go back, all at once, and that is undone', async () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');
@@ -230,5 +263,35 @@ describe('settings', () => {
     await page.getByRole('button', { name: 'Copy the report' }).click();
     await page.getByText('The report is copied.').waitFor();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('Ferry 0.1.0');
+  });
+});
+
+describe('the menu bar of a Mac', () => {
+  const userAgent = 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)';
+  const bar = async (page: Page) => ((await lastCall(page, 'set_menu_bar')) as { menus: BarMenu[] }).menus;
+
+  test('names the commands with their keys, in the language of the window, and they work', async () => {
+    const page = await open({ scenario: 'busy', userAgent });
+    const entries = (await bar(page)).flatMap((menu) => menu.groups.flat());
+    const known = ['settings', 'upload-files', 'add', 'library', 'pause-all', 'shortcuts'];
+    const found = entries.filter((entry) => known.includes(entry.id)).map(({ id, keys }) => [id, keys]);
+    expect(found).toEqual([
+      ['settings', 'Mod+,'],
+      ['upload-files', 'Mod+O'],
+      ['add', null],
+      ['library', 'Mod+2'],
+      ['pause-all', null],
+      ['shortcuts', null],
+    ]);
+    await page.evaluate(() => window.fake.command('library'));
+    await page.getByRole('grid', { name: 'Library' }).waitFor();
+    await speak(page, 'es');
+    await page.waitForFunction(() => window.fake.calls.filter((call) => call.command === 'set_menu_bar').length > 1);
+    expect((await bar(page)).map((menu) => menu.title)).toContain('Edición');
+  });
+
+  test('is not there elsewhere', async () => {
+    const page = await open({ scenario: 'busy' });
+    expect((await calls(page)).filter((call) => call.command === 'set_menu_bar')).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
+import type { MenuEntry } from '../../src/ipc';
 import { calls, lastCall, settled, useStudio } from './support';
 
 const open = useStudio();
@@ -478,17 +479,59 @@ describe('a link from elsewhere', () => {
   });
 });
 
-describe('the context menu', () => {
+describe('the menu of a row', () => {
+  const choose = (page: Page, words: string) => page.evaluate((choice) => (window.fake.choice = choice), words);
+  const words = async (page: Page) => {
+    const { groups } = (await lastCall(page, 'open_menu')) as { groups: MenuEntry[][] };
+    return groups.map((group) => group.map((entry) => entry.words));
+  };
+
   test('speaks about the row under the pointer, or about the selection', async () => {
     const page = await open({ scenario: 'busy' });
+    await choose(page, 'Pause');
     await page.getByRole('row', { name: /interview-raw/ }).click({ button: 'right' });
-    await page.getByRole('menuitem', { name: 'Pause' }).click();
     expect(await lastCall(page, 'pause')).toEqual({ ids: [1] });
     await page.getByRole('row', { name: /subtitles/ }).click();
     await page.getByRole('row', { name: /transcripts/ }).click({ modifiers: ['Control'] });
+    await choose(page, 'Stop');
     await page.getByRole('row', { name: /transcripts/ }).click({ button: 'right' });
-    await page.getByRole('menuitem', { name: 'Stop' }).click();
     expect(await lastCall(page, 'cancel')).toEqual({ ids: [8, 7] });
+    expect((await words(page)).flat()).not.toContain('Copy name');
+  });
+
+  test('opens below the row of the cursor when a key asks for it, and closes without a choice', async () => {
+    const page = await open({ scenario: 'busy' });
+    const row = page.getByRole('row', { name: /interview-raw/ });
+    await row.click();
+    await page.keyboard.press('ContextMenu');
+    const { at } = (await lastCall(page, 'open_menu')) as { at: { x: number; y: number } };
+    const box = await row.boundingBox();
+    expect(Math.abs(at.y - (box?.y ?? 0) - (box?.height ?? 0))).toBeLessThan(2);
+    expect(await words(page)).toContainEqual(['Stop', 'Remove']);
+    expect((await calls(page)).filter((call) => ['pause', 'cancel', 'remove'].includes(call.command))).toEqual([]);
+  });
+
+  test('offers the way out of a failure, and what it copies is on the clipboard', async () => {
+    const page = await open({ scenario: 'failed' });
+    const remedy = page.getByRole('button', { name: 'Sign again' });
+    const failed = page.getByRole('row').filter({ has: remedy }).first();
+    await choose(page, 'Copy name');
+    await failed.click({ button: 'right' });
+    expect((await words(page))[0]).toContain('Sign again');
+    await page.getByText('Copied').first().waitFor();
+    const name = await page.evaluate(() => navigator.clipboard.readText());
+    expect(await failed.textContent()).toContain(name);
+  });
+
+  test('leaves text fields to the webview, and everything else gets none', async () => {
+    const page = await open({ scenario: 'busy' });
+    const kept = (selector: string) =>
+      page.locator(selector).evaluate((element) => {
+        const event = new MouseEvent('contextmenu', { bubbles: true, cancelable: true });
+        return element.dispatchEvent(event);
+      });
+    expect(await kept('.add input')).toBe(true);
+    expect(await kept('.side')).toBe(false);
   });
 });
 

@@ -1,0 +1,132 @@
+//! Going on without the window: closing hides it and a tray icon brings it back, if the settings say so and a tray is there.
+//!
+//! A hidden window must have a way back. On Linux a tray icon shows only where a panel takes it in, so the panel is asked
+//! each time: it may have come or gone since.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ferry_engine::{Engine, Settings};
+use tauri::{AppHandle, Manager as _};
+use tauri_plugin_notification::NotificationExt as _;
+
+use crate::WINDOW;
+use crate::spoken::Spoken;
+use crate::system::show_window;
+
+/// The argument that the desktop starts Ferry with at login.
+pub(crate) const HIDDEN: &str = "--hidden";
+
+/// A desktop that is just starting may show its panel after Ferry.
+const TRAY_COMES_WITHIN: Duration = Duration::from_secs(15);
+
+/// Whether Ferry has made its tray icon. Whether anything shows it is another question.
+#[derive(Debug, Default)]
+pub(crate) struct TrayIcon(AtomicBool);
+
+impl TrayIcon {
+    pub fn made(&self, made: bool) {
+        self.0.store(made, Ordering::Release);
+    }
+}
+
+/// Whether a hidden window could be brought back.
+pub(crate) fn has_way_back(app: &AppHandle) -> bool {
+    app.state::<TrayIcon>().0.load(Ordering::Acquire) && trays_are_shown()
+}
+
+/// Whether closing the window leaves Ferry running.
+pub(crate) fn goes_on_without_window(app: &AppHandle) -> bool {
+    app.try_state::<Engine>().is_some_and(|engine| engine.settings().close_to_tray) && has_way_back(app)
+}
+
+/// Hides the window. The first time a notice says what became of it.
+pub(crate) fn hide(app: &AppHandle) {
+    let Some(window) = app.get_webview_window(WINDOW) else { return };
+    if let Err(error) = window.hide() {
+        tracing::warn!(%error, "the window could not be hidden");
+        return;
+    }
+    let engine = app.state::<Engine>().inner().clone();
+    if engine.settings().told_of_tray {
+        return;
+    }
+    let app = app.clone();
+    tauri::async_runtime::spawn(async move {
+        let words = Spoken::now(&app);
+        let notice = app.notification().builder().title(&words.shell_hidden).body(&words.shell_hidden_text);
+        // Not shown is not told: the next time tries again.
+        if let Err(error) = notice.show() {
+            tracing::debug!(%error, "a notice could not be shown");
+            return;
+        }
+        if let Err(error) = engine.save_settings(Settings { told_of_tray: true, ..engine.settings() }).await {
+            tracing::warn!(%error, "the same notice will come again");
+        }
+    });
+}
+
+/// Whether this start shows no window: the desktop's own, where closing would have hidden it.
+pub(crate) fn starts_hidden(app: &AppHandle, engine: &Engine) -> bool {
+    std::env::args_os().any(|argument| argument == HIDDEN)
+        && engine.settings().close_to_tray
+        && app.state::<TrayIcon>().0.load(Ordering::Acquire)
+}
+
+/// Shows a window that was started hidden after all, if no panel takes in the tray icon.
+pub(crate) fn show_unless_tray_comes(app: &AppHandle) {
+    let waiting_app = app.clone();
+    let waiting = std::thread::Builder::new().name("tray".into()).spawn(move || {
+        let began = Instant::now();
+        while !has_way_back(&waiting_app) {
+            if began.elapsed() > TRAY_COMES_WITHIN {
+                show_window(&waiting_app);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    if waiting.is_err() {
+        show_window(app);
+    }
+}
+
+/// Whether a panel is there that shows tray icons.
+#[cfg(target_os = "linux")]
+fn trays_are_shown() -> bool {
+    use gtk::gio;
+    use gtk::prelude::ToVariant as _;
+
+    const WATCHER: &str = "org.kde.StatusNotifierWatcher";
+    const PATIENCE_MS: i32 = 500;
+    let asked = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE).and_then(|bus| {
+        bus.call_sync(
+            Some(WATCHER),
+            "/StatusNotifierWatcher",
+            "org.freedesktop.DBus.Properties",
+            "Get",
+            Some(&(WATCHER, "IsStatusNotifierHostRegistered").to_variant()),
+            None,
+            gio::DBusCallFlags::NO_AUTO_START,
+            PATIENCE_MS,
+            gio::Cancellable::NONE,
+        )
+    });
+    match asked {
+        Ok(answer) => answer
+            .try_child_value(0)
+            .and_then(|value| value.as_variant())
+            .and_then(|value| value.get::<bool>())
+            .unwrap_or(false),
+        Err(error) => {
+            tracing::debug!(%error, "no panel shows tray icons");
+            false
+        }
+    }
+}
+
+/// Whether a panel is there that shows tray icons.
+#[cfg(not(target_os = "linux"))]
+fn trays_are_shown() -> bool {
+    true
+}
