@@ -62,7 +62,7 @@ export class Session {
       if (snapshot.more) transfers.whole = new Promise((resolve) => (isWhole = resolve));
       // The first rows are shown at once, but a list that is on the screen does not shrink to them.
       if (!snapshot.more || !transfers.loaded) this.#accept(snapshot);
-      if (snapshot.more) this.#accept({ ...snapshot, transfers: await allOf(snapshot.transfers) });
+      if (snapshot.more) this.#accept({ ...snapshot, transfers: await wholeList() });
       this.trouble = null;
     } catch (error) {
       this.trouble = ipc.asFailure(error);
@@ -86,16 +86,16 @@ export class Session {
 }
 
 /**
- * The whole list, of which the beginning is there. It is asked for in portions, so that the window can be used meanwhile.
- * What changes in between is in the changes, which are applied afterwards.
+ * The whole list. It is asked for in portions, so that the window can be used meanwhile. What changes in between is in
+ * the changes, which are applied afterwards.
  */
-async function allOf(beginning: Transfer[]): Promise<Transfer[]> {
-  const rows = new Map(beginning.map((transfer) => [transfer.id, transfer]));
+async function wholeList(): Promise<Transfer[]> {
+  const all: Transfer[] = [];
   for (let last = 0; ;) {
     const portion = await ipc.transfersAfter(last);
     const end = portion.at(-1);
-    if (!end) return [...rows.values()];
-    for (const transfer of portion) rows.set(transfer.id, transfer);
+    if (!end) return all;
+    all.push(...portion);
     last = end.id;
   }
 }

@@ -1,4 +1,5 @@
 import { type Filter, matches, type Order, orders, tabOf } from './columns';
+import { isOwn } from './phrases';
 import { services } from './services.svelte';
 import type { SpeedSample, Transfer, TransferId } from './types';
 
@@ -27,6 +28,10 @@ interface Sums {
   totals: typeof NO_TOTALS;
   today: Day;
 }
+
+/** Completed since then by bytes that moved, not by what the service still had. */
+export const cameSince = ({ state, ended_at, note }: Transfer, then: number) =>
+  state.is === 'completed' && (ended_at ?? 0) >= then && !(isOwn(note) && note.is === 'sent_before');
 
 const midnightOf = (now: number) => new Date(now).setHours(0, 0, 0, 0);
 
@@ -109,7 +114,8 @@ export class Transfers {
 
   /** Everything anew, from a snapshot. */
   reset(all: Transfer[]) {
-    this.#rows = new Map(all.map((transfer) => [transfer.id, transfer]));
+    this.#rows = new Map();
+    for (const transfer of all) this.#rows.set(transfer.id, transfer);
     this.list = all.toSorted(orders[this.#order].compare);
     this.loaded = true;
     this.#hidden = new Set([...this.#hidden].filter((id) => this.#rows.has(id)));
@@ -182,7 +188,7 @@ export class Transfers {
     if (is === 'running' || is === 'verifying') {
       totals[transfer.wait ? 'waiting' : 'running'] += sign;
       totals[transfer.kind === 'upload' ? 'up' : 'down'] += sign * (transfer.speed ?? 0);
-    } else if (is === 'completed' && (transfer.ended_at ?? 0) >= this.#midnight) {
+    } else if (cameSince(transfer, this.#midnight)) {
       today.files += sign;
       today[transfer.kind === 'upload' ? 'up' : 'down'] += sign * transfer.bytes;
     } else if (is === 'queued') totals.waiting += sign;

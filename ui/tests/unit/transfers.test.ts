@@ -157,6 +157,8 @@ test('the day is summed up, and begins at midnight', () => {
   const done = (id: number, hours: number, of: Partial<Transfer> = {}) =>
     queued(id, { state: { is: 'completed' }, bytes: 100 * id, ended_at: noon - hours * 3_600_000, ...of });
   list.apply([done(1, 1), done(2, 11, { kind: 'upload' }), done(3, 13), queued(4, { bytes: 7 })], [], noon);
+  // What was sent before and is still there did not move.
+  list.apply([done(6, 1, { kind: 'upload', note: { is: 'sent_before', service: 'MAVI' } })], [], noon);
   expect(list.today).toEqual({ files: 2, down: 100, up: 200 });
   list.apply([done(5, -13)], [], noon + 13 * 3_600_000);
   expect(list.today).toEqual({ files: 1, down: 500, up: 0 });
