@@ -180,6 +180,26 @@ fn a_sync_that_fails_in_the_background_is_never_forgotten() {
     assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
 }
 
+/// The same for a file that is written and synced in one go: what can be read back is not what is on the disk.
+#[test]
+fn a_short_file_whose_sync_failed_is_fetched_again() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    let link = service.link(8_000, "note.bin");
+    let spoil =
+        strace::spoil_all(&[("fsync", "error=EIO:when=1")], &home.downloads().join("note.bin.ferrypart"));
+    home.ferry_under(&spoil, ["download", &link, "--retries", "0"]).exits(1);
+    assert_eq!(home.downloaded(), ["note.bin.ferrypart"], "it has no final name");
+    let asked = || service.requests().iter().filter(|request| request.path.contains("/generate/")).count();
+    assert_eq!(asked(), 1);
+    home.ferry(["retry"]).exits(0);
+    assert_eq!(asked(), 2, "what was read back from memory was taken for what is on the disk");
+    assert_holds(&home.downloads().join("note.bin"), &fetched(&link, &[]));
+}
+
 /// The writer gives up in the middle; the connections must not go on asking for what has no place.
 #[test]
 fn a_disk_that_takes_no_more_is_said_at_once_and_the_server_is_left_in_peace() {

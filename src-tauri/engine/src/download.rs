@@ -1112,8 +1112,17 @@ async fn publish(run: &Run, journal: Journal, part: PartFile, whole: ProvenWhole
 
 /// The same. Blocks.
 fn publish_now(run: &Run, mut journal: Journal, part: &PartFile, mut whole: ProvenWhole) -> Result<()> {
-    // Synced before the journal may say that everything is there, and before anybody sees it under its name.
-    part.sync()?;
+    // Synced before anybody sees it under its name.
+    if let Err(error) = part.sync() {
+        // The system tells of it once, and what did not reach the disk is read back from memory as if it were there: by
+        // the next attempt, too. So it is proven no longer, whoever is asked.
+        journal.proven_whole = None;
+        if run.save_journal_now(&journal).is_err() {
+            let _ = part.truncate(0);
+        }
+        run.renew_kept_journal(&journal);
+        return Err(error);
+    }
     loop {
         // On disk before the file has it: a kill in between must not bring the same file a second time.
         if journal.proven_whole.as_ref() != Some(&whole) {

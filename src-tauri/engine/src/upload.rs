@@ -35,7 +35,8 @@ use crate::words::{Count, Peer, Phrase, Size, Way};
 const UNIT: u64 = 256 * 1024;
 const FIRST_CHUNK: u64 = 8 * 1024 * 1024;
 const SMALLEST_CHUNK: u64 = 4 * UNIT;
-const LARGEST_CHUNK: u64 = 128 * 1024 * 1024;
+/// Below the hundred megabytes that some servers before a store take at once.
+const LARGEST_CHUNK: u64 = 64 * 1024 * 1024;
 /// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks, and each is a request.
 const SLOW_CHUNK: Duration = Duration::from_secs(8);
 const QUICK_CHUNK: Duration = Duration::from_secs(1);
