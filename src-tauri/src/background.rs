@@ -3,7 +3,9 @@
 //! A hidden window must have a way back. On Linux a tray icon shows only where a panel takes it in, so the panel is asked
 //! each time: it may have come or gone since.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{Engine, Settings};
@@ -19,6 +21,41 @@ pub(crate) const HIDDEN: &str = "--hidden";
 
 /// A desktop that is just starting may show its panel after Ferry.
 const TRAY_COMES_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long the way out of the full screen takes.
+#[cfg(target_os = "macos")]
+const LEAVING_FULL_SCREEN: Duration = Duration::from_secs(1);
+
+/// Where and how large the window was, as it is kept, while a window that began hidden was never shown. It knows nothing
+/// of either then, and what is kept at the end would be that.
+#[derive(Debug, Default)]
+pub(crate) struct NeverShown(Mutex<Option<Vec<u8>>>);
+
+impl NeverShown {
+    /// The window begins hidden.
+    pub fn begin(&self, app: &AppHandle) {
+        let kept = kept_place(app).and_then(|path| std::fs::read(path).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    /// The window is shown: from here on it knows.
+    pub fn over(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Puts back what was kept before, after the end has kept anew.
+    pub fn put_back(&self, app: &AppHandle) {
+        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(before), Some(path)) = (before, kept_place(app)) else { return };
+        if let Err(error) = std::fs::write(path, before) {
+            tracing::debug!(%error, "the window's place is forgotten");
+        }
+    }
+}
+
+fn kept_place(app: &AppHandle) -> Option<PathBuf> {
+    Some(app.path().app_config_dir().ok()?.join(tauri_plugin_window_state::DEFAULT_FILENAME))
+}
 
 /// Whether Ferry has made its tray icon. Whether anything shows it is another question.
 #[derive(Debug, Default)]
@@ -43,6 +80,17 @@ pub(crate) fn goes_on_without_window(app: &AppHandle) -> bool {
 /// Hides the window. The first time a notice says what became of it.
 pub(crate) fn hide(app: &AppHandle) {
     let Some(window) = app.get_webview_window(WINDOW) else { return };
+    // A Mac leaves a black screen of its own where a window that filled it is hidden.
+    #[cfg(target_os = "macos")]
+    if window.is_fullscreen().unwrap_or(false) && window.set_fullscreen(false).is_ok() {
+        // Nothing tells when that is done.
+        let app = app.clone();
+        tauri::async_runtime::spawn(async move {
+            tokio::time::sleep(LEAVING_FULL_SCREEN).await;
+            hide(&app);
+        });
+        return;
+    }
     if let Err(error) = window.hide() {
         tracing::warn!(%error, "the window could not be hidden");
         return;
@@ -54,7 +102,9 @@ pub(crate) fn hide(app: &AppHandle) {
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         let words = Spoken::now(&app);
-        let notice = app.notification().builder().title(&words.shell_hidden).body(&words.shell_hidden_text);
+        let text =
+            if cfg!(target_os = "macos") { &words.shell_hidden_text_mac } else { &words.shell_hidden_text };
+        let notice = app.notification().builder().title(&words.shell_hidden).body(text);
         // Not shown is not told: the next time tries again.
         if let Err(error) = notice.show() {
             tracing::debug!(%error, "a notice could not be shown");

@@ -143,6 +143,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         .manage(granted_paths::Hovering::default())
         .manage(system::Asking::default())
         .manage(background::TrayIcon::default())
+        .manage(background::NeverShown::default())
         .manage(deep_link::Proposed::default())
         .manage(thumbnails::Thumbnails::new(data_dir))
         .on_window_event(system::on_window_event)
@@ -178,6 +179,7 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     #[cfg(target_os = "macos")]
     menu_bar::listen(app);
     if hidden {
+        app.state::<background::NeverShown>().begin(app);
         background::show_unless_tray_comes(app);
     }
     Ok(())

@@ -24,6 +24,7 @@ pub(crate) struct Spoken {
     pub shell_close: String,
     pub shell_hidden: String,
     pub shell_hidden_text: String,
+    pub shell_hidden_text_mac: String,
     pub shell_quit_title: String,
     pub shell_quit_one: String,
     pub shell_quit_many: String,

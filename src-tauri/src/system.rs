@@ -49,6 +49,7 @@ pub(crate) fn start(app: &AppHandle, engine: &Engine) {
 /// Brings the window to the front.
 pub(crate) fn show_window(app: &AppHandle) {
     if let Some(window) = app.get_webview_window(WINDOW) {
+        app.state::<background::NeverShown>().over();
         let _ = window.unminimize();
         let _ = window.show();
         let _ = window.set_focus();
@@ -96,6 +97,7 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
                     tracing::warn!("the last writing took too long; the next start sorts it out");
                 }
             }
+            app.state::<background::NeverShown>().put_back(app);
         }
         _ => {}
     }

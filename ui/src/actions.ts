@@ -166,6 +166,7 @@ export const open = (id: TransferId) => attempt(() => ipc.openFile(id));
 export async function upload(paths: string[], service: string | null = null): Promise<TransferId[]> {
   if (paths.length === 0) return [];
   const target = services.name(service ?? settings.current?.default_service ?? '');
+  const then = Date.now();
   try {
     const added = await beforeSending.add(paths, service, target);
     if (added === null) return [];
@@ -181,7 +182,7 @@ export async function upload(paths: string[], service: string | null = null): Pr
       tone: 'ok',
       text: said[0] ?? '',
       detail: said.slice(1).join(' · ') || undefined,
-      action: ids.length > 0 ? { label: m.undo(), run: () => void undoStart(ids) } : undefined,
+      action: ids.length > 0 ? { label: m.undo(), run: () => void undoStart(ids, then) } : undefined,
     });
     return ids;
   } catch (error) {
@@ -201,9 +202,10 @@ export async function pickAndUpload(folders: boolean): Promise<TransferId[]> {
 
 /** Brings something here and offers to take it back. */
 export async function download(what: string, service: string | null, said: string): Promise<boolean> {
+  const then = Date.now();
   try {
     const id = await ipc.download(what, service);
-    toasts.show({ tone: 'ok', text: said, action: { label: m.undo(), run: () => void undoStart([id]) } });
+    toasts.show({ tone: 'ok', text: said, action: { label: m.undo(), run: () => void undoStart([id], then) } });
     return true;
   } catch (error) {
     toasts.fail(error);
@@ -211,10 +213,13 @@ export async function download(what: string, service: string | null, said: strin
   }
 }
 
-async function undoStart(ids: TransferId[]) {
+/** Takes back what was added since then. */
+async function undoStart(ids: TransferId[], then: number) {
+  const added = transfers.addedSince(ids, then);
+  if (added.length === 0) return;
   await attempt(async () => {
-    await ipc.cancel(ids);
-    await ipc.remove(ids);
+    await ipc.cancel(added);
+    await ipc.remove(added);
   });
 }
 

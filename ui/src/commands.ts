@@ -2,10 +2,13 @@
 import * as actions from './actions';
 import { addBar } from './add-bar.svelte';
 import { paste } from './clipboard';
+import { confirmation } from './confirmation.svelte';
+import { links } from './links.svelte';
 import { navigation } from './navigation.svelte';
 import { m } from './paraglide/messages.js';
 import { search } from './search.svelte';
 import { selection } from './selection.svelte';
+import { beforeSending } from './sent-before.svelte';
 import { settings } from './settings.svelte';
 import { transfers } from './transfers.svelte';
 import type { Theme } from './types';
@@ -107,6 +110,12 @@ export const commands: Command[] = [
     run: () => actions.move(selection.targets, 'down'),
   },
 ];
+
+/** Whether a command may run now: not before the first choice is made, nor behind a question. */
+export function mayRun(): boolean {
+  const asked = confirmation.question !== null || links.offer !== null || beforeSending.question !== null;
+  return (settings.current?.welcomed ?? true) && !navigation.palette && !navigation.shortcuts && !asked;
+}
 
 /** Whether this press of a key is that combination. */
 export function pressed(event: KeyboardEvent, keys: string): boolean {

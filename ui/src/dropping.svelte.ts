@@ -6,12 +6,17 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import type { PathSummary, ServiceStatus } from './types';
 
+/** A drag that began here is over by then, in milliseconds. Nothing tells when it ends over another program. */
+const LONGEST_DRAG = 60_000;
+
 /** Files held over the window: what they are, and which service they would go to if let go now. */
 class Dropping {
   paths = $state.raw<string[] | null>(null);
   summary = $state.raw<PathSummary | null>(null);
   /** Service under the pointer. */
   over = $state<string | null>(null);
+  /** What is being dragged out of this very window. */
+  #own: { paths: ReadonlySet<string>; until: number } | null = null;
 
   /** Where files go that are dropped anywhere: the default service, or the first that takes uploads. */
   get main(): ServiceStatus | undefined {
@@ -20,7 +25,7 @@ class Dropping {
   }
 
   handle(drop: ipc.Drop) {
-    if (drop.type === 'leave') {
+    if (drop.type === 'leave' || this.#isOwn(drop.paths)) {
       this.#end();
       return;
     }
@@ -30,6 +35,23 @@ class Dropping {
     const service = this.over;
     this.#end();
     if (service !== null && drop.paths.length > 0) void actions.upload(drop.paths, service);
+  }
+
+  /** Finished files leave the window. Let go over it after all they are not to be sent. */
+  leaves(paths: string[]) {
+    this.#own = { paths: new Set(paths), until: Date.now() + LONGEST_DRAG };
+    const back = (event: PointerEvent) => {
+      // The pointer is the page's again: the drag is over.
+      if (event.buttons !== 0) return;
+      this.#own = null;
+      window.removeEventListener('pointermove', back);
+    };
+    window.addEventListener('pointermove', back);
+  }
+
+  #isOwn(paths: string[]): boolean {
+    const own = this.#own;
+    return own !== null && Date.now() < own.until && paths.length > 0 && paths.every((path) => own.paths.has(path));
   }
 
   /** Text or a link let go on the window is read like one that was pasted. */

@@ -1,6 +1,6 @@
 /** The menu bar of a Mac: the commands by their names and keys, and what the system does itself by names of its own. */
 import * as actions from './actions';
-import { commands, isMac } from './commands';
+import { commands, isMac, mayRun } from './commands';
 import * as ipc from './ipc';
 import { m } from './paraglide/messages.js';
 
@@ -87,6 +87,8 @@ export function show() {
 /** Does what is chosen there. */
 export function follow(): () => void {
   if (!isMac) return () => undefined;
-  const listening = ipc.onCommand((id) => void commands.find((command) => command.id === id)?.run());
+  const listening = ipc.onCommand((id) => {
+    if (mayRun()) void commands.find((command) => command.id === id)?.run();
+  });
   return () => void listening.then((stop) => stop());
 }

@@ -5,6 +5,7 @@ import * as ipc from './ipc';
 import { language } from './language.svelte';
 import { m } from './paraglide/messages.js';
 import { selection } from './selection.svelte';
+import { transfers } from './transfers.svelte';
 import type { Transfer, TransferId } from './types';
 
 export interface Action {
@@ -57,7 +58,12 @@ function waysOn(transfer: Transfer): (Action | false)[] {
       state.remedy !== 'retry' && {
         id: 'remedy',
         label: actions.remedyLabel(state.remedy),
-        run: () => actions.remedy(transfer, state.remedy),
+        run: () => {
+          // The row may have gone on while its menu stood open.
+          const now = transfers.get(id);
+          if (now?.state.is === 'failed') return actions.remedy(now, now.state.remedy);
+          return undefined;
+        },
       },
     file && { id: 'show', label: m.show_in_folder(), run: () => actions.show(id) },
     file && { id: 'open', label: m.open_file(), run: () => actions.open(id) },
@@ -79,14 +85,21 @@ document.addEventListener('keydown', () => (byKeys = true), true);
 document.addEventListener('pointerdown', () => (byKeys = false), true);
 
 /**
- * The row whose menu is to open; `cursor` is the id of the one that the keys act on. Nothing where there is no row, or
+ * The row whose menu is to open; `cursor` is the id of the one that the keys act on, `reveal` brings it into sight. Nothing where there is no row, or
  * where the menu of the webview is the better one.
  */
-export function rowFor(event: MouseEvent, cursor: string | null): HTMLElement | null {
+export async function rowFor(
+  event: MouseEvent,
+  cursor: string | null,
+  reveal: () => Promise<void> | undefined,
+): Promise<HTMLElement | null> {
   if (isAboutText(event)) return null;
   event.preventDefault();
-  if (byKeys) return cursor === null ? null : document.getElementById(cursor);
-  return event.target instanceof Element ? event.target.closest<HTMLElement>('[role="row"]') : null;
+  if (!byKeys) return event.target instanceof Element ? event.target.closest<HTMLElement>('[role="row"]') : null;
+  if (cursor === null) return null;
+  // A long list holds only the rows that are in sight.
+  if (document.getElementById(cursor) === null) await reveal();
+  return document.getElementById(cursor);
 }
 
 /** The webview's own menu is for text; on anything else it would offer to load the page again. */

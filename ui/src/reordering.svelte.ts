@@ -1,4 +1,5 @@
 import * as actions from './actions';
+import { dropping } from './dropping.svelte';
 import * as ipc from './ipc';
 import { selection } from './selection.svelte';
 import { transfers } from './transfers.svelte';
@@ -59,11 +60,12 @@ class Reordering {
     if (this.gap === null) {
       if (Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) < SLACK) return;
       const several = selection.ids.has(pressed.id) ? [...selection.ids] : [pressed.id];
-      const finished = actions.among(several, isFinished).map((row) => row.id);
+      const finished = actions.among(several, isFinished);
       if (actions.among([pressed.id], isFinished).length > 0) {
         // From here on the pointer is the system's: another program may take the files.
         this.#end();
-        void actions.attempt(() => ipc.dragOut(finished));
+        dropping.leaves(finished.flatMap((row) => row.path ?? []));
+        void actions.attempt(() => ipc.dragOut(finished.map((row) => row.id)));
         return;
       }
       this.ids = new Set(actions.among(several, actions.can.reorder).map((row) => row.id));

@@ -1,4 +1,5 @@
 import * as ipc from './ipc';
+import { transfers } from './transfers.svelte';
 import type { AddedUploads, IfSent, SentBefore } from './types';
 
 /** A comparison that takes longer than this is shown, in milliseconds. */
@@ -34,13 +35,15 @@ class BeforeSending {
   }
 
   async #add(paths: string[], service: string | null, name: string): Promise<AddedUploads | null> {
+    const then = Date.now();
     const compared = await this.#compare(paths, service, name);
     const early = this.#early;
     if (compared && !compared.question) {
       if (early !== null) return compared;
       // They were added in the very moment when the user thought better of it.
-      await ipc.cancel(compared.ids);
-      await ipc.remove(compared.ids);
+      const added = transfers.addedSince(compared.ids, then);
+      await ipc.cancel(added);
+      await ipc.remove(added);
       return null;
     }
     const choice = early === undefined && compared?.question ? await this.#ask(compared.question) : (early ?? null);

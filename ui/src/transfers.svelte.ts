@@ -104,6 +104,14 @@ export class Transfers {
     return this.#rows.get(id);
   }
 
+  /**
+   * Which of these came onto the list since then. A file that was on its way already goes on in its row, with what has
+   * arrived of it: taking back a drop must not take that. A row that has not been told of yet is new.
+   */
+  addedSince(ids: readonly TransferId[], then: number): TransferId[] {
+    return ids.filter((id) => (this.#rows.get(id)?.added_at ?? then) >= then);
+  }
+
   /** Whether it is among those that are shown. */
   shows(id: TransferId): boolean {
     void this.list;
