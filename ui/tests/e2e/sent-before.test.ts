@@ -42,8 +42,9 @@ describe('files that were sent before', () => {
     expect(await lastCall(page, 'upload')).toEqual({ request: { paths: mixed, service: 'mavi', if_sent: 'reuse' } });
     const row = page.getByRole('row', { name: /^copy of theme music/ });
     expect(await row.textContent()).toContain('Sent before; MAVI still has it, nothing was sent again');
+    await page.evaluate(() => (window.fake.choice = 'Copy id'));
     await row.click({ button: 'right' });
-    await page.getByRole('menuitem', { name: 'Copy id' }).click();
+    await page.getByText('Copied').first().waitFor();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('re_4400ab12cd34');
     await page.getByRole('button', { name: /^Undo/ }).click();
     await row.waitFor({ state: 'detached' });

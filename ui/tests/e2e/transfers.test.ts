@@ -441,6 +441,14 @@ test('a finished row is handed to the pointer, with what is selected', async () 
   await page.mouse.down();
   await page.mouse.move(box.x + 230, box.y + 60, { steps: 3 });
   expect(await lastCall(page, 'drag_out')).toEqual({ ids: [11, 10] });
+  // Let go over this very window after all: what came down is not sent off again.
+  await page.evaluate(() => {
+    const chosen = window.fake.transfers().filter((row) => [10, 11].includes(row.id));
+    const paths = chosen.flatMap((row) => row.path ?? []);
+    window.fake.drag('enter', 600, 400, paths);
+    window.fake.drag('over', 600, 400, paths);
+    window.fake.drag('drop', 600, 400, paths);
+  });
   await page.mouse.up();
   expect((await calls(page)).map((call) => call.command)).toEqual(['drag_out']);
 });
@@ -509,6 +517,19 @@ describe('the menu of a row', () => {
     expect(Math.abs(at.y - (box?.y ?? 0) - (box?.height ?? 0))).toBeLessThan(2);
     expect(await words(page)).toContainEqual(['Stop', 'Remove']);
     expect((await calls(page)).filter((call) => ['pause', 'cancel', 'remove'].includes(call.command))).toEqual([]);
+  });
+
+  test('a key reaches a row that was scrolled out of sight', async () => {
+    const page = await open({ scenario: 'many' });
+    const grid = page.getByRole('grid');
+    await grid.focus();
+    await page.keyboard.press('ArrowDown');
+    await grid.evaluate((one) => (one.scrollTop = one.scrollHeight / 2));
+    await page.waitForFunction(() => document.querySelector('[role=row][aria-rowindex="2"]') === null);
+    await choose(page, 'Copy name');
+    await page.keyboard.press('ContextMenu');
+    await page.getByText('Copied').first().waitFor();
+    await page.waitForFunction(() => document.querySelector('[role=row][aria-rowindex="2"]') !== null);
   });
 
   test('offers the way out of a failure, and what it copies is on the clipboard', async () => {

@@ -138,6 +138,11 @@ describe('what is counted', () => {
   });
 });
 
+test('what was taken back is only what came since', () => {
+  list.reset([queued(1, { added_at: 5 }), queued(2, { added_at: 10 })]);
+  expect(list.addedSince([1, 2, 3], 10)).toEqual([2, 3]);
+});
+
 describe('filter and search', () => {
   test('both apply', () => {
     list.reset([
