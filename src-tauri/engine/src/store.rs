@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::library_copy::LibraryCopy;
-use crate::task::{Journal, SourceState, Task};
+use crate::source_file::Sighting;
+use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 use crate::words::{Count, Phrase, Words, shown};
 
@@ -66,6 +67,7 @@ const MIGRATIONS: &[M<'static>] = &[
         size     INTEGER NOT NULL,
         modified INTEGER NOT NULL,   -- nanoseconds since 1970
         inode    INTEGER NOT NULL,
+        changed  INTEGER NOT NULL,   -- anything about the file, nanoseconds since 1970
         crc32c   INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
     ),
@@ -462,13 +464,15 @@ impl Store {
     }
 
     /// The CRC32C of each of these files, where it was read before and the file is still as it was then.
-    pub async fn known_contents(&self, files: Vec<(PathBuf, SourceState)>) -> Result<Vec<Option<u32>>> {
+    pub async fn known_contents(&self, files: Vec<(PathBuf, Sighting)>) -> Result<Vec<Option<u32>>> {
         self.run(move |transaction| {
             let mut select = transaction.prepare_cached(
-                "SELECT crc32c FROM contents WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4",
+                "SELECT crc32c FROM contents
+                 WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4 AND changed = ?5",
             )?;
-            let mut known = |(path, state): &(PathBuf, SourceState)| {
-                let asked = params![path.to_str(), state.size, state.modified, state.inode.cast_signed()];
+            let mut known = |(path, Sighting { state, changed, .. }): &(PathBuf, Sighting)| {
+                let inode = state.inode.cast_signed();
+                let asked = params![path.to_str(), state.size, state.modified, inode, changed];
                 select.query_row(asked, |row| row.get(0)).optional()
             };
             files.iter().map(&mut known).collect()
@@ -477,14 +481,17 @@ impl Store {
     }
 
     /// Remembers which content a file has, without waiting for the disk.
-    pub fn keep_content(&self, path: &Path, state: SourceState, crc32c: u32) {
+    pub fn keep_content(&self, path: &Path, file: Sighting, crc32c: u32) {
         // Only what is text is ever sent to a service.
         let Some(path) = path.to_str().map(str::to_owned) else { return };
         self.later(move |transaction| {
             let mut keep = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO contents (path, size, modified, inode, crc32c) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO contents (path, size, modified, inode, changed, crc32c)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
-            keep.execute(params![path, state.size, state.modified, state.inode.cast_signed(), crc32c]).map(drop)
+            let Sighting { state, changed, .. } = file;
+            let inode = state.inode.cast_signed();
+            keep.execute(params![path, state.size, state.modified, inode, changed, crc32c]).map(drop)
         });
     }
 
