@@ -890,6 +890,22 @@ fn what_was_sent_before_is_sent_again_reused_or_skipped_as_asked() {
 }
 
 #[test]
+fn what_could_not_be_reused_yet_is_sent_by_the_next_run_that_sends() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("one.mp4", &noise(1, 5000));
+    let sent = home.ferry(mavi(&["upload", "one.mp4"])).exits(0).asset_ids();
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    service.fault(trouble);
+    home.ferry(mavi(&["upload", "one.mp4", "--if-sent", "reuse", "--retries", "0"])).exits(1);
+    service.heal();
+    let again = home.ferry(mavi(&["upload", "one.mp4"])).exits(0).asset_ids();
+    assert_eq!(again.len(), 1);
+    assert_ne!(again, sent);
+}
+
+#[test]
 fn services_are_listed_and_checked() {
     let service = Service::start();
     let home = Home::with(&service);

@@ -187,6 +187,31 @@ async fn trouble_at_the_service_neither_sends_again_nor_invents_an_end() {
 }
 
 #[tokio::test]
+async fn what_was_to_be_reused_can_still_be_decided_otherwise() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    uploads.fault(Fault::new(trouble).on_path("/metadata"));
+    let id = add(&uploads, &[&film], IfSent::Reuse).await.ids[0];
+    uploads.until(id, |row| row.wait.is_some()).await;
+
+    assert!(asks(&uploads, &film).await);
+    let skipped = add(&uploads, &[&film], IfSent::Skip).await;
+    assert_eq!((skipped.ids.len(), skipped.skipped), (0, 1));
+    let reused = add(&uploads, &[&film], IfSent::Reuse).await;
+    assert_eq!((reused.ids, reused.reused), (vec![id], 1));
+    let again = add(&uploads, &[&film], IfSent::Again).await;
+    assert_eq!((again.ids, again.reused), (vec![id], 0));
+    uploads.sandbox.faults().clear();
+    let row = uploads.ended(id).await;
+    assert_eq!(row.state, State::Completed);
+    assert_ne!(row.asset_id, sent.asset_id);
+    assert!(uploads.stored(&row).await == std::fs::read(&film).unwrap());
+}
+
+#[tokio::test]
 async fn a_file_that_changed_after_it_was_compared_is_sent() {
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
     let film = uploads.file("film.mp4", SIZE);

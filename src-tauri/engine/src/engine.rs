@@ -619,26 +619,40 @@ impl Engine {
         }
         let unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
+        let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
         if request.to.is_none() && request.if_sent != IfSent::Again {
             let stop = self.comparing().clone();
             found = sent_before::find(&self.queue().store, &service, files.clone(), &stop).await?;
-            // What is on its way goes on.
-            found.retain(|place, _| !unfinished.contains_key(&files[*place]));
+            // What is on its way goes on; what was only to be reused can still be decided otherwise.
+            found.retain(|place, _| {
+                let path = &files[*place];
+                !unfinished.contains_key(path) || to_reuse(path).is_some()
+            });
         }
         let mut answer = AddedUploads::default();
         if request.if_sent == IfSent::Ask && !found.is_empty() {
             answer.question = Some(sent_before::question(&service, &files, &found));
             return Ok(answer);
         }
+        if request.if_sent == IfSent::Again {
+            for id in files.iter().filter_map(|path| to_reuse(path)) {
+                if let Some(task) = self.queue().change_task(*id, Task::send_anyway) {
+                    self.queue().store.save_task(*id, task).await?;
+                }
+            }
+        }
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, path) in files.into_iter().enumerate() {
-            if let Some(id) = unfinished.get(&path) {
+            let sent = found.remove(&place);
+            if let Some(id) = unfinished.get(&path)
+                && (sent.is_none() || request.if_sent != IfSent::Skip)
+            {
+                answer.reused += u64::from(sent.is_some());
                 ids.push(Some(*id));
                 continue;
             }
-            let sent = found.remove(&place);
             if sent.is_some() && request.if_sent == IfSent::Skip {
                 answer.skipped += 1;
                 continue;
@@ -666,6 +680,11 @@ impl Engine {
 
     fn comparing(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
         self.inner.comparing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this upload is to end with an asset that is there.
+    fn is_to_reuse(&self, id: TransferId) -> bool {
+        matches!(self.queue().task(id), Some(Task::Upload(UploadTask { reuse: Some(_), .. })))
     }
 
     /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their

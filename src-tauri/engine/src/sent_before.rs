@@ -222,6 +222,8 @@ pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &d
     if is_same {
         run.stage(Stage::Confirming);
         match run.or_stop(service.confirm(&reuse.asset_id)).await? {
+            // Meanwhile the user may have asked for it to be sent again.
+            Ok(_) if !is_wanted(run, reuse) => return Ok(false),
             Ok(Confirmation::Success { size }) if size.is_none_or(|size| size == reuse.source.size) => {
                 run.update(|row| {
                     row.asset_id = Some(reuse.asset_id.clone());
@@ -240,13 +242,12 @@ pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &d
         }
     }
     run.note(if is_same { Phrase::GoneThere { service: peer } } else { Phrase::ChangedSinceCompared });
-    run.change_task(|task| {
-        if let Task::Upload(upload) = task {
-            upload.reuse = None;
-        }
-    })
-    .await?;
+    run.change_task(Task::send_anyway).await?;
     Ok(false)
+}
+
+fn is_wanted(run: &Run, reuse: &Reuse) -> bool {
+    matches!(run.task(), Some(Task::Upload(upload)) if upload.reuse.as_deref() == Some(reuse))
 }
 
 /// The CRC32C of a file that stays as it was. Blocks.
