@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -69,9 +70,12 @@ const MIGRATIONS: &[M<'static>] = &[
         inode    INTEGER NOT NULL,
         changed  INTEGER NOT NULL,   -- anything about the file, nanoseconds since 1970
         crc32c   INTEGER NOT NULL
-     ) STRICT, WITHOUT ROWID;",
+     ) STRICT;",
     ),
 ];
+
+/// So many files that were read are remembered, those that were read last.
+const CONTENTS: i64 = 200_000;
 
 /// What may be compared with a file: it arrived, and its checksum is known.
 const RECOGNISABLE: &str = "crc32c IS NOT NULL AND status IN ('sent', 'confirmed')";
@@ -128,6 +132,8 @@ pub(crate) struct Store {
     library: Arc<LibraryCopy>,
     /// What the database has of it: a handful of words that every upload asks for.
     learned: Arc<Mutex<HashMap<String, String>>>,
+    /// Whether `contents` is sound. One look at a damaged page would fail the commit with everything else in it.
+    has_contents: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -165,7 +171,8 @@ impl Store {
         }
         let learned = all_learned(&connection).map_err(|error| unusable(path, &error))?;
         let (jobs, inbox) = mpsc::channel::<Job>();
-        let copy = Arc::clone(&library);
+        let (copy, has_contents) = (Arc::clone(&library), Arc::<AtomicBool>::default());
+        let found_sound = Arc::clone(&has_contents);
         std::thread::Builder::new()
             .name("ferry-store".into())
             .spawn(move || {
@@ -173,12 +180,16 @@ impl Store {
                     Ok(assets) => copy.catch_up(&assets),
                     Err(error) => tracing::warn!(%error, "the copy of the library was left as it is"),
                 }
+                match check_contents(&connection).as_deref() {
+                    Ok("ok") => found_sound.store(true, Ordering::Relaxed),
+                    damage => tracing::warn!(?damage, "what was read before is read again"),
+                }
                 write_jobs(connection, &inbox);
             })
             .map_err(|error| {
                 Error::internal("The database thread did not start").because(error.to_string())
             })?;
-        let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)) };
+        let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)), has_contents };
         Ok(Opened { store, stored, unreadable, notes, last_id })
     }
 
@@ -465,7 +476,11 @@ impl Store {
 
     /// The CRC32C of each of these files, where it was read before and the file is still as it was then.
     pub async fn known_contents(&self, files: Vec<(PathBuf, Sighting)>) -> Result<Vec<Option<u32>>> {
+        let has_contents = Arc::clone(&self.has_contents);
         self.run(move |transaction| {
+            if !has_contents.load(Ordering::Relaxed) {
+                return Ok(vec![None; files.len()]);
+            }
             let mut select = transaction.prepare_cached(
                 "SELECT crc32c FROM contents
                  WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4 AND changed = ?5",
@@ -484,14 +499,21 @@ impl Store {
     pub fn keep_content(&self, path: &Path, file: Sighting, crc32c: u32) {
         // Only what is text is ever sent to a service.
         let Some(path) = path.to_str().map(str::to_owned) else { return };
+        let has_contents = Arc::clone(&self.has_contents);
         self.later(move |transaction| {
+            if !has_contents.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             let mut keep = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO contents (path, size, modified, inode, changed, crc32c)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             let Sighting { state, changed, .. } = file;
             let inode = state.inode.cast_signed();
-            keep.execute(params![path, state.size, state.modified, inode, changed, crc32c]).map(drop)
+            keep.execute(params![path, state.size, state.modified, inode, changed, crc32c])?;
+            // Each new row has a higher id than all others.
+            let oldest = transaction.last_insert_rowid() - CONTENTS;
+            transaction.prepare_cached("DELETE FROM contents WHERE rowid <= ?1")?.execute([oldest]).map(drop)
         });
     }
 
@@ -680,10 +702,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Loaded, TransferId)> {
     let mut connection = connect(path)?;
     // Damage there would otherwise show only when the library is looked at. The texts themselves are asked for: a count
-    // is content with an index.
-    for (text, table) in
-        [("text", "timeline"), ("name", "assets"), ("value", "learned"), ("path", "contents")]
-    {
+    // is content with an index. What only saves reading files again may be damaged: it is then left alone.
+    for (text, table) in [("text", "timeline"), ("name", "assets"), ("value", "learned")] {
         let read_all = format!("SELECT total(length({text})) FROM {table}");
         connection.query_row(&read_all, [], |row| row.get::<_, f64>(0))?;
     }
@@ -693,6 +713,11 @@ fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Loaded, Transf
         .unwrap_or(0);
     let stored = load(&mut connection)?;
     Ok((connection, stored, TransferId(last_id)))
+}
+
+/// "ok", or what is wrong with the table and its index.
+fn check_contents(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("PRAGMA quick_check(contents)", [], |row| row.get(0))
 }
 
 fn is_emptied(path: &Path) -> bool {
@@ -847,6 +872,66 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A file in this folder, and how it is found.
+    fn file(folder: &Path, name: &str) -> (PathBuf, Sighting) {
+        let path = folder.join(name);
+        std::fs::write(&path, name).unwrap();
+        let mut sighting = Sighting::of(&path).unwrap();
+        // As where the system tells it.
+        sighting.changed = sighting.changed.or(Some(5));
+        (path, sighting)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_long_ago_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
+        let files = ["old", "newer", "newest"].map(|name| file(folder.path(), name));
+        for (crc32c, (path, sighting)) in files.iter().enumerate() {
+            if crc32c == 2 {
+                // As if so many had been read in between.
+                let skipped = "UPDATE contents SET rowid = rowid + ?1 WHERE path LIKE '%newer'";
+                store.run(move |list| list.execute(skipped, [CONTENTS - 2])).await.unwrap();
+            }
+            store.keep_content(path, *sighting, crc32c as u32);
+        }
+        assert_eq!(store.known_contents(files.to_vec()).await.unwrap(), [None, Some(1), Some(2)]);
+    }
+
+    #[tokio::test]
+    async fn damage_to_what_only_saves_reading_costs_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ferry.db");
+        let connection = connect(&path).unwrap();
+        let root = "SELECT rootpage FROM sqlite_master WHERE tbl_name = 'contents'";
+        let roots: Vec<usize> = connection
+            .prepare(root)
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(roots.len(), 2, "the table and its index");
+        let size: usize = connection.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+        connection.execute("INSERT INTO learned (key, value) VALUES ('a', 'b')", []).unwrap();
+        connection.close().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for root in roots {
+            bytes[(root - 1) * size..root * size].fill(0xa5);
+        }
+        std::fs::write(&path, bytes).unwrap();
+
+        let Opened { store, notes, .. } = Store::open(&path).unwrap();
+        assert_eq!(notes, []);
+        let files = vec![file(folder.path(), "one")];
+        store.keep_content(&files[0].0, files[0].1, 1);
+        assert_eq!(store.known_contents(files).await.unwrap(), [None]);
+        assert_eq!(store.learned("a").as_deref(), Some("b"));
+        store.learn("c".into(), "d".into());
+        store.flush().await.unwrap();
+        assert_eq!(store.run(|list| all_learned(list)).await.unwrap().len(), 2);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
