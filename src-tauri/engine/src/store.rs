@@ -486,8 +486,9 @@ impl Store {
                  WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4 AND changed = ?5",
             )?;
             let mut known = |(path, Sighting { state, changed, .. }): &(PathBuf, Sighting)| {
-                let inode = state.inode.cast_signed();
-                let asked = params![path.to_str(), state.size, state.modified, inode, changed];
+                // The database's numbers have a sign: what is too high for it is a number all the same.
+                let (modified, inode) = (state.modified.cast_signed(), state.inode.cast_signed());
+                let asked = params![path.to_str(), state.size, modified, inode, changed];
                 select.query_row(asked, |row| row.get(0)).optional()
             };
             files.iter().map(&mut known).collect()
@@ -509,8 +510,8 @@ impl Store {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             let Sighting { state, changed, .. } = file;
-            let inode = state.inode.cast_signed();
-            keep.execute(params![path, state.size, state.modified, inode, changed, crc32c])?;
+            let (modified, inode) = (state.modified.cast_signed(), state.inode.cast_signed());
+            keep.execute(params![path, state.size, modified, inode, changed, crc32c])?;
             // Each new row has a higher id than all others.
             let oldest = transaction.last_insert_rowid() - CONTENTS;
             transaction.prepare_cached("DELETE FROM contents WHERE rowid <= ?1")?.execute([oldest]).map(drop)
@@ -897,6 +898,18 @@ mod tests {
             store.keep_content(path, *sighting, crc32c as u32);
         }
         assert_eq!(store.known_contents(files.to_vec()).await.unwrap(), [None, Some(1), Some(2)]);
+    }
+
+    #[tokio::test]
+    async fn a_time_after_2262_is_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
+        let mut files = vec![file(folder.path(), "now"), file(folder.path(), "then")];
+        files[1].1.state.modified = u64::MAX;
+        for (path, sighting) in &files {
+            store.keep_content(path, *sighting, 3);
+        }
+        assert_eq!(store.known_contents(files).await.unwrap(), [Some(3), Some(3)]);
     }
 
     #[tokio::test]
