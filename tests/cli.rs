@@ -848,6 +848,11 @@ fn a_library_goes_to_another_computer_by_way_of_a_file() {
     home.file("wrong.csv", b"date,amount\r\n1.1.,5\r\n");
     let run = home.ferry(["assets", "--import", "wrong.csv"]).exits(1).says_error("invalid_input");
     assert!(run.stderr.contains("no column `service`"), "{}", run.stderr);
+    // However much follows a header that is right, none of it is read.
+    let long = home.file("long.csv", &std::fs::read(home.path().join("library.csv")).unwrap());
+    std::fs::File::options().write(true).open(long).unwrap().set_len(600 << 20).unwrap();
+    let run = home.ferry(["assets", "--import", "long.csv"]).exits(1).says_error("invalid_input");
+    assert!(run.stderr.contains("longer than"), "{}", run.stderr);
     home.ferry(["assets", "--import", "missing.csv"]).exits(1).says_error("source_missing");
     assert_eq!(home.ferry(["assets"]).exits(0).stdout, listed);
 }

@@ -1011,10 +1011,10 @@ impl Engine {
         const LARGEST: u64 = 512 * 1024 * 1024;
         let file = file.to_owned();
         let read = move || {
-            let text = read_up_to(&file, LARGEST)?;
-            library_file::read(&text).map_err(|why| {
+            let another = |why: Words| {
                 Error::invalid(Phrase::NoLibraryInFile).because(why).advise(Phrase::ChooseExported)
-            })
+            };
+            library_file::read(&read_up_to(&file, LARGEST, another)?).map_err(another)
         };
         let assets = blocking(read).await??;
         let count = assets.len() as u64;
@@ -1167,10 +1167,10 @@ impl Engine {
         const LARGEST: u64 = 1024 * 1024;
         let file = file.to_owned();
         let read = move || {
-            let text = read_up_to(&file, LARGEST)?;
-            Settings::parse(&text).map_err(|why| {
+            let another = |why: Words| {
                 Error::invalid(Phrase::NoSettingsInFile).because(why).advise(Phrase::ChooseExported)
-            })
+            };
+            Settings::parse(&read_up_to(&file, LARGEST, another)?).map_err(|why| another(why.into()))
         };
         let settings = blocking(read).await??.keeping_places_of(&self.settings());
         self.save_settings(settings.clone()).await?;
@@ -1324,13 +1324,20 @@ fn expand_folder(folder: &Path, data_dir: &Path, files: &mut Vec<PathBuf>) -> Re
     Ok(())
 }
 
-/// The beginning of a file that the user chose; what Ferry wrote is never longer.
-fn read_up_to(file: &Path, most: u64) -> Result<Vec<u8>> {
+/// A file that the user chose. What Ferry wrote is never longer than `most`: then it is another one.
+fn read_up_to(file: &Path, most: u64, another: impl Fn(Words) -> Error) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| Error::source_io("Reading", file, &error);
+    let opened = File::open(file).map_err(failed)?;
     let mut text = Vec::new();
-    File::open(file)
-        .and_then(|opened| std::io::Read::read_to_end(&mut std::io::Read::take(opened, most), &mut text))
-        .map_err(|error| Error::source_io("Reading", file, &error))?;
-    Ok(text)
+    // A device has no length that could be asked for.
+    if opened.metadata().map_err(failed)?.len() <= most {
+        let mut taken = std::io::Read::take(opened, most + 1);
+        std::io::Read::read_to_end(&mut taken, &mut text).map_err(failed)?;
+        if text.len() as u64 <= most {
+            return Ok(text);
+        }
+    }
+    Err(another(format!("it is longer than {most} bytes").into()))
 }
 
 fn lock_folder(data_dir: &Path) -> Result<File> {

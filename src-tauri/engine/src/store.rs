@@ -27,6 +27,9 @@ const GROUP: usize = 256;
 /// How long a job that nobody waits for may wait for company.
 const LATER: Duration = Duration::from_millis(100);
 
+/// So many imported assets are written into the copy of the library in one go.
+const COPIED: usize = 1024;
+
 /// So many rows of a long list are made sense of in one go.
 const TEXTS: usize = 256;
 /// So many goes wait for somebody to do that: memory is bounded.
@@ -374,23 +377,48 @@ impl Store {
 
     /// Takes assets of another library in; what is known here stays. Says how many were new.
     pub async fn import_assets(&self, assets: Vec<Asset>) -> Result<u64> {
-        let library = Arc::clone(&self.library);
-        self.run(move |transaction| {
-            let count = || transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0));
-            let before: u64 = count()?;
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (service, asset_id) DO UPDATE SET
-                   size = coalesce(size, excluded.size), crc32c = coalesce(crc32c, excluded.crc32c)",
-            )?;
-            for asset in &assets {
-                let Asset { service, asset_id, name, size, crc32c, status, at } = asset;
-                insert.execute(params![service, asset_id, name, size, crc32c, status_word(*status), at])?;
-            }
-            library.catch_up(&all_assets(transaction)?);
-            Ok(count()? - before)
-        })
-        .await
+        let (new, changed) = self
+            .run(move |transaction| {
+                let count = || transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0));
+                let before: u64 = count()?;
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (service, asset_id) DO UPDATE SET
+                       size = coalesce(size, excluded.size), crc32c = coalesce(crc32c, excluded.crc32c)
+                     WHERE (size IS NULL AND excluded.size IS NOT NULL)
+                        OR (crc32c IS NULL AND excluded.crc32c IS NOT NULL)",
+                )?;
+                let mut changed = Vec::new();
+                for asset in assets {
+                    let Asset { service, asset_id, name, size, crc32c, status, at } = asset;
+                    let values = params![service, asset_id, name, size, crc32c, status_word(status), at];
+                    if insert.execute(values)? > 0 {
+                        changed.push((service, asset_id));
+                    }
+                }
+                Ok((count()? - before, changed))
+            })
+            .await?;
+        // In portions, so that others need not wait for all of it; what a kill leaves out is added at the next start.
+        for portion in changed.chunks(COPIED) {
+            let (portion, library) = (portion.to_vec(), Arc::clone(&self.library));
+            self.run(move |transaction| {
+                // As it is by now: what comes later in the copy counts.
+                let mut select = transaction.prepare_cached(
+                    "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
+                     WHERE service = ?1 AND asset_id = ?2",
+                )?;
+                let mut now = |(service, asset_id): &(String, String)| {
+                    select.query_row([service, asset_id], read_asset)
+                };
+                let assets = portion.iter().map(&mut now).collect::<rusqlite::Result<Vec<_>>>()?;
+                library.append_all(&assets);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(new)
     }
 
     /// Changes how an asset stands.
@@ -882,6 +910,35 @@ mod tests {
         // As where the system tells it.
         sighting.changed = sighting.changed.or(Some(5));
         (path, sighting)
+    }
+
+    #[tokio::test]
+    async fn what_was_imported_is_in_the_copy_as_the_list_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ferry.db");
+        let asset = |number: usize, name: &str, size, status| Asset {
+            service: "mavi".into(),
+            asset_id: format!("re_{number}"),
+            name: name.into(),
+            size,
+            crc32c: None,
+            status,
+            at: number as u64,
+        };
+        let store = Store::open(&path).unwrap().store;
+        store.save_asset(asset(0, "mine", None, AssetStatus::Deleted)).await.unwrap();
+        store.save_asset(asset(1, "whole", Some(1), AssetStatus::Confirmed)).await.unwrap();
+        let theirs = (0..COPIED * 2 + 5).map(|n| asset(n, "theirs", Some(9), AssetStatus::Sent)).collect();
+        assert_eq!(store.import_assets(theirs).await.unwrap(), COPIED as u64 * 2 + 3);
+        let listed = store.assets("").await.unwrap();
+        let copy = store.library.read();
+        // Two that were here, the size of one of them, and all that is new.
+        assert_eq!(copy.len(), 3 + COPIED * 2 + 3);
+        assert_eq!(copy[2], asset(0, "mine", Some(9), AssetStatus::Deleted));
+        for asset in &listed {
+            let last = copy.iter().rfind(|line| line.asset_id == asset.asset_id);
+            assert_eq!(last, Some(asset));
+        }
     }
 
     #[tokio::test]
