@@ -1170,7 +1170,7 @@ impl Engine {
             let another = |why: Words| {
                 Error::invalid(Phrase::NoSettingsInFile).because(why).advise(Phrase::ChooseExported)
             };
-            Settings::parse(&read_up_to(&file, LARGEST, another)?).map_err(|why| another(why.into()))
+            Settings::parse(&read_up_to(&file, LARGEST, another)?).map_err(another)
         };
         let settings = blocking(read).await??.keeping_places_of(&self.settings());
         self.save_settings(settings.clone()).await?;

@@ -59,8 +59,7 @@ impl Sighting {
 
     /// How long until it is, if waiting helps: a time to come may be that of a clock that goes wrong.
     pub fn settles_in(&self) -> Option<Duration> {
-        let age = self.since(self.state.modified)?;
-        (age < SETTLED).then(|| SETTLED - age)
+        SETTLED.checked_sub(self.since(self.state.modified)?).filter(|left| !left.is_zero())
     }
 
     /// Whether the content can be known again by `state` and `changed` alone.
