@@ -848,6 +848,11 @@ fn a_library_goes_to_another_computer_by_way_of_a_file() {
     home.file("wrong.csv", b"date,amount\r\n1.1.,5\r\n");
     let run = home.ferry(["assets", "--import", "wrong.csv"]).exits(1).says_error("invalid_input");
     assert!(run.stderr.contains("no column `service`"), "{}", run.stderr);
+    // However much follows a header that is right, none of it is read.
+    let long = home.file("long.csv", &std::fs::read(home.path().join("library.csv")).unwrap());
+    std::fs::File::options().write(true).open(long).unwrap().set_len(600 << 20).unwrap();
+    let run = home.ferry(["assets", "--import", "long.csv"]).exits(1).says_error("invalid_input");
+    assert!(run.stderr.contains("longer than"), "{}", run.stderr);
     home.ferry(["assets", "--import", "missing.csv"]).exits(1).says_error("source_missing");
     assert_eq!(home.ferry(["assets"]).exits(0).stdout, listed);
 }
@@ -887,6 +892,22 @@ fn what_was_sent_before_is_sent_again_reused_or_skipped_as_asked() {
     assert!(run.stderr.contains("4 files were skipped"), "{}", run.stderr);
     let run = home.ferry(mavi(&["upload", "one.mp4", "--if-sent", "skip"])).exits(0);
     assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn what_could_not_be_reused_yet_is_sent_by_the_next_run_that_sends() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("one.mp4", &noise(1, 5000));
+    let sent = home.ferry(mavi(&["upload", "one.mp4"])).exits(0).asset_ids();
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    service.fault(trouble);
+    home.ferry(mavi(&["upload", "one.mp4", "--if-sent", "reuse", "--retries", "0"])).exits(1);
+    service.heal();
+    let again = home.ferry(mavi(&["upload", "one.mp4"])).exits(0).asset_ids();
+    assert_eq!(again.len(), 1);
+    assert_ne!(again, sent);
 }
 
 #[test]

@@ -187,6 +187,31 @@ async fn trouble_at_the_service_neither_sends_again_nor_invents_an_end() {
 }
 
 #[tokio::test]
+async fn what_was_to_be_reused_can_still_be_decided_otherwise() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    uploads.fault(Fault::new(trouble).on_path("/metadata"));
+    let id = add(&uploads, &[&film], IfSent::Reuse).await.ids[0];
+    uploads.until(id, |row| row.wait.is_some()).await;
+
+    assert!(asks(&uploads, &film).await);
+    let skipped = add(&uploads, &[&film], IfSent::Skip).await;
+    assert_eq!((skipped.ids.len(), skipped.skipped), (0, 1));
+    let reused = add(&uploads, &[&film], IfSent::Reuse).await;
+    assert_eq!((reused.ids, reused.reused), (vec![id], 1));
+    let again = add(&uploads, &[&film], IfSent::Again).await;
+    assert_eq!((again.ids, again.reused), (vec![id], 0));
+    uploads.sandbox.faults().clear();
+    let row = uploads.ended(id).await;
+    assert_eq!(row.state, State::Completed);
+    assert_ne!(row.asset_id, sent.asset_id);
+    assert!(uploads.stored(&row).await == std::fs::read(&film).unwrap());
+}
+
+#[tokio::test]
 async fn a_file_that_changed_after_it_was_compared_is_sent() {
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
     let film = uploads.file("film.mp4", SIZE);
@@ -205,34 +230,81 @@ async fn a_file_that_changed_after_it_was_compared_is_sent() {
     assert!(uploads.stored(&row).await == std::fs::read(&film).unwrap());
 }
 
+/// Whether the engine has written down what is in this file, so that it need not read it again.
+async fn is_known(uploads: &Uploads, path: &Path) -> bool {
+    // What nobody waits for is written with what somebody does.
+    uploads.assets().await;
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["ferry.db", "ferry.db-wal"] {
+        std::fs::copy(path.with_file_name("data").join(name), copy.path().join(name)).unwrap();
+    }
+    let database = rusqlite::Connection::open(copy.path().join("ferry.db")).unwrap();
+    let known = "SELECT count(*) FROM contents WHERE path = ?1";
+    database.query_row(known, [path.to_str()], |row| row.get::<_, i64>(0)).unwrap() == 1
+}
+
+/// Longer than a file may change without its time telling.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+}
+
+#[cfg(unix)]
 #[tokio::test]
-async fn a_file_is_read_once_unless_it_may_have_changed_unseen() {
+async fn a_file_is_read_once_unless_anything_about_it_changed() {
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
     let film = uploads.file("film.mp4", SIZE);
+    let copy = copy_of(&film, "copy.mp4");
     set_time(&film, long_ago());
-    let time = std::fs::metadata(&film).unwrap().modified().unwrap();
+    set_time(&copy, long_ago());
+    settle().await;
     uploads.run(&film).await;
-    // Only who does not read it can take it for the same.
+    assert!(is_known(&uploads, &film).await, "its upload has read it");
+    assert!(!is_known(&uploads, &copy).await);
+    assert!(asks(&uploads, &copy).await);
+    assert!(is_known(&uploads, &copy).await, "the question has read it");
+
+    // In place, and its time set back: as some containers and tools do.
+    let time = std::fs::metadata(&film).unwrap().modified().unwrap();
     overwrite(&film);
     set_time(&film, time);
-    assert!(asks(&uploads, &film).await, "its upload has read it");
-    set_time(&film, time + Duration::from_secs(1));
-    assert!(!asks(&uploads, &film).await, "its time has changed");
+    assert!(!asks(&uploads, &film).await, "it is read again");
+    assert!(asks(&uploads, &copy).await);
+}
 
-    let moved = copy_of(&uploads.file("other.mp4", SIZE), "moved.mp4");
-    set_time(&moved, time);
-    assert!(asks(&uploads, &moved).await, "it is read");
-    overwrite(&moved);
-    set_time(&moved, time);
-    assert!(asks(&uploads, &moved).await, "the first question has read it");
+#[tokio::test]
+async fn what_may_have_changed_unseen_while_it_was_sent_is_not_known() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let fresh = uploads.file("fresh.mp4", SIZE);
+    let trouble =
+        FaultKind::Status { status: 503, retry_after: None, body: None, content_type: None, after: 0 };
+    uploads.fault(Fault::new(trouble).on_path("/metadata"));
+    let id = uploads.add(&fresh).await;
+    settle().await;
+    assert!(!uploads.engine.transfer(id).unwrap().state.has_ended(), "the service has not said what it has");
+    uploads.sandbox.faults().clear();
+    assert_eq!(uploads.ended(id).await.state, State::Completed);
+    assert!(!is_known(&uploads, &fresh).await, "it changed less than two seconds before it was read");
+}
 
-    // A disk that counts in steps of two seconds would not tell a change right after the reading.
-    let fresh = uploads.file("fresh.mp4", SIZE + 5);
-    let time = std::fs::metadata(&fresh).unwrap().modified().unwrap();
-    uploads.run(&fresh).await;
-    overwrite(&fresh);
-    set_time(&fresh, time);
-    assert!(!asks(&uploads, &fresh).await, "it is read again");
+#[tokio::test]
+async fn a_file_that_changed_just_now_is_compared_when_its_time_would_tell() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    uploads.run(&film).await;
+    let fresh = copy_of(&film, "fresh.mp4");
+    let change = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Within a step of a disk that counts in two seconds.
+        let time = std::fs::metadata(&fresh).unwrap().modified().unwrap();
+        overwrite(&fresh);
+        set_time(&fresh, time);
+    };
+    let (asked, ()) = tokio::join!(asks(&uploads, &fresh), change);
+    assert!(!asked, "another file by now");
+    // A time to come never tells.
+    let tomorrow = copy_of(&film, "tomorrow.mp4");
+    set_time(&tomorrow, SystemTime::now() + Duration::from_secs(86_400));
+    assert!(!asks(&uploads, &tomorrow).await);
 }
 
 #[tokio::test]
@@ -247,6 +319,7 @@ async fn a_comparison_ends_when_nobody_wants_it_any_more() {
     std::fs::write(data.join("library.jsonl"), asset).unwrap();
     let huge = root.path().join("huge.img");
     std::fs::File::create(&huge).unwrap().set_len(HUGE).unwrap();
+    set_time(&huge, long_ago());
     let mut options = Options::new(data);
     options.keychain = false;
     let engine = Engine::open(options).await.unwrap();

@@ -619,26 +619,40 @@ impl Engine {
         }
         let unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
+        let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
         if request.to.is_none() && request.if_sent != IfSent::Again {
             let stop = self.comparing().clone();
             found = sent_before::find(&self.queue().store, &service, files.clone(), &stop).await?;
-            // What is on its way goes on.
-            found.retain(|place, _| !unfinished.contains_key(&files[*place]));
+            // What is on its way goes on; what was only to be reused can still be decided otherwise.
+            found.retain(|place, _| {
+                let path = &files[*place];
+                !unfinished.contains_key(path) || to_reuse(path).is_some()
+            });
         }
         let mut answer = AddedUploads::default();
         if request.if_sent == IfSent::Ask && !found.is_empty() {
             answer.question = Some(sent_before::question(&service, &files, &found));
             return Ok(answer);
         }
+        if request.if_sent == IfSent::Again {
+            for id in files.iter().filter_map(|path| to_reuse(path)) {
+                if let Some(task) = self.queue().change_task(*id, Task::send_anyway) {
+                    self.queue().store.save_task(*id, task).await?;
+                }
+            }
+        }
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, path) in files.into_iter().enumerate() {
-            if let Some(id) = unfinished.get(&path) {
+            let sent = found.remove(&place);
+            if let Some(id) = unfinished.get(&path)
+                && (sent.is_none() || request.if_sent != IfSent::Skip)
+            {
+                answer.reused += u64::from(sent.is_some());
                 ids.push(Some(*id));
                 continue;
             }
-            let sent = found.remove(&place);
             if sent.is_some() && request.if_sent == IfSent::Skip {
                 answer.skipped += 1;
                 continue;
@@ -666,6 +680,11 @@ impl Engine {
 
     fn comparing(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
         self.inner.comparing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this upload is to end with an asset that is there.
+    fn is_to_reuse(&self, id: TransferId) -> bool {
+        matches!(self.queue().task(id), Some(Task::Upload(UploadTask { reuse: Some(_), .. })))
     }
 
     /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their
@@ -992,10 +1011,10 @@ impl Engine {
         const LARGEST: u64 = 512 * 1024 * 1024;
         let file = file.to_owned();
         let read = move || {
-            let text = read_up_to(&file, LARGEST)?;
-            library_file::read(&text).map_err(|why| {
+            let another = |why: Words| {
                 Error::invalid(Phrase::NoLibraryInFile).because(why).advise(Phrase::ChooseExported)
-            })
+            };
+            library_file::read(&read_up_to(&file, LARGEST, another)?).map_err(another)
         };
         let assets = blocking(read).await??;
         let count = assets.len() as u64;
@@ -1148,10 +1167,10 @@ impl Engine {
         const LARGEST: u64 = 1024 * 1024;
         let file = file.to_owned();
         let read = move || {
-            let text = read_up_to(&file, LARGEST)?;
-            Settings::parse(&text).map_err(|why| {
+            let another = |why: Words| {
                 Error::invalid(Phrase::NoSettingsInFile).because(why).advise(Phrase::ChooseExported)
-            })
+            };
+            Settings::parse(&read_up_to(&file, LARGEST, another)?).map_err(another)
         };
         let settings = blocking(read).await??.keeping_places_of(&self.settings());
         self.save_settings(settings.clone()).await?;
@@ -1305,13 +1324,20 @@ fn expand_folder(folder: &Path, data_dir: &Path, files: &mut Vec<PathBuf>) -> Re
     Ok(())
 }
 
-/// The beginning of a file that the user chose; what Ferry wrote is never longer.
-fn read_up_to(file: &Path, most: u64) -> Result<Vec<u8>> {
+/// A file that the user chose. What Ferry wrote is never longer than `most`: then it is another one.
+fn read_up_to(file: &Path, most: u64, another: impl Fn(Words) -> Error) -> Result<Vec<u8>> {
+    let failed = |error: std::io::Error| Error::source_io("Reading", file, &error);
+    let opened = File::open(file).map_err(failed)?;
     let mut text = Vec::new();
-    File::open(file)
-        .and_then(|opened| std::io::Read::read_to_end(&mut std::io::Read::take(opened, most), &mut text))
-        .map_err(|error| Error::source_io("Reading", file, &error))?;
-    Ok(text)
+    // A device has no length that could be asked for.
+    if opened.metadata().map_err(failed)?.len() <= most {
+        let mut taken = std::io::Read::take(opened, most + 1);
+        std::io::Read::read_to_end(&mut taken, &mut text).map_err(failed)?;
+        if text.len() as u64 <= most {
+            return Ok(text);
+        }
+    }
+    Err(another(format!("it is longer than {most} bytes").into()))
 }
 
 fn lock_folder(data_dir: &Path) -> Result<File> {

@@ -31,17 +31,19 @@ impl LibraryCopy {
 
     /// Adds what is now known about an asset.
     pub fn append(&self, asset: &Asset) {
-        // The database has it; a full disk is said there.
-        if let Err(error) = self.try_append(asset) {
-            tracing::warn!(%error, "the copy of the library was not written");
-        }
+        self.append_all([asset]);
     }
 
-    fn try_append(&self, asset: &Asset) -> std::io::Result<()> {
-        // The line's end comes first: a line that a full disk tore apart must not spoil the next one.
-        let mut line = vec![b'\n'];
-        serde_json::to_writer(&mut line, asset)?;
-        OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(&line)
+    /// The same for several, in one write.
+    pub fn append_all<'a>(&self, assets: impl IntoIterator<Item = &'a Asset>) {
+        let text = lines(assets);
+        let opened = || OpenOptions::new().create(true).append(true).open(&self.path);
+        // The database has it; a full disk is said there.
+        if !text.is_empty()
+            && let Err(error) = opened().and_then(|mut copy| copy.write_all(&text))
+        {
+            tracing::warn!(%error, "the copy of the library was not written");
+        }
     }
 
     /// Every line that can be read, oldest first.
@@ -54,25 +56,30 @@ impl LibraryCopy {
     /// Adds what the database has and the copy lacks (a full disk, a power cut), and writes a copy anew that has grown
     /// long. Nothing that only the copy has is ever taken from it.
     pub fn catch_up(&self, assets: &[Asset]) {
-        let lines = self.read();
+        let read = self.read();
         let key = |asset: &Asset| (asset.service.clone(), asset.asset_id.clone());
-        let known: HashSet<_> = lines.iter().map(key).collect();
-        if lines.len() <= assets.len() * LINES_FOR_EACH + SHORT {
-            assets.iter().filter(|asset| !known.contains(&key(asset))).for_each(|asset| self.append(asset));
+        let known: HashSet<_> = read.iter().map(key).collect();
+        if read.len() <= assets.len() * LINES_FOR_EACH + SHORT {
+            self.append_all(assets.iter().filter(|asset| !known.contains(&key(asset))));
             return;
         }
         let in_database: HashSet<_> = assets.iter().map(key).collect();
-        let alone = lines.iter().filter(|asset| !in_database.contains(&key(asset)));
-        let mut text = Vec::new();
-        for asset in alone.chain(assets) {
-            text.push(b'\n');
-            // Only a writer could fail, and this one is memory.
-            let _ = serde_json::to_writer(&mut text, asset);
-        }
-        if let Err(error) = crate::resume::write_durably(&self.path, &text) {
+        let alone = read.iter().filter(|asset| !in_database.contains(&key(asset)));
+        if let Err(error) = crate::resume::write_durably(&self.path, &lines(alone.chain(assets))) {
             tracing::warn!(%error, "the copy of the library was not written");
         }
     }
+}
+
+/// Each on a line. The line's end comes first: a line that a full disk tore apart must not spoil the next one.
+fn lines<'a>(assets: impl IntoIterator<Item = &'a Asset>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for asset in assets {
+        text.push(b'\n');
+        // Only a writer could fail, and this one is memory.
+        let _ = serde_json::to_writer(&mut text, asset);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! The library as a file of the user's: CSV (RFC 4180, with a header line) or JSON, out and in.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::engine::{Asset, AssetStatus};
@@ -10,6 +14,8 @@ use crate::words::{Count, Phrase, Words};
 const COLUMNS: [&str; 7] = ["service", "asset_id", "name", "size", "crc32c", "status", "at"];
 /// No service gives a longer id.
 const LONGEST_ID: usize = 1024;
+/// Fields of a line that are looked at. Another file may be a single line.
+const MOST_FIELDS: usize = 1000;
 
 /// As a table.
 pub(crate) fn csv(assets: &[Asset]) -> String {
@@ -33,22 +39,46 @@ pub(crate) fn csv(assets: &[Asset]) -> String {
 }
 
 /// Reads either of the two, told apart by what is in it. All or nothing: one entry that is none of the library's shows
-/// that the file is another one, or damaged.
+/// that the file is another one, or damaged, and nothing after it is looked at.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Asset>, Words> {
     let text = std::str::from_utf8(bytes).map_err(|_| Phrase::NotText)?;
     // Some programs that save tables put it in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let entries: Vec<Option<Asset>> = if text.trim_start().starts_with(['[', '{']) {
-        let values: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        values.into_iter().map(|value| serde_json::from_value(value).ok()).collect()
-    } else {
-        table(text)?
-    };
-    let checked = entries.into_iter().enumerate().map(|(place, asset)| {
-        let unusable = || Phrase::EntryUnusable { entry: Count(place as u64 + 1) }.into();
-        asset.and_then(sound).ok_or_else(unusable)
-    });
-    checked.collect()
+    if !text.trim_start().starts_with(['[', '{']) {
+        let entries = table(text)?.enumerate();
+        return entries.map(|(place, asset)| asset.and_then(sound).ok_or_else(|| unusable(place))).collect();
+    }
+    let mut assets = Vec::new();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json.deserialize_seq(Entries(&mut assets)).and_then(|()| json.end());
+    match read {
+        Ok(()) => Ok(assets),
+        // There is a list, and an entry of it is sound JSON but no asset.
+        Err(error) if error.is_data() && text.trim_start().starts_with('[') => Err(unusable(assets.len())),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
+fn unusable(place: usize) -> Words {
+    Phrase::EntryUnusable { entry: Count(place as u64 + 1) }.into()
+}
+
+/// Takes the entries of a JSON list one by one: a whole list of anything would take many times its size in memory.
+struct Entries<'a>(&'a mut Vec<Asset>);
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(asset) = entries.next_element()? {
+            self.0.push(sound(asset).ok_or_else(|| A::Error::custom("no asset"))?);
+        }
+        Ok(())
+    }
 }
 
 /// The asset, if it may be one.
@@ -67,15 +97,15 @@ fn sound(mut asset: Asset) -> Option<Asset> {
 }
 
 /// Reads a table. Its columns may stand in any order, among others.
-fn table(text: &str) -> Result<Vec<Option<Asset>>, Words> {
-    let mut lines = records(text).into_iter();
+fn table(text: &str) -> Result<impl Iterator<Item = Option<Asset>>, Words> {
+    let mut lines = records(text);
     let header = lines.next().unwrap_or_default();
     let mut places = [0; COLUMNS.len()];
     for (place, name) in places.iter_mut().zip(COLUMNS) {
         let found = header.iter().position(|column| column.trim() == name);
         *place = found.ok_or_else(|| Phrase::ColumnMissing { name: name.to_owned() })?;
     }
-    let asset = |fields: Vec<String>| {
+    let asset = move |fields: Vec<String>| {
         let [service, asset_id, name, size, crc32c, status, at] =
             places.map(|place| fields.get(place).cloned());
         let number = |text: String| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
@@ -89,35 +119,41 @@ fn table(text: &str) -> Result<Vec<Option<Asset>>, Words> {
             at: at?.parse().ok()?,
         })
     };
-    Ok(lines.map(asset).collect())
+    Ok(lines.map(asset))
 }
 
-/// The fields of each line that has any. What is in quotes may hold commas, line ends and doubled quotes.
-fn records(text: &str) -> Vec<Vec<String>> {
-    let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
-    let mut in_quotes = false;
+/// The fields of each line that has any, one line at a time. What is in quotes may hold commas, line ends and doubled
+/// quotes.
+fn records(text: &str) -> impl Iterator<Item = Vec<String>> {
     let mut rest = text.chars().peekable();
+    let lines = std::iter::from_fn(move || rest.peek().is_some().then(|| record(&mut rest)));
+    lines.filter(|fields| fields.iter().any(|field| !field.is_empty()))
+}
+
+/// Takes the fields of one line.
+fn record(rest: &mut Peekable<Chars<'_>>) -> Vec<String> {
+    let (mut fields, mut field) = (Vec::new(), String::new());
+    let mut in_quotes = false;
+    let mut end = |field: &mut String| {
+        let whole = std::mem::take(field);
+        if fields.len() < MOST_FIELDS {
+            fields.push(whole);
+        }
+    };
     while let Some(char) = rest.next() {
         match char {
             '"' if in_quotes && rest.peek() == Some(&'"') => field.extend(rest.next()),
             '"' if in_quotes => in_quotes = false,
             _ if in_quotes => field.push(char),
             '"' if field.is_empty() => in_quotes = true,
-            ',' => fields.push(std::mem::take(&mut field)),
-            '\n' => {
-                fields.push(std::mem::take(&mut field));
-                records.push(std::mem::take(&mut fields));
-            }
+            ',' => end(&mut field),
+            '\n' => break,
             '\r' if rest.peek() == Some(&'\n') => {}
             _ => field.push(char),
         }
     }
-    if !field.is_empty() || !fields.is_empty() {
-        fields.push(field);
-        records.push(fields);
-    }
-    records.retain(|fields| fields.iter().any(|field| !field.is_empty()));
-    records
+    end(&mut field);
+    fields
 }
 
 #[cfg(test)]
@@ -172,11 +208,19 @@ mod tests {
             (&format!("{good}only,half"), "entry 2"),
             (r#"{"concurrent_downloads":3}"#, "sequence"),
             (r#"[{"service":"mavi"}]"#, "entry 1"),
-            ("[1", "EOF"),
+            (r#"[{"service":"mavi","asset_id":"#, "EOF"),
+            ("[] []", "trailing"),
+            // The first entry that is none ends it: what comes after is not even looked at.
+            ("[1, 2, 3, and no JSON any more", "entry 1"),
         ] {
             let told = read(bad.as_bytes()).unwrap_err().to_string();
             assert!(told.contains(why), "{bad}: {told}");
         }
+        assert!(records(&"1,".repeat(MOST_FIELDS * 3)).all(|fields| fields.len() == MOST_FIELDS));
+        let mut seen = 0;
+        let lines = "\n".repeat(50) + "a,b\n" + &"c,d\n".repeat(50);
+        let first = records(&lines).inspect(|_| seen += 1).next();
+        assert_eq!((first, seen), (Some(vec!["a".to_owned(), "b".to_owned()]), 1), "a line at a time");
         assert!(read(b"\xff\xfe").unwrap_err().to_string().contains("not text"));
     }
 }

@@ -1,12 +1,12 @@
 //! "Sent before?": which of the files that are to be sent are at the service already, and what becomes of those.
 //!
 //! The same content is the same size and the same CRC32C as something that Ferry sent there. Only files whose size
-//! fits are looked at any closer; what was read once is known by path, size, time and inode and is not read again.
+//! fits are looked at any closer; what was read once is known by path, size, times and inode and is not read again.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
-use crate::source_file::{SourceFile, state};
+use crate::source_file::{Sighting, SourceFile};
 use crate::store::Store;
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
@@ -28,8 +28,8 @@ const PORTION: usize = 1024;
 const STRETCH: u64 = 8 * 1024 * 1024;
 /// Files that a question names.
 const EXAMPLES: usize = 4;
-/// A file that changed so lately may change again without its time telling: some disks count in steps of two seconds.
-const SETTLED: Duration = Duration::from_secs(2);
+/// The two clocks that say how long to wait may differ by less.
+const MARGIN: Duration = Duration::from_millis(10);
 
 /// What becomes of files that were sent to the same service before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
@@ -109,9 +109,9 @@ pub(crate) async fn find(
     let files: Arc<[PathBuf]> = files.into();
     let all = Arc::clone(&files);
     // Every empty file is like every other: there is nothing to be saved.
-    let states = move || all.iter().map(|file| state_of(file).filter(|state| state.size > 0)).collect();
-    let states: Vec<Option<SourceState>> = blocking(states).await?;
-    let mut sizes: Vec<u64> = states.iter().flatten().map(|state| state.size).collect();
+    let look = move || all.iter().map(|file| Sighting::of(file).filter(|file| file.state.size > 0)).collect();
+    let sightings: Vec<Option<Sighting>> = blocking(look).await?;
+    let mut sizes: Vec<u64> = sightings.iter().flatten().map(|file| file.state.size).collect();
     sizes.sort_unstable();
     sizes.dedup();
     let mut by_content: HashMap<(u64, String), Asset> = HashMap::new();
@@ -126,17 +126,36 @@ pub(crate) async fn find(
             }
         }
     }
-    let candidates: Vec<(usize, SourceState)> = states
+    let mut candidates: Vec<(usize, Sighting)> = sightings
         .into_iter()
         .enumerate()
-        .filter_map(|(place, state)| Some((place, state.filter(|state| known_sizes.contains(&state.size))?)))
+        .filter_map(|(place, file)| {
+            Some((place, file.filter(|file| known_sizes.contains(&file.state.size))?))
+        })
         .collect();
+    // What may change unseen while it is read or asked about is no candidate yet.
+    if let Some(wait) = candidates.iter().filter_map(|(_, file)| file.settles_in()).max() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait + MARGIN) => {}
+        }
+        stopped(stop)?;
+        let all = Arc::clone(&files);
+        let look_again = move || {
+            let again = |(place, file): (usize, Sighting)| {
+                Some((place, if file.is_settled() { file } else { Sighting::of(&all[place])? }))
+            };
+            candidates.into_iter().filter_map(again).collect()
+        };
+        candidates = blocking(look_again).await?;
+    }
+    candidates.retain(|(_, file)| file.is_settled());
     let mut found = Found::new();
     for portion in candidates.chunks(PORTION) {
         stopped(stop)?;
-        let asked = portion.iter().map(|(place, state)| (files[*place].clone(), *state)).collect();
+        let asked = portion.iter().map(|(place, file)| (files[*place].clone(), *file)).collect();
         let known = store.known_contents(asked).await?;
-        let unread: Vec<(usize, SourceState)> = portion
+        let unread: Vec<(usize, Sighting)> = portion
             .iter()
             .zip(&known)
             .filter(|(_, known)| known.is_none())
@@ -145,18 +164,18 @@ pub(crate) async fn find(
         let (all, wanted) = (Arc::clone(&files), stop.clone());
         let read: HashMap<usize, u32> = blocking(move || {
             let one =
-                |(place, state): (usize, SourceState)| Some((place, read(&all[place], state, &wanted)?));
+                |(place, file): (usize, Sighting)| Some((place, read(&all[place], file.state, &wanted)?));
             unread.into_iter().filter_map(one).collect()
         })
         .await?;
         stopped(stop)?;
-        for ((place, state), known) in portion.iter().zip(known) {
+        for ((place, file), known) in portion.iter().zip(known) {
             if let Some(crc32c) = read.get(place) {
-                remember(store, &files[*place], *state, *crc32c);
+                remember(store, &files[*place], *file, *crc32c);
             }
             let Some(crc32c) = known.or_else(|| read.get(place).copied()) else { continue };
-            if let Some(asset) = by_content.get(&(state.size, shown(crc32c))) {
-                found.insert(*place, (asset.clone(), *state));
+            if let Some(asset) = by_content.get(&(file.state.size, shown(crc32c))) {
+                found.insert(*place, (asset.clone(), file.state));
             }
         }
     }
@@ -181,11 +200,11 @@ pub(crate) fn question(service: &str, files: &[PathBuf], found: &Found) -> SentB
     }
 }
 
-/// Writes down which content a file has, with the next commit, so that it need not be read for this question again.
-pub(crate) fn remember(store: &Store, path: &Path, state: SourceState, crc32c: u32) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    if now.saturating_sub(Duration::from_nanos(state.modified)) >= SETTLED {
-        store.keep_content(path, state, crc32c);
+/// Writes down which content a file has that was read after it was found like this, with the next commit, so that it
+/// need not be read for this question again.
+pub(crate) fn remember(store: &Store, path: &Path, file: Sighting, crc32c: u32) {
+    if file.tells_content() {
+        store.keep_content(path, file, crc32c);
     }
 }
 
@@ -199,10 +218,12 @@ pub(crate) fn shown(crc32c: u32) -> String {
 pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &dyn Service) -> Result<bool> {
     let peer = Peer::service(service.about().id);
     let file = path.to_owned();
-    let is_same = blocking(move || state_of(&file)).await? == Some(reuse.source);
+    let is_same = blocking(move || Sighting::of(&file)).await?.is_some_and(|file| file.state == reuse.source);
     if is_same {
         run.stage(Stage::Confirming);
         match run.or_stop(service.confirm(&reuse.asset_id)).await? {
+            // Meanwhile the user may have asked for it to be sent again.
+            Ok(_) if !is_wanted(run, reuse) => return Ok(false),
             Ok(Confirmation::Success { size }) if size.is_none_or(|size| size == reuse.source.size) => {
                 run.update(|row| {
                     row.asset_id = Some(reuse.asset_id.clone());
@@ -221,17 +242,12 @@ pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &d
         }
     }
     run.note(if is_same { Phrase::GoneThere { service: peer } } else { Phrase::ChangedSinceCompared });
-    run.change_task(|task| {
-        if let Task::Upload(upload) = task {
-            upload.reuse = None;
-        }
-    })
-    .await?;
+    run.change_task(Task::send_anyway).await?;
     Ok(false)
 }
 
-fn state_of(file: &Path) -> Option<SourceState> {
-    std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file).map(|facts| state(&facts))
+fn is_wanted(run: &Run, reuse: &Reuse) -> bool {
+    matches!(run.task(), Some(Task::Upload(upload)) if upload.reuse.as_deref() == Some(reuse))
 }
 
 /// The CRC32C of a file that stays as it was. Blocks.
@@ -255,4 +271,37 @@ fn stopped(stop: &CancellationToken) -> Result<()> {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_known_is_not_read() {
+        const HUGE: u64 = 4 << 40;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.img");
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(HUGE).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
+        let asset = Asset {
+            service: "mavi".into(),
+            asset_id: "re_1".into(),
+            name: "huge.img".into(),
+            size: Some(HUGE),
+            crc32c: Some(shown(7)),
+            status: AssetStatus::Confirmed,
+            at: 1,
+        };
+        store.save_asset(asset.clone()).await.unwrap();
+        store.keep_content(&path, Sighting::of(&path).unwrap(), 7);
+        let stop = CancellationToken::new();
+        let found = find(&store, "mavi", vec![path], &stop);
+        let found =
+            tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing is read").unwrap();
+        assert_eq!(found.get(&0).map(|(asset, _)| asset), Some(&asset));
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -18,12 +18,69 @@ const BUFFER: usize = 256 * 1024;
 /// Buffers between the disk and the network.
 const CHANNEL: usize = 8;
 
+/// A file that changed so lately may change again without its time telling: some disks count in steps of two seconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// A file as it was found at some time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sighting {
+    /// What is compared with it later.
+    pub state: SourceState,
+    /// The last change of anything about the file, nanoseconds since 1970. Unlike `modified` nobody sets it back; not
+    /// every system tells.
+    pub changed: Option<i64>,
+    /// When the file was asked, before it answered.
+    at: SystemTime,
+}
+
+impl Sighting {
+    /// The file that these facts were asked about after `at`.
+    pub fn new(facts: &std::fs::Metadata, at: SystemTime) -> Self {
+        #[cfg(unix)]
+        let changed = {
+            use std::os::unix::fs::MetadataExt as _;
+            facts.ctime().checked_mul(1_000_000_000).and_then(|time| time.checked_add(facts.ctime_nsec()))
+        };
+        #[cfg(not(unix))]
+        let changed = None;
+        Self { state: state(facts), changed, at }
+    }
+
+    /// The file under this path, if it is one.
+    pub fn of(path: &Path) -> Option<Self> {
+        let at = SystemTime::now();
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|facts| Self::new(&facts, at))
+    }
+
+    /// Whether every change after it shows in `state`, unless somebody sets the time back.
+    pub fn is_settled(&self) -> bool {
+        self.since(self.state.modified).is_some_and(|age| age >= SETTLED)
+    }
+
+    /// How long until it is, if waiting helps: a time to come may be that of a clock that goes wrong.
+    pub fn settles_in(&self) -> Option<Duration> {
+        SETTLED.checked_sub(self.since(self.state.modified)?).filter(|left| !left.is_zero())
+    }
+
+    /// Whether the content can be known again by `state` and `changed` alone.
+    pub fn tells_content(&self) -> bool {
+        let changed = self.changed.and_then(|time| u64::try_from(time).ok());
+        self.state.modified > 0
+            && self.is_settled()
+            && changed.and_then(|time| self.since(time)).is_some_and(|age| age >= SETTLED)
+    }
+
+    fn since(&self, nanoseconds: u64) -> Option<Duration> {
+        self.at.duration_since(UNIX_EPOCH).ok()?.checked_sub(Duration::from_nanos(nanoseconds))
+    }
+}
+
 /// An open source file with the checksums of what has been read.
 #[derive(Clone)]
 pub(crate) struct SourceFile {
     path: PathBuf,
     file: Arc<File>,
-    state: SourceState,
+    sighting: Sighting,
     hasher: Arc<Mutex<Hasher>>,
 }
 
@@ -37,9 +94,10 @@ impl SourceFile {
             return Err(Error::invalid(what).advise(Phrase::ChooseFile));
         }
         let file = File::open(path).map_err(|error| Error::source_io("Reading", path, &error))?;
-        let state = state(&file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?);
-        let hasher = Arc::new(Mutex::new(Hasher::new(None)));
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), state, hasher })
+        let at = SystemTime::now();
+        let facts = file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?;
+        let (sighting, hasher) = (Sighting::new(&facts, at), Arc::new(Mutex::new(Hasher::new(None))));
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), sighting, hasher })
     }
 
     /// Where it lies.
@@ -49,19 +107,24 @@ impl SourceFile {
 
     /// The file as it was when it was opened.
     pub fn state(&self) -> SourceState {
-        self.state
+        self.sighting.state
+    }
+
+    /// The same, and when that was.
+    pub fn sighting(&self) -> Sighting {
+        self.sighting
     }
 
     /// Size in bytes.
     pub fn size(&self) -> u64 {
-        self.state.size
+        self.sighting.state.size
     }
 
     /// Fails when the file under this path is no longer the one that was opened.
     pub fn check_unchanged(&self) -> Result<()> {
         let facts =
             std::fs::metadata(&self.path).map_err(|error| Error::source_io("Reading", &self.path, &error))?;
-        if state(&facts) == self.state { Ok(()) } else { Err(self.changed()) }
+        if state(&facts) == self.state() { Ok(()) } else { Err(self.changed()) }
     }
 
     /// The failure for a file that changed.
@@ -193,7 +256,7 @@ impl Drop for Buffer {
 }
 
 /// What tells whether a file is still the same.
-pub(crate) fn state(facts: &std::fs::Metadata) -> SourceState {
+fn state(facts: &std::fs::Metadata) -> SourceState {
     let modified = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(facts);
@@ -210,4 +273,44 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
 #[cfg(windows)]
 fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_tells_of_changes_only_when_it_is_two_seconds_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "text").unwrap();
+        let modified_at = |time: SystemTime| {
+            File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        };
+        let seen_at = |at| Sighting::new(&std::fs::metadata(&path).unwrap(), at);
+        let now = SystemTime::now();
+        let later = now + 2 * SETTLED;
+        let hour = Duration::from_secs(3600);
+
+        modified_at(now);
+        let fresh = seen_at(now + Duration::from_secs(1));
+        assert!(!fresh.is_settled() && !fresh.tells_content());
+        assert_eq!(fresh.settles_in().map(|time| time.as_secs_f64().round()), Some(1.0));
+        let settled = seen_at(later);
+        assert!(settled.is_settled() && settled.settles_in().is_none());
+        assert_eq!(
+            settled.tells_content(),
+            cfg!(unix),
+            "elsewhere nothing tells of a time that was set back"
+        );
+
+        modified_at(now - hour);
+        let set_back = seen_at(now);
+        assert!(set_back.is_settled() && !set_back.tells_content(), "something else changed just now");
+        modified_at(now + hour);
+        let to_come = seen_at(later);
+        assert!(!to_come.is_settled() && to_come.settles_in().is_none() && !to_come.tells_content());
+        modified_at(UNIX_EPOCH);
+        assert!(!seen_at(later).tells_content(), "a time that is none");
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use tokio::sync::oneshot;
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::library_copy::LibraryCopy;
-use crate::task::{Journal, SourceState, Task};
+use crate::source_file::Sighting;
+use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 use crate::words::{Count, Phrase, Words, shown};
 
@@ -24,6 +26,9 @@ use crate::words::{Count, Phrase, Words, shown};
 const GROUP: usize = 256;
 /// How long a job that nobody waits for may wait for company.
 const LATER: Duration = Duration::from_millis(100);
+
+/// So many imported assets are written into the copy of the library in one go.
+const COPIED: usize = 1024;
 
 /// So many rows of a long list are made sense of in one go.
 const TEXTS: usize = 256;
@@ -66,10 +71,14 @@ const MIGRATIONS: &[M<'static>] = &[
         size     INTEGER NOT NULL,
         modified INTEGER NOT NULL,   -- nanoseconds since 1970
         inode    INTEGER NOT NULL,
+        changed  INTEGER NOT NULL,   -- anything about the file, nanoseconds since 1970
         crc32c   INTEGER NOT NULL
-     ) STRICT, WITHOUT ROWID;",
+     ) STRICT;",
     ),
 ];
+
+/// So many files that were read are remembered, those that were read last.
+const CONTENTS: i64 = 200_000;
 
 /// What may be compared with a file: it arrived, and its checksum is known.
 const RECOGNISABLE: &str = "crc32c IS NOT NULL AND status IN ('sent', 'confirmed')";
@@ -126,6 +135,8 @@ pub(crate) struct Store {
     library: Arc<LibraryCopy>,
     /// What the database has of it: a handful of words that every upload asks for.
     learned: Arc<Mutex<HashMap<String, String>>>,
+    /// Whether `contents` is sound. One look at a damaged page would fail the commit with everything else in it.
+    has_contents: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -163,7 +174,8 @@ impl Store {
         }
         let learned = all_learned(&connection).map_err(|error| unusable(path, &error))?;
         let (jobs, inbox) = mpsc::channel::<Job>();
-        let copy = Arc::clone(&library);
+        let (copy, has_contents) = (Arc::clone(&library), Arc::<AtomicBool>::default());
+        let found_sound = Arc::clone(&has_contents);
         std::thread::Builder::new()
             .name("ferry-store".into())
             .spawn(move || {
@@ -171,12 +183,16 @@ impl Store {
                     Ok(assets) => copy.catch_up(&assets),
                     Err(error) => tracing::warn!(%error, "the copy of the library was left as it is"),
                 }
+                match check_contents(&connection).as_deref() {
+                    Ok("ok") => found_sound.store(true, Ordering::Relaxed),
+                    damage => tracing::warn!(?damage, "what was read before is read again"),
+                }
                 write_jobs(connection, &inbox);
             })
             .map_err(|error| {
                 Error::internal("The database thread did not start").because(error.to_string())
             })?;
-        let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)) };
+        let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)), has_contents };
         Ok(Opened { store, stored, unreadable, notes, last_id })
     }
 
@@ -361,23 +377,48 @@ impl Store {
 
     /// Takes assets of another library in; what is known here stays. Says how many were new.
     pub async fn import_assets(&self, assets: Vec<Asset>) -> Result<u64> {
-        let library = Arc::clone(&self.library);
-        self.run(move |transaction| {
-            let count = || transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0));
-            let before: u64 = count()?;
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (service, asset_id) DO UPDATE SET
-                   size = coalesce(size, excluded.size), crc32c = coalesce(crc32c, excluded.crc32c)",
-            )?;
-            for asset in &assets {
-                let Asset { service, asset_id, name, size, crc32c, status, at } = asset;
-                insert.execute(params![service, asset_id, name, size, crc32c, status_word(*status), at])?;
-            }
-            library.catch_up(&all_assets(transaction)?);
-            Ok(count()? - before)
-        })
-        .await
+        let (new, changed) = self
+            .run(move |transaction| {
+                let count = || transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0));
+                let before: u64 = count()?;
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (service, asset_id) DO UPDATE SET
+                       size = coalesce(size, excluded.size), crc32c = coalesce(crc32c, excluded.crc32c)
+                     WHERE (size IS NULL AND excluded.size IS NOT NULL)
+                        OR (crc32c IS NULL AND excluded.crc32c IS NOT NULL)",
+                )?;
+                let mut changed = Vec::new();
+                for asset in assets {
+                    let Asset { service, asset_id, name, size, crc32c, status, at } = asset;
+                    let values = params![service, asset_id, name, size, crc32c, status_word(status), at];
+                    if insert.execute(values)? > 0 {
+                        changed.push((service, asset_id));
+                    }
+                }
+                Ok((count()? - before, changed))
+            })
+            .await?;
+        // In portions, so that others need not wait for all of it; what a kill leaves out is added at the next start.
+        for portion in changed.chunks(COPIED) {
+            let (portion, library) = (portion.to_vec(), Arc::clone(&self.library));
+            self.run(move |transaction| {
+                // As it is by now: what comes later in the copy counts.
+                let mut select = transaction.prepare_cached(
+                    "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
+                     WHERE service = ?1 AND asset_id = ?2",
+                )?;
+                let mut now = |(service, asset_id): &(String, String)| {
+                    select.query_row([service, asset_id], read_asset)
+                };
+                let assets = portion.iter().map(&mut now).collect::<rusqlite::Result<Vec<_>>>()?;
+                library.append_all(&assets);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(new)
     }
 
     /// Changes how an asset stands.
@@ -462,13 +503,20 @@ impl Store {
     }
 
     /// The CRC32C of each of these files, where it was read before and the file is still as it was then.
-    pub async fn known_contents(&self, files: Vec<(PathBuf, SourceState)>) -> Result<Vec<Option<u32>>> {
+    pub async fn known_contents(&self, files: Vec<(PathBuf, Sighting)>) -> Result<Vec<Option<u32>>> {
+        let has_contents = Arc::clone(&self.has_contents);
         self.run(move |transaction| {
+            if !has_contents.load(Ordering::Relaxed) {
+                return Ok(vec![None; files.len()]);
+            }
             let mut select = transaction.prepare_cached(
-                "SELECT crc32c FROM contents WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4",
+                "SELECT crc32c FROM contents
+                 WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4 AND changed = ?5",
             )?;
-            let mut known = |(path, state): &(PathBuf, SourceState)| {
-                let asked = params![path.to_str(), state.size, state.modified, state.inode.cast_signed()];
+            let mut known = |(path, Sighting { state, changed, .. }): &(PathBuf, Sighting)| {
+                // The database's numbers have a sign: what is too high for it is a number all the same.
+                let (modified, inode) = (state.modified.cast_signed(), state.inode.cast_signed());
+                let asked = params![path.to_str(), state.size, modified, inode, changed];
                 select.query_row(asked, |row| row.get(0)).optional()
             };
             files.iter().map(&mut known).collect()
@@ -477,14 +525,24 @@ impl Store {
     }
 
     /// Remembers which content a file has, without waiting for the disk.
-    pub fn keep_content(&self, path: &Path, state: SourceState, crc32c: u32) {
+    pub fn keep_content(&self, path: &Path, file: Sighting, crc32c: u32) {
         // Only what is text is ever sent to a service.
         let Some(path) = path.to_str().map(str::to_owned) else { return };
+        let has_contents = Arc::clone(&self.has_contents);
         self.later(move |transaction| {
+            if !has_contents.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             let mut keep = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO contents (path, size, modified, inode, crc32c) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO contents (path, size, modified, inode, changed, crc32c)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
-            keep.execute(params![path, state.size, state.modified, state.inode.cast_signed(), crc32c]).map(drop)
+            let Sighting { state, changed, .. } = file;
+            let (modified, inode) = (state.modified.cast_signed(), state.inode.cast_signed());
+            keep.execute(params![path, state.size, modified, inode, changed, crc32c])?;
+            // Each new row has a higher id than all others.
+            let oldest = transaction.last_insert_rowid() - CONTENTS;
+            transaction.prepare_cached("DELETE FROM contents WHERE rowid <= ?1")?.execute([oldest]).map(drop)
         });
     }
 
@@ -673,10 +731,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Loaded, TransferId)> {
     let mut connection = connect(path)?;
     // Damage there would otherwise show only when the library is looked at. The texts themselves are asked for: a count
-    // is content with an index.
-    for (text, table) in
-        [("text", "timeline"), ("name", "assets"), ("value", "learned"), ("path", "contents")]
-    {
+    // is content with an index. What only saves reading files again may be damaged: it is then left alone.
+    for (text, table) in [("text", "timeline"), ("name", "assets"), ("value", "learned")] {
         let read_all = format!("SELECT total(length({text})) FROM {table}");
         connection.query_row(&read_all, [], |row| row.get::<_, f64>(0))?;
     }
@@ -686,6 +742,11 @@ fn connect_and_load(path: &Path) -> rusqlite::Result<(Connection, Loaded, Transf
         .unwrap_or(0);
     let stored = load(&mut connection)?;
     Ok((connection, stored, TransferId(last_id)))
+}
+
+/// "ok", or what is wrong with the table and its index.
+fn check_contents(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("PRAGMA quick_check(contents)", [], |row| row.get(0))
 }
 
 fn is_emptied(path: &Path) -> bool {
@@ -840,6 +901,107 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A file in this folder, and how it is found.
+    fn file(folder: &Path, name: &str) -> (PathBuf, Sighting) {
+        let path = folder.join(name);
+        std::fs::write(&path, name).unwrap();
+        let mut sighting = Sighting::of(&path).unwrap();
+        // As where the system tells it.
+        sighting.changed = sighting.changed.or(Some(5));
+        (path, sighting)
+    }
+
+    #[tokio::test]
+    async fn what_was_imported_is_in_the_copy_as_the_list_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ferry.db");
+        let asset = |number: usize, name: &str, size, status| Asset {
+            service: "mavi".into(),
+            asset_id: format!("re_{number}"),
+            name: name.into(),
+            size,
+            crc32c: None,
+            status,
+            at: number as u64,
+        };
+        let store = Store::open(&path).unwrap().store;
+        store.save_asset(asset(0, "mine", None, AssetStatus::Deleted)).await.unwrap();
+        store.save_asset(asset(1, "whole", Some(1), AssetStatus::Confirmed)).await.unwrap();
+        let theirs = (0..COPIED * 2 + 5).map(|n| asset(n, "theirs", Some(9), AssetStatus::Sent)).collect();
+        assert_eq!(store.import_assets(theirs).await.unwrap(), COPIED as u64 * 2 + 3);
+        let listed = store.assets("").await.unwrap();
+        let copy = store.library.read();
+        // Two that were here, the size of one of them, and all that is new.
+        assert_eq!(copy.len(), 3 + COPIED * 2 + 3);
+        assert_eq!(copy[2], asset(0, "mine", Some(9), AssetStatus::Deleted));
+        for asset in &listed {
+            let last = copy.iter().rfind(|line| line.asset_id == asset.asset_id);
+            assert_eq!(last, Some(asset));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_long_ago_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
+        let files = ["old", "newer", "newest"].map(|name| file(folder.path(), name));
+        for (crc32c, (path, sighting)) in files.iter().enumerate() {
+            if crc32c == 2 {
+                // As if so many had been read in between.
+                let skipped = "UPDATE contents SET rowid = rowid + ?1 WHERE path LIKE '%newer'";
+                store.run(move |list| list.execute(skipped, [CONTENTS - 2])).await.unwrap();
+            }
+            store.keep_content(path, *sighting, crc32c as u32);
+        }
+        assert_eq!(store.known_contents(files.to_vec()).await.unwrap(), [None, Some(1), Some(2)]);
+    }
+
+    #[tokio::test]
+    async fn a_time_after_2262_is_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
+        let mut files = vec![file(folder.path(), "now"), file(folder.path(), "then")];
+        files[1].1.state.modified = u64::MAX;
+        for (path, sighting) in &files {
+            store.keep_content(path, *sighting, 3);
+        }
+        assert_eq!(store.known_contents(files).await.unwrap(), [Some(3), Some(3)]);
+    }
+
+    #[tokio::test]
+    async fn damage_to_what_only_saves_reading_costs_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ferry.db");
+        let connection = connect(&path).unwrap();
+        let root = "SELECT rootpage FROM sqlite_master WHERE tbl_name = 'contents'";
+        let roots: Vec<usize> = connection
+            .prepare(root)
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(roots.len(), 2, "the table and its index");
+        let size: usize = connection.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+        connection.execute("INSERT INTO learned (key, value) VALUES ('a', 'b')", []).unwrap();
+        connection.close().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for root in roots {
+            bytes[(root - 1) * size..root * size].fill(0xa5);
+        }
+        std::fs::write(&path, bytes).unwrap();
+
+        let Opened { store, notes, .. } = Store::open(&path).unwrap();
+        assert_eq!(notes, []);
+        let files = vec![file(folder.path(), "one")];
+        store.keep_content(&files[0].0, files[0].1, 1);
+        assert_eq!(store.known_contents(files).await.unwrap(), [None]);
+        assert_eq!(store.learned("a").as_deref(), Some("b"));
+        store.learn("c".into(), "d".into());
+        store.flush().await.unwrap();
+        assert_eq!(store.run(|list| all_learned(list)).await.unwrap().len(), 2);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]

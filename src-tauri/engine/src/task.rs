@@ -27,6 +27,13 @@ impl Task {
             Self::Download(download) => download.what.as_bytes(),
         }
     }
+
+    /// Sends the file, whatever is at the service already.
+    pub fn send_anyway(&mut self) {
+        if let Self::Upload(upload) = self {
+            upload.reuse = None;
+        }
+    }
 }
 
 /// Send one file.

@@ -902,7 +902,7 @@ async fn finish(
             status,
             at: now(),
         };
-        sent_before::remember(&run.queue().store, source.path(), source.state(), digests.crc32c);
+        sent_before::remember(&run.queue().store, source.path(), source.sighting(), digests.crc32c);
         run.queue().store.save_asset(asset).await?;
     }
     run.counter.set(source.size());
