@@ -1,6 +1,7 @@
 //! What a window asks for when the list is long: the first rows at once, the rest in portions.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ferry_engine::{DownloadRequest, Engine, Options, State, TransferId};
 
@@ -13,9 +14,12 @@ async fn a_long_list_comes_first_by_its_beginning_and_then_in_portions_none_miss
     // A server that never answers: nothing ends, nothing fails.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let mut options = Options::new(root.path().join("data"));
-    options.overrides.concurrency = Some(1);
-    let engine = Engine::open(options).await.unwrap();
+    let options = |resume_unfinished| {
+        let mut options = Options::new(root.path().join("data"));
+        options.overrides.concurrency = Some(1);
+        Options { resume_unfinished, ..options }
+    };
+    let engine = Engine::open(options(false)).await.unwrap();
     assert!(!engine.first_look().more, "an empty list");
     let requests = (0..ROWS)
         .map(|number| DownloadRequest {
@@ -49,6 +53,17 @@ async fn a_long_list_comes_first_by_its_beginning_and_then_in_portions_none_miss
     }
     assert!(seen.iter().copied().eq(ids.iter().copied()));
     assert_eq!(portions, 2);
+
+    // A start lets all of them wait again, and has nothing to tell of those that do.
+    engine.shutdown().await;
+    drop(engine);
+    let engine = Engine::open(options(true)).await.unwrap();
+    let mut changes = engine.subscribe();
+    let mut told = 0;
+    while let Ok(Ok(change)) = tokio::time::timeout(Duration::from_secs(1), changes.recv()).await {
+        told += change.changed.len();
+    }
+    assert!(told < 100, "{told} rows");
 
     // What is over comes last, the newest of it first.
     engine.remove(&ids[10..]).await.unwrap();

@@ -487,13 +487,13 @@ impl Queue {
                 if entry.running.is_some() || matches!(entry.row.state, State::Completed) {
                     continue;
                 }
-                // A new row is on disk like this already.
+                // A new row is on disk like this already, and told of; so is one that a start only lets wait again.
                 if entry.row.state != State::Queued || entry.row.wait.is_some() {
                     entry.row.state = State::Queued;
                     (entry.row.wait, entry.row.ended_at) = (None, None);
                     changed.push(Transfer::clone(&entry.row));
+                    rows.dirty.insert(*id);
                 }
-                rows.dirty.insert(*id);
                 rows.release(*id);
             }
         }
