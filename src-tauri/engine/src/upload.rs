@@ -991,7 +991,7 @@ mod tests {
         for _ in 0..4 {
             sizes.push(next_size(sizes[sizes.len() - 1], millis(10)));
         }
-        assert_eq!(sizes, [8, 32, 128, 128, 128].map(|size| size * MIB), "no more than that is ever lost");
+        assert_eq!(sizes, [8, 32, 64, 64, 64].map(|size| size * MIB), "no more than that is ever lost");
         assert_eq!(next_size(8 * MIB, millis(800)), 20 * MIB, "two seconds' worth");
         assert_eq!(next_size(8 * MIB + UNIT, millis(900)) % UNIT, 0, "the store's unit");
         assert_eq!(next_size(32 * MIB, millis(3000)), 32 * MIB);
