@@ -405,10 +405,7 @@ fn killed_at_steps(
     }
     eprintln!("{test}: killed at {killed} of {tried} steps, of {passed} in all");
     // On a busy machine writes of the background join others, and steps near the end do not come.
-    assert!(
-        killed * 2 >= tried,
-        "only {killed} of {tried} kills came: the test waits at the wrong steps"
-    );
+    assert!(killed * 2 >= tried, "only {killed} of {tried} kills came: the test waits at the wrong steps");
 }
 
 #[test]
