@@ -3,8 +3,14 @@
 
 /// The commands of `src/commands.rs`.
 const COMMANDS: &[&str] = &[
-    "snapshot",
-    "transfers_after",
+    "open",
+    "look",
+    "rows",
+    "which",
+    "between",
+    "hide",
+    "unhide",
+    "day",
     "pick_files",
     "summarise",
     "upload",
@@ -16,7 +22,9 @@ const COMMANDS: &[&str] = &[
     "cancel",
     "retry",
     "remove",
-    "reorder",
+    "move_rows",
+    "move_behind",
+    "take_back",
     "timeline",
     "pictures",
     "show_in_folder",

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    AddedUploads, Asset, AssetInfo, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
-    ImportedAssets, KeyState, Kind, LinkOffer, PathSummary, Phrase, Pictures, Recognised, Secret,
-    ServiceStatus, Settings, Snapshot, State as Stands, TimelineEntry, Transfer, TransferId, UploadRequest,
+    AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, Hidden,
+    Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening, PathSummary, Phrase,
+    Pictures, Recognised, Secret, ServiceStatus, Settings, State as Stands, TimelineEntry, Transfer,
+    TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -17,7 +18,9 @@ use crate::context_menu::{Entry, Place};
 use crate::deep_link::Proposed;
 use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{background, clipboard, context_menu, drag_out, granted_paths, openable, report, show_theme};
+use crate::{
+    background, clipboard, context_menu, drag_out, events, granted_paths, openable, report, show_theme,
+};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -28,14 +31,60 @@ fn failure(error: Error) -> Failure {
 
 /// Everything that the page needs to draw itself.
 #[tauri::command(async)]
-pub(crate) fn snapshot(engine: State<'_, Engine>) -> Snapshot {
-    engine.first_look()
+pub(crate) fn open(list: State<'_, ListWindow>, look: Look) -> Opening {
+    list.open(look)
 }
 
-/// The next rows of a long list, by their ids; empty = that was all.
+/// The list from another place, or another view of it.
 #[tauri::command(async)]
-pub(crate) fn transfers_after(engine: State<'_, Engine>, id: TransferId) -> Vec<Transfer> {
-    engine.transfers_after(id)
+pub(crate) fn look(list: State<'_, ListWindow>, look: Look) -> Listing {
+    list.look(look)
+}
+
+/// These rows.
+#[tauri::command(async)]
+pub(crate) fn rows(list: State<'_, ListWindow>, ids: Vec<TransferId>) -> Vec<Transfer> {
+    list.rows(&ids)
+}
+
+/// Those of these, or of all, with which this can be done.
+#[tauri::command(async)]
+pub(crate) fn which(list: State<'_, ListWindow>, ids: Option<Vec<TransferId>>, can: Can) -> Vec<TransferId> {
+    list.which(ids.as_deref(), can)
+}
+
+/// The shown rows from one to the other.
+#[tauri::command(async)]
+pub(crate) fn between(
+    list: State<'_, ListWindow>,
+    from: Option<TransferId>,
+    to: Option<TransferId>,
+) -> Vec<TransferId> {
+    list.between(from, to)
+}
+
+/// Takes rows out of sight until their removal is final.
+#[tauri::command]
+pub(crate) async fn hide(
+    app: AppHandle,
+    list: State<'_, ListWindow>,
+    ids: Vec<TransferId>,
+) -> Answer<Hidden> {
+    let (hidden, changes) = list.hide(&ids).await.map_err(failure)?;
+    events::tell(&app, changes);
+    Ok(hidden)
+}
+
+/// Shows hidden rows again.
+#[tauri::command(async)]
+pub(crate) fn unhide(app: AppHandle, list: State<'_, ListWindow>, ids: Vec<TransferId>) {
+    events::tell(&app, list.unhide(&ids));
+}
+
+/// Bytes completed since each of these moments and before the next.
+#[tauri::command(async)]
+pub(crate) fn day(list: State<'_, ListWindow>, hours: Vec<u64>) -> Vec<Hour> {
+    list.day(&hours)
 }
 
 /// Lets the user choose files, or folders; empty = the dialog was closed.
@@ -133,14 +182,30 @@ pub(crate) async fn remove(engine: State<'_, Engine>, ids: Vec<TransferId>) -> A
     engine.remove(&ids).await.map_err(failure)
 }
 
-/// Puts these before another one, or at the end.
+/// Moves these among what is still to be done.
 #[tauri::command]
-pub(crate) async fn reorder(
-    engine: State<'_, Engine>,
+pub(crate) async fn move_rows(list: State<'_, ListWindow>, ids: Vec<TransferId>, to: Where) -> Answer<()> {
+    list.move_rows(&ids, to).await.map_err(failure)
+}
+
+/// Puts these behind another one of what is still to be done, or to its front.
+#[tauri::command]
+pub(crate) async fn move_behind(
+    list: State<'_, ListWindow>,
     ids: Vec<TransferId>,
-    before: Option<TransferId>,
+    above: Option<TransferId>,
 ) -> Answer<()> {
-    engine.reorder(&ids, before).await.map_err(failure)
+    list.move_behind(&ids, above).await.map_err(failure)
+}
+
+/// Takes those of these off the list that came onto it since then, and answers how many.
+#[tauri::command]
+pub(crate) async fn take_back(
+    list: State<'_, ListWindow>,
+    ids: Vec<TransferId>,
+    since: u64,
+) -> Answer<usize> {
+    list.take_back(&ids, since).await.map_err(failure)
 }
 
 /// A transfer's history.

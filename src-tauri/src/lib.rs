@@ -95,8 +95,14 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
         .plugin(tauri_plugin_window_state::Builder::new().with_state_flags(kept_window_state()).build())
         .invoke_handler(tauri::generate_handler![
-            commands::snapshot,
-            commands::transfers_after,
+            commands::open,
+            commands::look,
+            commands::rows,
+            commands::which,
+            commands::between,
+            commands::hide,
+            commands::unhide,
+            commands::day,
             commands::pick_files,
             commands::summarise,
             commands::upload,
@@ -108,7 +114,9 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::cancel,
             commands::retry,
             commands::remove,
-            commands::reorder,
+            commands::move_rows,
+            commands::move_behind,
+            commands::take_back,
             commands::timeline,
             commands::pictures,
             commands::show_in_folder,

@@ -80,7 +80,6 @@ mod tests {
             ..Settings::default()
         };
         let snapshot = Snapshot {
-            more: false,
             revision: 1,
             transfers: Vec::new(),
             services: Vec::new(),

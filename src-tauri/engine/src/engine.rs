@@ -14,6 +14,7 @@ use ts_rs::TS;
 use crate::curve::SpeedSample;
 use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
+use crate::filename;
 use crate::folder::Folder;
 use crate::http::{Http, Limits};
 use crate::library_file;
@@ -34,11 +35,6 @@ use crate::words::{Count, Peer, Phrase, Words, shown};
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Rows of a first look: more than any window shows at a time.
-const FIRST_LOOK: usize = 500;
-/// Rows of a portion after that: a few milliseconds' work for a window.
-const PORTION: usize = 5_000;
-
 /// Everything the window needs to draw itself, also after a reload.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
@@ -46,10 +42,8 @@ pub struct Snapshot {
     /// Counts the changes; the next [`Changes`] carries `revision + 1`.
     #[ts(type = "number")]
     pub revision: u64,
-    /// Every row; or, of a long list, the first rows that a window shows.
+    /// Every row.
     pub transfers: Vec<Transfer>,
-    /// There are more rows: to be asked for in portions.
-    pub more: bool,
     /// Every service.
     pub services: Vec<ServiceStatus>,
     /// The settings.
@@ -507,28 +501,9 @@ impl Engine {
     /// Everything, with the revision that the next change counts from.
     pub fn snapshot(&self) -> Snapshot {
         let (revision, transfers) = self.queue().all(|_| true);
-        self.snapshot_of(revision, transfers, false)
-    }
-
-    /// The same, but of a long list only what is seen at first; the rest is for [`Engine::transfers_after`]. A window
-    /// need not wait for a hundred thousand rows to show twenty.
-    pub fn first_look(&self) -> Snapshot {
-        let (revision, transfers, count) = self.queue().first(FIRST_LOOK);
-        let more = transfers.len() < count;
-        self.snapshot_of(revision, transfers, more)
-    }
-
-    /// The next portion of rows, by their ids, as they are now; empty = that was all. Each is as new as the last change
-    /// that was told, or newer: to apply all changes since the snapshot once more leads to what is.
-    pub fn transfers_after(&self, id: TransferId) -> Vec<Transfer> {
-        self.queue().after(id, PORTION)
-    }
-
-    fn snapshot_of(&self, revision: u64, transfers: Vec<Transfer>, more: bool) -> Snapshot {
         Snapshot {
             revision,
             transfers,
-            more,
             services: self.services(),
             settings: self.settings(),
             downloads_folder: self.downloads_folder().display().to_string(),
@@ -560,6 +535,11 @@ impl Engine {
     /// `Lagged` and takes a [`Engine::snapshot`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Changes>> {
         self.queue().subscribe()
+    }
+
+    /// These rows, without those that are unknown.
+    pub fn rows(&self, ids: &[TransferId]) -> Vec<Transfer> {
+        self.queue().some(ids)
     }
 
     /// One row.
@@ -1269,10 +1249,14 @@ fn row_for(task: &Task, service: &str) -> Transfer {
         Task::Download(download) => {
             row.kind = Kind::Download;
             row.asset_id = (!download.is_url).then(|| download.what.clone());
+            let url = url::Url::parse(&download.what).ok();
             let last = download.what.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            let guess = download.name.as_deref().unwrap_or(last);
-            row.name = crate::filename::make_safe(guess).unwrap_or_else(|| "download".to_owned());
-            row.host = url::Url::parse(&download.what).ok().and_then(|url| url.host_str().map(str::to_owned));
+            let guess = match &download.name {
+                Some(name) => filename::make_safe(name),
+                None => url.as_ref().and_then(filename::last_segment).or_else(|| filename::make_safe(last)),
+            };
+            row.name = guess.unwrap_or_else(|| "download".to_owned());
+            row.host = url.and_then(|url| url.host_str().map(str::to_owned));
             row.path = Some(download.folder.display().to_string());
         }
     }

@@ -106,7 +106,8 @@ fn with_extension(name: &str, extension: &str) -> String {
     format!("{}.{extension}", cut(name, room).trim_end_matches(is_edge))
 }
 
-fn last_segment(url: &Url) -> Option<String> {
+/// The last part of a URL's path, as a name.
+pub(crate) fn last_segment(url: &Url) -> Option<String> {
     let segment = url.path_segments()?.rfind(|segment| !segment.is_empty())?;
     let bytes: Vec<u8> = percent_decode_str(segment).collect();
     // An encoded slash is part of the name here, but of no use in one: its last part is what was meant.

@@ -36,6 +36,7 @@ mod http;
 mod lane;
 mod library_copy;
 mod library_file;
+mod list;
 mod memory;
 mod origin_mark;
 mod part_file;
@@ -68,6 +69,10 @@ pub use engine::{
     default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
+pub use list::{
+    Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
+    Today, Totals, Where,
+};
 pub use secrets::Secret;
 pub use sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};

@@ -2,7 +2,6 @@
 //!
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -310,38 +309,6 @@ impl Queue {
         (rows.revision, all.into_iter().cloned().collect())
     }
 
-    /// The first rows of the list, what is over last and the newest of that first, with their revision; and how many
-    /// rows there are in all.
-    pub fn first(&self, most: usize) -> (u64, Vec<Transfer>, usize) {
-        let rows = self.rows();
-        let mut all: Vec<&Transfer> = rows.entries.values().map(|entry| &*entry.row).collect();
-        let count = all.len();
-        let place = |row: &&Transfer| {
-            let is_over = matches!(row.state, State::Completed | State::Canceled);
-            let newest = Reverse(if is_over { row.ended_at } else { None });
-            (is_over, newest, row.position, row.id)
-        };
-        if count > most {
-            all.select_nth_unstable_by_key(most, place);
-            all.truncate(most);
-        }
-        all.sort_unstable_by_key(place);
-        (rows.revision, all.into_iter().cloned().collect(), count)
-    }
-
-    /// The next rows by their ids.
-    pub fn after(&self, id: TransferId, most: usize) -> Vec<Transfer> {
-        let rows = self.rows();
-        let mut all: Vec<&Transfer> =
-            rows.entries.values().map(|entry| &*entry.row).filter(|row| row.id > id).collect();
-        if all.len() > most {
-            all.select_nth_unstable_by_key(most, |row| row.id);
-            all.truncate(most);
-        }
-        all.sort_unstable_by_key(|row| row.id);
-        all.into_iter().cloned().collect()
-    }
-
     /// Shows every row, in no order, without a copy. The list waits meanwhile.
     pub fn look(&self, look: impl FnMut(&Transfer)) {
         self.rows().entries.values().map(|entry| &*entry.row).for_each(look);
@@ -350,6 +317,11 @@ impl Queue {
     /// Whether there is a row like this.
     pub fn any(&self, wanted: impl Fn(&Transfer) -> bool) -> bool {
         self.rows().entries.values().any(|entry| wanted(&entry.row))
+    }
+
+    pub fn some(&self, ids: &[TransferId]) -> Vec<Transfer> {
+        let rows = self.rows();
+        ids.iter().filter_map(|id| rows.entries.get(id)).map(|entry| Transfer::clone(&entry.row)).collect()
     }
 
     pub fn row(&self, id: TransferId) -> Option<Transfer> {
