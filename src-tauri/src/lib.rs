@@ -9,6 +9,8 @@ mod deep_link;
 mod drag_out;
 mod events;
 mod granted_paths;
+#[cfg(target_os = "linux")]
+mod graphics;
 #[cfg(target_os = "macos")]
 mod menu_bar;
 mod openable;
@@ -184,6 +186,8 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         .build()?;
     show_theme(&window, engine.settings().theme);
     context_menu::prepare(&window);
+    #[cfg(target_os = "linux")]
+    graphics::prepare(&window);
     #[cfg(target_os = "macos")]
     menu_bar::listen(app);
     if hidden {
