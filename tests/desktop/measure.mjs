@@ -103,6 +103,36 @@ const SCROLL = `
   };
   requestAnimationFrame(frame);`;
 
+/** How long the list takes to show itself otherwise, from the page and back, in milliseconds: the middle of five. */
+const VIEWS = `
+  const [rows, done] = [arguments[0], arguments[1]];
+  const invoke = window.__TAURI_INTERNALS__.invoke;
+  const plain = { filter: 'all', search: '', order: 'queue', locale: 'en', midnight: 0, from: 0, count: 60, cursor: null };
+  const look = (change) => invoke('look', { look: { ...plain, ...change } });
+  const views = {
+    scrolled: () => look({ from: Math.floor(rows / 2) }),
+    filtered: () => look({ filter: 'active' }),
+    searched: () => look({ search: '77' }),
+    by_name: () => look({ order: 'name' }),
+    by_size: () => look({ order: 'size' }),
+    moved: () => invoke('move_rows', { ids: [rows], to: 'front' }),
+    selected: () => invoke('between', { from: null, to: null }),
+  };
+  (async () => {
+    const times = {};
+    for (const [name, view] of Object.entries(views)) {
+      const took = [];
+      for (let round = 0; round < 5; round += 1) {
+        await look({});
+        const began = performance.now();
+        await view();
+        took.push(performance.now() - began);
+      }
+      times[name] = took.sort((a, b) => a - b)[2];
+    }
+    return times;
+  })().then(done);`;
+
 /** Counts what the engine tells the page, in bytes and by time. */
 const LISTEN = `
   window.__seen = [];
@@ -138,6 +168,7 @@ stage.run(15, async () => {
     figures.busy = await watch(page, async () => void (await sleep(20_000)));
     figures.scrolling = await watch(page, () => script(page, SCROLL, 8000));
     await stage.picture('busy');
+    figures.views = await script(page, VIEWS, rows);
     const ids = Array.from({ length: rows }, (_, index) => index + 1);
     const { refused } = await page.invoke('pause', { ids });
     if (refused) throw new Error(JSON.stringify(refused));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::program::{Done, find};
+use crate::program::{Done, find, output};
 
 /// Stands for any key: the sandbox takes the one that it is given.
 pub const KEY: &str = "bench";
@@ -66,6 +66,8 @@ impl Cost {
 pub struct Nginx {
     process: Child,
     address: String,
+    /// Where it speaks TLS, and the certificate that it shows; nothing where none could be made.
+    secure: Option<(String, PathBuf)>,
     log: PathBuf,
     read: Cell<u64>,
 }
@@ -76,8 +78,13 @@ impl Nginx {
         let Some(program) = find("nginx") else { return Ok(None) };
         let failed = |error: std::io::Error| format!("starting nginx: {error}");
         std::fs::create_dir_all(own).map_err(failed)?;
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(failed)?.port();
-        let address = format!("127.0.0.1:{port}");
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+        let (address, secure) = (free().map_err(failed)?.to_string(), free().map_err(failed)?.to_string());
+        let secure = make_certificate(own)?.map(|certificate| (secure, certificate));
+        let listen_secure = secure.as_ref().map_or_else(String::new, |(address, certificate)| {
+            let certificate = certificate.display();
+            format!("listen {address} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {certificate};")
+        });
         let (root, own) = (folder.display(), own.display());
         // One process that ends when it is killed, and plain defaults: sendfile is what every nginx is set up with.
         let text = format!(
@@ -90,7 +97,7 @@ impl Nginx {
                uwsgi_temp_path {own}/d; scgi_temp_path {own}/e;
                sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type application/octet-stream;
                server {{
-                 listen {address} backlog=1024; root {root};
+                 listen {address} backlog=1024; {listen_secure} root {root};
                  location /{SLOW}/ {{ alias {root}/; limit_rate {SLOW_RATE}; }}
                }}
              }}"
@@ -103,7 +110,7 @@ impl Nginx {
             .spawn()
             .map_err(failed)?;
         let log = PathBuf::from(format!("{own}/access.log"));
-        let nginx = Self { process, address, log, read: Cell::default() };
+        let nginx = Self { process, address, secure, log, read: Cell::default() };
         let began = Instant::now();
         while TcpStream::connect(&nginx.address).is_err() {
             if began.elapsed() > Duration::from_secs(10) {
@@ -117,6 +124,13 @@ impl Nginx {
     /// The URL of a file.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
+    }
+
+    /// The URL of a file over TLS, and the certificate to be trusted.
+    pub fn secure_url(&self, path: &str) -> Option<(String, &Path)> {
+        self.secure
+            .as_ref()
+            .map(|(address, certificate)| (format!("https://{address}/{path}"), &**certificate))
     }
 
     /// What it was asked since the last time.
@@ -133,6 +147,25 @@ impl Nginx {
             Some((connection.parse().ok()?, bytes.parse().ok()?))
         })))
     }
+}
+
+/// A certificate for loopback and its key, in one file; nothing without `openssl`.
+fn make_certificate(folder: &Path) -> Done<Option<PathBuf>> {
+    let Some(program) = find("openssl") else { return Ok(None) };
+    let (both, asked) = (folder.join("certificate.pem"), folder.join("certificate.conf"));
+    // Its own issuer, and yet no authority: that one must not be a server, say some.
+    let text = "[req]\ndistinguished_name = name\nx509_extensions = facts\nprompt = no\n[name]\nCN = 127.0.0.1\n\
+                [facts]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n";
+    std::fs::write(&asked, text).map_err(|error| format!("writing {}: {error}", asked.display()))?;
+    let mut command = Command::new(program);
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-config"]).arg(&asked);
+    command.arg("-keyout").arg(&both).arg("-out").arg(folder.join("certificate.crt"));
+    output(&mut command)?;
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let text = read(&both)? + &read(&folder.join("certificate.crt"))?;
+    std::fs::write(&both, text).map_err(|error| format!("writing {}: {error}", both.display()))?;
+    Ok(Some(both))
 }
 
 impl Drop for Nginx {

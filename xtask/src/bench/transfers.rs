@@ -84,6 +84,44 @@ fn downloaders<'a>(
     contenders
 }
 
+/// The programs that download one URL over TLS, ready to run: those that speak HTTP/2 do, and curl without it once more.
+fn secure_downloaders<'a>(
+    bench: &'a Bench,
+    url: &'a str,
+    certificate: &'a Path,
+    notes: &mut Vec<String>,
+) -> Vec<Contender<'a>> {
+    let peer = |program: &'static str, arguments: &'static [&'static str], trust: &'static str| {
+        move || {
+            let mut command = bench.command(program);
+            command.args(arguments).arg(format!("{trust}{}", certificate.display())).arg(url);
+            Ok(command)
+        }
+    };
+    let mut contenders = vec![Contender::new("ferry", move || {
+        let mut command = bench.ferry();
+        command.args(["download", "--quiet", url, "--dir"]).arg(bench.fetched());
+        command.env("SSL_CERT_FILE", certificate);
+        Ok(command)
+    })];
+    const CURL: &[&str] = &["--silent", "--fail", "--output", "x", "--cacert"];
+    let curl = move |version: &'static str| {
+        move || {
+            let mut command = bench.command("curl");
+            command.arg(version).args(CURL).arg(certificate).arg(url);
+            Ok(command)
+        }
+    };
+    let peers = [
+        Contender::new("curl", curl("--http2")),
+        Contender::new("curl --http1.1", curl("--http1.1")),
+        Contender::new("wget", peer("wget", &["--quiet", "--output-document", "x"], "--ca-certificate=")),
+        Contender::new("aria2c", peer("aria2c", &["--quiet", "--out", "x"], "--ca-certificate=")),
+    ];
+    contenders.extend(peers.into_iter().filter_map(|peer| peer.peer(notes)));
+    contenders
+}
+
 /// What one download may cost: one request, and hardly a byte twice.
 fn check_cost(about: &str, samples: &[Samples], needed: u64, one_request: bool) -> Vec<Check> {
     let Some(ours) = samples.iter().find(|samples| samples.name == "ferry") else { return Vec::new() };
@@ -100,7 +138,7 @@ fn check_memory(about: &str, samples: &[Samples]) -> Option<Check> {
 
 /// One large file down, as a plain link and as an asset.
 pub fn download(bench: &Bench) -> Done<Outcome> {
-    const NAMED: &[&str] = &["curl", "wget", "aria2c"];
+    const NAMED: &[&str] = &["curl", "curl --http1.1", "wget", "aria2c"];
     let mut outcome = Outcome::default();
     let size = bench.size;
     let source = bench.file("large.bin", size)?;
@@ -122,6 +160,20 @@ pub fn download(bench: &Bench) -> Done<Outcome> {
         outcome.checks.extend(check_ratio("download", "nginx", &samples, "ferry", NAMED));
         outcome.checks.extend(check_memory("one large file down", &samples));
         outcome.checks.extend(check_cost("nginx", &samples, size, true));
+        if let Some((url, certificate)) = nginx.secure_url("large.bin") {
+            let contenders = secure_downloaders(bench, &url, certificate, &mut outcome.notes);
+            nginx.take_log()?;
+            let samples = race(
+                bench.rounds,
+                &bench.complaints(),
+                &Race { contenders, before: &before, after: &after },
+            )?;
+            outcome.tables.push(race_table("From nginx, over TLS", &samples, size));
+            outcome.checks.extend(check_ratio("download", "nginx, over TLS", &samples, "ferry", NAMED));
+            outcome.checks.extend(check_cost("nginx, over TLS", &samples, size, true));
+        } else {
+            outcome.notes.push("openssl is not installed: TLS is not measured.".to_owned());
+        }
     } else {
         outcome.notes.push(NO_NGINX.to_owned());
     }

@@ -59,6 +59,7 @@ pub fn run(bench: &Bench) -> Done<Outcome> {
 
     outcome.tables.push(starting(&starts[0], &long));
     outcome.tables.push(working(&long));
+    outcome.tables.push(views(&long));
     let busy = number(&long, "/busy/most_in_a_second").max(number(&long, "/scrolling/most_in_a_second"));
     let more = number(&long, "/memory") - number(&starts[0], "/memory");
     for (key, about, value) in [
@@ -122,6 +123,22 @@ fn working(long: &Value) -> Table {
             ]);
         }
         table.push(row);
+    }
+    table
+}
+
+fn views(long: &Value) -> Table {
+    let mut table = Table::new("100,000 rows shown otherwise, from the page and back", &["", "ms"]);
+    for (name, view) in [
+        ("scrolled to the middle", "scrolled"),
+        ("filtered", "filtered"),
+        ("searched", "searched"),
+        ("by name", "by_name"),
+        ("by size", "by_size"),
+        ("the last row to the front of the queue", "moved"),
+        ("all selected", "selected"),
+    ] {
+        table.push([name.to_owned(), format!("{:.0}", number(long, &format!("/views/{view}")))]);
     }
     table
 }
