@@ -85,6 +85,11 @@ created: string | null, };
 export type AssetStatus = "begun" | "sent" | "confirmed" | "seen" | "abandoned" | "deleted";
 
 /**
+ * What can be done with a transfer; `clear` = it is completed or canceled.
+ */
+export type Can = "pause" | "resume" | "retry" | "cancel" | "reorder" | "drag_out" | "clear";
+
+/**
  * What changed since the revision before.
  */
 export type Changes = { 
@@ -141,6 +146,27 @@ export type Code = "unauthorized" | "rate_limited" | "not_found" | "not_ready" |
 export type Count = number;
 
 /**
+ * How many transfers are in each tab of the list.
+ */
+export type Counts = { 
+/**
+ * All of them.
+ */
+all: number, 
+/**
+ * Those that move, wait or are paused.
+ */
+active: number, 
+/**
+ * Those that are completed or canceled.
+ */
+done: number, 
+/**
+ * Those that need the user.
+ */
+attention: number,  };
+
+/**
  * How close rows stand.
  */
 export type Density = "normal" | "compact";
@@ -183,6 +209,31 @@ remove_after: boolean | null,
 connections: number | null, };
 
 /**
+ * What ended since the last message: how many, and the first of them.
+ */
+export type Endings = { 
+/**
+ * Completed transfers.
+ */
+completed: number, 
+/**
+ * The name of the first of them.
+ */
+completed_name: string | null, 
+/**
+ * Failed transfers.
+ */
+failed: number, 
+/**
+ * The name of the first of them.
+ */
+failed_name: string | null, 
+/**
+ * Why it failed.
+ */
+failure: Failure | null,  };
+
+/**
  * Bytes of a file that lie together.
  */
 export type Extent = { 
@@ -219,6 +270,37 @@ advice: Words,
  * The way out, as a button.
  */
 remedy: Remedy, };
+
+/**
+ * A tab of the list.
+ */
+export type Filter = "all" | "active" | "done" | "attention";
+
+/**
+ * Rows that were taken out of sight.
+ */
+export type Hidden = { 
+/**
+ * How many.
+ */
+count: number, 
+/**
+ * Those of them that were paused for it.
+ */
+paused: Array<TransferId>,  };
+
+/**
+ * Bytes that were completed in an hour.
+ */
+export type Hour = { 
+/**
+ * Bytes that came.
+ */
+down: number, 
+/**
+ * Bytes that went.
+ */
+up: number,  };
 
 /**
  * What becomes of files that were sent to the same service before.
@@ -265,6 +347,139 @@ shown: string,
  * What it could be, the likeliest first; none when Ferry refuses it.
  */
 readings: Array<Recognised>, };
+
+/**
+ * What the window is told.
+ */
+export type ListChanges = { 
+/**
+ * The list as it is now.
+ */
+list: Listing, 
+/**
+ * What ended since the last message.
+ */
+ended: Endings, 
+/**
+ * The services, if any of them changed.
+ */
+services: Array<ServiceStatus> | null,  };
+
+/**
+ * The list as a window sees it.
+ */
+export type Listing = { 
+/**
+ * One more than that of the last answer or message.
+ */
+revision: number, 
+/**
+ * Rows that are shown: filtered and searched.
+ */
+length: number, 
+/**
+ * So many of the first of them can be put elsewhere in the queue. 0 where the order is not that of the queue.
+ */
+movable: number, 
+/**
+ * How many are in each tab.
+ */
+counts: Counts, 
+/**
+ * What moves, and how fast.
+ */
+totals: Totals, 
+/**
+ * What was completed today.
+ */
+today: Today, 
+/**
+ * The first of the queue that waits.
+ */
+next: TransferId | null, 
+/**
+ * Place of the cursor's row among those that are shown, from 0; null = not shown.
+ */
+cursor: number | null, 
+/**
+ * Place of the first of `ids`.
+ */
+from: number, 
+/**
+ * The rows in the window's sight, in order.
+ */
+ids: Array<TransferId>, 
+/**
+ * Those of them that are new to the window or have changed.
+ */
+rows: Array<Transfer>,  };
+
+/**
+ * What a window wants to see of the list.
+ */
+export type Look = { 
+/**
+ * The tab.
+ */
+filter: Filter, 
+/**
+ * Typed into the search; empty = everything.
+ */
+search: string, 
+/**
+ * The order.
+ */
+order: Order, 
+/**
+ * BCP 47 tag whose rules put names in order.
+ */
+locale: string, 
+/**
+ * When the window's day began, in milliseconds since 1970.
+ */
+midnight: number, 
+/**
+ * First row that is wanted, counted from 0.
+ */
+from: number, 
+/**
+ * How many rows are wanted (at most 1,000).
+ */
+count: number, 
+/**
+ * The row whose place is wanted.
+ */
+cursor: TransferId | null,  };
+
+/**
+ * All that a window needs to draw itself.
+ */
+export type Opening = { 
+/**
+ * The list, as its first look asked for it.
+ */
+list: Listing, 
+/**
+ * Every service.
+ */
+services: Array<ServiceStatus>, 
+/**
+ * The settings.
+ */
+settings: Settings, 
+/**
+ * Where downloads go just now, in full.
+ */
+downloads_folder: string, 
+/**
+ * What the user should be told once after this start ("Picked up 3 transfers where they stood").
+ */
+notices: Array<Words>,  };
+
+/**
+ * What the list is ordered by.
+ */
+export type Order = "queue" | "newest" | "name" | "size" | "state";
 
 /**
  * Files found below the paths of a drop, before anything starts.
@@ -544,13 +759,9 @@ export type Snapshot = {
  */
 revision: number, 
 /**
- * Every row; or, of a long list, the first rows that a window shows.
+ * Every row.
  */
 transfers: Array<Transfer>, 
-/**
- * There are more rows: to be asked for in portions.
- */
-more: boolean, 
 /**
  * Every service.
  */
@@ -608,6 +819,52 @@ at: number,
  * What happened. Holds no secret.
  */
 text: Words, };
+
+/**
+ * What was completed today of what is in the list.
+ */
+export type Today = { 
+/**
+ * Files.
+ */
+files: number, 
+/**
+ * Bytes that came.
+ */
+down: number, 
+/**
+ * Bytes that went.
+ */
+up: number,  };
+
+/**
+ * Speeds in bytes a second, and how many transfers.
+ */
+export type Totals = { 
+/**
+ * Speed of all downloads.
+ */
+down: number, 
+/**
+ * Speed of all uploads.
+ */
+up: number, 
+/**
+ * Those that run.
+ */
+running: number, 
+/**
+ * Those that wait.
+ */
+waiting: number, 
+/**
+ * Those that are paused.
+ */
+paused: number, 
+/**
+ * Those that wait for the network.
+ */
+offline: number,  };
 
 /**
  * One row: everything that a face shows about a transfer. Holds no secret. What there is nothing to say of is left out
@@ -778,6 +1035,11 @@ export type WaitReason = "retry" | "rate_limit" | "network" | "key" | "space";
  * A way of sending, in a sentence.
  */
 export type Way = UploadMethod;
+
+/**
+ * Where rows of the queue go.
+ */
+export type Where = "up" | "down" | "front";
 
 /**
  * A sentence of Ferry's own, or words as they came: a service's, the system's, or those of a Ferry that wrote
