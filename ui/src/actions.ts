@@ -12,7 +12,7 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
 import { transfers } from './transfers.svelte';
-import type { Code, Failure, Remedy, Transfer, TransferId } from './types';
+import type { Can, Code, Failure, Remedy, Transfer, TransferId, Where } from './types';
 
 const state = (transfer: Transfer) => transfer.state.is;
 
@@ -26,16 +26,8 @@ export const can = {
   reorder: (transfer: Transfer) => ['queued', 'running', 'verifying', 'paused', 'failed'].includes(state(transfer)),
 };
 
-/** The transfers of these ids that still exist and for which this can be done. */
-export function among(ids: readonly TransferId[], test: (transfer: Transfer) => boolean = () => true): Transfer[] {
-  return ids
-    .map((id) => transfers.get(id))
-    .filter((transfer) => transfer !== undefined)
-    .filter(test);
-}
-
 /** Runs something that may be refused, and says so if it is. Answers whether it went well. */
-export async function attempt(run: () => Promise<unknown>): Promise<boolean> {
+export async function attempt(run: () => unknown): Promise<boolean> {
   try {
     await run();
     return true;
@@ -45,116 +37,78 @@ export async function attempt(run: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-const idsOf = (rows: Transfer[]) => rows.map((row) => row.id);
-
-async function each(
-  ids: readonly TransferId[],
-  test: (t: Transfer) => boolean,
-  run: (ids: TransferId[]) => Promise<void>,
-) {
-  const chosen = idsOf(among(ids, test));
-  return chosen.length > 0 && attempt(() => run(chosen));
+/** Does it with those of these transfers, or of all (`null`), with which it can be done. */
+async function each(ids: readonly TransferId[] | null, able: Can, run: (ids: TransferId[]) => Promise<unknown>) {
+  await attempt(async () => {
+    const chosen = await ipc.which(ids, able);
+    if (chosen.length > 0) await run(chosen);
+  });
 }
 
-export const pause = (ids: readonly TransferId[]) => each(ids, can.pause, ipc.pause);
-export const resume = (ids: readonly TransferId[]) => each(ids, can.resume, ipc.resume);
-export const retry = (ids: readonly TransferId[]) => each(ids, can.retry, ipc.retry);
+type Ids = readonly TransferId[];
+export const pause = (ids: Ids) => each(ids, 'pause', ipc.pause);
+export const resume = (ids: Ids) => each(ids, 'resume', ipc.resume);
+export const retry = (ids: Ids) => each(ids, 'retry', ipc.retry);
+export const pauseAll = () => each(null, 'pause', ipc.pause);
+export const resumeAll = () => each(null, 'resume', ipc.resume);
 
 /** Pauses what moves; if nothing does, continues what is paused or failed. */
-export async function pauseOrResume(ids: readonly TransferId[]) {
-  if (among(ids, can.pause).length > 0) return pause(ids);
-  await resume(ids);
-  return retry(ids);
-}
-
-/** What is on the list, all of it. */
-async function everything(): Promise<Transfer[]> {
-  await transfers.whole;
-  return transfers.list;
-}
-
-export const pauseAll = async () => pause(idsOf(await everything()));
-export const resumeAll = async () => resume(idsOf(await everything()));
-
-export async function cancel(ids: readonly TransferId[]) {
-  const chosen = idsOf(among(ids, can.cancel));
-  if (chosen.length === 0 || !(await attempt(() => ipc.cancel(chosen)))) return;
-  toasts.show({
-    text: m.canceled_toast({ count: chosen.length, n: format.count(chosen.length) }),
-    action: { label: m.undo(), run: () => void attempt(() => ipc.retry(chosen)) },
+export async function pauseOrResume(ids: Ids) {
+  await attempt(async () => {
+    const moving = await ipc.which(ids, 'pause');
+    if (moving.length > 0) return ipc.pause(moving);
+    await resume(ids);
+    return retry(ids);
   });
 }
 
-/** Takes rows off the list. The engine is told only when the undo has passed, because a part file goes with its row. */
-export async function remove(ids: readonly TransferId[]) {
-  const chosen = idsOf(among(ids));
-  if (chosen.length === 0) return;
-  const moving = idsOf(among(chosen, can.pause));
-  if (moving.length > 0 && !(await attempt(() => ipc.pause(moving)))) return;
-  const shown = transfers.shown;
-  const going = new Set(chosen);
-  const last = shown.findLastIndex((row) => going.has(row.id));
-  const next = shown.slice(last + 1).find((row) => !going.has(row.id)) ?? shown.findLast((row) => !going.has(row.id));
-  transfers.hide(chosen);
-  selection.clear();
-  selection.cursor = next?.id ?? null;
-  if (selection.opened !== null && going.has(selection.opened)) selection.opened = null;
-  const bringBack = () => transfers.unhide(chosen);
-  toasts.show({
-    text: m.removed_toast({ count: chosen.length, n: format.count(chosen.length) }),
-    action: {
-      label: m.undo(),
-      run: () => {
-        bringBack();
-        if (moving.length > 0) void attempt(() => ipc.resume(moving));
+export const cancel = (ids: Ids) =>
+  each(ids, 'cancel', async (chosen) => {
+    await ipc.cancel(chosen);
+    toasts.show({
+      text: m.canceled_toast({ count: chosen.length, n: format.count(chosen.length) }),
+      action: { label: m.undo(), run: () => void retry(chosen) },
+    });
+  });
+
+/** Takes rows off the list. They go for good only when the undo has passed, because a part file goes with its row. */
+export async function remove(ids: TransferId[]) {
+  await attempt(async () => {
+    const place = transfers.placeOf(ids) ?? transfers.place ?? 0;
+    const { count, paused } = await ipc.hide(ids);
+    if (count === 0) return;
+    const bringBack = () => ipc.unhide(ids);
+    toasts.show({
+      text: m.removed_toast({ count, n: format.count(count) }),
+      action: {
+        label: m.undo(),
+        run: () =>
+          void attempt(async () => {
+            await bringBack();
+            if (paused.length > 0) await ipc.resume(paused);
+          }),
       },
-    },
-    onGone: () =>
-      void attempt(() => ipc.remove(chosen)).then((done) => {
-        if (!done) bringBack();
-      }),
+      onGone: () =>
+        void attempt(() => ipc.remove(ids)).then((done) => {
+          if (!done) void attempt(bringBack);
+        }),
+    });
+    if (selection.opened !== null && ids.includes(selection.opened)) selection.opened = null;
+    selection.clear();
+    // The cursor goes to the row that took their place.
+    await transfers.want();
+    selection.cursor = (await transfers.bring(Math.min(place, transfers.length - 1)))?.id ?? null;
   });
 }
 
-export const removeDone = async () =>
-  remove(idsOf((await everything()).filter((row) => state(row) === 'completed' || state(row) === 'canceled')));
-
-/** What is still to be done, in the order of the queue. */
-const queue = () => transfers.list.filter(can.reorder).sort((a, b) => a.position - b.position || a.id - b.id);
+export const removeDone = () => each(null, 'clear', remove);
 
 /** Moves rows one place (or to the very front) among what is still to be done. */
-export async function move(ids: readonly TransferId[], where: 'up' | 'down' | 'front') {
-  const rows = queue();
-  const chosen = new Set(idsOf(among(ids, can.reorder)));
-  if (chosen.size === 0) return;
-  const first = rows.findIndex((row) => chosen.has(row.id));
-  const last = rows.findLastIndex((row) => chosen.has(row.id));
-  const rest = rows.filter((row) => !chosen.has(row.id));
-  const inOrder = idsOf(rows.filter((row) => chosen.has(row.id)));
-  if (where === 'front') {
-    await attempt(() => ipc.reorder(inOrder, rest[0]?.id ?? null));
-    return;
-  }
-  if (where === 'up' ? first <= 0 : last >= rows.length - 1) return;
-  const neighbour = where === 'up' ? rows[first - 1] : rows[last + 2];
-  const before = neighbour && chosen.has(neighbour.id) ? null : (neighbour?.id ?? null);
-  await attempt(() => ipc.reorder(inOrder, before));
-}
+export const move = (ids: Ids, where: Where) => each(ids, 'reorder', (chosen) => ipc.moveRows(chosen, where));
 
 /** Puts rows of the queue behind that one of it, or at the very front. */
-export async function moveBehind(ids: readonly TransferId[], above: TransferId | null) {
-  const rows = queue();
-  const chosen = new Set(idsOf(among(ids, can.reorder)));
-  const inOrder = idsOf(rows.filter((row) => chosen.has(row.id)));
-  const rest = idsOf(rows).filter((id) => !chosen.has(id));
-  // A chosen row stays where it is: what counts is the last one above the gap that does.
-  const from = rows.findIndex((row) => row.id === above);
-  const anchor = rows.slice(0, from + 1).findLast((row) => !chosen.has(row.id));
-  const at = anchor ? rest.indexOf(anchor.id) + 1 : 0;
-  const after = [...rest.slice(0, at), ...inOrder, ...rest.slice(at)];
-  if (inOrder.length === 0 || after.every((id, index) => id === rows[index]?.id)) return;
-  await attempt(() => ipc.reorder(inOrder, rest[at] ?? null));
-}
+export const moveBehind = (ids: Ids, above: TransferId | null) =>
+  each(ids, 'reorder', (chosen) => ipc.moveBehind(chosen, above));
 
 export const show = (id: TransferId) => attempt(() => ipc.showInFolder(id));
 export const open = (id: TransferId) => attempt(() => ipc.openFile(id));
@@ -213,13 +167,13 @@ export async function download(what: string, service: string | null, said: strin
   }
 }
 
-/** Takes back what was added since then. */
+/**
+ * Takes back what came onto the list since then. A file that was on its way already goes on in its row, with what has
+ * arrived of it.
+ */
 async function undoStart(ids: TransferId[], then: number) {
-  const added = transfers.addedSince(ids, then);
-  if (added.length === 0) return;
   await attempt(async () => {
-    await ipc.cancel(added);
-    await ipc.remove(added);
+    if ((await ipc.takeBack(ids, then)) === 0) toasts.show({ text: m.undo_nothing() });
   });
 }
 

@@ -1,43 +1,43 @@
 import { m } from './paraglide/messages.js';
-import { failure } from './describe';
+import * as describe from './describe';
 import * as format from './format';
-import type { Turn } from './transfers.svelte';
+import type { Endings } from './types';
 
 /** The shortest time between two messages of the live region, in milliseconds. */
 const PAUSE = 5_000;
+const NOTHING: Endings = { completed: 0, completed_name: null, failed: 0, failed_name: null, failure: null };
 
 /** What a screen reader is told without being asked: endings of transfers, gathered so that it does not chatter. */
 export class Announcer {
   message = $state('');
-  #completed: string[] = [];
-  #failed: { name: string; message: string }[] = [];
+  #ended = NOTHING;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #last = -PAUSE;
 
-  note(turns: Turn[]) {
-    for (const { transfer } of turns) {
-      if (transfer.state.is === 'completed') this.#completed.push(transfer.name);
-      if (transfer.state.is === 'failed')
-        this.#failed.push({ name: transfer.name, message: failure(transfer.state).title });
-    }
-    if (this.#timer !== undefined || this.#completed.length + this.#failed.length === 0) return;
+  note(ended: Endings) {
+    const before = this.#ended;
+    this.#ended = {
+      completed: before.completed + ended.completed,
+      completed_name: before.completed_name ?? ended.completed_name,
+      failed: before.failed + ended.failed,
+      failed_name: before.failed_name ?? ended.failed_name,
+      failure: before.failure ?? ended.failure,
+    };
+    if (this.#timer !== undefined || this.#ended.completed + this.#ended.failed === 0) return;
     const wait = Math.max(0, this.#last + PAUSE - performance.now());
     this.#timer = setTimeout(() => this.#speak(), wait);
   }
 
   #speak() {
     const parts: string[] = [];
-    const [failed] = this.#failed;
-    const [completed] = this.#completed;
-    if (this.#failed.length === 1 && failed) parts.push(m.announce_failed(failed));
-    else if (failed)
-      parts.push(m.announce_many_failed({ count: this.#failed.length, n: format.count(this.#failed.length) }));
-    if (this.#completed.length === 1 && completed) parts.push(m.announce_complete({ name: completed }));
-    else if (completed)
-      parts.push(m.announce_many_complete({ count: this.#completed.length, n: format.count(this.#completed.length) }));
+    const { completed, completed_name, failed, failed_name, failure } = this.#ended;
+    if (failed === 1 && failed_name !== null && failure)
+      parts.push(m.announce_failed({ name: failed_name, message: describe.failure(failure).title }));
+    else if (failed > 0) parts.push(m.announce_many_failed({ count: failed, n: format.count(failed) }));
+    if (completed === 1 && completed_name !== null) parts.push(m.announce_complete({ name: completed_name }));
+    else if (completed > 0) parts.push(m.announce_many_complete({ count: completed, n: format.count(completed) }));
     this.message = parts.join(' ');
-    this.#completed = [];
-    this.#failed = [];
+    this.#ended = NOTHING;
     this.#timer = undefined;
     this.#last = performance.now();
   }

@@ -10,7 +10,6 @@ import { search } from './search.svelte';
 import { selection } from './selection.svelte';
 import { beforeSending } from './sent-before.svelte';
 import { settings } from './settings.svelte';
-import { transfers } from './transfers.svelte';
 import type { Theme } from './types';
 
 export interface Command {
@@ -93,7 +92,7 @@ export const commands: Command[] = [
     group: 'list',
     keys: 'Mod+A',
     label: m.cmd_select_all,
-    run: () => selection.all(transfers.shown),
+    run: () => selection.all(),
   },
   {
     id: 'move-up',

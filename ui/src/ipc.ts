@@ -7,32 +7,52 @@ import type {
   AddedUploads,
   Asset,
   AssetInfo,
-  Changes,
+  Can,
   CheckReport,
   Failure,
+  Hidden,
+  Hour,
   IfSent,
   ImportedAssets,
   KeyState,
   LinkOffer,
+  ListChanges,
+  Listing,
+  Look,
+  Opening,
   PathSummary,
   Pictures,
   Recognised,
   Settings,
-  Snapshot,
   TimelineEntry,
   Transfer,
   TransferId,
+  Where,
 } from './types';
 
 export type Unlisten = () => void;
 
-export const snapshot = () => invoke<Snapshot>('snapshot');
+/** The first look, also after a gap in what was told. */
+export const open = (look: Look) => invoke<Opening>('open', { look });
 
-/** The next rows of a long list, by their ids; none = that was all. */
-export const transfersAfter = (id: TransferId) => invoke<Transfer[]>('transfers_after', { id });
+/** Another look. All rows in its sight come along. */
+export const look = (look: Look) => invoke<Listing>('look', { look });
 
-export const onChanges = (handle: (changes: Changes) => void): Promise<Unlisten> =>
-  listen<Changes>('transfers-changed', (event) => handle(event.payload));
+export const onChanges = (handle: (changes: ListChanges) => void): Promise<Unlisten> =>
+  listen<ListChanges>('transfers-changed', (event) => handle(event.payload));
+
+/** These rows; unknown ones are left out. */
+export const rows = (ids: readonly TransferId[]) => invoke<Transfer[]>('rows', { ids });
+
+/** Those of these, or of all (`null`), with which this can be done. */
+export const which = (ids: readonly TransferId[] | null, can: Can) => invoke<TransferId[]>('which', { ids, can });
+
+/** The rows that are shown from one to the other, in order; `null` = an end of the list. */
+export const between = (from: TransferId | null, to: TransferId | null) =>
+  invoke<TransferId[]>('between', { from, to });
+
+/** Bytes that were completed in each hour, by when the hours begin. */
+export const day = (hours: number[]) => invoke<Hour[]>('day', { hours });
 
 /** Asks for files, or for folders, with the system's own dialog. Empty = the dialog was closed. */
 export const pickFiles = (folders: boolean) => invoke<string[]>('pick_files', { folders });
@@ -57,8 +77,18 @@ export const cancel = (ids: TransferId[]) => invoke<undefined>('cancel', { ids }
 export const retry = (ids: TransferId[]) => invoke<undefined>('retry', { ids });
 export const remove = (ids: TransferId[]) => invoke<undefined>('remove', { ids });
 
-/** Puts these before that one; `null` = at the end. */
-export const reorder = (ids: TransferId[], before: TransferId | null) => invoke<undefined>('reorder', { ids, before });
+/** Takes rows out of sight until they are brought back or removed. */
+export const hide = (ids: TransferId[]) => invoke<Hidden>('hide', { ids });
+export const unhide = (ids: TransferId[]) => invoke<undefined>('unhide', { ids });
+
+export const moveRows = (ids: TransferId[], to: Where) => invoke<undefined>('move_rows', { ids, to });
+
+/** Puts these behind that one of the queue; `null` = at its front. */
+export const moveBehind = (ids: TransferId[], above: TransferId | null) =>
+  invoke<undefined>('move_behind', { ids, above });
+
+/** Cancels and removes those that came onto the list since then; answers how many. */
+export const takeBack = (ids: TransferId[], since: number) => invoke<number>('take_back', { ids, since });
 
 export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
 /** What the details of one transfer draw: asked for while they are open. */

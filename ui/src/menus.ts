@@ -6,7 +6,7 @@ import { language } from './language.svelte';
 import { m } from './paraglide/messages.js';
 import { selection } from './selection.svelte';
 import { transfers } from './transfers.svelte';
-import type { Transfer, TransferId } from './types';
+import type { Can, Transfer, TransferId } from './types';
 
 export interface Action {
   id: string;
@@ -21,30 +21,31 @@ export type Menu = Action[][];
 
 const present = (group: (Action | false)[]): Action[] => group.filter((action) => action !== false);
 
+const abilities = ['pause', 'resume', 'retry', 'cancel', 'reorder'] as const;
+
 /** For one transfer, or for several: then what can be done with some of them. */
-export function ofTransfers(chosen: readonly TransferId[]): Menu {
-  const rows = actions.among(chosen);
-  const ids = rows.map((row) => row.id);
-  const some = (test: (transfer: Transfer) => boolean) => rows.some(test);
+export async function ofTransfers(ids: TransferId[]): Promise<Menu> {
+  const [id] = ids;
+  const one = ids.length === 1 && id !== undefined ? transfers.get(id) : undefined;
+  const can = new Set<Can>();
+  if (one) abilities.filter((able) => actions.can[able](one)).forEach((able) => can.add(able));
+  else await Promise.all(abilities.map(async (able) => (await ipc.which(ids, able)).length > 0 && can.add(able)));
   const remove = { id: 'remove', label: m.remove(), run: () => actions.remove(ids), keys: 'Delete' };
 
   return [
     present([
-      ...(rows.length === 1 ? rows.flatMap(waysOn) : []),
-      some(actions.can.pause) && { id: 'pause', label: m.pause(), run: () => actions.pause(ids), keys: 'Space' },
-      some(actions.can.resume) && { id: 'resume', label: m.resume(), run: () => actions.resume(ids), keys: 'Space' },
-      some(actions.can.retry) && { id: 'retry', label: m.retry(), run: () => actions.retry(ids) },
-      some((row) => row.state.is === 'queued') && {
+      ...(one ? waysOn(one) : []),
+      can.has('pause') && { id: 'pause', label: m.pause(), run: () => actions.pause(ids), keys: 'Space' },
+      can.has('resume') && { id: 'resume', label: m.resume(), run: () => actions.resume(ids), keys: 'Space' },
+      can.has('retry') && { id: 'retry', label: m.retry(), run: () => actions.retry(ids) },
+      (one ? one.state.is === 'queued' : can.has('reorder')) && {
         id: 'first',
         label: m.move_first(),
         run: () => actions.move(ids, 'front'),
       },
     ]),
-    rows.length === 1 ? rows.flatMap(looks) : [],
-    present([
-      some(actions.can.cancel) && { id: 'stop', label: m.cancel(), run: () => actions.cancel(ids) },
-      rows.length > 0 && remove,
-    ]),
+    one ? looks(one) : [],
+    present([can.has('cancel') && { id: 'stop', label: m.cancel(), run: () => actions.cancel(ids) }, remove]),
   ];
 }
 
@@ -58,11 +59,10 @@ function waysOn(transfer: Transfer): (Action | false)[] {
       state.remedy !== 'retry' && {
         id: 'remedy',
         label: actions.remedyLabel(state.remedy),
-        run: () => {
+        run: async () => {
           // The row may have gone on while its menu stood open.
-          const now = transfers.get(id);
-          if (now?.state.is === 'failed') return actions.remedy(now, now.state.remedy);
-          return undefined;
+          const [now] = await ipc.rows([id]);
+          if (now?.state.is === 'failed') await actions.remedy(now, now.state.remedy);
         },
       },
     file && { id: 'show', label: m.show_in_folder(), run: () => actions.show(id) },

@@ -18,34 +18,62 @@ interface List {
   gapAt: (y: number) => number;
 }
 
+/** What would be dragged: rows to another place in the queue, or finished files to another program. */
+interface Held {
+  ids: TransferId[];
+  paths: string[] | null;
+}
+
+interface Press {
+  pointer: number;
+  x: number;
+  y: number;
+  held: Promise<Held>;
+  begun: boolean;
+}
+
 /** Its file is there to be given to another program. */
 const isFinished = ({ state, path }: Transfer) => state.is === 'completed' && path !== undefined;
+
+/** The row that was pressed, or everything that is selected if it is. */
+async function heldBy(row: Transfer): Promise<Held> {
+  const out = isFinished(row);
+  const several = selection.ids.size > 1 && selection.ids.has(row.id);
+  const ids = several ? await ipc.which([...selection.ids], out ? 'drag_out' : 'reorder') : [row.id];
+  if (!out) return { ids, paths: null };
+  return { ids, paths: (several ? await ipc.rows(ids) : [row]).flatMap(({ path }) => path ?? []) };
+}
+
+/** The last of the queue may be far above what is in sight. */
+const idAt = async (index: number) => transfers.at(index)?.id ?? (await ipc.between(null, null))[index] ?? null;
 
 /**
  * Rows of the queue on their way to another place. Pointer events, not the browser's own drag and drop: that one belongs
  * to the files that are dropped on the window.
  */
 class Reordering {
-  /** What is held, in the order of the queue. */
+  /** What is held. */
   ids = $state.raw<ReadonlySet<TransferId>>(new Set());
+  /** The name of the row that was pressed. */
+  name = $state('');
   /** Where it would go: the number of rows above. */
   gap = $state<number | null>(null);
   x = $state(0);
   y = $state(0);
   #list: List | null = null;
-  #pressed: { id: TransferId; pointer: number; x: number; y: number } | null = null;
+  #pressed: Press | null = null;
   #frame = 0;
-
-  get held(): Transfer[] {
-    return actions.among([...this.ids]);
-  }
 
   /** A press on a row, which may become a drag. */
   press(row: Transfer, event: PointerEvent, list: List) {
     const movable = transfers.order === 'queue' && actions.can.reorder(row);
     if (event.button !== 0 || event.pointerType === 'touch' || !(movable || isFinished(row))) return;
     this.#list = list;
-    this.#pressed = { id: row.id, pointer: event.pointerId, x: event.clientX, y: event.clientY };
+    this.name = row.name;
+    // Asked for now: a drag has to begin while the pointer is still down. Where there is none, a refusal is nothing to say.
+    const held = heldBy(row);
+    held.catch(() => undefined);
+    this.#pressed = { pointer: event.pointerId, x: event.clientX, y: event.clientY, held, begun: false };
     window.addEventListener('pointermove', this.#moved);
     window.addEventListener('pointerup', this.#released);
     window.addEventListener('pointercancel', this.#end);
@@ -54,34 +82,37 @@ class Reordering {
 
   readonly #moved = (event: PointerEvent) => {
     const pressed = this.#pressed;
-    if (!pressed || !this.#list || event.pointerId !== pressed.pointer) return;
+    if (!pressed || event.pointerId !== pressed.pointer) return;
     this.x = event.clientX;
     this.y = event.clientY;
-    if (this.gap === null) {
-      if (Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) < SLACK) return;
-      const several = selection.ids.has(pressed.id) ? [...selection.ids] : [pressed.id];
-      const finished = actions.among(several, isFinished);
-      if (actions.among([pressed.id], isFinished).length > 0) {
-        // From here on the pointer is the system's: another program may take the files.
-        this.#end();
-        dropping.leaves(finished.flatMap((row) => row.path ?? []));
-        void actions.attempt(() => ipc.dragOut(finished.map((row) => row.id)));
-        return;
-      }
-      this.ids = new Set(actions.among(several, actions.can.reorder).map((row) => row.id));
-      this.#list.element.setPointerCapture(pressed.pointer);
-      window.addEventListener('keydown', this.#key, true);
-      this.#scroll();
+    if (this.gap !== null) this.#aim();
+    else if (!pressed.begun && Math.hypot(this.x - pressed.x, this.y - pressed.y) >= SLACK) {
+      pressed.begun = true;
+      void actions.attempt(() => this.#begin(pressed));
     }
-    this.#aim();
   };
+
+  async #begin(pressed: Press) {
+    const { ids, paths } = await pressed.held;
+    if (pressed !== this.#pressed || ids.length === 0) return;
+    if (paths) {
+      // From here on the pointer is the system's: another program may take the files.
+      this.#end();
+      dropping.leaves(paths);
+      await ipc.dragOut(ids);
+      return;
+    }
+    this.ids = new Set(ids);
+    this.#list?.element.setPointerCapture(pressed.pointer);
+    window.addEventListener('keydown', this.#key, true);
+    this.#scroll();
+    this.#aim();
+  }
 
   /** The gap under the pointer, among the rows that are still to be done: those stand first. */
   #aim() {
     if (!this.#list) return;
-    const movable = transfers.shown.findIndex((row) => !actions.can.reorder(row));
-    const most = movable < 0 ? transfers.shown.length : movable;
-    this.gap = Math.min(most, this.#list.gapAt(this.y));
+    this.gap = Math.min(transfers.movable, this.#list.gapAt(this.y));
   }
 
   #scroll() {
@@ -108,14 +139,13 @@ class Reordering {
   readonly #released = () => {
     const { gap } = this;
     const ids = [...this.ids];
-    const above = gap === null || gap === 0 ? null : (transfers.shown[gap - 1]?.id ?? null);
     this.#end();
     if (gap === null) return;
     // The click that ends a drag is none.
     const swallow = (event: MouseEvent) => event.stopPropagation();
     window.addEventListener('click', swallow, { capture: true, once: true });
     setTimeout(() => window.removeEventListener('click', swallow, true));
-    void actions.moveBehind(ids, above);
+    void actions.attempt(async () => actions.moveBehind(ids, gap === 0 ? null : await idAt(gap - 1)));
   };
 
   readonly #end = () => {

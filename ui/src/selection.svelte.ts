@@ -1,11 +1,21 @@
+import { transfers } from './transfers.svelte';
 import type { TransferId } from './types';
 
 /** What is selected in the list of transfers, where the cursor stands and which row is open. */
 export class Selection {
   ids = $state.raw<ReadonlySet<TransferId>>(new Set());
-  cursor = $state<TransferId | null>(null);
   opened = $state<TransferId | null>(null);
+  #cursor = $state<TransferId | null>(null);
   #anchor: TransferId | null = null;
+
+  get cursor(): TransferId | null {
+    return this.#cursor;
+  }
+
+  set cursor(id: TransferId | null) {
+    this.#cursor = id;
+    transfers.cursor = id;
+  }
 
   /** Selects just this one. */
   only(id: TransferId) {
@@ -23,19 +33,18 @@ export class Selection {
   }
 
   /** Everything between the last single choice and this one, in the order of the list. */
-  extend(id: TransferId, order: readonly { id: TransferId }[]) {
-    const from = order.findIndex((row) => row.id === (this.#anchor ?? this.cursor ?? id));
-    const to = order.findIndex((row) => row.id === id);
-    if (from < 0 || to < 0) {
+  async extend(id: TransferId) {
+    const range = await transfers.between(this.#anchor ?? this.cursor ?? id, id);
+    if (range.length === 0) {
       this.only(id);
       return;
     }
-    this.ids = new Set(order.slice(Math.min(from, to), Math.max(from, to) + 1).map((row) => row.id));
+    this.ids = new Set(range);
     this.cursor = id;
   }
 
-  all(order: readonly { id: TransferId }[]) {
-    this.ids = new Set(order.map((row) => row.id));
+  async all() {
+    this.ids = new Set(await transfers.between(null, null));
   }
 
   clear() {

@@ -1,5 +1,4 @@
 import * as ipc from './ipc';
-import { transfers } from './transfers.svelte';
 import type { AddedUploads, IfSent, SentBefore } from './types';
 
 /** A comparison that takes longer than this is shown, in milliseconds. */
@@ -41,9 +40,7 @@ class BeforeSending {
     if (compared && !compared.question) {
       if (early !== null) return compared;
       // They were added in the very moment when the user thought better of it.
-      const added = transfers.addedSince(compared.ids, then);
-      await ipc.cancel(added);
-      await ipc.remove(added);
+      await ipc.takeBack(compared.ids, then);
       return null;
     }
     const choice = early === undefined && compared?.question ? await this.#ask(compared.question) : (early ?? null);

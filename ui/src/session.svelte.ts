@@ -5,32 +5,34 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
 import { transfers } from './transfers.svelte';
-import type { Changes, Failure, Snapshot, Transfer } from './types';
+import type { Failure, ListChanges, Listing, Look, ServiceStatus } from './types';
 
 /**
- * Keeps the window in step with the engine: one snapshot, of a long list in portions, then changes; a gap in their numbers
- * asks for a new snapshot.
+ * Keeps the window in step with the engine: it opens the list, asks for what it wants to see of it, and is told what
+ * changes there. Answers and messages are counted together; after a gap the list is opened anew.
  */
 export class Session {
   /** Why the engine does not answer, if it does not. */
   trouble = $state.raw<Failure | null>(null);
   #revision = -1;
-  #loading = false;
-  #missed: Changes[] = [];
-  #told = false;
+  #servicesRevision = -1;
+  #opened = false;
+  #asking: Promise<void> | null = null;
+  /** What was told while an answer was under way. */
+  #aside: Listing[] = [];
+  #noticed = false;
   #unlisten: ipc.Unlisten | undefined;
 
   async start(): Promise<void> {
-    // Listening comes first: what changes while the snapshot is under way must not fall between the two.
-    this.#loading = true;
+    // Listening comes first: what changes while the answer is under way must not fall between the two.
     try {
-      this.#unlisten ??= await ipc.onChanges((changes) => this.#receive(changes));
+      this.#unlisten ??= await ipc.onChanges((changes) => this.#hear(changes));
     } catch (error) {
       this.trouble = ipc.asFailure(error);
-      this.#loading = false;
       return;
     }
-    await this.#load();
+    transfers.ask = () => this.#ask();
+    await this.#ask();
   }
 
   stop() {
@@ -38,65 +40,68 @@ export class Session {
     this.#unlisten = undefined;
   }
 
-  #receive(changes: Changes) {
-    if (this.#loading) {
-      this.#missed.push(changes);
-      return;
-    }
-    if (changes.revision <= this.#revision) return;
-    if (changes.revision !== this.#revision + 1) {
-      this.#missed = [changes];
-      void this.#load();
-      return;
-    }
-    this.#revision = changes.revision;
-    announcer.note(transfers.apply(changes.changed, changes.removed));
-    if (changes.services) services.set(changes.services);
+  #hear({ list, ended, services: told }: ListChanges) {
+    announcer.note(ended);
+    if (told) this.#tell(list.revision, told);
+    if (this.#asking) this.#aside.push(list);
+    else this.#receive(list);
   }
 
-  async #load(): Promise<void> {
-    this.#loading = true;
-    let isWhole: () => void = () => undefined;
+  /** An answer to a look says nothing of the services: what was told of them before it counts all the same. */
+  #tell(revision: number, told: ServiceStatus[]) {
+    if (revision < this.#servicesRevision) return;
+    this.#servicesRevision = revision;
+    services.set(told);
+  }
+
+  #receive(list: Listing) {
+    if (this.#opened && list.revision <= this.#revision) return;
+    if (this.#opened && list.revision === this.#revision + 1) {
+      this.#show(list);
+      return;
+    }
+    this.#opened = false;
+    void this.#ask();
+  }
+
+  #show(list: Listing, look?: Look) {
+    this.#revision = list.revision;
+    transfers.show(list, look);
+  }
+
+  /** One question at a time. What is wanted meanwhile is asked for afterwards, and of that only the last. */
+  #ask(): Promise<void> {
+    this.#asking ??= this.#answer();
+    return this.#asking;
+  }
+
+  async #answer(): Promise<void> {
     try {
-      const snapshot = await ipc.snapshot();
-      if (snapshot.more) transfers.whole = new Promise((resolve) => (isWhole = resolve));
-      // The first rows are shown at once, but a list that is on the screen does not shrink to them.
-      if (!snapshot.more || !transfers.loaded) this.#accept(snapshot);
-      if (snapshot.more) this.#accept({ ...snapshot, transfers: await wholeList() });
+      let look;
+      do {
+        look = transfers.wish;
+        if (this.#opened) this.#show(await ipc.look(look), look);
+        else await this.#open(look);
+      } while (look !== transfers.wish);
       this.trouble = null;
     } catch (error) {
+      this.#opened = false;
       this.trouble = ipc.asFailure(error);
-    } finally {
-      this.#loading = false;
     }
-    const missed = this.#missed;
-    this.#missed = [];
-    if (this.trouble === null) missed.forEach((changes) => this.#receive(changes));
-    isWhole();
+    this.#asking = null;
+    const aside = this.#aside;
+    this.#aside = [];
+    if (this.#opened) aside.forEach((list) => this.#receive(list));
   }
 
-  #accept(snapshot: Snapshot) {
-    this.#revision = snapshot.revision;
-    services.set(snapshot.services);
-    settings.set(snapshot.settings, snapshot.downloads_folder);
-    transfers.reset(snapshot.transfers);
-    if (!this.#told) snapshot.notices.forEach((notice) => toasts.show({ text: sentences([say(notice)]) }));
-    this.#told = true;
-  }
-}
-
-/**
- * The whole list. It is asked for in portions, so that the window can be used meanwhile. What changes in between is in
- * the changes, which are applied afterwards.
- */
-async function wholeList(): Promise<Transfer[]> {
-  const all: Transfer[] = [];
-  for (let last = 0; ;) {
-    const portion = await ipc.transfersAfter(last);
-    const end = portion.at(-1);
-    if (!end) return all;
-    all.push(...portion);
-    last = end.id;
+  async #open(look: Look): Promise<void> {
+    const opening = await ipc.open(look);
+    this.#tell(opening.list.revision, opening.services);
+    settings.set(opening.settings, opening.downloads_folder);
+    this.#show(opening.list, look);
+    if (!this.#noticed) opening.notices.forEach((notice) => toasts.show({ text: sentences([say(notice)]) }));
+    this.#noticed = true;
+    this.#opened = true;
   }
 }
 

@@ -4,39 +4,49 @@
  */
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
-import { orders } from '../src/columns';
 import type { BarMenu, MenuEntry } from '../src/ipc';
 import type {
   AddedUploads,
   Asset,
   AssetInfo,
-  Changes,
+  Can,
   CheckReport,
   DownloadRequest,
   Failure,
+  Hidden,
+  Hour,
   ImportedAssets,
   KeyState,
   Language,
   LinkOffer,
+  ListChanges,
+  Listing,
+  Look,
+  Opening,
   PathSummary,
   Pictures,
   Recognised,
   SentBefore,
   ServiceStatus,
   Settings,
-  Snapshot,
   SpeedSample,
   State,
   TimelineEntry,
   Transfer,
   TransferId,
   UploadRequest,
+  Where,
 } from '../src/types';
+import { FakeListing } from './fake-listing';
 import { curveOf, missing, pictureOf, piecesOf, type Scenario, transfer, world } from './scenarios';
 
 interface Commands {
-  snapshot: (args: Record<string, never>) => Snapshot;
-  transfers_after: (args: { id: TransferId }) => Transfer[];
+  open: (args: { look: Look }) => Opening;
+  look: (args: { look: Look }) => Listing;
+  rows: (args: { ids: TransferId[] }) => Transfer[];
+  which: (args: { ids: TransferId[] | null; can: Can }) => TransferId[];
+  between: (args: { from: TransferId | null; to: TransferId | null }) => TransferId[];
+  day: (args: { hours: number[] }) => Hour[];
   pick_files: (args: { folders: boolean }) => string[];
   summarise: (args: { paths: string[] }) => PathSummary;
   upload: (args: { request: UploadRequest }) => AddedUploads | Promise<AddedUploads>;
@@ -48,7 +58,11 @@ interface Commands {
   cancel: (args: { ids: TransferId[] }) => void;
   retry: (args: { ids: TransferId[] }) => void;
   remove: (args: { ids: TransferId[] }) => void;
-  reorder: (args: { ids: TransferId[]; before: TransferId | null }) => void;
+  hide: (args: { ids: TransferId[] }) => Hidden;
+  unhide: (args: { ids: TransferId[] }) => void;
+  move_rows: (args: { ids: TransferId[]; to: Where }) => void;
+  move_behind: (args: { ids: TransferId[]; above: TransferId | null }) => void;
+  take_back: (args: { ids: TransferId[]; since: number }) => number;
   timeline: (args: { id: TransferId }) => TimelineEntry[];
   pictures: (args: { id: TransferId }) => Pictures;
   thumbnail: (args: { id: TransferId }) => string | null;
@@ -80,12 +94,18 @@ interface Commands {
   diagnostics: (args: Record<string, never>) => string;
 }
 
+interface Change {
+  changed?: Transfer[];
+  removed?: TransferId[];
+  services?: ServiceStatus[];
+}
+
 /** What tests see of it, as `window.fake`. */
 export interface Fake {
   /** Commands in the order they came, without those that only read. */
   calls: { command: string; args: unknown }[];
   /** Sends changes as the engine would; `skip` leaves revisions out. */
-  change: (changes: Partial<Changes>, skip?: number) => void;
+  change: (change: Change, skip?: number) => void;
   /** The transfers as the engine holds them. */
   transfers: () => Transfer[];
   edit: (id: TransferId, change: Partial<Transfer>) => void;
@@ -93,7 +113,10 @@ export interface Fake {
   drag: (type: 'enter' | 'over' | 'drop' | 'leave', x?: number, y?: number, paths?: string[]) => void;
   /** One step of moving bytes. */
   step: (seconds?: number) => void;
-  snapshots: number;
+  /** How often the list was opened. */
+  openings: number;
+  /** The answer to a look comes so many milliseconds late: what is told meanwhile comes before it. */
+  slow: number;
   /** A `ferry://` link that proposes this; nothing = one that is refused. */
   link: (shown: string) => void;
   /** A command chosen in the menu bar of a Mac. */
@@ -129,23 +152,17 @@ const refuse = (failure: Partial<Failure> & Pick<Failure, 'what'>): never => {
   } satisfies Failure;
 };
 
-/** Rows of a first look, and of a portion, as the engine has them. */
-const FIRST_LOOK = 500;
-const PORTION = 5_000;
-
 export function start(scenario: Scenario, live = true): void {
-  const { snapshot, assets, timelines } = world(scenario);
-  const transfers = new Map<TransferId, Transfer>(snapshot.transfers.map((one) => [one.id, one]));
+  const { transfers, opening, assets, timelines } = world(scenario);
   const callbacks = new Map<number, Handler>();
   const listeners = new Map<string, Set<number>>();
   let offered: LinkOffer | null = null;
   const curves = new Map<TransferId, SpeedSample[]>();
   let endComparing: ((failure: Failure) => void) | undefined;
   let nextCallback = 1;
-  let revision = snapshot.revision;
   let steps = 0;
-  let services = snapshot.services;
-  let { settings, downloads_folder } = snapshot;
+  let { services, settings, downloads_folder } = opening;
+  const list = new FakeListing(transfers, (id) => services.find((one) => one.id === id)?.name ?? id);
   // A window that is loaded again finds what it chose before.
   settings = { ...settings, language: (sessionStorage.getItem(LANGUAGE) as Language | null) ?? settings.language };
 
@@ -153,17 +170,19 @@ export function start(scenario: Scenario, live = true): void {
     for (const id of listeners.get(event) ?? []) callbacks.get(id)?.({ event, id, payload });
   };
 
-  function change(changes: Partial<Changes>, skip = 0) {
-    revision += 1 + skip;
-    for (const one of changes.changed ?? []) transfers.set(one.id, one);
-    for (const id of changes.removed ?? []) transfers.delete(id);
-    emit('transfers-changed', { revision, changed: [], removed: [], services: null, ...changes } satisfies Changes);
+  function change({ changed, removed, services: told }: Change, skip = 0) {
+    changed?.forEach((one) => list.put(one));
+    removed?.forEach((id) => list.delete(id));
+    if (fake.openings === 0) return;
+    list.revision += skip;
+    const news: ListChanges = { list: list.tell(), ended: list.ended(), services: told ?? null };
+    emit('transfers-changed', news);
   }
 
   const set = (ids: TransferId[], edit: (one: Transfer) => Partial<Transfer>) =>
     change({
       changed: ids.flatMap((id) => {
-        const one = transfers.get(id);
+        const one = list.get(id);
         return one ? [{ ...one, ...edit(one) }] : [];
       }),
     });
@@ -180,25 +199,22 @@ export function start(scenario: Scenario, live = true): void {
   }
 
   const commands: Commands = {
-    snapshot: () => {
-      fake.snapshots += 1;
-      if (scenario === 'unreachable' && fake.snapshots === 1)
+    open: ({ look }) => {
+      fake.openings += 1;
+      if (scenario === 'unreachable' && fake.openings === 1)
         refuse({
           code: 'busy_data_dir',
           what: { is: 'other_ferry', folder: '/home/ada/.local/share/ferry' },
           why: null,
           remedy: 'retry',
         });
-      const rows = [...transfers.values()];
-      const more = rows.length > FIRST_LOOK;
-      const first = more ? rows.sort(orders.queue.compare).slice(0, FIRST_LOOK) : rows;
-      return { ...snapshot, revision, transfers: first, more, services, settings, downloads_folder };
+      return { ...opening, list: list.look(look), services, settings, downloads_folder };
     },
-    transfers_after: ({ id }) =>
-      [...transfers.values()]
-        .filter((one) => one.id > id)
-        .sort((a, b) => a.id - b.id)
-        .slice(0, PORTION),
+    look: ({ look }) => list.look(look),
+    rows: ({ ids }) => ids.flatMap((id) => list.get(id) ?? []),
+    which: ({ ids, can }) => list.which(ids, can),
+    between: ({ from, to }) => list.between(from, to),
+    day: ({ hours }) => list.day(hours),
     pick_files: ({ folders }) =>
       folders ? ['/home/ada/Footage'] : ['/home/ada/clip one.mp4', '/home/ada/clip two.mp4'],
     summarise: ({ paths }) => ({
@@ -296,30 +312,40 @@ export function start(scenario: Scenario, live = true): void {
     cancel: to({ is: 'canceled' }, { ended_at: Date.now() }),
     retry: to({ is: 'queued' }, { ended_at: undefined }),
     remove: ({ ids }) => change({ removed: ids }),
-    reorder: ({ ids, before }) => {
-      const queue = [...transfers.values()].sort((a, b) => a.position - b.position);
-      const rest = queue.filter((one) => !ids.includes(one.id));
-      const at = before === null ? rest.length : rest.findIndex((one) => one.id === before);
-      const [low, high] = [rest[at - 1]?.position ?? (rest[0]?.position ?? 0) - 1, rest[at]?.position];
-      const top = high ?? low + 1;
-      change({
-        changed: ids.flatMap((id, index) => {
-          const one = transfers.get(id);
-          return one ? [{ ...one, position: low + ((top - low) * (index + 1)) / (ids.length + 1) }] : [];
-        }),
-      });
+    hide: ({ ids }) => {
+      const hidden = list.hide(ids);
+      if (hidden.paused.length > 0) commands.pause({ ids: hidden.paused });
+      else change({});
+      return hidden;
+    },
+    unhide: ({ ids }) => {
+      list.unhide(ids);
+      change({});
+    },
+    move_rows: ({ ids, to }) => {
+      list.move(ids, to);
+      change({});
+    },
+    move_behind: ({ ids, above }) => {
+      list.moveBehind(ids, above);
+      change({});
+    },
+    take_back: ({ ids, since }) => {
+      const removed = ids.filter((id) => (list.get(id)?.added_at ?? 0) >= since);
+      change({ removed });
+      return removed.length;
     },
     timeline: ({ id }) => timelines.get(id) ?? [{ at: Date.now() - 9_000, text: { is: 'signed_by', service: 'mavi' } }],
     pictures: ({ id }) => {
       fake.looks += 1;
-      const one = transfers.get(id);
+      const one = list.get(id);
       return { speeds: curves.get(id) ?? (one ? curveOf(one) : []), pieces: one ? piecesOf(one) : [] };
     },
     thumbnail: ({ id }) => {
-      const one = transfers.get(id);
+      const one = list.get(id);
       return one?.state.is === 'completed' ? pictureOf(one.name) : null;
     },
-    file_there: ({ id }) => transfers.get(id)?.name !== missing,
+    file_there: ({ id }) => list.get(id)?.name !== missing,
     show_in_folder: () => undefined,
     open_file: () => undefined,
     assets: ({ search }) =>
@@ -385,7 +411,7 @@ export function start(scenario: Scenario, live = true): void {
         changeService('offline-tube', { address, ready: address !== '' });
     },
     tray_there: () => fake.tray,
-    reset_settings: () => (settings = { ...snapshot.settings, density: 'normal', theme: 'system', connections: 16 }),
+    reset_settings: () => (settings = { ...opening.settings, density: 'normal', theme: 'system', connections: 16 }),
     export_settings: () => true,
     import_settings: () => (settings = { ...settings, density: 'compact', concurrent_uploads: 7 }),
     link_offer: () => offered,
@@ -416,8 +442,12 @@ export function start(scenario: Scenario, live = true): void {
     'pictures',
     'thumbnail',
     'file_there',
-    'snapshot',
-    'transfers_after',
+    'open',
+    'look',
+    'rows',
+    'which',
+    'between',
+    'day',
     'recognise',
     'timeline',
     'assets',
@@ -442,7 +472,9 @@ export function start(scenario: Scenario, live = true): void {
     const copied: unknown = JSON.parse(JSON.stringify(args));
     if (!quiet.has(command)) fake.calls.push({ command, args: copied });
     // Answers come later than the question, as they do across the real border.
-    return new Promise<void>((resolve) => setTimeout(resolve)).then(() => run(copied));
+    const answer = new Promise<void>((resolve) => setTimeout(resolve)).then(() => run(copied));
+    if (command !== 'look' || fake.slow === 0) return answer;
+    return answer.then((list) => new Promise((resolve) => setTimeout(resolve, fake.slow, list)));
   }
 
   let held = ['/home/ada/Footage', '/home/ada/Stills'];
@@ -452,13 +484,14 @@ export function start(scenario: Scenario, live = true): void {
       offered ??= { shown, readings: shown ? commands.recognise({ text: shown }) : [] };
       emit('link-opened', null);
     },
-    snapshots: 0,
+    openings: 0,
+    slow: 0,
     tray: true,
     choice: null,
     command: (id) => emit('command-chosen', id),
     looks: 0,
     change,
-    transfers: () => [...transfers.values()],
+    transfers: () => list.all,
     edit: (id, edit) => set([id], () => edit),
     drag: (type, x = 0, y = 0, paths = held) => {
       held = paths;
@@ -469,7 +502,7 @@ export function start(scenario: Scenario, live = true): void {
     },
     step: (seconds = 0.25) => {
       steps += 1;
-      const moving = [...transfers.values()].filter((one) => one.state.is === 'running' && one.speed !== undefined);
+      const moving = list.all.filter((one) => one.state.is === 'running' && one.speed !== undefined);
       if (moving.length === 0) return;
       set(
         moving.map((one) => one.id),

@@ -4,9 +4,9 @@ import type {
   CheckReport,
   Extent,
   Failure,
+  Opening,
   ServiceStatus,
   Settings,
-  Snapshot,
   SpeedSample,
   State,
   TimelineEntry,
@@ -16,10 +16,11 @@ import type {
 } from '../src/types';
 
 export type Scenario =
-  'first-run' | 'empty' | 'busy' | 'done' | 'failed' | 'many' | 'offline' | 'broken' | 'unreachable';
+  'first-run' | 'empty' | 'busy' | 'done' | 'failed' | 'long' | 'many' | 'offline' | 'broken' | 'unreachable';
 
 export interface World {
-  snapshot: Snapshot;
+  transfers: Transfer[];
+  opening: Omit<Opening, 'list'>;
   assets: Asset[];
   timelines: Map<number, TimelineEntry[]>;
 }
@@ -547,9 +548,9 @@ export function cards() {
   return { services, checks, checking: { checking: true } };
 }
 
-function many(): Transfer[] {
+function many(count: number): Transfer[] {
   const all: Transfer[] = [];
-  for (let index = 0; index < 100_000; index += 1) {
+  for (let index = 0; index < count; index += 1) {
     const name = `clip ${String(index + 1).padStart(6, '0')}.mp4`;
     if (index < 3) {
       const total = (800 + index * 100) * MB;
@@ -638,7 +639,8 @@ export function world(scenario: Scenario): World {
           kind: index % 2 ? 'upload' : 'download',
         }),
       ),
-    many,
+    long: () => many(3_000),
+    many: () => many(100_000),
     offline,
     broken: () => [
       ...failures.slice(0, 1).map((failure) => failed('trailer.mp4', failure, { kind: 'upload', total: 320 * MB })),
@@ -669,10 +671,8 @@ export function world(scenario: Scenario): World {
       };
   }
   return {
-    snapshot: {
-      revision: 1,
-      transfers: transfers[scenario](),
-      more: false,
+    transfers: transfers[scenario](),
+    opening: {
       services,
       settings: { ...settings, default_service: fresh ? 'sandbox' : 'mavi', welcomed: scenario !== 'first-run' },
       downloads_folder: '/home/ada/Downloads',

@@ -1,17 +1,38 @@
-import { expect, test } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 
 import { pressed, printed } from '../../src/commands';
 import { Selection } from '../../src/selection.svelte';
+import { transfers } from '../../src/transfers.svelte';
+import { FakeListing } from '../fake-listing';
+import { transfer } from '../scenarios';
 
-const order = [1, 2, 3, 4, 5].map((id) => ({ id }));
+const between = vi.fn<() => Promise<number[]>>();
+vi.mock('../../src/ipc', () => ({ between: () => between() }));
 
-test('a range goes from the last single choice, both ways', () => {
+beforeEach(() => {
+  const rows = [1, 2, 3, 4, 5].map((id) => transfer({ name: '', state: { is: 'queued' }, id, position: id }));
+  const list = new FakeListing(rows, (id) => id);
+  transfers.show(list.look(transfers.wish), transfers.wish);
+});
+
+test('a range goes from the last single choice, both ways', async () => {
   const selection = new Selection();
   selection.only(3);
-  selection.extend(5, order);
+  await selection.extend(5);
   expect([...selection.ids]).toEqual([3, 4, 5]);
-  selection.extend(1, order);
+  await selection.extend(1);
   expect([...selection.ids]).toEqual([1, 2, 3]);
+});
+
+test('a range that begins out of reach is the engine’s, and without its beginning it is one row', async () => {
+  const selection = new Selection();
+  selection.only(900);
+  between.mockResolvedValue([4, 5, 6, 900]);
+  await selection.extend(4);
+  expect([...selection.ids]).toEqual([4, 5, 6, 900]);
+  between.mockResolvedValue([]);
+  await selection.extend(5);
+  expect([[...selection.ids], selection.cursor]).toEqual([[5], 5]);
 });
 
 test('a toggle leaves the others alone', () => {

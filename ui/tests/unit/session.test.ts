@@ -1,124 +1,158 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import type { Changes, Snapshot, Transfer } from '../../src/types';
+import type { ListChanges, Listing, Look, Opening } from '../../src/types';
+import { FakeListing } from '../fake-listing';
 import { transfer, world } from '../scenarios';
 
-let send: (changes: Changes) => void = () => undefined;
-const snapshot = vi.fn<() => Promise<Snapshot>>();
-const transfersAfter = vi.fn<(id: number) => Promise<Transfer[]>>();
-const pause = vi.fn<(ids: number[]) => Promise<void>>(() => Promise.resolve());
+let send: (changes: ListChanges) => void = () => undefined;
+const open = vi.fn<(look: Look) => Promise<Opening>>();
+const look = vi.fn<(look: Look) => Promise<Listing>>();
 
 vi.mock('../../src/ipc', () => ({
-  snapshot: () => snapshot(),
-  transfersAfter: (id: number) => transfersAfter(id),
-  pause: (ids: number[]) => pause(ids),
-  onChanges: (handle: (changes: Changes) => void) => {
+  open: (wish: Look) => open(wish),
+  look: (wish: Look) => look(wish),
+  onChanges: (handle: (changes: ListChanges) => void) => {
     send = handle;
     return Promise.resolve(() => undefined);
   },
   asFailure: (error: unknown) => error,
 }));
 
-const actions = await import('../../src/actions');
+const { announcer } = await import('../../src/announcer.svelte');
+const { services } = await import('../../src/services.svelte');
 const { Session } = await import('../../src/session.svelte');
 const { transfers } = await import('../../src/transfers.svelte');
 
+const empty = world('empty').opening;
+let engine: FakeListing;
 const row = (bytes: number) => transfer({ name: 'a', state: { is: 'running' }, id: 1, position: 1, bytes });
-const at = (revision: number, bytes: number): Snapshot => ({
-  ...world('empty').snapshot,
-  revision,
-  transfers: [row(bytes)],
-});
-const change = (revision: number, bytes: number): Changes => ({
-  revision,
-  changed: [row(bytes)],
-  removed: [],
-  services: null,
-});
+const NONE = { completed: 0, completed_name: null, failed: 0, failed_name: null, failure: null };
+
+/** What the engine tells of the row with so many bytes. */
+function change(bytes: number, of: Partial<ListChanges> = {}): ListChanges {
+  engine.put(row(bytes));
+  return { list: engine.tell(), ended: NONE, services: null, ...of };
+}
+const named = (name: string) => empty.services.slice(0, 1).map((service) => ({ ...service, id: 'x', name }));
 const settled = () => new Promise((resolve) => setTimeout(resolve));
+const bytes = () => transfers.get(1)?.bytes;
+
+/** Keeps the next answer back; what it says is as of now. */
+function late<T>(
+  mock: { mockImplementationOnce: (run: (look: Look) => Promise<T>) => unknown },
+  answer: (look: Look) => T,
+) {
+  let release: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  mock.mockImplementationOnce(async (wish) => {
+    const made = answer(wish);
+    await gate;
+    return made;
+  });
+  return () => {
+    release();
+    return settled();
+  };
+}
+
+const opening = (wish: Look): Opening => ({ ...empty, list: engine.look(wish) });
 
 beforeEach(() => {
-  snapshot.mockReset();
-  transfersAfter.mockReset();
-  transfers.loaded = false;
+  engine = new FakeListing([row(10)], (id) => id);
+  open.mockReset().mockImplementation((wish) => Promise.resolve(opening(wish)));
+  look.mockReset().mockImplementation((wish) => Promise.resolve(engine.look(wish)));
 });
 
 describe('the stream of changes', () => {
-  test('changes that follow the snapshot are applied', async () => {
-    snapshot.mockResolvedValue(at(4, 10));
+  test('changes that follow the opening are applied', async () => {
     await new Session().start();
-    send(change(5, 20));
-    expect(transfers.get(1)?.bytes).toBe(20);
-    expect(snapshot).toHaveBeenCalledTimes(1);
+    send(change(20));
+    expect(bytes()).toBe(20);
+    expect(open).toHaveBeenCalledTimes(1);
   });
 
-  test('a gap in the revision asks for a new snapshot', async () => {
-    snapshot.mockResolvedValueOnce(at(4, 10)).mockResolvedValueOnce(at(7, 70));
+  test('a gap in the revision opens the list anew', async () => {
     await new Session().start();
-    send(change(7, 65));
-    expect(transfers.get(1)?.bytes).toBe(10);
+    change(60);
+    send(change(70));
+    expect(bytes()).toBe(10);
     await settled();
-    expect(transfers.get(1)?.bytes).toBe(70);
-    send(change(8, 80));
-    expect(transfers.get(1)?.bytes).toBe(80);
-    expect(snapshot).toHaveBeenCalledTimes(2);
+    expect(bytes()).toBe(70);
+    send(change(80));
+    expect(bytes()).toBe(80);
+    expect(open).toHaveBeenCalledTimes(2);
   });
 
-  test('what the snapshot already holds is not applied again', async () => {
-    snapshot.mockResolvedValue(at(4, 10));
+  test('what the opening already holds is not applied again', async () => {
+    const early = change(5);
+    engine.put(row(10));
     await new Session().start();
-    send(change(3, 5));
-    send(change(4, 5));
-    expect(transfers.get(1)?.bytes).toBe(10);
+    send(early);
+    await settled();
+    expect(bytes()).toBe(10);
+    expect(open).toHaveBeenCalledTimes(1);
   });
 
-  test('changes that arrive while the snapshot is under way are not lost', async () => {
-    let answer: (value: Snapshot) => void = () => undefined;
-    snapshot.mockReturnValue(new Promise((resolve) => (answer = resolve)));
+  test('what comes while the list is opened is not lost', async () => {
+    const release = late(open, opening);
     const started = new Session().start();
     await settled();
-    send(change(4, 15));
-    send(change(5, 25));
-    answer(at(4, 20));
+    send(change(15, { services: named('newer') }));
+    send(change(25));
+    await release();
     await started;
-    expect(transfers.get(1)?.bytes).toBe(25);
+    expect(bytes()).toBe(25);
+    expect(services.name('x')).toBe('newer');
+    expect(open).toHaveBeenCalledTimes(1);
   });
 
-  test('the first rows of a long list are shown while the rest is asked for, and what changes meanwhile is kept', async () => {
-    const rows = Array.from({ length: 30 }, (_, index) => transfer({ ...row(0), id: index + 1, position: index + 1 }));
-    snapshot.mockResolvedValue({ ...at(4, 10), transfers: rows.slice(0, 10), more: true });
-    let answer: (value: Transfer[]) => void = () => undefined;
-    transfersAfter.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
-    transfersAfter.mockImplementation((id) => Promise.resolve(rows.filter((one) => one.id > id).slice(0, 10)));
-    const session = new Session();
-    const started = session.start();
+  test('a change that comes before the answer of its look is applied after it, and an older one is not', async () => {
+    await new Session().start();
+    const before = change(15, { services: named('told before the look') });
+    const release = late(look, (wish) => {
+      engine.put(row(20));
+      return engine.look(wish);
+    });
+    const looked = transfers.want({ search: 'a' });
+    send(before);
     await settled();
-    expect(transfers.list).toHaveLength(10);
-    // What is for everything waits for everything.
-    const paused = actions.pauseAll();
+    send(change(30));
+    expect(bytes()).toBe(10);
+    await release();
+    await looked;
+    expect(bytes()).toBe(30);
+    // The answer to a look says nothing of the services: those that were told stay.
+    expect(services.name('x')).toBe('told before the look');
+    expect(open).toHaveBeenCalledTimes(1);
+    send(change(40));
+    expect(bytes()).toBe(40);
+  });
 
-    send({ revision: 5, changed: [row(70)], removed: [2], services: null });
-    answer(rows.slice(0, 10));
-    await started;
-    expect(transfers.list).toHaveLength(29);
-    expect(transfers.get(1)?.bytes).toBe(70);
-    expect(transfersAfter.mock.calls.flat()).toEqual([0, 10, 20, 30]);
-    await paused;
-    expect(pause.mock.calls).toEqual([[transfers.list.map((one) => one.id)]]);
+  test('one look at a time, and of what is wanted meanwhile only the last', async () => {
+    await new Session().start();
+    const release = late(look, (wish) => engine.look(wish));
+    const first = transfers.want({ search: 'b' });
+    void transfers.want({ search: 'c' });
+    const last = transfers.want({ search: '' });
+    expect(look).toHaveBeenCalledTimes(1);
+    await release();
+    await Promise.all([first, last]);
+    expect(look.mock.calls.map(([wish]) => wish.search)).toEqual(['b', '']);
+    expect(bytes()).toBe(10);
+  });
 
-    // A gap: the list on the screen stays as long as it is until everything is there.
-    transfersAfter.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
-    snapshot.mockResolvedValue({ ...at(9, 90), transfers: rows.slice(0, 10), more: true });
-    send(change(9, 85));
+  test('what ended is said whatever becomes of the message that told it', async () => {
+    const note = vi.spyOn(announcer, 'note');
+    await new Session().start();
+    engine.tell();
+    send(change(20, { ended: { ...NONE, completed: 2, completed_name: 'b' } }));
     await settled();
-    expect(transfers.list).toHaveLength(29);
-    answer(rows.slice(0, 10));
-    await settled();
-    expect(transfers.list).toHaveLength(30);
+    expect(note.mock.calls.flat().map(({ completed }) => completed)).toEqual([2]);
+    note.mockRestore();
   });
 
   test('an engine that does not answer is said, and asked again', async () => {
-    snapshot.mockRejectedValueOnce({
+    open.mockRejectedValueOnce({
       code: 'busy_data_dir',
       what: 'Another Ferry',
       why: null,
@@ -128,7 +162,6 @@ describe('the stream of changes', () => {
     const session = new Session();
     await session.start();
     expect(session.trouble?.code).toBe('busy_data_dir');
-    snapshot.mockResolvedValue(at(1, 1));
     await session.start();
     expect(session.trouble).toBeNull();
   });
