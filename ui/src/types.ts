@@ -90,27 +90,6 @@ export type AssetStatus = "begun" | "sent" | "confirmed" | "seen" | "abandoned" 
 export type Can = "pause" | "resume" | "retry" | "cancel" | "reorder" | "drag_out" | "clear";
 
 /**
- * What changed since the revision before.
- */
-export type Changes = { 
-/**
- * One more than the one before; a gap means that a new snapshot is due.
- */
-revision: number, 
-/**
- * Rows that are new or different.
- */
-changed: Array<Transfer>, 
-/**
- * Rows that are gone.
- */
-removed: Array<TransferId>, 
-/**
- * The services, if any of them changed.
- */
-services: Array<ServiceStatus> | null, };
-
-/**
  * The outcome of a live check.
  */
 export type CheckReport = { 

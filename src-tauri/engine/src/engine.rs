@@ -55,11 +55,9 @@ pub struct Snapshot {
 }
 
 /// What changed since the revision before.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Changes {
     /// One more than the one before; a gap means that a new snapshot is due.
-    #[ts(type = "number")]
     pub revision: u64,
     /// Rows that are new or different.
     pub changed: Vec<Transfer>,
