@@ -138,7 +138,7 @@ stage.run(15, async () => {
     figures.busy = await watch(page, async () => void (await sleep(20_000)));
     figures.scrolling = await watch(page, () => script(page, SCROLL, 8000));
     await stage.picture('busy');
-    const ids = Array.from({ length: rows }, (_, index) => index + 1);
+    const { ok: ids } = await page.invoke('which', { ids: null, can: 'pause' });
     const { refused } = await page.invoke('pause', { ids });
     if (refused) throw new Error(JSON.stringify(refused));
   }

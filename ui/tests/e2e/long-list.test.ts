@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import { calls, lastCall, useStudio } from './support';
+import { calls, lastCall, settled, useStudio } from './support';
 
 const open = useStudio();
 const ALL = 3_000;
@@ -74,10 +74,14 @@ describe('a long list', () => {
     expect(await page.getByRole('row').count()).toBeLessThan(60);
   });
 
-  test('another tab begins at its top', async () => {
+  test('another tab begins at its top, the same one leaves it where it is', async () => {
     const page = await start();
     await page.getByRole('grid').evaluate((grid) => (grid.scrollTop = 60_000));
-    await showsRight(page);
+    const [first] = await showsRight(page);
+    await page.getByRole('button', { name: /^All/ }).click();
+    await page.evaluate(() => window.fake.change({}));
+    await settled(page);
+    expect((await showsRight(page))[0]).toBe(first);
     await page.getByRole('button', { name: /^Done/ }).click();
     await page.waitForFunction(() => document.querySelector('[role=grid]')?.getAttribute('aria-rowcount') === '999');
     expect((await showsRight(page))[0]).toBe(1);
