@@ -76,7 +76,7 @@ const says = (name, words, seconds = 30) =>
     seconds,
   );
 const save = async (changes) => {
-  const { settings } = (await page.invoke('snapshot')).ok;
+  const settings = await stage.settings();
   const { refused } = await page.invoke('save_settings', { settings: { ...settings, ...changes } });
   assert.equal(refused, undefined, JSON.stringify(refused));
 };
@@ -198,7 +198,7 @@ async function test() {
       await stage.display.press(dialog, 'Return');
       await until(
         'the setting',
-        async () => (await page.invoke('snapshot')).ok.settings.downloads_folder === folder('disk'),
+        async () => (await stage.settings()).downloads_folder === folder('disk'),
       );
       await page.click('nav button', 'Transfers');
       await download(link(9_000_000, 'roomy.bin'));

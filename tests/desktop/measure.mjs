@@ -169,7 +169,7 @@ stage.run(15, async () => {
     figures.scrolling = await watch(page, () => script(page, SCROLL, 8000));
     await stage.picture('busy');
     figures.views = await script(page, VIEWS, rows);
-    const ids = Array.from({ length: rows }, (_, index) => index + 1);
+    const { ok: ids } = await page.invoke('which', { ids: null, can: 'pause' });
     const { refused } = await page.invoke('pause', { ids });
     if (refused) throw new Error(JSON.stringify(refused));
   }

@@ -155,10 +155,10 @@ async function test() {
     await refused('upload', { request: { ...granted, paths: [source], to } }, /permission_denied/);
     await refused('summarise', { paths: [secret] }, /permission_denied/);
     await refused('download', { request: { what: 're_x', service: 'sandbox', folder: folder } }, /permission_denied/);
-    const before = (await page.invoke('snapshot')).ok.settings.downloads_folder;
-    const { settings } = (await page.invoke('snapshot')).ok;
+    const before = (await stage.settings()).downloads_folder;
+    const settings = await stage.settings();
     await page.invoke('save_settings', { settings: { ...settings, downloads_folder: '/etc' } });
-    assert.equal((await page.invoke('snapshot')).ok.settings.downloads_folder, before);
+    assert.equal((await stage.settings()).downloads_folder, before);
     assert.equal((await transfers()).length, 3);
 
     for (const [command, args] of [
@@ -261,7 +261,7 @@ async function test() {
   });
 
   await step('a data folder in use is said in a dialog, in the language of its settings, and the end is 1', async () => {
-    const { settings } = (await page.invoke('snapshot')).ok;
+    const settings = await stage.settings();
     await page.invoke('save_settings', { settings: { ...settings, language: 'es' } });
     const second = stage.start({ DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' });
     const dialog = await stage.display.window('Ferry ya está en marcha');
@@ -277,7 +277,7 @@ async function test() {
   const unfinished = async () => (await transfers()).find((one) => one.state.is !== 'completed');
 
   await step('quitting while a transfer runs is a question', async () => {
-    const { settings } = (await page.invoke('snapshot')).ok;
+    const settings = await stage.settings();
     await page.invoke('save_settings', { settings: { ...settings, limit_down: 300_000 } });
     await page.click('nav button', 'Library');
     // What was sent last comes in above: a click before that would miss.
@@ -316,7 +316,7 @@ async function test() {
     assert.ok((await page.text()).includes('Picked up 1 transfer'));
     assert.ok(((await unfinished())?.bytes ?? Infinity) > 0, 'it began anew');
     await picture('restarted');
-    const { settings } = (await page.invoke('snapshot')).ok;
+    const settings = await stage.settings();
     assert.equal(settings.welcomed, true);
     await page.invoke('save_settings', { settings: { ...settings, limit_down: null } });
     await until('the rest', async () => (await unfinished()) === undefined, 30);

@@ -93,7 +93,14 @@ export class Stage {
 
   /** The list as the engine has it. */
   async transfers() {
-    return (await this.page.invoke('snapshot')).ok.transfers;
+    const { ok: ids } = await this.page.invoke('between', { from: null, to: null });
+    return (await this.page.invoke('rows', { ids })).ok;
+  }
+
+  /** The settings as the engine has them. By the gap in what it is told the page sees that it has to look again. */
+  async settings() {
+    const of = { filter: 'all', search: '', order: 'queue', locale: 'en', midnight: 0, from: 0, count: 0, cursor: null };
+    return (await this.page.invoke('open', { look: of })).ok.settings;
   }
 
   /** Runs a test in at most `minutes`, cleans up after it, and ends this process. */

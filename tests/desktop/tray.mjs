@@ -16,7 +16,7 @@ const close = async () => {
 const hidden = () => until('the window to go', async () => !(await shown()));
 
 async function closesToTray(page, close_to_tray) {
-  const { settings } = (await page.invoke('snapshot')).ok;
+  const settings = await stage.settings();
   const saved = await page.invoke('save_settings', { settings: { ...settings, close_to_tray, welcomed: true } });
   assert.ok(!saved.refused, JSON.stringify(saved));
 }
@@ -73,7 +73,7 @@ async function test() {
   });
 
   await step('quitting from the tray asks while work runs', async () => {
-    const { settings } = (await page.invoke('snapshot')).ok;
+    const settings = await stage.settings();
     await page.invoke('save_settings', { settings: { ...settings, limit_down: 300_000 } });
     await page.invoke('download', { request: { what: SAMPLE, service: 'sandbox' } });
     await until('the transfer to run', async () => (await stage.transfers()).some((one) => one.state.is === 'running'));

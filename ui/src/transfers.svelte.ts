@@ -1,5 +1,7 @@
-import type { Filter, Listing, Look, Order, SpeedSample, Transfer, TransferId } from './types';
+import { untrack } from 'svelte';
+
 import * as ipc from './ipc';
+import type { Filter, Listing, Look, Order, SpeedSample, Transfer, TransferId } from './types';
 
 /** Rows that are asked for above and below those in sight, so that scrolling meets no empty place. */
 const MARGIN = 40;
@@ -84,7 +86,7 @@ export class Transfers {
   }
 
   set filter(filter: Filter) {
-    void this.want({ filter, from: 0 });
+    this.#set('filter', filter, 0);
   }
 
   get search(): string {
@@ -92,7 +94,7 @@ export class Transfers {
   }
 
   set search(search: string) {
-    void this.want({ search, from: 0 });
+    this.#set('search', search, 0);
   }
 
   get order(): Order {
@@ -100,19 +102,19 @@ export class Transfers {
   }
 
   set order(order: Order) {
-    void this.want({ order, from: 0 });
+    this.#set('order', order, 0);
   }
 
   set locale(locale: string) {
-    if (locale !== this.wish.locale) void this.want({ locale });
+    this.#set('locale', locale);
   }
 
   set midnight(midnight: number) {
-    if (midnight !== this.wish.midnight) void this.want({ midnight });
+    this.#set('midnight', midnight);
   }
 
   set cursor(cursor: TransferId | null) {
-    if (cursor !== this.wish.cursor) void this.want({ cursor });
+    this.#set('cursor', cursor);
   }
 
   /** Place of the cursor's row; `null` = it is not shown. */
@@ -151,10 +153,16 @@ export class Transfers {
     return ids.slice(Math.min(first, last), Math.max(first, last) + 1);
   }
 
-  /** Looks anew, at something else or once more. */
+  /** Looks anew, at something else or once more. Effects that do so depend on nothing here. */
   want(change: Partial<Look> = {}): Promise<void> {
-    this.wish = { ...this.wish, ...change };
-    return this.ask();
+    return untrack(() => {
+      this.wish = { ...this.wish, ...change };
+      return this.ask();
+    });
+  }
+
+  #set<Key extends keyof Look>(key: Key, value: Look[Key], from = untrack(() => this.wish.from)) {
+    if (value !== untrack(() => this.wish[key])) void this.want({ [key]: value, from });
   }
 
   /** These rows are in sight. */

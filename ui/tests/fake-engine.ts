@@ -117,6 +117,8 @@ export interface Fake {
   openings: number;
   /** The answer to a look comes so many milliseconds late: what is told meanwhile comes before it. */
   slow: number;
+  /** A command that is refused. */
+  refused: string | null;
   /** A `ferry://` link that proposes this; nothing = one that is refused. */
   link: (shown: string) => void;
   /** A command chosen in the menu bar of a Mac. */
@@ -472,7 +474,9 @@ export function start(scenario: Scenario, live = true): void {
     const copied: unknown = JSON.parse(JSON.stringify(args));
     if (!quiet.has(command)) fake.calls.push({ command, args: copied });
     // Answers come later than the question, as they do across the real border.
-    const answer = new Promise<void>((resolve) => setTimeout(resolve)).then(() => run(copied));
+    const answer = new Promise<void>((resolve) => setTimeout(resolve)).then(() =>
+      command === fake.refused ? refuse({ what: { is: 'list_not_written' } }) : run(copied),
+    );
     if (command !== 'look' || fake.slow === 0) return answer;
     return answer.then((list) => new Promise((resolve) => setTimeout(resolve, fake.slow, list)));
   }
@@ -486,6 +490,7 @@ export function start(scenario: Scenario, live = true): void {
     },
     openings: 0,
     slow: 0,
+    refused: null,
     tray: true,
     choice: null,
     command: (id) => emit('command-chosen', id),

@@ -48,7 +48,7 @@ describe('files that were sent before', () => {
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('re_4400ab12cd34');
     await page.getByRole('button', { name: /^Undo/ }).click();
     await row.waitFor({ state: 'detached' });
-    expect(((await lastCall(page, 'remove')) as { ids: number[] }).ids.length).toBe(3);
+    expect(((await lastCall(page, 'take_back')) as { ids: number[] }).ids.length).toBe(3);
   });
 
   test('sent again or skipped, as chosen', async () => {

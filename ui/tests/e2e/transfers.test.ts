@@ -66,8 +66,26 @@ describe('the add bar', () => {
     await page.getByText('Asset at MAVI').first().waitFor();
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name: 'Undo' }).click();
-    await lastCall(page, 'remove');
-    expect((await calls(page)).map((call) => call.command)).toEqual(['download', 'cancel', 'remove']);
+    await lastCall(page, 'take_back');
+    expect((await calls(page)).map((call) => call.command)).toEqual(['download', 'take_back']);
+    await page.getByRole('row', { name: /^re_8f31/ }).waitFor({ state: 'detached' });
+    expect(await page.getByText('nothing to take back').count()).toBe(0);
+  });
+
+  test('an undo that takes nothing back says so', async () => {
+    const page = await open({ scenario: 'done' });
+    await page.getByLabel('What to download').fill('re_8f31');
+    await page.getByText('Asset at MAVI').first().waitFor();
+    await page.keyboard.press('Enter');
+    await page.getByRole('row', { name: /^re_8f31/ }).waitFor();
+    // It was on its way before.
+    await page.evaluate(() => {
+      const last = window.fake.transfers().at(-1);
+      if (last) window.fake.edit(last.id, { added_at: 1 });
+    });
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('There was nothing to take back').waitFor();
+    expect(await page.getByRole('row', { name: /^re_8f31/ }).count()).toBe(1);
   });
 });
 
@@ -156,10 +174,10 @@ describe('rows', () => {
     await page.getByText('interview-raw.mp4 is complete.').waitFor({ state: 'attached' });
   });
 
-  test('a gap in the revision asks for a new snapshot', async () => {
+  test('a gap in the revision opens the list anew', async () => {
     const page = await open({ scenario: 'busy' });
     await page.evaluate(() => window.fake.change({}, 3));
-    await page.waitForFunction(() => window.fake.snapshots === 2);
+    await page.waitForFunction(() => window.fake.openings === 2);
   });
 
   test('pause, continue, stop and try again from the row', async () => {
@@ -185,16 +203,42 @@ describe('rows', () => {
     await page.getByRole('row', { name: /keynote-final/ }).click();
     await page.keyboard.press('Delete');
     await page.getByText('Removed 1 transfer').waitFor();
-    expect(await page.getByRole('row', { name: /keynote-final/ }).count()).toBe(0);
-    expect(await calls(page)).toEqual([]);
+    await page.getByRole('row', { name: /keynote-final/ }).waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByRole('row', { name: /keynote-final/ }).waitFor();
-    expect(await calls(page)).toEqual([]);
+    expect((await calls(page)).map((call) => call.command)).toEqual(['hide', 'unhide']);
     await page.keyboard.press('Escape');
     await page.getByRole('row', { name: /keynote-final/ }).click();
     await page.keyboard.press('Delete');
     await page.getByRole('button', { name: 'Dismiss' }).click();
     await lastCall(page, 'remove');
+    expect(await page.evaluate(() => window.fake.transfers().some((one) => one.name.startsWith('keynote')))).toBe(
+      false,
+    );
+  });
+
+  test('one that moves is paused while its removal can be undone, and goes on after that', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByRole('row', { name: /interview-raw/ }).click();
+    await page.keyboard.press('Delete');
+    await page.getByText('Removed 1 transfer').waitFor();
+    const state = () => page.evaluate(() => window.fake.transfers().find((one) => one.id === 1)?.state.is);
+    expect(await state()).toBe('paused');
+    // The cursor is on the row that took its place.
+    await page.waitForFunction(() => document.querySelector('.row.cursor')?.getAttribute('aria-rowindex') === '1');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    expect(await lastCall(page, 'resume')).toEqual({ ids: [1] });
+    await page.getByRole('row', { name: /interview-raw/ }).waitFor();
+  });
+
+  test('a removal that is refused brings them back', async () => {
+    const page = await open({ scenario: 'done' });
+    await page.evaluate(() => (window.fake.refused = 'remove'));
+    await page.getByRole('row', { name: /keynote-final/ }).click();
+    await page.keyboard.press('Delete');
+    await page.getByRole('row', { name: /keynote-final/ }).waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Dismiss' }).click();
+    await page.getByRole('row', { name: /keynote-final/ }).waitFor();
   });
 
   test('open into their details and can be copied from', async () => {
@@ -323,10 +367,10 @@ describe('by keyboard', () => {
     const page = await open({ scenario: 'busy' });
     await page.getByRole('row', { name: /subtitles/ }).click();
     await page.keyboard.press('Alt+ArrowUp');
-    expect(await lastCall(page, 'reorder')).toEqual({ ids: [8], before: 7 });
+    expect(await lastCall(page, 'move_rows')).toEqual({ ids: [8], to: 'up' });
     await page.keyboard.press('Alt+ArrowDown');
     await page.waitForFunction(() => window.fake.calls.length === 2);
-    expect(await lastCall(page, 'reorder')).toEqual({ ids: [8], before: 9 });
+    expect(await lastCall(page, 'move_rows')).toEqual({ ids: [8], to: 'down' });
   });
 
   test('the palette, the sheet and the settings', async () => {
@@ -371,7 +415,7 @@ describe('dragging rows', () => {
     await page.locator('.gap').waitFor();
     expect(await page.locator('.held .truncate').last().textContent()).toBe('drone flight.mkv');
     await page.mouse.up();
-    expect(await lastCall(page, 'reorder')).toEqual({ ids: [9], before: 2 });
+    expect(await lastCall(page, 'move_behind')).toEqual({ ids: [9], above: 1 });
     expect(await page.locator('.gap').count()).toBe(0);
     await page.waitForFunction(() =>
       document.querySelectorAll('[role=row]')[1]?.getAttribute('aria-label')?.startsWith('drone'),
@@ -387,7 +431,9 @@ describe('dragging rows', () => {
     await drag(page, /subtitles/, /interview-raw/, 'above');
     expect(await page.locator('.held.several').textContent()).toContain('2 transfers');
     await page.mouse.up();
-    expect(await lastCall(page, 'reorder')).toEqual({ ids: [7, 8], before: 1 });
+    expect(await lastCall(page, 'move_behind')).toMatchObject({ above: null });
+    const names = () => page.getByRole('row').evaluateAll((all) => all.map((one) => one.getAttribute('data-id')));
+    await expect.poll(async () => (await names()).slice(0, 3)).toEqual(['7', '8', '1']);
   });
 
   test('ends at the last row that is still to be done, and Escape takes it back', async () => {
@@ -399,14 +445,12 @@ describe('dragging rows', () => {
     expect(await calls(page)).toEqual([]);
     await drag(page, /transcripts/, /keynote-final/, 'below');
     await page.mouse.up();
-    expect(await lastCall(page, 'reorder')).toEqual({ ids: [7], before: null });
+    expect(await lastCall(page, 'move_behind')).toEqual({ ids: [7], above: 9 });
   });
 
-  test('moves nothing that is given up, nothing in another order, and nothing to where it is', async () => {
+  test('moves nothing that is given up, and nothing in another order', async () => {
     const page = await open({ scenario: 'busy', size: 'large' });
     await drag(page, /wrong take/, /interview-raw/, 'above');
-    await page.mouse.up();
-    await drag(page, /transcripts/, /subtitles/, 'above');
     await page.mouse.up();
     await page.getByRole('button', { name: /Sort by/ }).click();
     await page.getByRole('menuitemradio', { name: 'Name' }).click();
@@ -427,7 +471,7 @@ describe('dragging rows', () => {
     await page.mouse.move(first.x + 200, list.y + list.height - 4);
     await page.waitForFunction(() => (document.querySelector('[role=grid]')?.scrollTop ?? 0) > 600);
     await page.mouse.up();
-    await lastCall(page, 'reorder');
+    await lastCall(page, 'move_behind');
   });
 });
 
