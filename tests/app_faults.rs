@@ -948,12 +948,27 @@ fn d9_a_page_where_a_services_file_was_meant_is_refused_and_nothing_is_saved() {
     }
 }
 
+/// What was agreed upon for each connection.
+type Agreed = Arc<Mutex<Vec<String>>>;
+
 /// TLS in front of the sandbox, for HTTP/2 and nothing else. The first connection is reset after so many bytes of
 /// answers, if that is wanted.
 fn http_2_front(authority: &Authority, service: &Service, reset_after: Option<usize>) -> u16 {
+    tls_front(authority, service, &["h2"], reset_after).0
+}
+
+/// TLS in front of the sandbox, for these protocols.
+fn tls_front(
+    authority: &Authority,
+    service: &Service,
+    protocols: &[&str],
+    reset_after: Option<usize>,
+) -> (u16, Agreed) {
     let (certificate, key) = authority.sign("127.0.0.1", 2090);
     let mut config = server_config(&certificate, &key);
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let agreed = Agreed::default();
+    let (seen, reset_after) = (Arc::clone(&agreed), Arc::new(Mutex::new(reset_after)));
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -963,27 +978,31 @@ fn http_2_front(authority: &Authority, service: &Service, reset_after: Option<us
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let mut reset_after = reset_after;
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(lead_through(acceptor.clone(), client, behind.clone(), reset_after.take()));
+                let (seen, reset_after) = (Arc::clone(&seen), Arc::clone(&reset_after));
+                tokio::spawn(lead_through(acceptor.clone(), client, behind.clone(), seen, reset_after));
             }
         });
     });
-    port
+    (port, agreed)
 }
 
 async fn lead_through(
     acceptor: tokio_rustls::TlsAcceptor,
     client: tokio::net::TcpStream,
     behind: String,
-    reset_after: Option<usize>,
+    agreed: Agreed,
+    reset_after: Arc<Mutex<Option<usize>>>,
 ) -> std::io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut client = acceptor.accept(client).await?;
+    let protocol = client.get_ref().1.alpn_protocol().unwrap_or_default();
+    agreed.lock().unwrap().push(String::from_utf8_lossy(protocol).into_owned());
+    let reset_after = reset_after.lock().unwrap().take();
     if reset_after.is_some() {
         // Closing is breaking off then.
-        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
+        socket2::SockRef::from(client.get_ref().0).set_linger(Some(Duration::ZERO))?;
     }
-    let mut client = acceptor.accept(client).await?;
     let mut server = tokio::net::TcpStream::connect(behind).await?;
     let Some(reset_after) = reset_after else {
         return tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop);
@@ -1040,6 +1059,35 @@ fn d1_over_http_2_a_cut_anywhere_is_resumed_and_complete() {
     assert!(
         service.requests().iter().all(|asked| !asked.path.ends_with("other.bin") || asked.range.is_none())
     );
+}
+
+#[test]
+fn a_server_that_throttles_each_connection_gets_several_also_if_it_has_http_2() {
+    let authority = Authority::new();
+    let service = Service::start();
+    let (port, agreed) = tls_front(&authority, &service, &["h2", "http/1.1"], None);
+    let home = trusting(&authority);
+    service.slow(4 * MIB);
+    let link = service.link(32 * MIB, "film.bin");
+    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    assert_holds(&home.downloads().join("film.bin"), &reference(&link));
+    let agreed = agreed.lock().unwrap();
+    assert!(agreed.len() >= 4, "{agreed:?}");
+    assert!(agreed.iter().all(|protocol| protocol == "http/1.1"), "{agreed:?}");
+}
+
+#[test]
+fn an_upload_to_a_server_that_speaks_http_2_only_arrives() {
+    let authority = Authority::new();
+    let service = Service::start();
+    let port = http_2_front(&authority, &service, None);
+    let home = trusting(&authority);
+    let source = home.file("up.bin", &noise(7, 3 << 20));
+    let to = format!("https://127.0.0.1:{port}/sink/up.bin");
+    let words = ["upload", "--method", "put", "--to", &to].map(std::ffi::OsStr::new);
+    home.ferry(words.into_iter().chain([source.as_os_str()])).exits(0);
+    let sent: Vec<_> = service.requests().into_iter().filter(|asked| asked.path == "/sink/up.bin").collect();
+    assert_eq!(sent.last().map(|asked| asked.received), Some(3 << 20), "{sent:?}");
 }
 
 #[test]

@@ -93,7 +93,10 @@ mod system {
             menu.show_all();
             OPEN.set(Some(menu.clone()));
             let pressed = PRESSED.take();
-            let page = page_of(&on_window).and_then(|page| page.window());
+            let page = page_of(&on_window);
+            // A hint about what lies under the pointer would come up over the menu.
+            page.iter().for_each(|page| page.set_has_tooltip(false));
+            let page = page.and_then(|page| page.window());
             match (at, page) {
                 (Some(Place { x, y }), Some(page)) => {
                     let place = gdk::Rectangle::new(x as i32, y as i32, 1, 1);

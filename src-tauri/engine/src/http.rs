@@ -2,14 +2,21 @@
 //!
 //! One client for everything, so that connections are reused. It follows no redirect by itself, sends no Referer,
 //! asks for no compression, and its errors never carry a URL.
+//!
+//! It speaks HTTP/1.1, also where a server has HTTP/2. That would put all bytes to and from a server on one connection:
+//! several connections for a file, which is what helps where each is throttled or loses packets, would be one, an upload
+//! would go no faster than the window that the server grants, and each byte costs more (docs/decisions/0021). A server
+//! that speaks HTTP/2 only is asked that way.
 
+use std::collections::HashSet;
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Response, StatusCode};
-use url::Url;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rustls::AlertDescription;
+use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
 use crate::secrets::Secret;
@@ -47,6 +54,9 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
+    /// For servers that speak nothing else, and which those are.
+    http2: reqwest::Client,
+    only_http2: Arc<Mutex<HashSet<Origin>>>,
     /// How long to wait for what.
     pub limits: Limits,
 }
@@ -56,41 +66,69 @@ impl Http {
     pub fn new(limits: Limits) -> Result<Self> {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
+        let builder = |http2: bool| {
+            let builder = reqwest::Client::builder();
+            let builder = if http2 { builder.http2_adaptive_window(true) } else { builder.http1_only() };
+            builder
                 .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
                 .connect_timeout(CONNECT_LIMIT)
                 .tcp_nodelay(true)
-                .http2_adaptive_window(true)
                 .pool_max_idle_per_host(16)
         };
-        let client = builder()
-            .build()
-            .or_else(|error| {
-                // A small system may have no list of authorities. What needs none of them works all the same, and
-                // every secure connection is refused with its own error.
-                tracing::warn!(%error, "no certificates of authorities were found on this computer");
-                builder().tls_certs_only([]).build()
-            })
-            .map_err(|error| {
-                Error::internal("The network part of Ferry did not start")
-                    .because(error.without_url().to_string())
-            })?;
-        Ok(Self { client, limits })
+        let build = |http2| {
+            builder(http2)
+                .build()
+                .or_else(|error| {
+                    // A small system may have no list of authorities. What needs none of them works all the same, and
+                    // every secure connection is refused with its own error.
+                    tracing::warn!(%error, "no certificates of authorities were found on this computer");
+                    builder(http2).tls_certs_only([]).build()
+                })
+                .map_err(|error| {
+                    Error::internal("The network part of Ferry did not start")
+                        .because(error.without_url().to_string())
+                })
+        };
+        Ok(Self { client: build(false)?, http2: build(true)?, only_http2: Arc::default(), limits })
+    }
+
+    fn only_http2(&self) -> std::sync::MutexGuard<'_, HashSet<Origin>> {
+        self.only_http2.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request to be completed by the caller.
-    pub fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
-        self.client.request(method, url)
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        let client = if self.only_http2().contains(&url.origin()) { &self.http2 } else { &self.client };
+        client.request(method, url)
     }
 
     /// Sends a request and waits for the answer's head, no longer than the stall limit.
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response> {
-        match tokio::time::timeout(self.limits.stall, request.send()).await {
-            Ok(answer) => answer.map_err(|error| from_reqwest(&error)),
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        match tokio::time::timeout(self.limits.stall, self.execute(request)).await {
+            Ok(answer) => answer,
             Err(_) => Err(stalled(self.limits.stall)),
+        }
+    }
+
+    /// The same, without a limit.
+    pub async fn execute(&self, request: RequestBuilder) -> Result<Response> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(|error| from_reqwest(&error))?;
+        let (origin, again) = (request.url().origin(), request.try_clone());
+        let error = match client.execute(request).await {
+            Err(error) if refuses_http1(&error) => error,
+            answer => return answer.map_err(|error| from_reqwest(&error)),
+        };
+        tracing::debug!("a server speaks HTTP/2 only");
+        if !self.only_http2().insert(origin) {
+            return Err(from_reqwest(&error));
+        }
+        match again {
+            Some(request) => self.http2.execute(request).await.map_err(|error| from_reqwest(&error)),
+            // A body that cannot be sent twice: the next attempt goes the other way.
+            None => Err(Error::new(Cause::CutShort, Phrase::ConnectionBroke)),
         }
     }
 
@@ -196,13 +234,17 @@ pub(crate) fn stalled(limit: Duration) -> Error {
     Error::new(Cause::Stalled, Phrase::NothingMoved { seconds: Seconds(limit.as_secs()) })
 }
 
-/// Whether an error is TLS's own. It comes wrapped in an I/O error, which hides it from `source`.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<rustls::Error>()
-        || error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref())
-            .is_some_and(|inner| is_tls(inner))
+/// Whether a server broke off because it does not speak the one protocol that it was offered (RFC 7301, section 3.2).
+fn refuses_http1(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |error| (*error).source())
+        .filter_map(tls_error)
+        .any(|error| matches!(error, rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
+}
+
+/// TLS's own error. It comes wrapped in an I/O error, which hides it from `source`.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = || error.downcast_ref::<std::io::Error>()?.get_ref().and_then(|inner| tls_error(inner));
+    error.downcast_ref().or_else(wrapped)
 }
 
 /// What an error of the HTTP client means. Its URL is left out: it may be a secret.
@@ -220,7 +262,7 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
                 _ => None,
             });
         }
-        if is_tls(source) {
+        if tls_error(source).is_some() {
             cause = Some(Cause::Tls);
         }
         let text = source.to_string();

@@ -804,11 +804,12 @@ impl Flow {
 
     /// Sends, unless the transfer is to stop, the source fails, or nothing moves for too long.
     async fn send(&self, run: &Run, request: RequestBuilder) -> Result<Response> {
-        let limits = run.queue().http.limits;
+        let http = &run.queue().http;
+        let limits = http.limits;
         let result = tokio::select! {
             biased;
             () = run.stop.cancelled() => return Err(Error::canceled()),
-            answer = request.send() => answer.map_err(|error| from_reqwest(&error)),
+            answer = http.execute(request) => answer,
             limit = self.standstill(limits.stall, limits.answer) => Err(stalled(limit)),
         };
         match self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
