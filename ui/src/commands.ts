@@ -92,7 +92,7 @@ export const commands: Command[] = [
     group: 'list',
     keys: 'Mod+A',
     label: m.cmd_select_all,
-    run: () => selection.all(),
+    run: () => actions.attempt(() => selection.all()),
   },
   {
     id: 'move-up',

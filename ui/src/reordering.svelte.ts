@@ -44,9 +44,6 @@ async function heldBy(row: Transfer): Promise<Held> {
   return { ids, paths: (several ? await ipc.rows(ids) : [row]).flatMap(({ path }) => path ?? []) };
 }
 
-/** The last of the queue may be far above what is in sight. */
-const idAt = async (index: number) => transfers.at(index)?.id ?? (await ipc.between(null, null))[index] ?? null;
-
 /**
  * Rows of the queue on their way to another place. Pointer events, not the browser's own drag and drop: that one belongs
  * to the files that are dropped on the window.
@@ -145,7 +142,7 @@ class Reordering {
     const swallow = (event: MouseEvent) => event.stopPropagation();
     window.addEventListener('click', swallow, { capture: true, once: true });
     setTimeout(() => window.removeEventListener('click', swallow, true));
-    void actions.attempt(async () => actions.moveBehind(ids, gap === 0 ? null : await idAt(gap - 1)));
+    void actions.attempt(async () => actions.moveBehind(ids, gap === 0 ? null : await transfers.idAt(gap - 1)));
   };
 
   readonly #end = () => {

@@ -31,7 +31,8 @@ export class Session {
       this.trouble = ipc.asFailure(error);
       return;
     }
-    transfers.ask = () => this.#ask();
+    // Where there is trouble, the user decides when to try again.
+    transfers.ask = () => (this.trouble === null ? this.#ask() : Promise.resolve());
     await this.#ask();
   }
 

@@ -173,10 +173,17 @@ export class Transfers {
     void this.#around(first, last);
   }
 
-  /** The row at a place, fetched if it is out of reach. */
+  /** The row at a place, fetched if it is out of reach. What is in sight then has to be brought there, too. */
   async bring(index: number): Promise<Transfer | undefined> {
-    if (index >= 0 && index < this.length && !this.at(index)) await this.#around(index, index + 1);
+    // The hand may scroll elsewhere meanwhile.
+    for (let tries = 0; tries < 3 && index >= 0 && index < this.length && !this.at(index); tries += 1)
+      await this.#around(index, index + 1);
     return this.at(index);
+  }
+
+  /** Which row is at a place. What is in sight stays. */
+  async idAt(index: number): Promise<TransferId | null> {
+    return this.at(index)?.id ?? (await ipc.between(null, null))[index] ?? null;
   }
 
   #around(first: number, last: number) {

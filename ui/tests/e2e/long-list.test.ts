@@ -195,6 +195,25 @@ describe('keys', () => {
     expect(await removed(page)).toEqual([order[4]]);
   });
 
+  test('what is selected far away is removed without moving the list', async () => {
+    const page = await start();
+    const order = await ids(page);
+    await page.getByRole('row').nth(3).click();
+    await page.getByRole('grid').evaluate((grid) => (grid.scrollTop = 100_000));
+    const [first] = await showsRight(page);
+    await page.evaluate(() => (window.fake.slow = 60));
+    await page.keyboard.press('Delete');
+    await page.keyboard.press('ArrowDown');
+    await cursorAt(page, 5);
+    expect(await removed(page)).toEqual([order[3]]);
+    await page.keyboard.press('ArrowUp');
+    await cursorAt(page, 4);
+    await page.getByRole('grid').evaluate((grid) => (grid.scrollTop = 100_000));
+    await page.keyboard.press('Delete');
+    await page.getByRole('button', { name: /^All 2,998/ }).waitFor();
+    expect((await showsRight(page))[0]).toBe(first);
+  });
+
   test('presses that come faster than answers all count', async () => {
     const page = await start();
     const order = await ids(page);

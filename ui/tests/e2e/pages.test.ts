@@ -55,6 +55,7 @@ describe('the library', () => {
     await page.getByRole('button', { name: 'Download again' }).click();
     expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_1b6f3de0a410', service: 'mavi' } });
     await page.getByRole('button', { name: 'Copy id' }).click();
+    await page.getByText('Copied').first().waitFor();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('re_1b6f3de0a410');
     await page.getByRole('button', { name: 'Ask the service' }).click();
     await page.getByText('PARSED').waitFor();

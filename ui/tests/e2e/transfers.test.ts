@@ -604,11 +604,11 @@ describe('tabs, search and order', () => {
   test('narrow the list and count it', async () => {
     const page = await open({ scenario: 'busy' });
     await page.getByRole('button', { name: 'Needs you 1' }).click();
-    expect(await page.getByRole('row').count()).toBe(1);
+    await page.waitForFunction(() => document.querySelectorAll('[role=row]').length === 1);
     await page.getByRole('button', { name: /^All/ }).click();
     await page.getByRole('button', { name: /Sort by/ }).click();
     await page.getByRole('menuitemradio', { name: 'Name' }).click();
-    expect(await page.getByRole('row').first().getAttribute('aria-label')).toMatch(/^archive-2019/);
+    await expect.poll(() => page.getByRole('row').first().getAttribute('aria-label')).toMatch(/^archive-2019/);
     await page.getByLabel('Search transfers').fill('nothing like it');
     await page.getByText('Nothing matches').waitFor();
     await page.getByRole('main').getByRole('button', { name: 'Clear the search' }).last().click();
