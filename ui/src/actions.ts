@@ -97,7 +97,7 @@ export async function remove(ids: TransferId[]) {
     selection.clear();
     // The cursor goes to the row that took their place.
     await transfers.want();
-    selection.cursor = await transfers.idAt(Math.min(place, transfers.length - 1));
+    selection.cursor = await transfers.idAt(Math.min(place, transfers.list.length - 1));
   });
 }
 

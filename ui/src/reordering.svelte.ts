@@ -109,7 +109,7 @@ class Reordering {
   /** The gap under the pointer, among the rows that are still to be done: those stand first. */
   #aim() {
     if (!this.#list) return;
-    this.gap = Math.min(transfers.movable, this.#list.gapAt(this.y));
+    this.gap = Math.min(transfers.list.movable, this.#list.gapAt(this.y));
   }
 
   #scroll() {

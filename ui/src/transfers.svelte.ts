@@ -42,8 +42,8 @@ export class Transfers {
   /** Asks the engine for what is wanted. Over when it is there. */
   ask: () => Promise<void> = () => Promise.resolve();
 
-  /** What is seen, and the wish that it answers. */
-  #list = $state.raw(NOTHING);
+  /** What the engine last said, and the wish that it answers. */
+  list = $state.raw(NOTHING);
   #look = $state.raw(this.wish);
   #rows = new Map<TransferId, Transfer>();
   /** Total speed over the last minute, oldest first. */
@@ -53,32 +53,7 @@ export class Transfers {
   readonly view = $derived([this.#look.order, this.#look.filter, this.#look.search].join());
 
   get loaded() {
-    return this.#list !== NOTHING;
-  }
-
-  /** How many rows are shown. */
-  get length() {
-    return this.#list.length;
-  }
-
-  get movable() {
-    return this.#list.movable;
-  }
-
-  get counts() {
-    return this.#list.counts;
-  }
-
-  get totals() {
-    return this.#list.totals;
-  }
-
-  get today() {
-    return this.#list.today;
-  }
-
-  get next() {
-    return this.#list.next;
+    return this.list !== NOTHING;
   }
 
   get filter(): Filter {
@@ -121,32 +96,32 @@ export class Transfers {
   get place(): number | null {
     const { cursor } = this.wish;
     if (cursor === null) return null;
-    return this.placeOf([cursor]) ?? (this.#look.cursor === cursor ? this.#list.cursor : null);
+    return this.placeOf([cursor]) ?? (this.#look.cursor === cursor ? this.list.cursor : null);
   }
 
   /** The row at a place, unless it is out of reach. */
   at(index: number): Transfer | undefined {
-    const { from, ids } = this.#list;
+    const { from, ids } = this.list;
     const id = ids[index - from];
     return id === undefined ? undefined : this.#rows.get(id);
   }
 
   /** A row by its id, unless it is out of reach. */
   get(id: TransferId): Transfer | undefined {
-    void this.#list;
+    void this.list;
     return this.#rows.get(id);
   }
 
   /** Where the first of these is that is within reach. */
   placeOf(ids: readonly TransferId[]): number | null {
     const wanted = new Set(ids);
-    const at = this.#list.ids.findIndex((id) => wanted.has(id));
-    return at < 0 ? null : this.#list.from + at;
+    const at = this.list.ids.findIndex((id) => wanted.has(id));
+    return at < 0 ? null : this.list.from + at;
   }
 
   /** Rows from one to the other, in order; `null` = an end of the list. */
   async between(one: TransferId | null, other: TransferId | null): Promise<TransferId[]> {
-    const { from, ids, length } = this.#list;
+    const { from, ids, length } = this.list;
     const first = one === null ? (from === 0 ? 0 : -1) : ids.indexOf(one);
     const last = other === null ? (from + ids.length === length ? length - 1 - from : -1) : ids.indexOf(other);
     if (first < 0 || last < 0) return ipc.between(one, other);
@@ -168,7 +143,7 @@ export class Transfers {
   /** These rows are in sight. */
   see(first: number, last: number) {
     const { from, count } = this.wish;
-    const end = Math.min(last + AHEAD, this.length);
+    const end = Math.min(last + AHEAD, this.list.length);
     if (Math.max(0, first - AHEAD) >= from && end <= from + count) return;
     void this.#around(first, last);
   }
@@ -176,7 +151,7 @@ export class Transfers {
   /** The row at a place, fetched if it is out of reach. What is in sight then has to be brought there, too. */
   async bring(index: number): Promise<Transfer | undefined> {
     // The hand may scroll elsewhere meanwhile.
-    for (let tries = 0; tries < 3 && index >= 0 && index < this.length && !this.at(index); tries += 1)
+    for (let tries = 0; tries < 3 && index >= 0 && index < this.list.length && !this.at(index); tries += 1)
       await this.#around(index, index + 1);
     return this.at(index);
   }
@@ -203,7 +178,7 @@ export class Transfers {
     }
     this.#rows = rows;
     this.#look = look;
-    this.#list = list;
+    this.list = list;
     this.#beat(list.totals.down + list.totals.up, now);
   }
 

@@ -25,7 +25,10 @@ const inSight = (page: Page) =>
     const { left, top, width, height } = grid.getBoundingClientRect();
     const seen: [number, number][] = [];
     for (let y = 4; y < height - 4; y += 20) {
-      const row = document.elementFromPoint(left + width / 2, top + y)?.closest<HTMLElement>('[role=row]');
+      // A toast may lie over it.
+      const [row] = document
+        .elementsFromPoint(left + width / 2, top + y)
+        .flatMap((one) => one.closest<HTMLElement>('[role=row]') ?? []);
       const pair: [number, number] = [Number(row?.getAttribute('aria-rowindex') ?? 0), Number(row?.dataset.id ?? 0)];
       if (pair.join() !== seen.at(-1)?.join()) seen.push(pair);
     }
