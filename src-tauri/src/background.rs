@@ -141,13 +141,56 @@ pub(crate) fn show_unless_tray_comes(app: &AppHandle) {
     }
 }
 
+/// The name on the session bus of whoever looks after tray icons.
+#[cfg(target_os = "linux")]
+const WATCHER: &str = "org.kde.StatusNotifierWatcher";
+
+/// Shows a hidden window again when the panel that could bring it back has gone, and does not come back as one does that
+/// is only started anew.
+#[cfg(target_os = "linux")]
+pub(crate) fn mind_the_panel(app: &AppHandle) {
+    use gtk::gio;
+
+    let gone = {
+        let app = app.clone();
+        move || {
+            let window = app.get_webview_window(WINDOW);
+            if window.is_some_and(|window| !window.is_visible().unwrap_or(true)) {
+                show_unless_tray_comes(&app);
+            }
+        }
+    };
+    let panel_gone = gone.clone();
+    gio::bus_watch_name(
+        gio::BusType::Session,
+        WATCHER,
+        gio::BusNameWatcherFlags::NONE,
+        |_, _, _| {},
+        move |_, _| gone(),
+    );
+    // Where something else than the panel looks after the icons, it says that the panel has gone.
+    match gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) {
+        Ok(bus) => {
+            bus.signal_subscribe(
+                Some(WATCHER),
+                Some(WATCHER),
+                Some("StatusNotifierHostUnregistered"),
+                None,
+                None,
+                gio::DBusSignalFlags::NONE,
+                move |_, _, _, _, _, _| panel_gone(),
+            );
+        }
+        Err(error) => tracing::debug!(%error, "no session bus"),
+    }
+}
+
 /// Whether a panel is there that shows tray icons.
 #[cfg(target_os = "linux")]
 fn trays_are_shown() -> bool {
     use gtk::gio;
     use gtk::prelude::ToVariant as _;
 
-    const WATCHER: &str = "org.kde.StatusNotifierWatcher";
     const PATIENCE_MS: i32 = 500;
     let asked = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE).and_then(|bus| {
         bus.call_sync(

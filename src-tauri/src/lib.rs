@@ -190,6 +190,8 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     graphics::prepare(&window);
     #[cfg(target_os = "macos")]
     menu_bar::listen(app);
+    #[cfg(target_os = "linux")]
+    background::mind_the_panel(app);
     if hidden {
         app.state::<background::NeverShown>().begin(app);
         background::show_unless_tray_comes(app);

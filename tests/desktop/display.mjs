@@ -174,7 +174,8 @@ export class Display {
     return taken.split('\n');
   }
 
-  /** Starts a panel that takes tray icons and notices: what it `said`, and `click` on an entry of the icon's menu. */
+  /** Starts a panel that takes tray icons and notices: what it `said`, `click` on an entry of the icon's menu, and
+   * `leave`. */
   async panel() {
     const script = new URL('panel.py', import.meta.url).pathname;
     const helper = this.#helper('/usr/bin/python3', [script], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -182,7 +183,7 @@ export class Display {
     helper.stdout.setEncoding('utf8');
     helper.stdout.on('data', (text) => said.push(...text.split('\n').filter(Boolean)));
     await until('the panel', () => said.filter((line) => line.startsWith('owns')).length === 2);
-    return { said, click: (words) => helper.stdin.write(`click ${words}\n`) };
+    return { said, click: (words) => helper.stdin.write(`click ${words}\n`), leave: () => helper.kill() };
   }
 
   async screenshot(file) {

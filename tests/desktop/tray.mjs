@@ -99,6 +99,16 @@ async function test() {
     program.kill();
     assert.equal((await ended).code, 0);
   });
+
+  await step('a hidden window comes back when the panel goes', async () => {
+    page = await stage.open();
+    await close();
+    await hidden();
+    panel.leave();
+    await sleep(3000);
+    assert.equal(await shown(), false, 'a panel that is only started anew is waited for');
+    await until('the window', shown, 20);
+  });
 }
 
 await stage.run(2, test);
