@@ -8,16 +8,17 @@ mod chance;
 #[path = "support/downloads.rs"]
 mod downloads;
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chance::Chance;
 use downloads::Downloads;
 use ferry_engine::{
     Can, Changes, DownloadRequest, Endings, Engine, Filter, ListChanges, ListWindow, Listing, Look, Options,
-    Order, State, TransferId, UploadRequest, Where,
+    Order, State, Transfer, TransferId, UploadRequest, Where,
 };
 use ferry_sandbox::Sandbox;
 use tokio::sync::broadcast::Receiver;
@@ -33,6 +34,16 @@ struct Still {
     engine: Engine,
     changes: Receiver<Arc<Changes>>,
     window: ListWindow,
+    heard: Heard,
+}
+
+/// What a window was told.
+type Heard = Arc<Mutex<Vec<ListChanges>>>;
+
+fn window_onto(engine: &Engine) -> (ListWindow, Heard) {
+    let heard = Heard::default();
+    let told = Arc::clone(&heard);
+    (ListWindow::new(engine.clone(), move |changes| told.lock().unwrap().push(changes)), heard)
 }
 
 fn options(root: &Path, resume_unfinished: bool) -> Options {
@@ -47,8 +58,9 @@ impl Still {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap().to_string();
         let engine = Engine::open(options(root.path(), false)).await.unwrap();
-        let (changes, window) = (engine.subscribe(), ListWindow::new(engine.clone()));
-        Self { root, _silent: silent, address, engine, changes, window }
+        let changes = engine.subscribe();
+        let (window, heard) = window_onto(&engine);
+        Self { root, _silent: silent, address, engine, changes, window, heard }
     }
 
     async fn add<S: AsRef<str>>(&self, names: impl IntoIterator<Item = S>) -> Vec<TransferId> {
@@ -63,11 +75,10 @@ impl Still {
 
     /// Everything that is told until nothing is for a while.
     async fn told(&mut self) -> Vec<ListChanges> {
-        let mut told = Vec::new();
         while let Ok(changes) = tokio::time::timeout(Duration::from_millis(700), self.changes.recv()).await {
-            told.extend(self.window.apply(&changes.unwrap()));
+            self.window.apply(&changes.unwrap());
         }
-        told
+        std::mem::take(&mut self.heard.lock().unwrap())
     }
 
     /// The names that are shown, in order.
@@ -86,7 +97,7 @@ fn look() -> Look {
 #[tokio::test]
 async fn a_window_is_handed_the_rows_in_its_sight_and_numbers_about_the_others() {
     let mut still = Still::new().await;
-    assert!(still.window.open(look()).list.ids.is_empty());
+    assert!(still.window.open(look(), true).list.ids.is_empty());
     let ids = still.add((0..MANY).map(|number| format!("{number}.bin"))).await;
     // Over, and so at the end of what is shown, though first in the queue.
     still.engine.cancel(&ids[..3]).await.unwrap();
@@ -100,7 +111,7 @@ async fn a_window_is_handed_the_rows_in_its_sight_and_numbers_about_the_others()
     );
     assert_eq!(last.ids, ids[3..3 + IN_SIGHT]);
 
-    let opened = still.window.open(look()).list;
+    let opened = still.window.open(look(), true).list;
     assert_eq!((opened.length, opened.from, opened.ids.len()), (MANY, 0, IN_SIGHT));
     assert!(
         opened.rows.iter().map(|row| row.id).eq(ids[3..3 + IN_SIGHT].iter().copied()),
@@ -149,7 +160,7 @@ async fn a_start_says_nothing_of_rows_that_wait_as_before() {
 #[tokio::test]
 async fn rows_are_put_in_order_filtered_and_searched() {
     let mut still = Still::new().await;
-    still.window.open(look());
+    still.window.open(look(), true);
     let ids = still.add(["b 10.bin", "B 2.bin", "Über.mov", "a.bin", "zebra.bin", "usher.mov"]).await;
     let upload = |name: &str, size| {
         let path = still.root.path().join(name);
@@ -198,7 +209,7 @@ async fn rows_are_put_in_order_filtered_and_searched() {
 #[tokio::test]
 async fn commands_reach_rows_out_of_sight() {
     let mut still = Still::new().await;
-    still.window.open(Look { count: 2, ..look() });
+    still.window.open(Look { count: 2, ..look() }, true);
     let ids = still.add((0..40).map(|number| format!("{number}.bin"))).await;
     still.engine.pause(&ids[30..]).await.unwrap();
     still.told().await;
@@ -212,20 +223,38 @@ async fn commands_reach_rows_out_of_sight() {
     assert_eq!(window.between(Some(TransferId(9_999)), None), []);
 
     // Out of sight and of the counts, until they are shown again.
-    let (hidden, told) = window.hide(&ids[20..]).await.unwrap();
-    assert_eq!((hidden.count, &*hidden.paused), (20, &ids[20..30]));
-    let told = told.unwrap().list;
-    assert_eq!((told.length, told.counts.all), (20, 20));
+    let hidden = window.hide(&ids[20..]).await.unwrap();
+    assert_eq!((&*hidden.ids, &*hidden.paused, hidden.next), (&ids[20..], &ids[20..30], Some(ids[19])));
+    let again = window.hide(&[ids[20], ids[19], TransferId(9_999)]).await.unwrap();
+    assert_eq!((&*again.ids, again.next), (&ids[19..20], Some(ids[18])), "each is hidden once");
+    window.unhide(&ids[19..20]);
+    let listing = |still: &Still| still.window.look(Look { count: 2, ..look() });
+    assert_eq!((listing(&still).length, listing(&still).counts.all), (20, 20));
     still.told().await;
-    assert_eq!(still.window.which(None, Can::Resume), []);
-    assert_eq!(still.window.unhide(&ids[20..]).unwrap().list.length, 40);
+    assert_eq!(still.window.which(None, Can::Resume), ids[19..20]);
+    still.window.open(Look { count: 2, ..look() }, false);
+    assert_eq!(listing(&still).length, 20, "after a gap, too");
+    still.window.open(Look { count: 2, ..look() }, true);
+    assert_eq!(listing(&still).length, 40, "a page that was loaded anew has no undo");
     still.window.hide(&ids[20..]).await.unwrap();
-    still.engine.remove(&ids[20..]).await.unwrap();
+    still.window.unhide(&ids[20..]);
+    assert_eq!(still.told().await.last().unwrap().list.length, 40);
+    let hidden = still.window.hide(&ids[20..]).await.unwrap();
+    still.engine.remove(&hidden.ids).await.unwrap();
     let told = still.told().await;
     assert_eq!(told.last().unwrap().list.counts.all, 20);
 
     // Through the queue, by one place, to the front and behind another one.
     let order = |still: &Still| still.window.between(None, None);
+    for _ in 0..3 {
+        still.window.move_rows(&[ids[9]], Where::Up).await.unwrap();
+    }
+    still.told().await;
+    assert_eq!(order(&still)[6], ids[9], "each counts from where the one before led to");
+    still.window.move_behind(&[ids[9]], Some(ids[8])).await.unwrap();
+    still.window.move_behind(&[ids[0]], Some(TransferId(9_999))).await.unwrap();
+    still.told().await;
+    assert_eq!(order(&still), ids[..20], "what is gone says nothing about where");
     still.engine.pause(&ids[..20]).await.unwrap();
     still.window.move_rows(&[ids[3], ids[5]], Where::Up).await.unwrap();
     still.told().await;
@@ -258,16 +287,18 @@ async fn endings_and_the_day_are_summed_up() {
     let sandbox = Sandbox::start(served).await.unwrap();
     let downloads = Downloads::new().await;
     let run = |path: &str| downloads.run_url(format!("{}{path}", sandbox.url()));
-    let window = ListWindow::new(downloads.engine().clone());
+    let (window, heard) = window_onto(downloads.engine());
     let mut changes = downloads.engine().subscribe();
-    window.open(look());
+    window.open(look(), true);
     let begin = run("/generate/5000/one.bin").await.added_at;
     run("/generate/7000/two.bin").await;
     let failed = run("/files/there-is-none.bin").await;
     let mut ended = Endings::default();
     let mut list = Listing::default();
     while let Ok(change) = tokio::time::timeout(Duration::from_secs(1), changes.recv()).await {
-        let told = window.apply(&change.unwrap()).unwrap();
+        window.apply(&change.unwrap());
+    }
+    for told in heard.lock().unwrap().drain(..) {
         ended.completed += told.ended.completed;
         ended.failed += told.ended.failed;
         ended.failed_name = ended.failed_name.or(told.ended.failed_name);
@@ -295,17 +326,21 @@ async fn changes_told_one_after_the_other_lead_to_what_a_fresh_look_shows() {
     let mut chance = Chance::new("list");
     let mut still = Still::new().await;
     let orders = [Order::Queue, Order::Newest, Order::Name, Order::Size, Order::State];
-    let filters = [Filter::All, Filter::Active, Filter::Done];
-    still.window.open(look());
+    let filters = [Filter::All, Filter::Active, Filter::Done, Filter::Attention];
+    still.window.open(look(), true);
     for round in 0..12 {
         let looking = Look {
             order: orders[chance.below(5) as usize],
-            filter: filters[chance.below(3) as usize],
+            filter: filters[chance.below(4) as usize],
             search: if chance.one_in(2) { "1".into() } else { String::new() },
             from: chance.below(20) as usize,
             ..look()
         };
-        still.window.look(looking.clone());
+        // A page: the rows that it was handed, as they were last.
+        let mut list = still.window.look(looking.clone());
+        let mut page: HashMap<TransferId, Transfer> = HashMap::new();
+        let mut keep = |list: &Listing| page.extend(list.rows.iter().map(|row| (row.id, row.clone())));
+        keep(&list);
         for number in 0..5 {
             let all = still.engine.transfers(|_| true);
             let mut some = all.iter().map(|row| row.id).filter(|_| chance.one_in(3)).collect::<Vec<_>>();
@@ -321,13 +356,18 @@ async fn changes_told_one_after_the_other_lead_to_what_a_fresh_look_shows() {
                 }
             }
         }
-        let told = still.told().await;
-        let fresh = ListWindow::new(still.engine.clone()).open(looking.clone()).list;
-        let Some(last) = told.last().map(|changes| &changes.list) else { continue };
+        for told in still.told().await {
+            keep(&told.list);
+            list = told.list;
+        }
+        let fresh = window_onto(&still.engine).0.open(looking.clone(), true).list;
         let numbers = |list: &Listing| {
             let Listing { length, movable, counts, totals, today, next, .. } = *list;
             (length, movable, counts, totals, today, next)
         };
-        assert_eq!((numbers(last), &last.ids), (numbers(&fresh), &fresh.ids), "{looking:?}");
+        assert_eq!((numbers(&list), &list.ids), (numbers(&fresh), &fresh.ids), "{looking:?}");
+        for row in &fresh.rows {
+            assert_eq!(page.get(&row.id), Some(row), "{looking:?}");
+        }
     }
 }

@@ -18,9 +18,7 @@ use crate::context_menu::{Entry, Place};
 use crate::deep_link::Proposed;
 use crate::spoken::Spoken;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{
-    background, clipboard, context_menu, drag_out, events, granted_paths, openable, report, show_theme,
-};
+use crate::{background, clipboard, context_menu, drag_out, granted_paths, openable, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -31,8 +29,8 @@ fn failure(error: Error) -> Failure {
 
 /// Everything that the page needs to draw itself.
 #[tauri::command(async)]
-pub(crate) fn open(list: State<'_, ListWindow>, look: Look) -> Opening {
-    list.open(look)
+pub(crate) fn open(list: State<'_, ListWindow>, look: Look, fresh: bool) -> Opening {
+    list.open(look, fresh)
 }
 
 /// The list from another place, or another view of it.
@@ -65,20 +63,14 @@ pub(crate) fn between(
 
 /// Takes rows out of sight until their removal is final.
 #[tauri::command]
-pub(crate) async fn hide(
-    app: AppHandle,
-    list: State<'_, ListWindow>,
-    ids: Vec<TransferId>,
-) -> Answer<Hidden> {
-    let (hidden, changes) = list.hide(&ids).await.map_err(failure)?;
-    events::tell(&app, changes);
-    Ok(hidden)
+pub(crate) async fn hide(list: State<'_, ListWindow>, ids: Vec<TransferId>) -> Answer<Hidden> {
+    list.hide(&ids).await.map_err(failure)
 }
 
 /// Shows hidden rows again.
 #[tauri::command(async)]
-pub(crate) fn unhide(app: AppHandle, list: State<'_, ListWindow>, ids: Vec<TransferId>) {
-    events::tell(&app, list.unhide(&ids));
+pub(crate) fn unhide(list: State<'_, ListWindow>, ids: Vec<TransferId>) {
+    list.unhide(&ids);
 }
 
 /// Bytes completed since each of these moments and before the next.

@@ -1,4 +1,5 @@
-//! How the window is drawn where there is no graphics card: in a virtual machine, over a remote desktop, on a server.
+//! How the window is drawn where there is no graphics card: in many virtual machines and containers, on a server. A virtual
+//! card counts as one.
 //!
 //! WebKitGTK hands what it has drawn to OpenGL, which there is a program on the same processor (llvmpipe). Each frame is
 //! then drawn twice, and every layer is held twice: measured, a frame while scrolling takes 33 ms with it and 16 ms
@@ -22,10 +23,12 @@ pub(crate) fn prepare(window: &WebviewWindow) {
     }
 }
 
-/// Whether any driver offers to draw: the kernel's own, NVIDIA's, or that of Windows below a Linux inside it.
+/// Whether any driver offers to draw: the kernel's own, a maker's, or that of Windows below a Linux inside it.
 fn has_graphics_card() -> bool {
     let render_nodes = std::fs::read_dir("/dev/dri").into_iter().flatten().flatten();
     let named = |name: std::ffi::OsString| name.to_string_lossy().starts_with("renderD");
     render_nodes.map(|entry| entry.file_name()).any(named)
-        || ["/dev/nvidiactl", "/dev/dxg"].iter().any(|device| std::path::Path::new(device).exists())
+        || ["/dev/nvidiactl", "/dev/dxg", "/dev/mali0", "/dev/kgsl-3d0"]
+            .iter()
+            .any(|device| std::path::Path::new(device).exists())
 }

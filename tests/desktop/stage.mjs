@@ -91,7 +91,7 @@ export class Stage {
     );
   }
 
-  /** The list as the engine has it. */
+  /** The list as the page shows it, but whole. */
   async transfers() {
     const { ok: ids } = await this.page.invoke('between', { from: null, to: null });
     return (await this.page.invoke('rows', { ids })).ok;
@@ -100,7 +100,7 @@ export class Stage {
   /** The settings as the engine has them. By the gap in what it is told the page sees that it has to look again. */
   async settings() {
     const of = { filter: 'all', search: '', order: 'queue', locale: 'en', midnight: 0, from: 0, count: 0, cursor: null };
-    return (await this.page.invoke('open', { look: of })).ok.settings;
+    return (await this.page.invoke('open', { look: of, fresh: false })).ok.settings;
   }
 
   /** Runs a test in at most `minutes`, cleans up after it, and ends this process. */

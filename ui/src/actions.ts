@@ -74,12 +74,11 @@ export const cancel = (ids: Ids) =>
 /** Takes rows off the list. They go for good only when the undo has passed, because a part file goes with its row. */
 export async function remove(ids: TransferId[]) {
   await attempt(async () => {
-    const place = transfers.placeOf(ids) ?? transfers.place ?? 0;
-    const { count, paused } = await ipc.hide(ids);
-    if (count === 0) return;
-    const bringBack = () => ipc.unhide(ids);
+    const { ids: hidden, paused, next } = await ipc.hide(ids);
+    if (hidden.length === 0) return;
+    const bringBack = () => ipc.unhide(hidden);
     toasts.show({
-      text: m.removed_toast({ count, n: format.count(count) }),
+      text: m.removed_toast({ count: hidden.length, n: format.count(hidden.length) }),
       action: {
         label: m.undo(),
         run: () =>
@@ -89,15 +88,15 @@ export async function remove(ids: TransferId[]) {
           }),
       },
       onGone: () =>
-        void attempt(() => ipc.remove(ids)).then((done) => {
+        void attempt(() => ipc.remove(hidden)).then((done) => {
           if (!done) void attempt(bringBack);
         }),
     });
     if (selection.opened !== null && ids.includes(selection.opened)) selection.opened = null;
     selection.clear();
-    // The cursor goes to the row that took their place.
+    selection.cursor = next;
+    // Its place is known when the list has been looked at anew.
     await transfers.want();
-    selection.cursor = await transfers.idAt(Math.min(place, transfers.list.length - 1));
   });
 }
 

@@ -33,7 +33,8 @@ import type {
 export type Unlisten = () => void;
 
 /** The first look, also after a gap in what was told. */
-export const open = (look: Look) => invoke<Opening>('open', { look });
+/** The first look, and the one after a gap. A `fresh` page hides nothing yet. */
+export const open = (look: Look, fresh: boolean) => invoke<Opening>('open', { look, fresh });
 
 /** Another look. All rows in its sight come along. */
 export const look = (look: Look) => invoke<Listing>('look', { look });

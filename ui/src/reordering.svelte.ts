@@ -28,7 +28,7 @@ interface Press {
   pointer: number;
   x: number;
   y: number;
-  held: Promise<Held>;
+  row: Transfer;
   begun: boolean;
 }
 
@@ -67,10 +67,7 @@ class Reordering {
     if (event.button !== 0 || event.pointerType === 'touch' || !(movable || isFinished(row))) return;
     this.#list = list;
     this.name = row.name;
-    // Asked for now: a drag has to begin while the pointer is still down. Where there is none, a refusal is nothing to say.
-    const held = heldBy(row);
-    held.catch(() => undefined);
-    this.#pressed = { pointer: event.pointerId, x: event.clientX, y: event.clientY, held, begun: false };
+    this.#pressed = { pointer: event.pointerId, x: event.clientX, y: event.clientY, row, begun: false };
     window.addEventListener('pointermove', this.#moved);
     window.addEventListener('pointerup', this.#released);
     window.addEventListener('pointercancel', this.#end);
@@ -90,7 +87,8 @@ class Reordering {
   };
 
   async #begin(pressed: Press) {
-    const { ids, paths } = await pressed.held;
+    const { ids, paths } = await heldBy(pressed.row);
+    // The pointer may be up again by now.
     if (pressed !== this.#pressed || ids.length === 0) return;
     if (paths) {
       // From here on the pointer is the system's: another program may take the files.
@@ -142,7 +140,11 @@ class Reordering {
     const swallow = (event: MouseEvent) => event.stopPropagation();
     window.addEventListener('click', swallow, { capture: true, once: true });
     setTimeout(() => window.removeEventListener('click', swallow, true));
-    void actions.attempt(async () => actions.moveBehind(ids, gap === 0 ? null : await transfers.idAt(gap - 1)));
+    void actions.attempt(async () => {
+      const above = gap === 0 ? null : await transfers.idAt(gap - 1);
+      // A list that became shorter meanwhile says nothing about where.
+      if (gap === 0 || above !== null) await actions.moveBehind(ids, above);
+    });
   };
 
   readonly #end = () => {

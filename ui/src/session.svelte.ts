@@ -56,6 +56,7 @@ export class Session {
   }
 
   #receive(list: Listing) {
+    if (this.trouble !== null) return;
     if (this.#opened && list.revision <= this.#revision) return;
     if (this.#opened && list.revision === this.#revision + 1) {
       this.#show(list);
@@ -96,7 +97,7 @@ export class Session {
   }
 
   async #open(look: Look): Promise<void> {
-    const opening = await ipc.open(look);
+    const opening = await ipc.open(look, !this.#noticed);
     this.#tell(opening.list.revision, opening.services);
     settings.set(opening.settings, opening.downloads_folder);
     this.#show(opening.list, look);

@@ -24,6 +24,13 @@ const NOTHING: Listing = {
   rows: [],
 };
 
+const viewOf = ({ order, filter, search }: Look) => [order, filter, search].join();
+
+const around = (first: number, last: number) => ({
+  from: Math.max(0, first - MARGIN),
+  count: last - first + 2 * MARGIN,
+});
+
 export const midnightOf = (now: number) => new Date(now).setHours(0, 0, 0, 0);
 
 /** A window onto the list of transfers, which is the engine's: what it last said, and the rows in sight. */
@@ -49,8 +56,16 @@ export class Transfers {
   /** Total speed over the last minute, oldest first. */
   pulse = $state.raw<SpeedSample[]>([]);
 
+  /** The rows that were drawn last. */
+  #seen: [first: number, last: number] = [0, 0];
+
   /** Changes when other rows are shown, or in another order. */
-  readonly view = $derived([this.#look.order, this.#look.filter, this.#look.search].join());
+  readonly view = $derived(viewOf(this.#look));
+
+  /** What `list` answers. */
+  get look(): Look {
+    return this.#look;
+  }
 
   get loaded() {
     return this.list !== NOTHING;
@@ -61,7 +76,7 @@ export class Transfers {
   }
 
   set filter(filter: Filter) {
-    this.#set('filter', filter, 0);
+    this.#turn({ filter });
   }
 
   get search(): string {
@@ -69,7 +84,7 @@ export class Transfers {
   }
 
   set search(search: string) {
-    this.#set('search', search, 0);
+    this.#turn({ search });
   }
 
   get order(): Order {
@@ -77,7 +92,7 @@ export class Transfers {
   }
 
   set order(order: Order) {
-    this.#set('order', order, 0);
+    this.#turn({ order });
   }
 
   set locale(locale: string) {
@@ -89,7 +104,8 @@ export class Transfers {
   }
 
   set cursor(cursor: TransferId | null) {
-    this.#set('cursor', cursor);
+    // Within reach its place is known anyway; the next look tells of it beyond.
+    if (cursor !== untrack(() => this.wish.cursor)) this.wish = { ...this.wish, cursor };
   }
 
   /** Place of the cursor's row; `null` = it is not shown. */
@@ -136,12 +152,21 @@ export class Transfers {
     });
   }
 
-  #set<Key extends keyof Look>(key: Key, value: Look[Key], from = untrack(() => this.wish.from)) {
-    if (value !== untrack(() => this.wish[key])) void this.want({ [key]: value, from });
+  #set<Key extends keyof Look>(key: Key, value: Look[Key]) {
+    if (value !== untrack(() => this.wish[key])) void this.want({ [key]: value });
+  }
+
+  /** Another view begins at its top. Back to the one that is shown, before another was, stays where it is. */
+  #turn(change: Partial<Look>) {
+    const wish = untrack(() => ({ ...this.wish, ...change }));
+    if (viewOf(wish) === viewOf(untrack(() => this.wish))) return;
+    const stays = viewOf(wish) === untrack(() => this.view);
+    void this.want({ ...change, ...(stays ? around(...this.#seen) : { from: 0 }) });
   }
 
   /** These rows are in sight. */
   see(first: number, last: number) {
+    this.#seen = [first, last];
     const { from, count } = this.wish;
     const end = Math.min(last + AHEAD, this.list.length);
     if (Math.max(0, first - AHEAD) >= from && end <= from + count) return;
@@ -162,11 +187,11 @@ export class Transfers {
   }
 
   #around(first: number, last: number) {
-    return this.want({ from: Math.max(0, first - MARGIN), count: last - first + 2 * MARGIN });
+    return this.want(around(first, last));
   }
 
   /** Takes what the engine says: the answer to a look, or what changed since. */
-  show(list: Listing, look = this.#look, now = Date.now()) {
+  show(list: Listing, look?: Look, now = Date.now()) {
     const told = new Map(list.rows.map((row) => [row.id, row]));
     const rows = new Map<TransferId, Transfer>();
     for (const id of list.ids) {
@@ -177,9 +202,9 @@ export class Transfers {
       if (row) rows.set(id, row);
     }
     this.#rows = rows;
-    this.#look = look;
+    if (!look || !this.loaded) this.#beat(list.totals.down + list.totals.up, now);
+    this.#look = look ?? this.#look;
     this.list = list;
-    this.#beat(list.totals.down + list.totals.up, now);
   }
 
   #beat(speed: number, now: number) {

@@ -260,13 +260,17 @@ export type Filter = "all" | "active" | "done" | "attention";
  */
 export type Hidden = { 
 /**
- * How many.
+ * Those that were in sight before.
  */
-count: number, 
+ids: Array<TransferId>, 
 /**
  * Those of them that were paused for it.
  */
-paused: Array<TransferId>, };
+paused: Array<TransferId>, 
+/**
+ * The row that took the place of the last of them, or stands above.
+ */
+next: TransferId | null, };
 
 /**
  * Bytes that were completed in an hour.
@@ -328,7 +332,7 @@ shown: string,
 readings: Array<Recognised>, };
 
 /**
- * What a window is told, at most five times a second.
+ * What a window is told: at most five times a second, and when rows are hidden or shown again.
  */
 export type ListChanges = { 
 /**
@@ -730,7 +734,7 @@ told_of_tray: boolean, };
 export type Size = number;
 
 /**
- * Everything the window needs to draw itself, also after a reload.
+ * Everything that there is to be shown, at once.
  */
 export type Snapshot = { 
 /**

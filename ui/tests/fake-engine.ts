@@ -41,7 +41,7 @@ import { FakeListing } from './fake-listing';
 import { curveOf, missing, pictureOf, piecesOf, type Scenario, transfer, world } from './scenarios';
 
 interface Commands {
-  open: (args: { look: Look }) => Opening;
+  open: (args: { look: Look; fresh: boolean }) => Opening;
   look: (args: { look: Look }) => Listing;
   rows: (args: { ids: TransferId[] }) => Transfer[];
   which: (args: { ids: TransferId[] | null; can: Can }) => TransferId[];
@@ -201,8 +201,9 @@ export function start(scenario: Scenario, live = true): void {
   }
 
   const commands: Commands = {
-    open: ({ look }) => {
+    open: ({ look, fresh }) => {
       fake.openings += 1;
+      if (fresh) list.showAll();
       if (scenario === 'unreachable' && fake.openings === 1)
         refuse({
           code: 'busy_data_dir',
@@ -313,7 +314,11 @@ export function start(scenario: Scenario, live = true): void {
     resume: to({ is: 'queued' }),
     cancel: to({ is: 'canceled' }, { ended_at: Date.now() }),
     retry: to({ is: 'queued' }, { ended_at: undefined }),
-    remove: ({ ids }) => change({ removed: ids }),
+    remove: ({ ids }) => {
+      const unknown = ids.find((id) => !list.get(id));
+      if (unknown !== undefined) refuse({ what: { is: 'transfer_unknown', id: unknown } });
+      change({ removed: ids });
+    },
     hide: ({ ids }) => {
       const hidden = list.hide(ids);
       if (hidden.paused.length > 0) commands.pause({ ids: hidden.paused });

@@ -112,11 +112,12 @@ export class FakeListing {
 
   put(row: Transfer) {
     const before = this.#rows.get(row.id);
+    const wasSent = typeof row.note === 'object' && row.note.is === 'sent_before';
     if (!before || this.#shows(before) !== this.#shows(row) || this.#compare(before, row) !== 0) this.#shown = null;
     this.#counted = null;
     this.#rows.set(row.id, row);
     this.#news.add(row.id);
-    if (!before || before.state.is === row.state.is) return;
+    if (wasSent || before?.state.is === row.state.is) return;
     const ended = { ...this.#ended };
     if (row.state.is === 'completed') {
       ended.completed += 1;
@@ -137,9 +138,18 @@ export class FakeListing {
 
   hide(ids: TransferId[]): Hidden {
     const going = ids.filter((id) => this.#rows.has(id) && !this.#hidden.has(id));
+    const asked = new Set(ids);
+    const shown = this.#inOrder();
+    const last = shown.findLastIndex((id) => asked.has(id));
+    const next = last < 0 ? null : (shown[last + 1] ?? shown.findLast((id) => !asked.has(id)) ?? null);
     going.forEach((id) => this.#hidden.add(id));
     this.#forget();
-    return { count: going.length, paused: this.which(going, 'pause') };
+    return { ids: going, paused: this.which(going, 'pause'), next };
+  }
+
+  /** For a page that was loaded anew. */
+  showAll() {
+    this.unhide([...this.#hidden]);
   }
 
   unhide(ids: TransferId[]) {

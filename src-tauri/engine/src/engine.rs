@@ -35,7 +35,7 @@ use crate::words::{Count, Peer, Phrase, Words, shown};
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
-/// Everything the window needs to draw itself, also after a reload.
+/// Everything that there is to be shown, at once.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
 pub struct Snapshot {

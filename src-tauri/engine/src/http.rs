@@ -117,14 +117,12 @@ impl Http {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| from_reqwest(&error))?;
         let (origin, again) = (request.url().origin(), request.try_clone());
-        let error = match client.execute(request).await {
-            Err(error) if refuses_http1(&error) => error,
+        match client.execute(request).await {
+            Err(error) if refuses_http1(&error) => {}
             answer => return answer.map_err(|error| from_reqwest(&error)),
-        };
-        tracing::debug!("a server speaks HTTP/2 only");
-        if !self.only_http2().insert(origin) {
-            return Err(from_reqwest(&error));
         }
+        tracing::debug!("a server speaks HTTP/2 only");
+        self.only_http2().insert(origin);
         match again {
             Some(request) => self.http2.execute(request).await.map_err(|error| from_reqwest(&error)),
             // A body that cannot be sent twice: the next attempt goes the other way.

@@ -214,7 +214,7 @@ pub struct Endings {
     pub failure: Option<Failure>,
 }
 
-/// What a window is told, at most five times a second.
+/// What a window is told: at most five times a second, and when rows are hidden or shown again.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
 pub struct ListChanges {
@@ -259,33 +259,44 @@ pub enum Where {
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
 pub struct Hidden {
-    /// How many.
-    pub count: usize,
+    /// Those that were in sight before.
+    pub ids: Vec<TransferId>,
     /// Those of them that were paused for it.
     pub paused: Vec<TransferId>,
+    /// The row that took the place of the last of them, or stands above.
+    pub next: Option<TransferId>,
 }
 
-/// A window onto an engine's list. Everything that it answers or tells carries a revision one higher than the one before.
-#[derive(Debug)]
+/// A window onto an engine's list. Everything that it answers or tells carries a revision one higher than the one before,
+/// and is told in that order.
 pub struct ListWindow {
     engine: Engine,
     list: Mutex<List>,
+    tell: Box<dyn Fn(ListChanges) + Send + Sync>,
+}
+
+impl std::fmt::Debug for ListWindow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListWindow").field("list", &self.list).finish_non_exhaustive()
+    }
 }
 
 impl ListWindow {
-    /// A window that shows nothing yet.
-    pub fn new(engine: Engine) -> Self {
-        Self { engine, list: Mutex::default() }
+    /// A window that shows nothing yet, and how it is told what changes. That must not ask the window anything.
+    pub fn new(engine: Engine, tell: impl Fn(ListChanges) + Send + Sync + 'static) -> Self {
+        Self { engine, list: Mutex::default(), tell: Box::new(tell) }
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first look. From here on [`ListWindow::apply`] has something to tell.
-    pub fn open(&self, look: Look) -> Opening {
+    /// The first look; from here on changes are told. A page that is `fresh` knows of no hidden rows, and sees them all.
+    pub fn open(&self, look: Look, fresh: bool) -> Opening {
         let mut list = self.list();
-        list.hidden.clear();
+        if fresh {
+            list.hidden.clear();
+        }
         list.read(&self.engine, look);
         list.is_open = true;
         Opening {
@@ -304,27 +315,25 @@ impl ListWindow {
         list.seen(&self.engine)
     }
 
-    /// Takes changes in and says what of them the window has to know; nothing while there is no window.
-    pub fn apply(&self, changes: &Changes) -> Option<ListChanges> {
+    /// Takes changes in and tells what of them the window has to know; nothing while there is no window.
+    pub fn apply(&self, changes: &Changes) {
         let mut list = self.list();
-        if !list.is_open {
-            return None;
+        if list.is_open {
+            let ended = list.apply(&changes.changed, &changes.removed);
+            let listing = list.told(&self.engine, &changes.changed);
+            (self.tell)(ListChanges { list: listing, ended, services: changes.services.clone() });
         }
-        let ended = list.apply(&changes.changed, &changes.removed);
-        let listing = list.told(&self.engine, &changes.changed);
-        Some(ListChanges { list: listing, ended, services: changes.services.clone() })
     }
 
     /// Reads everything anew, after changes were missed.
-    pub fn catch_up(&self) -> Option<ListChanges> {
+    pub fn catch_up(&self) {
         let mut list = self.list();
-        if !list.is_open {
-            return None;
+        if list.is_open {
+            let look = list.look.clone();
+            let ended = list.read(&self.engine, look);
+            let services = Some(self.engine.services());
+            (self.tell)(ListChanges { list: list.seen(&self.engine), ended, services });
         }
-        let look = list.look.clone();
-        list.read(&self.engine, look);
-        let services = Some(self.engine.services());
-        Some(ListChanges { list: list.seen(&self.engine), ended: Endings::default(), services })
     }
 
     /// These rows, without those that are unknown.
@@ -332,15 +341,22 @@ impl ListWindow {
         self.engine.rows(ids)
     }
 
-    /// Those of these rows, or of all, with which this can be done.
+    /// Those of these rows, or of all that are not hidden, with which this can be done just now.
     pub fn which(&self, ids: Option<&[TransferId]>, can: Can) -> Vec<TransferId> {
-        let list = self.list();
-        match ids {
-            None => list.visible().filter(|card| card.allows(can)).map(|card| card.id).collect(),
-            Some(ids) => {
-                ids.iter().copied().filter(|id| list.card(*id).is_some_and(|card| card.allows(can))).collect()
+        let asked: Option<HashSet<TransferId>> = ids.map(|ids| ids.iter().copied().collect());
+        let mut allowed = HashSet::new();
+        self.engine.look(|row| {
+            if asked.as_ref().is_none_or(|asked| asked.contains(&row.id)) && Card::of(row).allows(can) {
+                allowed.insert(row.id);
             }
+        });
+        if let Some(ids) = ids {
+            return ids.iter().copied().filter(|id| allowed.contains(id)).collect();
         }
+        let list = self.list();
+        let mut all: Vec<TransferId> = allowed.into_iter().filter(|id| !list.hidden.contains(id)).collect();
+        all.sort_unstable();
+        all
     }
 
     /// The shown rows from one to the other, in order; no row stands for an end of the list.
@@ -357,20 +373,34 @@ impl ListWindow {
     ///
     /// # Errors
     ///
-    /// Those of [`Engine::pause`]; then everything is as it was.
-    pub async fn hide(&self, ids: &[TransferId]) -> Result<(Hidden, Option<ListChanges>)> {
+    /// Those of [`Engine::pause`]; then all of them are in sight.
+    pub async fn hide(&self, ids: &[TransferId]) -> Result<Hidden> {
         let paused = self.which(Some(ids), Can::Pause);
         self.engine.pause(&paused).await?;
         let mut list = self.list();
-        let count = list.set_hidden(ids, true);
-        Ok((Hidden { count, paused }, list.retold(&self.engine)))
+        let next = list.beside(ids);
+        let ids = list.set_hidden(ids, true);
+        list.retell(self);
+        Ok(Hidden { ids, paused, next })
     }
 
     /// Shows hidden rows again.
-    pub fn unhide(&self, ids: &[TransferId]) -> Option<ListChanges> {
+    pub fn unhide(&self, ids: &[TransferId]) {
         let mut list = self.list();
         list.set_hidden(ids, false);
-        list.retold(&self.engine)
+        list.retell(self);
+    }
+
+    /// What is still to be done, in the order of the queue.
+    fn queue(&self) -> Vec<TransferId> {
+        let mut queue = Vec::new();
+        self.engine.look(|row| {
+            if Card::of(row).allows(Can::Reorder) {
+                queue.push((row.position, row.id));
+            }
+        });
+        queue.sort_unstable();
+        queue.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Moves rows one place, or to the front, among what is still to be done.
@@ -379,8 +409,7 @@ impl ListWindow {
     ///
     /// Those of [`Engine::reorder`].
     pub async fn move_rows(&self, ids: &[TransferId], to: Where) -> Result<()> {
-        let moved = self.list().moved(ids, to);
-        match moved {
+        match moved(&self.queue(), ids, to) {
             Some((ids, before)) => self.engine.reorder(&ids, before).await,
             None => Ok(()),
         }
@@ -392,8 +421,7 @@ impl ListWindow {
     ///
     /// Those of [`Engine::reorder`].
     pub async fn move_behind(&self, ids: &[TransferId], above: Option<TransferId>) -> Result<()> {
-        let moved = self.list().moved_behind(ids, above);
-        match moved {
+        match moved_behind(&self.queue(), ids, above) {
             Some((ids, before)) => self.engine.reorder(&ids, before).await,
             None => Ok(()),
         }
@@ -405,7 +433,7 @@ impl ListWindow {
     ///
     /// # Errors
     ///
-    /// Those of [`Engine::cancel`] and [`Engine::remove`].
+    /// Those of [`Engine::remove`].
     pub async fn take_back(&self, ids: &[TransferId], since: u64) -> Result<usize> {
         let asked: HashSet<TransferId> = ids.iter().copied().collect();
         let mut added = Vec::new();
@@ -414,7 +442,6 @@ impl ListWindow {
                 added.push(row.id);
             }
         });
-        self.engine.cancel(&added).await?;
         self.engine.remove(&added).await?;
         Ok(added.len())
     }
@@ -648,11 +675,26 @@ impl List {
         self.shown.iter().position(|shown| *shown == id)
     }
 
-    /// Everything anew.
-    fn read(&mut self, engine: &Engine, look: Look) {
+    /// The first shown row below all of these, or the last above.
+    fn beside(&self, ids: &[TransferId]) -> Option<TransferId> {
+        let ids: HashSet<TransferId> = ids.iter().copied().collect();
+        let last = self.shown.iter().rposition(|id| ids.contains(id))?;
+        let above = || self.shown[..last].iter().rfind(|id| !ids.contains(id));
+        self.shown.get(last + 1).or_else(above).copied()
+    }
+
+    /// Everything anew. Answers what ended since the last time.
+    fn read(&mut self, engine: &Engine, look: Look) -> Endings {
         self.prepare(engine, look);
+        let mut ended = Endings::default();
         let mut cards = Vec::with_capacity(self.cards.len());
-        engine.look(|row| cards.push(self.card_of(row)));
+        engine.look(|row| {
+            let card = self.card_of(row);
+            if self.is_open {
+                ended.note(self.card(row.id), &card, row);
+            }
+            cards.push(card);
+        });
         cards.sort_unstable_by_key(|card: &Card| card.id);
         self.cards = cards;
         let Self { cards, hidden, .. } = self;
@@ -660,6 +702,7 @@ impl List {
         self.sort();
         self.find_next();
         self.count();
+        ended
     }
 
     /// Another look at the same rows.
@@ -786,16 +829,20 @@ impl List {
         ended
     }
 
-    fn set_hidden(&mut self, ids: &[TransferId], hidden: bool) -> usize {
+    /// Answers those that were not so before.
+    fn set_hidden(&mut self, ids: &[TransferId], hidden: bool) -> Vec<TransferId> {
         let midnight = self.look.midnight;
-        let mut count = 0;
+        let mut changed = Vec::new();
         for id in ids {
             let Ok(at) = self.at(*id) else { continue };
             let (card, sums) = (&mut self.cards[at], &mut self.sums);
+            if card.hidden == hidden {
+                continue;
+            }
             sums.add(card, -1, midnight);
             card.hidden = hidden;
             sums.add(card, 1, midnight);
-            count += 1;
+            changed.push(*id);
             if hidden {
                 self.hidden.insert(*id);
             } else {
@@ -804,7 +851,7 @@ impl List {
         }
         self.sort();
         self.find_next();
-        count
+        changed
     }
 
     fn sort(&mut self) {
@@ -826,44 +873,6 @@ impl List {
         self.cards.iter().for_each(|card| self.sums.add(card, 1, midnight));
     }
 
-    /// What is still to be done, in the order of the queue.
-    fn queue(&self) -> Vec<TransferId> {
-        let mut queue: Vec<&Card> = self.cards.iter().filter(|card| card.allows(Can::Reorder)).collect();
-        queue.sort_by_key(|card| (card.position, card.id));
-        queue.into_iter().map(|card| card.id).collect()
-    }
-
-    fn moved(&self, ids: &[TransferId], to: Where) -> Moved {
-        let queue = self.queue();
-        let chosen: HashSet<TransferId> = ids.iter().copied().collect();
-        let is_chosen = |id: &TransferId| chosen.contains(id);
-        let first = queue.iter().position(is_chosen)?;
-        let last = queue.iter().rposition(is_chosen)?;
-        let moved = queue.iter().copied().filter(is_chosen).collect();
-        let before = match to {
-            Where::Front => queue.iter().find(|id| !is_chosen(id)),
-            Where::Up => Some(&queue[first.checked_sub(1)?]),
-            Where::Down if last + 1 == queue.len() => return None,
-            Where::Down => queue.get(last + 2),
-        };
-        Some((moved, before.copied()))
-    }
-
-    fn moved_behind(&self, ids: &[TransferId], above: Option<TransferId>) -> Moved {
-        let queue = self.queue();
-        let chosen: HashSet<TransferId> = ids.iter().copied().collect();
-        let (moved, rest): (Vec<_>, Vec<_>) = queue.iter().copied().partition(|id| chosen.contains(id));
-        // A chosen row stays where it is: what counts is the last one above the gap that does.
-        let gap =
-            above.and_then(|above| queue.iter().position(|id| *id == above)).map_or(0, |place| place + 1);
-        let at = queue[..gap].iter().filter(|id| !chosen.contains(id)).count();
-        let after = rest[..at].iter().chain(&moved).chain(&rest[at..]);
-        if moved.is_empty() || after.eq(&queue) {
-            return None;
-        }
-        Some((moved, rest.get(at).copied()))
-    }
-
     /// What is in sight, with every row of it.
     fn seen(&mut self, engine: &Engine) -> Listing {
         self.known.clear();
@@ -871,12 +880,11 @@ impl List {
     }
 
     /// The same as a message; nothing while there is no window.
-    fn retold(&mut self, engine: &Engine) -> Option<ListChanges> {
-        self.is_open.then(|| ListChanges {
-            list: self.told(engine, &[]),
-            ended: Endings::default(),
-            services: None,
-        })
+    fn retell(&mut self, window: &ListWindow) {
+        if self.is_open {
+            let list = self.told(&window.engine, &[]);
+            (window.tell)(ListChanges { list, ended: Endings::default(), services: None });
+        }
     }
 
     /// What is in sight, with the rows of it that are new to the window or among these.
@@ -905,6 +913,38 @@ impl List {
             rows,
         }
     }
+}
+
+fn moved(queue: &[TransferId], ids: &[TransferId], to: Where) -> Moved {
+    let chosen: HashSet<TransferId> = ids.iter().copied().collect();
+    let is_chosen = |id: &TransferId| chosen.contains(id);
+    let first = queue.iter().position(is_chosen)?;
+    let last = queue.iter().rposition(is_chosen)?;
+    let moved = queue.iter().copied().filter(is_chosen).collect();
+    let before = match to {
+        Where::Front => queue.iter().find(|id| !is_chosen(id)),
+        Where::Up => Some(&queue[first.checked_sub(1)?]),
+        Where::Down if last + 1 == queue.len() => return None,
+        Where::Down => queue.get(last + 2),
+    };
+    Some((moved, before.copied()))
+}
+
+fn moved_behind(queue: &[TransferId], ids: &[TransferId], above: Option<TransferId>) -> Moved {
+    let chosen: HashSet<TransferId> = ids.iter().copied().collect();
+    let (moved, rest): (Vec<_>, Vec<_>) = queue.iter().copied().partition(|id| chosen.contains(id));
+    let gap = match above {
+        None => 0,
+        // One that has gone meanwhile says nothing about where.
+        Some(above) => queue.iter().position(|id| *id == above)? + 1,
+    };
+    // A chosen row stays where it is: what counts is the last one above the gap that does.
+    let at = queue[..gap].iter().filter(|id| !chosen.contains(id)).count();
+    let after = rest[..at].iter().chain(&moved).chain(&rest[at..]);
+    if moved.is_empty() || after.eq(queue) {
+        return None;
+    }
+    Some((moved, rest.get(at).copied()))
 }
 
 impl Endings {

@@ -35,8 +35,7 @@ use crate::{download, memory, upload};
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 /// The end of all work is told at once, if that was not done this long: with the others, five a second at most.
 const TELL_END_EVERY: Duration = Duration::from_secs(1);
-/// A message holds no more rows than this; the others come with the next ones. A window that is handed 100,000 rows at
-/// once stands still for seconds.
+/// A message holds no more rows than this; the others come with the next ones. The list waits while they are copied.
 const MOST_CHANGED: usize = 5_000;
 /// Listeners may fall behind this many messages before they must take a snapshot.
 const BACKLOG: usize = 64;
@@ -483,6 +482,10 @@ impl Queue {
         let mut ends = Vec::new();
         {
             let mut rows = self.rows();
+            // All or none of them.
+            if let Some(unknown) = ids.iter().find(|id| !rows.entries.contains_key(id)) {
+                return Err(no_such_transfer(*unknown));
+            }
             for id in ids {
                 rows.hold(*id);
                 let Some(entry) = rows.entries.get_mut(id) else { return Err(no_such_transfer(*id)) };

@@ -241,6 +241,35 @@ describe('rows', () => {
     await page.getByRole('row', { name: /keynote-final/ }).waitFor();
   });
 
+  test('a row that has gone does not keep the others of a selection from being removed', async () => {
+    const page = await open({ scenario: 'done' });
+    const before = await page.getByRole('row').count();
+    await page.getByRole('row').nth(0).click();
+    await page
+      .getByRole('row')
+      .nth(1)
+      .click({ modifiers: ['Control'] });
+    const gone = Number(await page.getByRole('row').nth(0).getAttribute('data-id'));
+    const goes = Number(await page.getByRole('row').nth(1).getAttribute('data-id'));
+    await page.evaluate((id) => window.fake.change({ removed: [id] }), gone);
+    await page.getByRole('grid').focus();
+    await page.keyboard.press('Delete');
+    await page.getByRole('button', { name: 'Dismiss' }).click();
+    expect(await lastCall(page, 'remove')).toEqual({ ids: [goes] });
+    await settled(page);
+    expect(await page.getByRole('row').count()).toBe(before - 2);
+  });
+
+  test('what a search leaves out is not selected any more', async () => {
+    const page = await open({ scenario: 'done' });
+    await page.getByRole('grid').focus();
+    await page.keyboard.press('Control+a');
+    await page.waitForFunction(() => document.querySelectorAll('[role=row][aria-selected=true]').length > 1);
+    await page.getByLabel('Search').fill('keynote-final');
+    await page.waitForFunction(() => document.querySelectorAll('[role=row]').length === 1);
+    expect(await page.locator('[role=row][aria-selected=true]').count()).toBe(0);
+  });
+
   test('open into their details and can be copied from', async () => {
     const page = await open({ scenario: 'busy' });
     await page.evaluate(() => {

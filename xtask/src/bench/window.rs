@@ -104,6 +104,7 @@ fn working(long: &Value) -> Table {
             "frame, median (ms)",
             "frame, worst (ms)",
             "frames over 25 ms",
+            "frames with an empty place",
         ],
     );
     for (name, part) in [("looking on", "busy"), ("scrolling", "scrolling")] {
@@ -120,6 +121,7 @@ fn working(long: &Value) -> Table {
                 format!("{:.1}", figure("frames/median")),
                 format!("{:.0}", figure("frames/worst")),
                 format!("{:.0} of {:.0}", figure("frames/late"), figure("frames/count")),
+                format!("{:.0}", figure("frames/empty")),
             ]);
         }
         table.push(row);
@@ -128,14 +130,18 @@ fn working(long: &Value) -> Table {
 }
 
 fn views(long: &Value) -> Table {
-    let mut table = Table::new("100,000 rows shown otherwise, from the page and back", &["", "ms"]);
+    let title = format!(
+        "100,000 rows shown otherwise, from the page and back; an answer of 120 rows has {:.0} bytes",
+        number(long, "/views/bytes")
+    );
+    let mut table = Table::new(&title, &["", "ms"]);
     for (name, view) in [
         ("scrolled to the middle", "scrolled"),
         ("filtered", "filtered"),
         ("searched", "searched"),
         ("by name", "by_name"),
         ("by size", "by_size"),
-        ("the last row to the front of the queue", "moved"),
+        ("the last row to the front of the queue, until it is told", "moved"),
         ("all selected", "selected"),
     ] {
         table.push([name.to_owned(), format!("{:.0}", number(long, &format!("/views/{view}")))]);
