@@ -273,6 +273,35 @@ async function test() {
     await page.invoke('save_settings', { settings });
   });
 
+  await step('it speaks three languages, in both themes', async () => {
+    const settings = await stage.settings();
+    const titles = { en: 'Transfers', es: 'Transferencias', zh: '传输' };
+    const choose = async (more) => {
+      // Settings that another than the page changed reach it with the next opening.
+      await stage.settings();
+      await page.invoke('save_settings', { settings: { ...settings, ...more } });
+    };
+    for (const [language, title] of Object.entries(titles)) {
+      for (const theme of ['light', 'dark']) {
+        await choose({ language, theme });
+        await until(`${language}, ${theme}`, () =>
+          page.evaluate(
+            `const [title, theme] = arguments;
+             return document.querySelector('nav button').innerText.includes(title)
+               && getComputedStyle(document.documentElement).colorScheme === theme;`,
+            title,
+            theme,
+          ),
+        );
+        await picture(`${language}-${theme}`);
+      }
+    }
+    await choose({});
+    await until('the words of before', () =>
+      page.evaluate(`return document.querySelector('nav button').innerText.includes('Transfers')`),
+    );
+  });
+
   const copy = 'Überfahrt nach Sète, 100% é #1 (1).mp4';
   const unfinished = async () => (await transfers()).find((one) => one.state.is !== 'completed');
 
