@@ -916,6 +916,30 @@ fn d10_a_services_key_goes_to_its_own_address_only() {
 }
 
 #[test]
+fn a_page_where_a_services_answer_was_meant_is_no_word_of_the_service() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("film.bin", &noise(7, 200_000));
+    service.fault(FaultKind::Status {
+        status: 200,
+        retry_after: None,
+        body: Some("<!doctype html><title>Welcome to the airport</title>".to_owned()),
+        content_type: Some("text/html".to_owned()),
+        after: 0,
+    });
+    for args in [
+        vec!["upload", "film.bin", "--service", "mavi"],
+        // Nobody has accepted the key.
+        vec!["check", "mavi"],
+        vec!["check", "visual-search"],
+        vec!["check", "offline-tube"],
+    ] {
+        let run = home.ferry(args.clone()).exits(1).says_error("bad_response");
+        assert!(run.stderr.contains("airport") && run.stderr.contains("sign in"), "{args:?}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn d9_a_page_where_a_services_file_was_meant_is_refused_and_nothing_is_saved() {
     let service = Service::start();
     let mut home = Home::with(&service);

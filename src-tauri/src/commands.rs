@@ -476,9 +476,9 @@ pub(crate) async fn choose_folder_for(
     engine: State<'_, Engine>,
     id: TransferId,
 ) -> Answer<Option<String>> {
-    let Some(chosen) = dialog(&window).set_title(&words(&window).shell_save_to).pick_folder().await else {
-        return Ok(None);
-    };
+    let dialog =
+        dialog(&window).set_title(&words(&window).shell_save_to).set_directory(engine.downloads_folder());
+    let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     engine.move_download(id, chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
 }

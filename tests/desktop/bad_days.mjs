@@ -6,58 +6,35 @@
  * target/bad-days. The part with the full disk needs root on Linux, as it mounts a small disk.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { sleep, until } from './display.mjs';
-import { built, Stage, step } from './stage.mjs';
+import { Service } from './service.mjs';
+import { Stage, step } from './stage.mjs';
 
 const SLOW = { fault: 'slow', bytes_per_second: 2_000_000 };
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
-const folder = (name) => join(stage.folder, name);
-let service, port;
-
-/** The service in a process of its own, as far away as it gets on one computer. */
-async function serve() {
-  const args = ['sandbox', '--data-dir', folder('server'), ...(port ? ['--port', String(port)] : [])];
-  service = spawn(built('ferry'), args, { stdio: ['ignore', 'pipe', 'ignore'] });
-  let said = '';
-  service.stdout.setEncoding('utf8');
-  service.stdout.on('data', (text) => (said += text));
-  port = await until('the service', () => /127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
-  return `http://127.0.0.1:${port}`;
-}
-
-const tell = async (what, method, body) => {
-  const answer = await fetch(`http://127.0.0.1:${port}/_sandbox/${what}`, {
-    method,
-    headers: { 'content-type': 'application/json' },
-    body: body && JSON.stringify(body),
-  });
-  assert.ok(answer.ok, `${what}: ${answer.status}`);
-};
-/** Where the last request for a file began. */
-const askedFrom = async (name) => {
-  const answer = await fetch(`http://127.0.0.1:${port}/_sandbox/requests`);
-  const asked = (await answer.json()).filter((one) => one.path.endsWith(name)).at(-1);
-  return Number(/^bytes=(\d+)-/.exec(asked.range ?? '')?.[1] ?? 0);
-};
-const fault = (fault) => tell('faults', 'POST', fault);
-const heal = () => tell('faults', 'DELETE');
-
 const stage = new Stage('bad-days', { FERRY_STALL_SECONDS: '3', FERRY_MAVI_KEY: '' });
-const url = await serve();
-stage.environment.FERRY_MAVI_URL = `${url}/mavi/serve/api/v2`;
+const folder = (name) => join(stage.folder, name);
+const service = new Service(folder('server'));
+await service.start();
+stage.environment.FERRY_MAVI_URL = `${service.url}/mavi/serve/api/v2`;
 stage.cleanUp = () => {
-  service.kill('SIGKILL');
+  service.kill();
   if (existsSync(folder('disk'))) execFileSync('umount', ['-l', folder('disk')]);
 };
 
+/** Where the last request for a file began. */
+const askedFrom = async (name) => {
+  const asked = (await service.requests()).filter((one) => one.path.endsWith(name)).at(-1);
+  return Number(/^bytes=(\d+)-/.exec(asked.range ?? '')?.[1] ?? 0);
+};
+
 let page;
-const link = (size, name) => `${url}/generate/${size}/${name}`;
 
 async function download(what, changes = {}) {
   const request = { what, service: 'link', folder: null, name: null, ...changes };
@@ -89,8 +66,8 @@ async function test() {
   await step('the network falls silent: it waits, and goes on where it stood', async () => {
     // One connection, kept slow by the service: what waits in the system's buffers would arrive all the same.
     await save({ connections: 1 });
-    await fault(SLOW);
-    await download(link(9_000_000, 'silent.bin'));
+    await service.fault(SLOW);
+    await download(service.link(9_000_000, 'silent.bin'));
     await until('some bytes', async () => (await named('silent.bin'))?.bytes > 1_000_000);
     service.kill('SIGSTOP');
     console.log(await says('silent.bin', /Nothing moved.*again/s));
@@ -101,20 +78,20 @@ async function test() {
   });
 
   await step('the service goes away and comes back', async () => {
-    await download(link(9_000_000, 'gone.bin'));
+    await download(service.link(9_000_000, 'gone.bin'));
     await until('some bytes', async () => (await named('gone.bin'))?.bytes > 1_000_000);
-    service.kill('SIGKILL');
+    service.kill();
     console.log(await says('gone.bin', /(broke|reached).*again/s));
     await stage.picture('gone');
     await sleep(500);
-    await serve();
-    await fault(SLOW);
+    await service.start();
+    await service.fault(SLOW);
     await is('gone.bin', 'completed', 60);
     assert.ok((await askedFrom('gone.bin')) > 1_000_000, 'it began anew');
   });
 
   await step('the program is killed: the next start says what it picked up', async () => {
-    await download(link(9_000_000, 'killed.bin'));
+    await download(service.link(9_000_000, 'killed.bin'));
     await until('some bytes', async () => (await named('killed.bin'))?.bytes > 1_000_000);
     process.kill(page.pid, 'SIGKILL');
     await page.ended();
@@ -125,7 +102,7 @@ async function test() {
   });
 
   await step('a part file that was edited is found out, told, and kept aside', async () => {
-    await download(link(9_000_000, 'edited.bin'));
+    await download(service.link(9_000_000, 'edited.bin'));
     await until('some bytes', async () => (await named('edited.bin'))?.bytes > 4_000_000);
     await page.invoke('pause', { ids: [(await named('edited.bin')).id] });
     await is('edited.bin', 'paused');
@@ -141,18 +118,18 @@ async function test() {
   });
 
   await step('a link expires: it is said, with the way out', async () => {
-    await fault({
+    await service.fault({
       fault: 'status',
       status: 403,
       body: '<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>',
       content_type: 'application/xml',
       path: '/generate/9000000/expired.bin',
     });
-    await download(link(9_000_000, 'expired.bin'));
+    await download(service.link(9_000_000, 'expired.bin'));
     await is('expired.bin', 'failed');
     console.log(await says('expired.bin', /expired/));
     await stage.picture('expired');
-    await heal();
+    await service.heal();
   });
 
   await step('a key is revoked in the middle of a queue: one question, and a new key lets all go on', async () => {
@@ -165,7 +142,7 @@ async function test() {
     const place = await stage.display.place(await stage.display.window('Ferry'));
     await stage.display.drop(files, { x: place.x + Math.round(place.width * 0.6), y: place.y + 300 });
     await is('clip 1.mp4', 'completed');
-    await fault({ fault: 'key_revoked' });
+    await service.fault({ fault: 'key_revoked' });
     await until('the service to stand still', async () =>
       (await stage.transfers()).some((one) => one.wait?.reason === 'key'),
     );
@@ -174,7 +151,7 @@ async function test() {
     assert.ok(failed.length <= 2, `${failed.length} failures for one key`);
     await page.click('nav button', 'Services');
     await stage.picture('revoked-services');
-    await heal();
+    await service.heal();
     await page.invoke('set_key', { service: 'mavi', key: 'second' });
     await save({ limit_up: null });
     await page.click('nav button', 'Transfers');
@@ -201,7 +178,7 @@ async function test() {
         async () => (await stage.settings()).downloads_folder === folder('disk'),
       );
       await page.click('nav button', 'Transfers');
-      await download(link(9_000_000, 'roomy.bin'));
+      await download(service.link(9_000_000, 'roomy.bin'));
       console.log(await says('roomy.bin', /more is needed/));
       await stage.picture('full');
       rmSync(join(folder('disk'), 'ballast'));

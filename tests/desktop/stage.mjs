@@ -29,15 +29,16 @@ export async function step(name, work) {
 }
 
 export class Stage {
-  #pictures;
+  /** What a program is started through, if anything: a command and its arguments. */
+  wrapper = [];
   #count = 0;
   #started = [];
 
   /** `name`: the folder of its pictures in target/. `more`: what the programs get in their environment besides. */
   constructor(name, more = {}) {
-    this.#pictures = join(TARGET, name);
-    rmSync(this.#pictures, { recursive: true, force: true });
-    mkdirSync(this.#pictures, { recursive: true });
+    this.pictures = join(TARGET, name);
+    rmSync(this.pictures, { recursive: true, force: true });
+    mkdirSync(this.pictures, { recursive: true });
     // The folder's path must not hold a ':' (the accessibility bus).
     this.folder = mkdtempSync(join(tmpdir(), 'ferry-desktop-'));
     this.home = join(this.folder, 'home');
@@ -81,7 +82,7 @@ export class Stage {
   async picture(name) {
     this.#count += 1;
     await this.page?.painted();
-    await this.display.screenshot(join(this.#pictures, `${String(this.#count).padStart(2, '0')}-${name}.png`));
+    await this.display.screenshot(join(this.pictures, `${String(this.#count).padStart(2, '0')}-${name}.png`));
   }
 
   /** The words of each row on the page. */
@@ -113,14 +114,14 @@ export class Stage {
     let failed = false;
     try {
       this.display = await Display.start(this.environment);
-      this.driver = await Driver.start(this.environment);
+      this.driver = await Driver.start(this.environment, this.wrapper);
       await Promise.race([test(), late]);
     } catch (error) {
       failed = true;
       console.error(error);
       if (this.driver?.said) console.error(this.driver.said);
       if (this.page?.isAlive) console.error(await this.page.text().catch(() => ''));
-      await this.display?.screenshot(join(this.#pictures, 'failed.png')).catch(() => undefined);
+      await this.display?.screenshot(join(this.pictures, 'failed.png')).catch(() => undefined);
     } finally {
       clearTimeout(watchdog);
       if (this.page?.isAlive) process.kill(this.page.pid);
@@ -131,7 +132,7 @@ export class Stage {
       rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     }
     const took = ((Date.now() - began) / 1000).toFixed(0);
-    console.log(`${failed ? 'failed' : 'passed'} in ${took} s; pictures in ${this.#pictures}`);
+    console.log(`${failed ? 'failed' : 'passed'} in ${took} s; pictures in ${this.pictures}`);
     process.exit(failed ? 1 : 0);
   }
 }

@@ -16,12 +16,14 @@ async function freePort() {
 }
 
 export class Driver {
-  static async start(environment) {
+  /** `wrapper`: a command, with its arguments, that everything is started through. */
+  static async start(environment, wrapper = []) {
     const driver = new Driver();
     const port = await freePort();
     driver.address = `http://127.0.0.1:${port}`;
     // Without this variable the webview takes no orders.
-    driver.process = spawn('WebKitWebDriver', [`--port=${port}`], {
+    const [command, ...args] = [...wrapper, 'WebKitWebDriver', `--port=${port}`];
+    driver.process = spawn(command, args, {
       env: { ...environment, TAURI_WEBVIEW_AUTOMATION: 'true' },
       stdio: ['ignore', 'ignore', 'pipe'],
     });

@@ -191,10 +191,19 @@ const remedyLabels: Record<Remedy, () => string> = {
   report: m.remedy_report,
 };
 
+/** What may be put right outside Ferry, after which the same can be tried again. */
+const RIGHTED_ELSEWHERE = new Set<Remedy>(['check_service', 'choose_folder', 'choose_file', 'remove', 'report']);
+/** What fails in the same way however often it is tried. */
+const LASTING = new Set<Code>(['invalid_input', 'unsupported']);
+
 /** Every way out of a failure, the engine's own first. */
-export function waysOut({ code, remedy }: Pick<Failure, 'code' | 'remedy'>): Remedy[] {
-  const more: Partial<Record<Code, Remedy>> = { disk_full: 'choose_folder' };
-  return [...new Set([remedy, more[code] ?? remedy, 'remove' as const])];
+export function waysOut({ code, remedy }: Pick<Failure, 'code' | 'remedy'>, service: string): Remedy[] {
+  const ways: Remedy[] = [remedy];
+  // A plain link has no card to look at.
+  if (remedy === 'check_service' && service === 'link') ways.pop();
+  if (RIGHTED_ELSEWHERE.has(remedy) && !LASTING.has(code)) ways.push('retry');
+  if (code === 'disk_full') ways.push('choose_folder');
+  return [...new Set([...ways, 'remove' as const])];
 }
 
 export const remedyLabel = (remedy: Remedy) => remedyLabels[remedy]();

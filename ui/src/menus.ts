@@ -51,20 +51,22 @@ export async function ofTransfers(ids: TransferId[]): Promise<Menu> {
 
 /** What a single row leads to: the way out of its failure, its file. */
 function waysOn(transfer: Transfer): (Action | false)[] {
-  const { id, state } = transfer;
+  const { id, state, service } = transfer;
   const file = actions.can.open(transfer);
+  const ways = state.is === 'failed' ? actions.waysOut(state, service) : [];
   return [
-    // One that just tries again is in every menu of a failed transfer anyway.
-    state.is === 'failed' &&
-      state.remedy !== 'retry' && {
-        id: 'remedy',
-        label: actions.remedyLabel(state.remedy),
+    // Trying again and removing are in every menu of a failed transfer anyway.
+    ...ways
+      .filter((way) => !['retry', 'free_space', 'remove'].includes(way))
+      .map((way) => ({
+        id: `remedy-${way}`,
+        label: actions.remedyLabel(way),
         run: async () => {
           // The row may have gone on while its menu stood open.
           const [now] = await ipc.rows([id]);
-          if (now?.state.is === 'failed') await actions.remedy(now, now.state.remedy);
+          if (now?.state.is === 'failed') await actions.remedy(now, way);
         },
-      },
+      })),
     file && { id: 'show', label: m.show_in_folder(), run: () => actions.show(id) },
     file && { id: 'open', label: m.open_file(), run: () => actions.open(id) },
   ];

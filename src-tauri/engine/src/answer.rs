@@ -62,6 +62,8 @@ pub(crate) enum RefusalKind {
     WrongMethod,
     /// The request is wrong in another way; trying the same again is useless.
     MalformedRequest,
+    /// No refusal at all: a success that is not what the service's documents say, as a page to sign in to a network.
+    NotAsDocumented,
     /// The other side's own trouble; likely to pass.
     ServerTrouble,
     /// Anything else.
@@ -95,7 +97,11 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
     body: &[u8],
 ) -> Result<T, Refusal> {
     let Ok(Value::Object(mut envelope)) = serde_json::from_slice(body) else {
-        return Err(unexpected(decode(status, headers, body)));
+        let mut refusal = decode(status, headers, body);
+        if status.is_success() {
+            refusal.kind = RefusalKind::NotAsDocumented;
+        }
+        return Err(refusal);
     };
     if !status.is_success() || !says_success(&envelope) {
         return Err(decode(status, headers, body));
@@ -103,18 +109,10 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
     let data = envelope.remove("data").unwrap_or(Value::Null);
     serde_json::from_value(data).map_err(|error| {
         let mut refusal = decode(status, headers, body);
-        refusal.message = clean(&format!("the answer is not as documented: {error}"), LONGEST_MESSAGE);
+        refusal.kind = RefusalKind::NotAsDocumented;
+        refusal.message = clean(&error.to_string(), LONGEST_MESSAGE);
         refusal
     })
-}
-
-/// A 2xx that is not even an envelope (a login page, a proxy's text): says so.
-fn unexpected(mut refusal: Refusal) -> Refusal {
-    if (200..300).contains(&refusal.http_status) {
-        let words = if refusal.message.is_empty() { "nothing" } else { &refusal.message };
-        refusal.message = clean(&format!("the answer is not as documented: {words}"), LONGEST_MESSAGE);
-    }
-    refusal
 }
 
 /// Whether a 2xx answer to a download is a JSON error rather than the file: an object with `code` and `msg`, or
@@ -694,9 +692,9 @@ mod tests {
         let refusal = data(500, "{\"code\":200,\"msg\":\"fine\",\"data\":{}}").unwrap_err();
         assert_eq!((refusal.http_status, refusal.kind), (500, RefusalKind::ServerTrouble));
         let page = data(200, "<html><title>Log in</title></html>").unwrap_err();
-        assert_eq!(page.message, "the answer is not as documented: Log in");
+        assert_eq!((page.kind, page.message.as_str()), (RefusalKind::NotAsDocumented, "Log in"));
         let wrong = data(200, "{\"code\":200,\"msg\":\"ok\",\"data\":{\"size\":\"large\"}}").unwrap_err();
-        assert!(wrong.message.starts_with("the answer is not as documented"), "{}", wrong.message);
+        assert_eq!(wrong.kind, RefusalKind::NotAsDocumented, "{}", wrong.message);
     }
 
     #[test]

@@ -536,6 +536,7 @@ async fn judge(
             let mut error = refusal_of(service, &answer::decode(status, &headers, &text), &endpoint);
             if error.cause == Cause::Expired && plan.pages_welcome {
                 error.cause = Cause::LinkExpired;
+                error.what = Phrase::LinkExpired.into();
             }
             if error.cause == Cause::Unauthorized && plan.fetch.key.is_none() {
                 // Nobody asked for a key here: the link itself is refused.

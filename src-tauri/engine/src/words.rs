@@ -198,7 +198,7 @@ phrases! {
     ItemNotFinished { service: Peer } = "{service} has not finished this item yet";
     ServiceHasTrouble { service: Peer } = "{service} has trouble";
     ServiceRefused { service: Peer } = "{service} refused";
-    UnexpectedAnswer { service: Peer, endpoint: String } = "{service} answered `{endpoint}` with something unexpected";
+    UnexpectedAnswer { service: Peer } = "{service} gave an answer that Ferry does not understand";
     EndlessAnswer { service: Peer } = "{service} answered without end";
     NoUploadsThere { service: Peer } = "{service} does not take uploads";
     NoConfirmationThere { service: Peer } = "{service} does not confirm uploads";
@@ -262,6 +262,7 @@ phrases! {
     PartNotAskedFor { service: Peer } = "{service} sent a part of the file that was not asked for";
     SentCompressed = "The server sent the file compressed although that was not asked for";
     SentNothing = "The service sent nothing";
+    LinkExpired = "The link has expired";
     SentPage { service: Peer } = "{service} sent a web page instead of the file";
     CameIncomplete = "The file came incomplete";
     NotAsDescribed = "The file that arrived is not the one that the server described";

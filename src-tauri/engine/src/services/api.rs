@@ -159,11 +159,12 @@ impl Api {
             return Err(self.refused(&answer::decode(status, &headers, &body), &endpoint));
         }
         serde_json::from_slice(&body).map_err(|error| {
-            Error::new(
-                Cause::BadResponse,
-                Phrase::UnexpectedAnswer { service: self.peer(), endpoint: endpoint.clone() },
-            )
-            .because(error.to_string())
+            let mut refusal = answer::decode(status, &headers, &body);
+            refusal.kind = RefusalKind::NotAsDocumented;
+            if refusal.message.is_empty() {
+                refusal.message = error.to_string();
+            }
+            self.refused(&refusal, &endpoint)
         })
     }
 
@@ -208,6 +209,7 @@ pub(crate) fn from_refusal(refusal: &Refusal, service: Peer, endpoint: &str) -> 
         RefusalKind::NotReady => (Cause::NotReady, Phrase::ItemNotFinished { service }),
         RefusalKind::Expired => (Cause::Expired, Phrase::SignedUrlExpired),
         RefusalKind::ServerTrouble => (Cause::ServerTrouble, Phrase::ServiceHasTrouble { service }),
+        RefusalKind::NotAsDocumented => (Cause::BadResponse, Phrase::UnexpectedAnswer { service }),
         _ => (Cause::ServiceRefused, Phrase::ServiceRefused { service }),
     };
     let mut words = vec![format!("“{}”", refusal.message)];
@@ -223,6 +225,9 @@ pub(crate) fn from_refusal(refusal: &Refusal, service: Peer, endpoint: &str) -> 
         words.push(format!("request {request}"));
     }
     let mut error = Error::new(cause, what).because(words.join(", "));
+    if refusal.kind == RefusalKind::NotAsDocumented {
+        error.advice = Some(Phrase::CheckAddressAndSignIn.into());
+    }
     error.retry_after = refusal.retry_after;
     error.http_status = Some(refusal.http_status);
     error

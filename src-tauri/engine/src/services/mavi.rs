@@ -70,8 +70,8 @@ impl Mavi {
     async fn metadata(&self, asset_id: &str) -> Result<Option<Resource>> {
         self.api.turn("metadata", PACE).await;
         let url = self.api.url(&[asset_id, "metadata"])?;
-        let found: Metadata = self.api.data(Method::GET, url, None).await.map_err(about_an_asset)?;
-        let mut resources = found.resource;
+        let found: Option<Metadata> = self.api.data(Method::GET, url, None).await.map_err(about_an_asset)?;
+        let mut resources = found.map(|found| found.resource).unwrap_or_default();
         let at = resources.iter().position(|r| r.asset_id.as_deref() == Some(asset_id));
         Ok(match at {
             Some(at) => Some(resources.swap_remove(at)),
