@@ -90,7 +90,7 @@ describe('the bar of a row', () => {
       bytes: 1,
       total: 4,
     });
-    expect(progress(row, now)).toMatchObject({ live: false, end: 'Tries again in 12 s' });
+    expect(progress(row, now)).toMatchObject({ live: false, end: 'Trying again in 12 s' });
   });
 
   test('a wait without a clock asks no clock', () => {
@@ -102,7 +102,7 @@ describe('the bar of a row', () => {
     const never = () => {
       throw new Error('asked the clock');
     };
-    expect(progress(row, never)?.end).toBe('Waits for the network');
+    expect(progress(row, never)?.end).toBe('Waiting for the network');
   });
 
   test('a failure keeps what has arrived in sight', () => {
@@ -179,7 +179,7 @@ describe('words', () => {
     expect(failure({ code: 'integrity_mismatch', ...wrong }).title).toBe(
       'The file that arrived is not the one that the server described.',
     );
-    expect(reason(differs)?.text).toBe('Its CRC32C is 1, expected was 2');
+    expect(reason(differs)?.text).toBe('Its CRC32C is 1, but 2 was expected');
   });
 
   test('an amount and a place that one can act on are told at once', () => {
