@@ -247,18 +247,18 @@ describe('in another language than the engine’s', () => {
   test('what happened, why and what to do are in the language of the window', () => {
     overwriteGetLocale(() => 'es');
     expect(failure(full)).toMatchObject({
-      title: 'No hay suficiente sitio en el disco. Hacen falta 1,4 GB más en «/d».',
-      detail: 'Haz sitio o elige otra carpeta; lo que ha llegado se conserva.',
+      title: 'No hay suficiente espacio en el disco. Hacen falta 1,4 GB más en «/d».',
+      detail: 'Libera espacio o elige otra carpeta; lo que ha llegado se conserva.',
     });
     expect(failure(denied)).toMatchObject({
-      title: 'El acceso fue denegado.',
+      title: 'Acceso denegado.',
       quoted: '',
       detail: 'No se pudo usar «/a/b.mp4». Haz que el archivo se pueda leer, o elige otro.',
     });
     const refused = { ...full, code: 'unauthorized', what: { is: 'key_refused', service: 'mavi' }, why: null } as const;
     expect(problem('MAVI', refused)).toBe('MAVI no aceptó la clave.');
     expect(problem('MAVI', { ...refused, what: { is: 'server_not_reached' } })).toBe(
-      'MAVI: No se pudo llegar al servidor.',
+      'MAVI: No se pudo conectar con el servidor.',
     );
     overwriteGetLocale(() => 'zh');
     expect(failure(full)).toMatchObject({
