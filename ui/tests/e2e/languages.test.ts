@@ -76,7 +76,7 @@ test('the history is in the language of the window, and older lines are marked a
   const page = await open({ scenario: 'busy', locale: 'zh-CN' });
   await page.getByRole('row', { name: /interview-raw/ }).dblclick();
   await page.getByText('已由MAVI签名').waitFor();
-  await page.getByText(/^内容未到齐，连接就中断了；2\s*秒钟?后再次尝试$/).waitFor();
+  await page.getByText(/^内容未收齐，连接就中断了；2\s*秒钟?后再次尝试$/).waitFor();
   const older = page.getByText('Sending to the store');
   expect(await older.evaluate((element) => element.getAttribute('lang'))).toBe('en');
 });
