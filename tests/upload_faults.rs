@@ -565,7 +565,7 @@ async fn d18_a_job_that_is_stuck_is_given_up() {
     let row = uploads.ended(id).await;
     assert_eq!(code(&row), Some(Code::NotReady), "{:?}", row.state);
     let State::Failed(failure) = row.state else { unreachable!("it has a code") };
-    assert!(failure.message().contains("not moved on for 1 s"), "{}", failure.message());
+    assert!(failure.message().contains("no progress for 1 s"), "{}", failure.message());
     // The next attempt is a job of its own.
     uploads.sandbox.faults().clear();
     uploads.engine.retry(&[id]).await.unwrap();

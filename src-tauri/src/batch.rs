@@ -261,7 +261,7 @@ mod tests {
         let spanish = Spoken::in_language(Language::Es);
         assert_eq!(
             (outcome.title(spanish).as_str(), outcome.body(spanish).as_str()),
-            ("Enviado: 1 archivo", "1 transferencia te necesita.")
+            ("Enviado: 1 archivo", "1 transferencia requiere tu atención.")
         );
 
         batch.take_in(&[row(2, "upload", "completed", 100, Some(100), Some(200))], &[]);

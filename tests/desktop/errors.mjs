@@ -16,10 +16,11 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 
 import { run, sleep, until } from './display.mjs';
 import { Service } from './service.mjs';
@@ -83,6 +84,19 @@ async function drop(path) {
   await stage.display.drop([path], { x: place.x + Math.round(place.width * 0.4), y: place.y + 340 });
 }
 
+/** Drops a file and pauses it in the middle. */
+async function held(path) {
+  await save({ limit_up: 500_000 });
+  await drop(path);
+  const { id } = await until('the row', () => named(basename(path)));
+  await page.invoke('pause', { ids: [id] });
+  await is(basename(path), 'paused');
+  await save({ limit_up: null });
+}
+
+/** Lets a paused one go on. */
+const go = async (name) => page.invoke('resume', { ids: [(await named(name)).id] });
+
 /** Chooses in a dialog of the system. */
 async function choose(title, path) {
   const dialog = await stage.display.window(title);
@@ -138,6 +152,8 @@ async function stop() {
 
 async function start() {
   page = await stage.open();
+  // There is no keychain on the display of the tests: a key is kept for as long as the program runs.
+  await page.invoke('set_key', { service: 'mavi', key: KEY });
 }
 
 /** Settings that only the person at the dialog may change: written between two runs of the program. */
@@ -335,16 +351,10 @@ const cases = {
   },
 
   'permission_denied at the source: the file, once it can be read': async () => {
-    await save({ limit_up: 100_000 });
-    await page.invoke('pause', { ids: [] });
-    const path = file('locked.mp4');
-    await drop(path);
-    await until('the row', async () => named('locked.mp4'));
-    await page.invoke('pause', { ids: [(await named('locked.mp4')).id] });
-    await is('locked.mp4', 'paused');
+    const path = file('locked.mp4', SIZE);
+    await held(path);
     chmodSync(path, 0);
-    await save({ limit_up: null });
-    await page.invoke('resume', { ids: [(await named('locked.mp4')).id] });
+    await go('locked.mp4');
     await is('locked.mp4', 'failed');
     chmodSync(path, 0o644);
     await fails('locked.mp4', 'permission_denied', 'choose_file');
@@ -354,16 +364,11 @@ const cases = {
   },
 
   'source_missing: the file, where it is now': async () => {
-    await save({ limit_up: 100_000 });
-    const path = file('moved.mp4', 400_000);
-    await drop(path);
-    await until('the row', async () => named('moved.mp4'));
-    await page.invoke('pause', { ids: [(await named('moved.mp4')).id] });
-    await is('moved.mp4', 'paused');
-    copyFileSync(path, join(folder('Elsewhere'), 'moved.mp4'));
-    rmSync(path);
-    await save({ limit_up: null });
-    await page.invoke('resume', { ids: [(await named('moved.mp4')).id] });
+    const path = file('moved.mp4', SIZE);
+    await held(path);
+    mkdirSync(folder('Elsewhere'), { recursive: true });
+    renameSync(path, join(folder('Elsewhere'), 'moved.mp4'));
+    await go('moved.mp4');
     await fails('moved.mp4', 'source_missing', 'choose_file');
     await choose('Upload files', join(folder('Elsewhere'), 'moved.mp4'));
     await is('moved.mp4', 'completed');
@@ -499,7 +504,6 @@ async function test() {
   await start();
   await page.click('button', 'Start with the sandbox');
   await page.find('nav button', 'Transfers');
-  await page.invoke('set_key', { service: 'mavi', key: KEY });
   // What fails fails at once.
   await save({ retries: 0, mavi_url: MAVI, offline_tube_url: `${service.url}/tube`, default_service: 'mavi', theme: 'light' });
 

@@ -199,20 +199,20 @@ phrases! {
     ServiceHasTrouble { service: Peer } = "{service} has trouble";
     ServiceRefused { service: Peer } = "{service} refused";
     UnexpectedAnswer { service: Peer } = "{service} gave an answer that Ferry does not understand";
-    EndlessAnswer { service: Peer } = "{service} answered without end";
+    EndlessAnswer { service: Peer } = "{service} sent an answer without end";
     NoUploadsThere { service: Peer } = "{service} does not take uploads";
     NoConfirmationThere { service: Peer } = "{service} does not confirm uploads";
-    NoDownloadsThere { service: Peer } = "{service} does not give downloads";
-    NoInformationThere { service: Peer } = "{service} does not tell about its files";
+    NoDownloadsThere { service: Peer } = "{service} does not offer downloads";
+    NoInformationThere { service: Peer } = "{service} does not give information about its files";
     NoDeletionThere { service: Peer } = "{service} does not delete files";
     NoAddressYet { service: Peer } = "{service} has no address yet";
     NoKeyYet { service: Peer } = "{service} needs a key and has none";
     KeyUnneeded { service: Peer } = "{service} takes no key";
     IdsOnly { service: Peer } = "{service} takes ids, not links";
-    AddressUnusable { service: Peer } = "The address of {service} is not usable";
+    AddressUnusable { service: Peer } = "The address of {service} cannot be used";
     AddressTooLong { service: Peer } = "The address of {service} must end before any `?` or `#`";
     ServiceUnknown { id: String } = "There is no service `{id}`";
-    IdUnusable = "This is no id";
+    IdUnusable = "This is not an id";
     AssetUnknown { service: Peer, id: String } = "{service} does not know the asset `{id}`";
     AssetNotThere { service: Peer } = "{service} does not have this asset";
     VideoUnknown { service: Peer, id: String } = "{service} does not know the video `{id}`";
@@ -222,16 +222,16 @@ phrases! {
     JobWithoutId = "The media server began a download without an id";
     JobFailed = "The media server could not fetch this page";
     JobCanceled = "The job was canceled on the media server";
-    JobStuck { seconds: Seconds } = "The media server has not moved on for {seconds} s";
+    JobStuck { seconds: Seconds } = "The media server has made no progress for {seconds} s";
     JobVanished = "The job has vanished from the media server";
     PageAddressUnusable = "This page’s address cannot be used";
     SandboxNotStarted = "The sandbox did not start";
     SandboxRefusedItsKey = "The sandbox refused its own key";
     LinkNotKept = "The link is no longer kept";
     LinkUnusable = "This link cannot be used";
-    LinkRefused = "The server does not give this file to everybody";
+    LinkRefused = "The server does not give this file to everyone";
     KeyUnusable = "The key holds characters that no key has";
-    NoKeyGiven = "This is no key: it is empty or holds characters that no key has";
+    NoKeyGiven = "This is not a key: it is empty or holds characters that no key has";
     KeyFromVariable { service: Peer } = "The key of {service} comes from an environment variable";
     KeyNotRemoved = "The keychain did not remove the key";
 
@@ -242,13 +242,13 @@ phrases! {
     NoAnswerInTime = "The server did not answer in time";
     ServerNotReached = "The server could not be reached";
     RequestImpossible = "The request could not be made";
-    NoValidHttp = "The server’s answer is no valid HTTP";
-    ConnectionBroke = "The connection broke before everything had come";
+    NoValidHttp = "The server’s answer is not valid HTTP";
+    ConnectionBroke = "The connection broke before everything had arrived";
     NothingMoved { seconds: Seconds } = "Nothing moved for {seconds} seconds";
     TooManyRedirects = "The server redirected more than ten times";
     RedirectUnreadable = "The server redirected to something unreadable";
-    RedirectToNoAddress = "The server redirected to something that is no address";
-    RedirectOutOfTheWeb = "The server redirected out of the web";
+    RedirectToNoAddress = "The server redirected to something that is not an address";
+    RedirectOutOfTheWeb = "The server redirected to something that is not a web address";
     RedirectUnencrypted = "The server redirected from an encrypted address to an open one";
     RedirectWithUserName = "The server redirected to an address with a user name in it";
     RedirectNotAllowed = "The service redirected a request that must not be redirected";
@@ -264,7 +264,7 @@ phrases! {
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";
     SentPage { service: Peer } = "{service} sent a web page instead of the file";
-    CameIncomplete = "The file came incomplete";
+    CameIncomplete = "The file arrived incomplete";
     NotAsDescribed = "The file that arrived is not the one that the server described";
     DiskFull = "The disk is full";
     NoRoom = "There is not enough room on the disk";
@@ -279,8 +279,8 @@ phrases! {
     SignedUrlExpired = "The signed URL has expired";
     SignedUrlNotKept = "The signed URL is no longer kept";
     SignedUrlUnusable = "The signed URL cannot be used";
-    NoSignedUrl = "This is no signed URL";
-    UnknownSignedHeaders = "The signed URL demands headers whose values Ferry cannot know";
+    NoSignedUrl = "This is not a signed URL";
+    UnknownSignedHeaders = "The signed URL requires headers whose values Ferry cannot know";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
     StoreKeepsNothing = "The store does not keep what it is sent";
@@ -288,8 +288,8 @@ phrases! {
     SessionUnusable = "The store’s session cannot be used";
     SessionWithoutPlace = "The store opened a session without saying where it is";
     SessionForgotten = "The store no longer knows the upload session";
-    StoreHasOther = "The store has something else than what was sent";
-    ServiceHasOther = "The service has something else than what was sent";
+    StoreHasOther = "The store has something other than what was sent";
+    ServiceHasOther = "The service has something other than what was sent";
     FileNotTaken = "The service could not use the file";
     SourceChanged { path: String } = "`{path}` changed while it was being sent";
 
@@ -300,8 +300,8 @@ phrases! {
     NameNotText { path: String } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
     NothingToDownload = "There is nothing to download";
-    LinkNotFetchable = "This is no link that Ferry can fetch";
-    FolderUnusable = "This is no usable folder";
+    LinkNotFetchable = "This is not a link that Ferry can fetch";
+    FolderUnusable = "This folder cannot be used";
     OwnUrlTakesNoService = "A signed URL of your own needs no service";
     SignedUrlTakesOneFile { count: Count } = "A signed URL takes one file, not {count}";
     OnlyDownloadsHaveFolder = "Only a download has a target folder";
@@ -311,17 +311,17 @@ phrases! {
     FileGone { path: String } = "`{path}` is not there any more";
     FileNotOpened = "The file could not be opened";
     FolderNotShown = "The folder could not be shown";
-    ChoiceNotNoted = "The choice could not be noted";
+    ChoiceNotNoted = "The choice could not be saved";
     NotCopied = "The text could not be copied";
     FaultInside = "Something went wrong inside Ferry";
     NotSent { path: String } = "`{path}` was not sent";
     WindowSendsToServices = "The window sends to services only";
     WindowSavesToDownloads = "The window saves to the Downloads folder only";
-    DesktopRefused = "The desktop did not take the change";
+    DesktopRefused = "The desktop did not accept the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
-    NoLibraryInFile = "The file holds no library of Ferry";
-    NoSettingsInFile = "The file holds no settings of Ferry";
+    NoLibraryInFile = "The file does not hold a Ferry library";
+    NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
     DownloadsOutOfRange { low: Count, high: Count, value: Count } = "The number of downloads at a time must be between {low} and {high}, not {value}";
     ConnectionsOutOfRange { low: Count, high: Count, value: Count } = "The number of connections must be between {low} and {high}, not {value}";
@@ -329,7 +329,7 @@ phrases! {
     DownloadLimitTooLow = "The download limit must be at least 1 KiB a second";
     UploadLimitTooLow = "The upload limit must be at least 1 KiB a second";
     FolderNotInFull = "The Downloads folder must be a full path";
-    ListOfNewerFerry { path: String } = "The list of transfers in `{path}` is of a newer Ferry";
+    ListOfNewerFerry { path: String } = "The list of transfers in `{path}` was written by a newer Ferry";
     ListNotOpened { path: String } = "The list of transfers in `{path}` cannot be opened";
     ListNotWritten = "The list of transfers could not be written";
 
@@ -337,9 +337,9 @@ phrases! {
     MoreNeeded { needed: Size, folder: String } = "{needed} more is needed in `{folder}`";
     OnlyArrived { done: Size, total: Size } = "{done} of {total} arrived";
     AreMissing { missing: Size } = "{missing} are missing";
-    ChecksumCame { algorithm: String, got: String, expected: String } = "its {algorithm} is {got}, expected was {expected}";
+    ChecksumCame { algorithm: String, got: String, expected: String } = "its {algorithm} is {got}, but {expected} was expected";
     ChecksumThere { algorithm: String, there: String, here: String } = "its {algorithm} is {there}, the file’s is {here}";
-    HoldsTheForm { more: Count } = "it holds {more} bytes more: the form around the file was stored with it";
+    HoldsTheForm { more: Count } = "it holds {more} more bytes: the form around the file was stored with it";
     HoldsAnotherSize { there: Count, here: Count } = "it holds {there} bytes, the file has {here}";
     IsLocked { path: String } = "`{path}` is locked";
     NotWhatWasWritten { path: String } = "`{path}` is not what was written";
@@ -354,7 +354,7 @@ phrases! {
     WithOtherScheme { scheme: String } = "it starts with {scheme}: and only http and https are possible";
     WithOpenScheme = "it starts with http:, which anyone on the way can read; use https:";
     IsEmpty = "it is empty";
-    WithBlanks = "it holds blanks";
+    WithBlanks = "it holds spaces";
     WithoutScheme = "it does not start with https://";
     NotSendableAsItIs = "it holds characters that cannot be sent as they are, so its signature would not fit";
 
@@ -442,20 +442,20 @@ phrases! {
     HadItsName = "It had its final name already";
     PartFileGone = "The part file is gone; started over";
     BesidePartName = "Something else has the part file's name; started over beside it";
-    PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`, started over";
+    PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`; started over";
     GoesOnAt { done: Size } = "Goes on at {done}";
     CannotContinueHere = "This server cannot continue a download; started over";
     SeveralParts = "The server answered with several parts; started over";
     ContinuedElsewhere = "The server continued at the wrong place; started over";
-    ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`, started over";
+    ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`; started over";
     ChecksumDiffered = "The checksum differed; started over";
     ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";
     ChecksumIgnored { header: String, why: Words } = "The checksum in `{header}` was ignored: {why}";
-    NoSizeNoChecksum = "The server told neither size nor checksum: size not verified";
+    NoSizeNoChecksum = "The server gave neither size nor checksum; the size is not verified";
     FormWasKept = "The store kept the form around the file as a part of it; sent again by a plain PUT";
     AnswerLost = "The answer was lost, but the service has the file";
     SourceChangedSince = "The file changed since it was begun; it is sent from its beginning";
-    AssetGivenUp { id: String } = "The asset id {id} is given up";
+    AssetGivenUp { id: String } = "The asset id {id} was given up";
     SignedAgain = "The signed URL had expired; signed again";
     SignedBy { service: Peer } = "Signed by {service}";
     OtherMethod { method: Way, other: Way } = "The store does not take {method}; trying {other}";
@@ -488,10 +488,10 @@ phrases! {
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
     ListDamaged { why: String, aside: String } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
-    SettingsBroken { why: Words, aside: String } = "The settings file was broken ({why}) and is kept as `{aside}`; the defaults apply";
-    SettingsBrokenInPlace { why: Words } = "The settings file was broken ({why}) and is left where it is; the defaults apply";
-    HalfAdded { names: String } = "Ferry was ended while it wrote down `{names}`, before the link was kept; please add it again";
-    HalfAddedAndMore { names: String, more: Count } = "Ferry was ended while it wrote down `{names}` and {more} more, before their links were kept; please add them again";
+    SettingsBroken { why: Words, aside: String } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
+    SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";
+    HalfAdded { names: String } = "Ferry was closed while it was noting `{names}`, before the link was kept; please add it again";
+    HalfAddedAndMore { names: String, more: Count } = "Ferry was closed while it was noting `{names}` and {more} more, before their links were kept; please add them again";
 }
 
 #[cfg(test)]

@@ -15,12 +15,12 @@ test('a language is chosen, seen at once and kept', async () => {
   const choice = page.getByRole('combobox', { name: /^Idioma: Español/ });
   await choice.waitFor();
   expect(await choice.evaluate((element) => element === document.activeElement)).toBe(true);
-  await page.getByRole('combobox', { name: /^Tema: Como el sistema/ }).waitFor();
+  await page.getByRole('combobox', { name: /^Tema: Según el sistema/ }).waitFor();
 
   await page.reload();
   await page.getByRole('navigation', { name: 'Principal' }).getByRole('button', { name: 'Ajustes' }).click();
   await page.getByRole('combobox', { name: /^Idioma/ }).click();
-  await page.getByRole('option', { name: 'Como el sistema' }).click();
+  await page.getByRole('option', { name: 'Según el sistema' }).click();
   await page.getByRole('heading', { name: 'Settings', exact: true }).waitFor();
   await page.reload();
   await page.getByRole('navigation', { name: 'Main' }).waitFor();
@@ -53,8 +53,8 @@ test('the choice that an earlier window kept by itself moves into the settings',
 test('failures say what happened, why and what to do in the language of the window', async () => {
   const page = await open({ scenario: 'broken', locale: 'es-ES' });
   const row = page.getByRole('row', { name: /archive-2019/ });
-  await row.getByText('No hay suficiente sitio en el disco. Hacen falta 1,4 GB más en «/media/ada/Data».').waitFor();
-  await row.getByText('Haz sitio o elige otra carpeta; lo que ha llegado se conserva.').waitFor();
+  await row.getByText('No hay suficiente espacio en el disco. Hacen falta 1,4 GB más en «/media/ada/Data».').waitFor();
+  await row.getByText('Libera espacio o elige otra carpeta; lo que ha llegado se conserva.').waitFor();
   await page.getByText('MAVI no aceptó la clave.').first().waitFor();
   await page.getByText('Se retomaron 3 transferencias donde estaban.').waitFor();
   await row.getByRole('button', { name: 'Reintentar' }).click();
@@ -76,7 +76,7 @@ test('the history is in the language of the window, and older lines are marked a
   const page = await open({ scenario: 'busy', locale: 'zh-CN' });
   await page.getByRole('row', { name: /interview-raw/ }).dblclick();
   await page.getByText('已由MAVI签名').waitFor();
-  await page.getByText(/^内容未到齐，连接就中断了；2\s*秒钟?后再次尝试$/).waitFor();
+  await page.getByText(/^内容未收齐，连接就中断了；2\s*秒钟?后再次尝试$/).waitFor();
   const older = page.getByText('Sending to the store');
   expect(await older.evaluate((element) => element.getAttribute('lang'))).toBe('en');
 });

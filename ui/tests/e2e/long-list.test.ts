@@ -145,7 +145,7 @@ describe('what is done with many', () => {
     const { ids: paused } = (await lastCall(page, 'pause')) as { ids: number[] };
     expect(paused).toHaveLength(2_001);
     await page.getByText('2,001 paused').waitFor();
-    await page.getByRole('button', { name: 'Continue all' }).click();
+    await page.getByRole('button', { name: 'Resume all' }).click();
     expect(await lastCall(page, 'resume')).toMatchObject({ ids: { length: 2_001 } });
   });
 
@@ -166,7 +166,7 @@ describe('what is done with many', () => {
   test('all that is done is removed at once', async () => {
     const page = await start();
     await page.getByRole('button', { name: 'More' }).click();
-    await page.getByRole('menuitem', { name: 'Remove everything done' }).click();
+    await page.getByRole('menuitem', { name: 'Remove finished transfers' }).click();
     await page.getByText('Removed 999 transfers').waitFor();
     await page.getByRole('button', { name: /^All 2,001/ }).waitFor();
     await page.getByRole('button', { name: 'Dismiss' }).click();

@@ -221,7 +221,7 @@ describe('settings', () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');
     await page.getByRole('switch', { name: 'Keep the computer awake' }).click();
-    await page.getByRole('switch', { name: 'Start with the desktop' }).click();
+    await page.getByRole('switch', { name: 'Start at login' }).click();
     expect(await lastCall(page, 'save_settings')).toMatchObject({
       settings: { keep_awake: false, start_at_login: true },
     });
@@ -247,15 +247,15 @@ describe('settings', () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');
     await page.getByRole('button', { name: 'Export…' }).click();
-    await page.getByText('The settings are exported.').waitFor();
+    await page.getByText('The settings were exported.').waitFor();
     await page.getByRole('button', { name: 'Import…' }).click();
-    await page.getByText('The settings are taken over.').waitFor();
+    await page.getByText('The settings were imported.').waitFor();
     expect(await page.evaluate(() => document.documentElement.dataset.density)).toBe('compact');
     await page.getByRole('button', { name: 'Undo' }).click();
     expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { density: 'normal' } });
     await page.waitForFunction(() => document.documentElement.dataset.density === 'normal');
     await page.getByRole('button', { name: 'Reset', exact: true }).click();
-    await page.getByText('The settings are as they were at first.').waitFor();
+    await page.getByText('The settings were reset.').waitFor();
   });
 
   test('the report is copied', async () => {

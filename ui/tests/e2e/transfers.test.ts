@@ -69,7 +69,7 @@ describe('the add bar', () => {
     await lastCall(page, 'take_back');
     expect((await calls(page)).map((call) => call.command)).toEqual(['download', 'take_back']);
     await page.getByRole('row', { name: /^re_8f31/ }).waitFor({ state: 'detached' });
-    expect(await page.getByText('nothing to take back').count()).toBe(0);
+    expect(await page.getByText('nothing to undo').count()).toBe(0);
   });
 
   test('an undo that takes nothing back says so', async () => {
@@ -84,7 +84,7 @@ describe('the add bar', () => {
       if (last) window.fake.edit(last.id, { added_at: 1 });
     });
     await page.getByRole('button', { name: 'Undo' }).click();
-    await page.getByText('There was nothing to take back').waitFor();
+    await page.getByText('There was nothing to undo').waitFor();
     expect(await page.getByRole('row', { name: /^re_8f31/ }).count()).toBe(1);
   });
 });
@@ -154,7 +154,7 @@ describe('rows', () => {
     expect(await row(/lecture 4/).textContent()).toMatch(/41%.*on the server/);
     expect(await row(/panel discussion/).textContent()).toMatch(/99%/);
     expect(await row(/b-roll/).textContent()).toMatch(
-      /The connection broke before everything had come.*Tries again in/,
+      /The connection broke before everything had arrived.*Trying again in/,
     );
     expect(await row(/transcripts/).textContent()).toMatch(/Next in line/);
     expect(await row(/keynote/).textContent()).toMatch(/Verified · CRC32C/);
@@ -183,7 +183,7 @@ describe('rows', () => {
   test('pause, continue, stop and try again from the row', async () => {
     const page = await open({ scenario: 'busy' });
     await page.getByRole('button', { name: 'Pause: interview-raw.mp4' }).click();
-    await page.getByRole('button', { name: 'Continue: interview-raw.mp4' }).click();
+    await page.getByRole('button', { name: 'Resume: interview-raw.mp4' }).click();
     await page.getByRole('button', { name: 'Stop: interview-raw.mp4' }).click();
     await page.getByRole('button', { name: 'Try again: interview-raw.mp4' }).click();
     await page.waitForFunction(() => window.fake.calls.length === 4);
@@ -369,7 +369,7 @@ test('the day is summed up at the foot of the list', async () => {
   await today.focus();
   await page.keyboard.press('Enter');
   await page.getByRole('dialog', { name: 'Today' }).waitFor();
-  await page.getByRole('img', { name: /^Most between .* and an hour later: .*B$/ }).waitFor();
+  await page.getByRole('img', { name: /^Most in the hour from .*: .*B$/ }).waitFor();
   await page.keyboard.press('Escape');
   expect(await today.evaluate((one) => one === document.activeElement)).toBe(true);
 });
@@ -648,7 +648,7 @@ describe('tabs, search and order', () => {
     const page = await open({ scenario: 'busy' });
     await page.getByText('4 running · 3 waiting · 1 paused').waitFor();
     await page.getByRole('button', { name: 'Pause all' }).click();
-    await page.getByRole('button', { name: 'Continue all' }).click();
+    await page.getByRole('button', { name: 'Resume all' }).click();
     expect(await lastCall(page, 'resume')).toMatchObject({ ids: expect.arrayContaining([1, 2, 3]) as unknown });
   });
 });

@@ -90,7 +90,7 @@ describe('the bar of a row', () => {
       bytes: 1,
       total: 4,
     });
-    expect(progress(row, now)).toMatchObject({ live: false, end: 'Tries again in 12 s' });
+    expect(progress(row, now)).toMatchObject({ live: false, end: 'Trying again in 12 s' });
   });
 
   test('a wait without a clock asks no clock', () => {
@@ -102,7 +102,7 @@ describe('the bar of a row', () => {
     const never = () => {
       throw new Error('asked the clock');
     };
-    expect(progress(row, never)?.end).toBe('Waits for the network');
+    expect(progress(row, never)?.end).toBe('Waiting for the network');
   });
 
   test('a failure keeps what has arrived in sight', () => {
@@ -179,7 +179,7 @@ describe('words', () => {
     expect(failure({ code: 'integrity_mismatch', ...wrong }).title).toBe(
       'The file that arrived is not the one that the server described.',
     );
-    expect(reason(differs)?.text).toBe('Its CRC32C is 1, expected was 2');
+    expect(reason(differs)?.text).toBe('Its CRC32C is 1, but 2 was expected');
   });
 
   test('an amount and a place that one can act on are told at once', () => {
@@ -247,18 +247,18 @@ describe('in another language than the engine’s', () => {
   test('what happened, why and what to do are in the language of the window', () => {
     overwriteGetLocale(() => 'es');
     expect(failure(full)).toMatchObject({
-      title: 'No hay suficiente sitio en el disco. Hacen falta 1,4 GB más en «/d».',
-      detail: 'Haz sitio o elige otra carpeta; lo que ha llegado se conserva.',
+      title: 'No hay suficiente espacio en el disco. Hacen falta 1,4 GB más en «/d».',
+      detail: 'Libera espacio o elige otra carpeta; lo que ha llegado se conserva.',
     });
     expect(failure(denied)).toMatchObject({
-      title: 'El acceso fue denegado.',
+      title: 'Acceso denegado.',
       quoted: '',
       detail: 'No se pudo usar «/a/b.mp4». Haz que el archivo se pueda leer, o elige otro.',
     });
     const refused = { ...full, code: 'unauthorized', what: { is: 'key_refused', service: 'mavi' }, why: null } as const;
     expect(problem('MAVI', refused)).toBe('MAVI no aceptó la clave.');
     expect(problem('MAVI', { ...refused, what: { is: 'server_not_reached' } })).toBe(
-      'MAVI: No se pudo llegar al servidor.',
+      'MAVI: No se pudo conectar con el servidor.',
     );
     overwriteGetLocale(() => 'zh');
     expect(failure(full)).toMatchObject({

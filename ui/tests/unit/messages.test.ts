@@ -57,6 +57,9 @@ const GLOSSARY: { en: RegExp; es: RegExp; zh: RegExp }[] = [
   { en: /\bkeys?\b/i, es: /clave/i, zh: /密钥/ },
   { en: /\bchecksum/i, es: /suma de comprobación/i, zh: /校验和/ },
   { en: /\bpause/i, es: /paus/i, zh: /暂停/ },
+  { en: /\bresume\b/i, es: /reanudar/i, zh: /继续/ },
+  { en: /\bpart file/i, es: /archivo parcial/i, zh: /未完成/ },
+  { en: /\bids?\b/i, es: /\bID\b/, zh: /ID/ },
 ];
 
 const types = readFileSync(new URL('../../src/types.ts', import.meta.url), 'utf8');
