@@ -5,21 +5,19 @@
 //! then drawn twice, and every layer is held twice: measured, a frame while scrolling takes 33 ms with it and 16 ms
 //! without, and the page's process 130 MiB more.
 
-use tauri::WebviewWindow;
-use webkit2gtk::{HardwareAccelerationPolicy, SettingsExt as _, WebViewExt as _};
-
-/// Lets WebKit draw by itself where nothing would do it faster.
-pub(crate) fn prepare(window: &WebviewWindow) {
-    if has_graphics_card() {
+/// Lets WebKit draw by itself where nothing would do it faster. Comes before any thread and any window: a web process that
+/// is told so later ends with a fault as soon as its window has another size than the first, as one has that was resized
+/// and opens again.
+pub(crate) fn prepare() {
+    /// WebKit's own switch.
+    const NO_LAYERS: &str = "WEBKIT_DISABLE_COMPOSITING_MODE";
+    if has_graphics_card() || std::env::var_os(NO_LAYERS).is_some() {
         return;
     }
-    let prepared = window.with_webview(|webview| {
-        if let Some(settings) = webview.inner().settings() {
-            settings.set_hardware_acceleration_policy(HardwareAccelerationPolicy::Never);
-        }
-    });
-    if let Err(error) = prepared {
-        tracing::warn!(%error, "the window is drawn through OpenGL without a graphics card");
+    #[allow(unsafe_code, reason = "nothing else runs yet that could read the environment meanwhile")]
+    // SAFETY: `run` calls this before it starts any thread.
+    unsafe {
+        std::env::set_var(NO_LAYERS, "1");
     }
 }
 

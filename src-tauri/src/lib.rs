@@ -18,6 +18,8 @@ mod report;
 mod spoken;
 mod system;
 mod thumbnails;
+#[cfg(target_os = "linux")]
+mod web_process;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -54,6 +56,8 @@ pub fn run() -> ExitCode {
     if let Some(code) = answer_arguments() {
         return code;
     }
+    #[cfg(target_os = "linux")]
+    graphics::prepare();
     log_to_stderr();
     #[cfg(target_os = "linux")]
     if gtk::init().is_err() {
@@ -187,7 +191,7 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     show_theme(&window, engine.settings().theme);
     context_menu::prepare(&window);
     #[cfg(target_os = "linux")]
-    graphics::prepare(&window);
+    web_process::mind(&window);
     #[cfg(target_os = "macos")]
     menu_bar::listen(app);
     #[cfg(target_os = "linux")]

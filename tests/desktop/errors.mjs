@@ -428,8 +428,9 @@ const cases = {
     await page.invoke('cancel', { ids: [(await named('later.mp4')).id] });
     await is('later.mp4', 'canceled');
     await save({ limit_down: null });
+    await page.find('[role=row].canceled', 'later.mp4');
     await opened('later.mp4', 'canceled-retry');
-    await page.click('[role=row] button', 'Start again');
+    await page.click('[role=row] button', 'Try again');
     await is('later.mp4', 'completed');
   },
 

@@ -144,9 +144,9 @@ export async function upload(paths: string[], service: string | null = null): Pr
   }
 }
 
-export async function pickAndUpload(folders: boolean): Promise<TransferId[]> {
+export async function pickAndUpload(folders: boolean, service: string | null = null): Promise<TransferId[]> {
   try {
-    return await upload(await ipc.pickFiles(folders));
+    return await upload(await ipc.pickFiles(folders), service);
   } catch (error) {
     toasts.fail(error);
     return [];
@@ -199,8 +199,8 @@ const LASTING = new Set<Code>(['invalid_input', 'unsupported']);
 /** Every way out of a failure, the engine's own first. */
 export function waysOut({ code, remedy }: Pick<Failure, 'code' | 'remedy'>, service: string): Remedy[] {
   const ways: Remedy[] = [remedy];
-  // A plain link has no card to look at.
-  if (remedy === 'check_service' && service === 'link') ways.pop();
+  // A plain link has no card to look at, and a signed URL of one's own takes the file that it was made for.
+  if (service === 'link' && (remedy === 'check_service' || remedy === 'choose_file')) ways.pop();
   if (RIGHTED_ELSEWHERE.has(remedy) && !LASTING.has(code)) ways.push('retry');
   if (code === 'disk_full') ways.push('choose_folder');
   return [...new Set([...ways, 'remove' as const])];
@@ -232,7 +232,7 @@ export async function remedy(transfer: Transfer, way: Remedy): Promise<void> {
       addBar.focus();
       return;
     case 'choose_file':
-      if ((await pickAndUpload(false)).length > 0) await attempt(() => ipc.remove([id]));
+      await chooseAnother(id, service);
       return;
     case 'delete_asset':
       await deleteAssetAndSendAgain(transfer);
@@ -243,6 +243,12 @@ export async function remedy(transfer: Transfer, way: Remedy): Promise<void> {
     case 'report':
       await copyReport();
   }
+}
+
+/** Sends another file in place of one that cannot be read. The same one again goes on in its own row. */
+async function chooseAnother(id: TransferId, service: string) {
+  const ids = await pickAndUpload(false, service);
+  if (ids.length > 0 && !ids.includes(id)) await attempt(() => ipc.remove([id]));
 }
 
 async function deleteAssetAndSendAgain({ id, asset_id, name, service }: Transfer) {

@@ -213,13 +213,7 @@ const headlines: Record<Code, () => string> = {
 export const headline = (code: Code) => headlines[code]();
 
 /** Codes whose reason a person can act on; elsewhere it is a status or a number, which is for the details. */
-const TELLING: ReadonlySet<Code> = new Set([
-  'disk_full',
-  'file_too_large',
-  'service_error',
-  'incomplete',
-  'invalid_input',
-]);
+const TELLING: ReadonlySet<Code> = new Set(['disk_full', 'service_error', 'incomplete', 'invalid_input']);
 
 /** A failure as it is shown: what happened, why in the words of others, what to do. */
 export interface Told {

@@ -748,20 +748,21 @@ impl Engine {
             None => self.downloads_folder(),
         };
         // What is written to the database is the address without what may be secret in it.
-        let shown = match &url {
+        let (shown, is_whole) = match &url {
             Ok(url) if is_url => {
                 let mut shown = url.clone();
                 shown.set_query(None);
                 shown.set_fragment(None);
                 // Always possible for http(s).
                 let _ = (shown.set_username(""), shown.set_password(None));
-                shown.to_string()
+                (shown.to_string(), shown == *url)
             }
-            _ => what.clone(),
+            _ => (what.clone(), false),
         };
         let task = DownloadTask {
             what: shown,
             is_url,
+            is_whole,
             folder,
             name: request.name,
             unique_id: request.unique_id,
@@ -791,7 +792,7 @@ impl Engine {
         let folder = self.queue().resume_folder.clone();
         let with_url = move |(id, mut asked): (TransferId, Asked)| {
             // Two links may differ only in what the list does not show.
-            asked.url = if asked.task.is_url { folder.read(id).url } else { None };
+            asked.url = if asked.task.is_url { asked.task.url(folder.read(id).url) } else { None };
             (asked.same(), id)
         };
         blocking(move || found.into_iter().map(with_url).collect()).await.unwrap_or_default()

@@ -81,6 +81,10 @@ pub(crate) struct DownloadTask {
     pub what: String,
     /// Whether `what` is a URL whose whole text is in `resume/`.
     pub is_url: bool,
+    /// Whether `what` is the whole URL all the same, as nothing in it had to be hidden. Then it can be fetched again when
+    /// `resume/` has forgotten it, which it does when a transfer is canceled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_whole: bool,
     /// Target folder.
     pub folder: PathBuf,
     /// Name that the user wants.
@@ -101,6 +105,13 @@ pub(crate) struct DownloadTask {
     /// Media downloader: the server's own id for this job, written down before anything is polled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<String>,
+}
+
+impl DownloadTask {
+    /// The whole URL to fetch, `kept` being what `resume/` has of it.
+    pub fn url(&self, kept: Option<String>) -> Option<String> {
+        kept.or_else(|| self.is_whole.then(|| self.what.clone()))
+    }
 }
 
 /// How far a download is, as far as it is provable: written only after the data was synced.

@@ -406,7 +406,7 @@ phrases! {
     ChangeVariable = "change the variable, or start Ferry without it";
     UseOneOf { services: String } = "use one of {services}";
     CheckId = "check the id";
-    PasteLinkAgain = "paste the link again; what has arrived is kept";
+    PasteLinkAgain = "paste the link again";
     PasteWholeUrl = "paste the whole URL";
     GetUrlWithoutHeaders = "get a URL that is signed without them";
     GetNewSignedUrl = "get a new signed URL and send again";

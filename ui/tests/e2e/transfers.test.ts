@@ -678,7 +678,7 @@ describe('failures', () => {
     expect(await lastCall(page, 'choose_folder_for')).toEqual({ id: 17 });
     await only('take 18.mp4');
     await press('Choose the file…');
-    await lastCall(page, 'upload');
+    expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'mavi' } });
     await only('take 9.mp4');
     await press('Delete at the service…');
     await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
@@ -692,6 +692,24 @@ describe('failures', () => {
     await only('take 1.mp4');
     await press('Enter a key');
     await page.getByLabel('Key for MAVI').waitFor();
+  });
+
+  test('what can be put right elsewhere can be tried again, and a link has no service to check', async () => {
+    const page = await open({ scenario: 'failed' });
+    const ways = async (name: string) => {
+      await page.getByLabel('Search transfers').fill(name);
+      const row = page.getByRole('row', { name: new RegExp(`^${name}`) });
+      await row.dblclick();
+      const buttons = row.locator('.ways').getByRole('button');
+      await buttons.first().waitFor();
+      return buttons.allTextContents();
+    };
+    const said = (words: string[]) => words.map((one) => one.trim());
+    expect(said(await ways('take 6.mp4'))).toEqual(['Check the service', 'Try again', 'Remove']);
+    expect(said(await ways('take 18.mp4'))).toEqual(['Choose the file…', 'Try again', 'Remove']);
+    expect(said(await ways('take 24.mp4'))).toEqual(['Check the service', 'Remove']);
+    await page.evaluate(() => window.fake.edit(6, { service: 'link' }));
+    expect(said(await ways('take 6.mp4'))).toEqual(['Try again', 'Remove']);
   });
 });
 

@@ -21,17 +21,19 @@ pub(super) const ABOUT: About = About {
 
 pub(crate) struct Link;
 
+/// The hidden part of a link goes when its transfer is canceled, or with the files in `resume/`.
+pub(super) fn link_not_kept() -> Error {
+    Error::invalid(Phrase::LinkNotKept).advise(Phrase::PasteLinkAgain)
+}
+
 #[async_trait]
 impl Service for Link {
     fn about(&self) -> &'static About {
         &ABOUT
     }
 
-    async fn prepare(&self, _task: &DownloadTask, run: &Run) -> Result<Plan> {
-        let text = run
-            .resume_record()
-            .url
-            .ok_or_else(|| Error::invalid(Phrase::LinkNotKept).advise(Phrase::PasteLinkAgain))?;
+    async fn prepare(&self, task: &DownloadTask, run: &Run) -> Result<Plan> {
+        let text = task.url(run.resume_record().url).ok_or_else(link_not_kept)?;
         let url =
             signed_url::parse_http(&text).map_err(|why| Error::invalid(Phrase::LinkUnusable).because(why))?;
         Ok(Plan {

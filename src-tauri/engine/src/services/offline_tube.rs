@@ -15,6 +15,7 @@ use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
+use crate::services::link::link_not_kept;
 use crate::services::{About, Plan, Service};
 use crate::signed_url;
 use crate::task::DownloadTask;
@@ -156,7 +157,7 @@ impl Service for OfflineTube {
             (None, false) => task.what.clone(),
             (None, true) => {
                 run.stage(Stage::Preparing);
-                let page = run.resume_record().url.unwrap_or_else(|| task.what.clone());
+                let page = task.url(run.resume_record().url).ok_or_else(link_not_kept)?;
                 signed_url::parse_http(&page)
                     .map_err(|why| Error::invalid(Phrase::PageAddressUnusable).because(why))?;
                 let id = self.start(&page, task).await?;

@@ -1,0 +1,34 @@
+//! The process that draws the page. When it ends by a fault, or the system takes it for want of memory, the window would
+//! show its last picture for good: the page is loaded anew, and finds everything as the engine has it.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use tauri::WebviewWindow;
+use webkit2gtk::{WebProcessTerminationReason, WebViewExt as _};
+
+/// One that ends again this soon would do so for ever.
+const TOO_SOON: Duration = Duration::from_secs(10);
+
+/// Loads the page anew whenever its process is gone.
+pub(crate) fn mind(window: &WebviewWindow) {
+    let minded = window.with_webview(|webview| {
+        let loaded_at: Cell<Option<Instant>> = Cell::new(None);
+        webview.inner().connect_web_process_terminated(move |view, reason| {
+            // One of its own accord goes with the window.
+            if reason == WebProcessTerminationReason::TerminatedByApi {
+                return;
+            }
+            let last = loaded_at.replace(Some(Instant::now()));
+            if last.is_some_and(|at| at.elapsed() < TOO_SOON) {
+                tracing::error!(?reason, "the page's process ends again and again");
+                return;
+            }
+            tracing::warn!(?reason, "the page's process ended, the page is loaded anew");
+            view.reload();
+        });
+    });
+    if let Err(error) = minded {
+        tracing::warn!(%error, "a page whose process ends will not be loaded anew");
+    }
+}
