@@ -188,6 +188,54 @@ async fn d3_a_server_that_asks_for_a_pause_gets_it_and_it_costs_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_canceled_download_goes_on_when_that_is_taken_back_though_no_file_has_its_link_any_more() {
+    let file = content(300_000);
+    // All but the end comes at once, the rest when it is asked for again.
+    let hangs = |file: Vec<u8>| {
+        BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &file, ETAG);
+            if number > 0 {
+                return vec![Step::Send(bytes)];
+            }
+            bytes.truncate(bytes.len() - 100_000);
+            vec![Step::Send(bytes), Step::Wait(Duration::from_secs(60))]
+        })
+    };
+    for link in ["/a.bin", "/a.bin?token=marked5ecret"] {
+        let server = hangs(file.clone());
+        let mut downloads = Downloads::new().await;
+        let id = downloads.add(&server.url(link)).await;
+        downloads.until(id, |row| row.bytes >= 200_000).await;
+        downloads.engine().cancel(&[id]).await.unwrap();
+        assert_eq!(downloads.ended(id).await.state, State::Canceled);
+        let data = downloads.folder().parent().unwrap().join("data");
+        let records = std::fs::read_dir(data.join("resume")).unwrap().flatten();
+        for record in records.map(|entry| entry.path()).filter(|path| path.is_file()) {
+            let text = String::from_utf8_lossy(&std::fs::read(&record).unwrap()).into_owned();
+            assert!(!text.contains("/a.bin"), "{}: {text}", record.display());
+        }
+        if !link.contains('?') {
+            // A link without anything to hide is on the list, and outlives the program.
+            downloads = downloads.restart(|_| {}).await;
+        }
+        downloads.engine().retry(&[id]).await.unwrap();
+        assert_eq!(downloads.ended(id).await.state, State::Completed, "{link}");
+        assert_eq!(downloads.saved("a.bin"), file);
+        let last = server.requests().pop().unwrap();
+        assert!(range_start(&last).is_some_and(|start| start > 0), "{link} began anew: {last}");
+    }
+    // What had to be hidden is gone with the program.
+    let server = hangs(file.clone());
+    let downloads = Downloads::new().await;
+    let id = downloads.add(&server.url("/a.bin?token=marked5ecret")).await;
+    downloads.until(id, |row| row.bytes >= 200_000).await;
+    downloads.engine().cancel(&[id]).await.unwrap();
+    let downloads = downloads.restart(|_| {}).await;
+    downloads.engine().retry(&[id]).await.unwrap();
+    assert_eq!(code(&downloads.ended(id).await), Some(Code::InvalidInput));
+}
+
+#[tokio::test]
 async fn d4_a_file_that_changed_meanwhile_is_never_spliced() {
     let (old, new) = (content(200_000), vec![7; 150_000]);
     let (before, after) = (old.clone(), new.clone());

@@ -275,8 +275,8 @@ async fn commands_reach_rows_out_of_sight() {
     let then = still.engine.transfer(ids[0]).unwrap().added_at + 1;
     tokio::time::sleep(Duration::from_millis(5)).await;
     let new = still.add(["new.bin"]).await;
-    assert_eq!(still.window.take_back(&[ids[0], new[0]], then).await.unwrap(), 1);
-    assert_eq!(still.window.take_back(&[ids[0], new[0]], then).await.unwrap(), 0);
+    assert_eq!(still.window.take_back(&[ids[0], new[0]], then).await.unwrap().taken, 1);
+    assert_eq!(still.window.take_back(&[ids[0], new[0]], then).await.unwrap().taken, 0);
     assert_eq!(still.told().await.last().unwrap().list.counts.all, 20);
 }
 
@@ -318,6 +318,17 @@ async fn endings_and_the_day_are_summed_up() {
     assert_eq!(window.which(None, Can::DragOut).len(), 2);
     assert_eq!(window.which(None, Can::Clear).len(), 2);
     assert_eq!(window.which(None, Can::Retry), [failed.id]);
+
+    // What has ended with a file cannot be taken back by taking its row off the list.
+    let done = window.which(None, Can::Clear);
+    let all = [done.clone(), vec![failed.id]].concat();
+    let back = window.take_back(&all, begin).await.unwrap();
+    assert_eq!((back.taken, back.ended.len()), (1, 2));
+    assert!(back.ended.iter().all(|id| downloads.engine().transfer(*id).is_some()));
+    // What is hidden when the window closes goes for good.
+    window.hide(&done[..1]).await.unwrap();
+    window.remove_hidden().await.unwrap();
+    assert_eq!(downloads.engine().transfers(|_| true).len(), 1);
 }
 
 /// Whatever happens to the rows: what was told bit by bit is what a fresh look shows.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use ferry_engine::{
     AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, Hidden,
     Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening, PathSummary, Phrase,
-    Pictures, Recognised, Secret, ServiceStatus, Settings, State as Stands, TimelineEntry, Transfer,
-    TransferId, UploadRequest, Where,
+    Pictures, Recognised, Secret, ServiceStatus, Settings, State as Stands, TakenBack, TimelineEntry,
+    Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -196,7 +196,7 @@ pub(crate) async fn take_back(
     list: State<'_, ListWindow>,
     ids: Vec<TransferId>,
     since: u64,
-) -> Answer<usize> {
+) -> Answer<TakenBack> {
     list.take_back(&ids, since).await.map_err(failure)
 }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Engine, Kind, State, TransferId};
+use ferry_engine::{Engine, Kind, ListWindow, State, TransferId};
 use tauri::menu::{Menu, MenuItem, PredefinedMenuItem};
 use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 use tauri::window::{ProgressBarState, ProgressBarStatus};
@@ -91,9 +91,17 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
         RunEvent::Reopen { .. } => show_window(app),
         RunEvent::Exit => {
             if let Some(engine) = app.try_state::<Engine>() {
-                let engine = engine.inner().clone();
-                let goodbye = async move { tokio::time::timeout(LONGEST_GOODBYE, engine.shutdown()).await };
-                if tauri::async_runtime::block_on(goodbye).is_err() {
+                let list = app.try_state::<ListWindow>();
+                let goodbye = async {
+                    if let Some(list) = list
+                        && let Err(error) = list.remove_hidden().await
+                    {
+                        tracing::warn!(%error, "what was removed last is on the list again at the next start");
+                    }
+                    engine.shutdown().await;
+                };
+                let in_time = async { tokio::time::timeout(LONGEST_GOODBYE, goodbye).await };
+                if tauri::async_runtime::block_on(in_time).is_err() {
                     tracing::warn!("the last writing took too long; the next start sorts it out");
                 }
             }

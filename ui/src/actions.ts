@@ -172,7 +172,46 @@ export async function download(what: string, service: string | null, said: strin
  */
 async function undoStart(ids: TransferId[], then: number) {
   await attempt(async () => {
-    if ((await ipc.takeBack(ids, then)) === 0) toasts.show({ text: m.undo_nothing() });
+    const { taken, ended } = await ipc.takeBack(ids, then);
+    if (ended.length > 0) tooLateFor(await ipc.rows(ended));
+    else if (taken === 0) toasts.show({ text: m.undo_nothing() });
+  });
+}
+
+/** What has arrived is not gone with its row: says so, and offers to delete it where it went. */
+function tooLateFor(rows: Transfer[]) {
+  const [first] = rows;
+  if (!first) return;
+  const counted = { count: rows.length, n: format.count(rows.length) };
+  if (first.kind === 'download') {
+    const action = { label: m.show_in_folder(), run: () => void show(first.id) };
+    toasts.show({ text: m.undo_saved_already(counted), action });
+    return;
+  }
+  const service = services.name(first.service);
+  toasts.show({
+    text: m.undo_sent_already({ ...counted, service }),
+    action: { label: `${m.asset_delete_confirm({ service })}…`, run: () => void deleteSent(rows) },
+  });
+}
+
+/** Deletes at the service what was sent by mistake. The rows of what is deleted go with it. */
+async function deleteSent(rows: Transfer[]) {
+  const [first] = rows;
+  if (!first) return;
+  const title = m.asset_delete_many_title({
+    count: rows.length,
+    n: format.count(rows.length),
+    service: services.name(first.service),
+  });
+  const question = deleteQuestion(first.name, first.service);
+  if (!(await confirmation.ask(rows.length === 1 ? question : { ...question, title }))) return;
+  await attempt(async () => {
+    for (const { id, asset_id, service } of rows) {
+      if (asset_id === undefined) continue;
+      await ipc.assetDelete(asset_id, service);
+      await ipc.remove([id]);
+    }
   });
 }
 

@@ -215,6 +215,9 @@ export const headline = (code: Code) => headlines[code]();
 /** Codes whose reason a person can act on; elsewhere it is a status or a number, which is for the details. */
 const TELLING: ReadonlySet<Code> = new Set(['disk_full', 'service_error', 'incomplete', 'invalid_input']);
 
+/** Of a file that cannot be read the reason is a parser's, for the details. */
+const UNREADABLE: ReadonlySet<string> = new Set(['no_settings_in_file', 'no_library_in_file']);
+
 /** A failure as it is shown: what happened, why in the words of others, what to do. */
 export interface Told {
   title: string;
@@ -229,7 +232,7 @@ export interface Told {
 export function failure({ code, what, why, advice }: Pick<Failure, 'code' | 'what' | 'why' | 'advice'>): Told {
   // "The file … could not be used" names the file and not the trouble, which the headline does.
   const vague = isOwn(what) && what.is === 'file_failed';
-  const telling = TELLING.has(code) ? why : null;
+  const telling = TELLING.has(code) && !(isOwn(what) && UNREADABLE.has(what.is)) ? why : null;
   const happened = vague ? null : sayHere(what);
   const title = happened === null ? [headline(code)] : [happened, ...(isOwn(telling) ? [say(telling)] : [])];
   const quoted: string[] = [];

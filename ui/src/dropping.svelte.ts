@@ -15,6 +15,8 @@ class Dropping {
   summary = $state.raw<PathSummary | null>(null);
   /** Service under the pointer. */
   over = $state<string | null>(null);
+  /** Links are held over the window, as a browser gives them. */
+  #links = false;
   /** What is being dragged out of this very window. */
   #own: { paths: ReadonlySet<string>; until: number } | null = null;
 
@@ -27,6 +29,11 @@ class Dropping {
   handle(drop: ipc.Drop) {
     if (drop.type === 'leave' || this.#isOwn(drop.paths)) {
       this.#end();
+      return;
+    }
+    if (drop.paths.length > 0) this.#links = drop.paths.every((path) => /^https?:\/\//i.test(path));
+    if (this.#links) {
+      if (drop.type === 'drop') this.takeText(drop.paths.join('\n'));
       return;
     }
     if (drop.type === 'enter' || this.paths === null) this.#begin(drop.paths);

@@ -24,6 +24,7 @@ import type {
   Pictures,
   Recognised,
   Settings,
+  TakenBack,
   TimelineEntry,
   Transfer,
   TransferId,
@@ -89,7 +90,7 @@ export const moveBehind = (ids: TransferId[], above: TransferId | null) =>
   invoke<undefined>('move_behind', { ids, above });
 
 /** Cancels and removes those that came onto the list since then; answers how many. */
-export const takeBack = (ids: TransferId[], since: number) => invoke<number>('take_back', { ids, since });
+export const takeBack = (ids: TransferId[], since: number) => invoke<TakenBack>('take_back', { ids, since });
 
 export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
 /** What the details of one transfer draw: asked for while they are open. */

@@ -31,6 +31,7 @@ import type {
   Settings,
   SpeedSample,
   State,
+  TakenBack,
   TimelineEntry,
   Transfer,
   TransferId,
@@ -62,7 +63,7 @@ interface Commands {
   unhide: (args: { ids: TransferId[] }) => void;
   move_rows: (args: { ids: TransferId[]; to: Where }) => void;
   move_behind: (args: { ids: TransferId[]; above: TransferId | null }) => void;
-  take_back: (args: { ids: TransferId[]; since: number }) => number;
+  take_back: (args: { ids: TransferId[]; since: number }) => TakenBack;
   timeline: (args: { id: TransferId }) => TimelineEntry[];
   pictures: (args: { id: TransferId }) => Pictures;
   thumbnail: (args: { id: TransferId }) => string | null;
@@ -338,9 +339,11 @@ export function start(scenario: Scenario, live = true): void {
       change({});
     },
     take_back: ({ ids, since }) => {
-      const removed = ids.filter((id) => (list.get(id)?.added_at ?? 0) >= since);
+      const added = ids.filter((id) => (list.get(id)?.added_at ?? 0) >= since);
+      const ended = added.filter((id) => list.get(id)?.state.is === 'completed');
+      const removed = added.filter((id) => !ended.includes(id));
       change({ removed });
-      return removed.length;
+      return { taken: removed.length, ended };
     },
     timeline: ({ id }) => timelines.get(id) ?? [{ at: Date.now() - 9_000, text: { is: 'signed_by', service: 'mavi' } }],
     pictures: ({ id }) => {

@@ -741,6 +741,9 @@ async fn body(
         }
         _ => None,
     };
+    if begins {
+        run.tell(Phrase::ServerSends);
+    }
     let most = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
     let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
     let connections =

@@ -71,7 +71,7 @@ pub use engine::{
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
-    Today, Totals, Where,
+    TakenBack, Today, Totals, Where,
 };
 pub use secrets::Secret;
 pub use sent_before::{AddedUploads, IfSent, SentBefore, SentFile};

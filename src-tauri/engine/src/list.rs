@@ -267,6 +267,16 @@ pub struct Hidden {
     pub next: Option<TransferId>,
 }
 
+/// What an undo did with rows that had come onto the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct TakenBack {
+    /// How many were given up and removed.
+    pub taken: usize,
+    /// Those that had ended with a file at the service or in a folder: they stay until somebody decides about that file.
+    pub ended: Vec<TransferId>,
+}
+
 /// A window onto an engine's list. Everything that it answers or tells carries a revision one higher than the one before,
 /// and is told in that order.
 pub struct ListWindow {
@@ -427,23 +437,37 @@ impl ListWindow {
         }
     }
 
-    /// Gives up and removes those of these that came onto the list since then, in milliseconds since 1970, and answers how
-    /// many. A file that was on its way already goes on in its row, with what has arrived of it: taking back a drop must
-    /// not take that.
+    /// Gives up and removes those of these that came onto the list since then, in milliseconds since 1970. A file that was
+    /// on its way already goes on in its row, with what has arrived of it: taking back a drop must not take that.
     ///
     /// # Errors
     ///
     /// Those of [`Engine::remove`].
-    pub async fn take_back(&self, ids: &[TransferId], since: u64) -> Result<usize> {
+    pub async fn take_back(&self, ids: &[TransferId], since: u64) -> Result<TakenBack> {
         let asked: HashSet<TransferId> = ids.iter().copied().collect();
-        let mut added = Vec::new();
+        let (mut added, mut ended) = (Vec::new(), Vec::new());
         self.engine.look(|row| {
-            if row.added_at >= since && asked.contains(&row.id) {
-                added.push(row.id);
+            if row.added_at < since || !asked.contains(&row.id) {
+                return;
             }
+            // What had been sent before is not there because of this one.
+            let was_there =
+                matches!(&row.note, Some(Words::Own(note)) if matches!(**note, Phrase::SentBefore { .. }));
+            let list = if row.state == State::Completed && !was_there { &mut ended } else { &mut added };
+            list.push(row.id);
         });
         self.engine.remove(&added).await?;
-        Ok(added.len())
+        Ok(TakenBack { taken: added.len(), ended })
+    }
+
+    /// Removes for good what is hidden: with the window goes whoever could take that back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::remove`].
+    pub async fn remove_hidden(&self) -> Result<()> {
+        let hidden: Vec<TransferId> = self.list().hidden.iter().copied().collect();
+        self.engine.remove(&hidden).await
     }
 
     /// Bytes completed since each of these moments and before the next.

@@ -59,6 +59,8 @@ pub(crate) struct Queue {
     pub http: Http,
     pub services: Services,
     pub resume_folder: ResumeFolder,
+    /// The links of canceled transfers. No file has them any more: as long as this runs, one that is taken back goes on.
+    canceled_links: Mutex<HashMap<TransferId, String>>,
     pub names: Arc<ReservedNames>,
     pub folders: Arc<OpenFolders>,
     pub limit_up: SpeedLimit,
@@ -253,6 +255,7 @@ impl Queue {
             http,
             services,
             resume_folder,
+            canceled_links: Mutex::default(),
             names: Arc::new(names),
             folders: Arc::default(),
             limit_up: SpeedLimit::new(limit_up),
@@ -450,6 +453,7 @@ impl Queue {
 
     /// Lets transfers go on: what was paused, failed, canceled or left over by an earlier run.
     pub async fn release(&self, ids: &[TransferId]) -> Result<()> {
+        self.bring_links_back(ids).await?;
         let mut changed = Vec::new();
         {
             let mut rows = self.rows();
@@ -478,6 +482,9 @@ impl Queue {
 
     /// Stops transfers and waits until each has written down what it has.
     pub async fn stop(&self, ids: &[TransferId], why: Stop) -> Result<()> {
+        if why == Stop::Cancel {
+            self.remember_links(ids);
+        }
         let mut changed = Vec::new();
         let mut ends = Vec::new();
         {
@@ -530,6 +537,36 @@ impl Queue {
         Ok(())
     }
 
+    fn canceled_links(&self) -> MutexGuard<'_, HashMap<TransferId, String>> {
+        self.canceled_links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps in memory what cannot be asked for again once the files forget it.
+    fn remember_links(&self, ids: &[TransferId]) {
+        let is_needed = |task: &Task| match task {
+            Task::Download(task) => task.is_url && !task.is_whole,
+            Task::Upload(task) => task.to_own_url,
+        };
+        for id in ids.iter().filter(|id| self.task(**id).is_some_and(|task| is_needed(&task))) {
+            if let Some(url) = self.resume_folder.read(*id).url {
+                self.canceled_links().insert(*id, url);
+            }
+        }
+    }
+
+    /// Writes the links of canceled transfers down again before they go on.
+    async fn bring_links_back(&self, ids: &[TransferId]) -> Result<()> {
+        let links: Vec<(TransferId, String)> = {
+            let mut kept = self.canceled_links();
+            ids.iter().filter_map(|id| Some((*id, kept.remove(id)?))).collect()
+        };
+        let records = links.into_iter().filter_map(|(id, url)| {
+            let (task, service) = (Some(self.task(id)?), Some(self.row(id)?.service));
+            Some((id, Resume { url: Some(url), task, service, ..Resume::default() }))
+        });
+        self.save_new_resumes(records.collect()).await
+    }
+
     /// The asset id of an upload that is given up will never hold the file.
     async fn give_up_asset(&self, id: TransferId) -> Result<()> {
         let Some(row) = self.row(id).filter(|row| row.kind == Kind::Upload && row.state != State::Completed)
@@ -561,6 +598,7 @@ impl Queue {
         let mut rows = self.rows();
         for id in ids {
             self.names.forget(*id);
+            self.canceled_links().remove(id);
             if let Some(entry) = rows.entries.remove(id)
                 && let Some(known) = &mut rows.by_subject
             {
@@ -919,6 +957,10 @@ impl Queue {
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
             row.ended_at = row.state.has_ended().then(now);
+            if result.is_err() {
+                // Nothing moves until it goes on.
+                rows.curves.note(id, now(), 0);
+            }
             row
         };
         let line = match (&row.state, &result) {
@@ -1061,6 +1103,10 @@ impl Queue {
             let Some(running) = &mut entry.running else { continue };
             let bytes = running.counter.get();
             running.meter.sample(at, bytes);
+            if entry.row.wait.is_some() {
+                // What was measured before says nothing of the time after the wait.
+                running.meter = Meter::default();
+            }
             let (speed, left) = (running.meter.speed(), running.meter.seconds_left(entry.row.total));
             if (entry.row.bytes, entry.row.speed, entry.row.seconds_left) != (bytes, speed, left) {
                 (entry.row.bytes, entry.row.speed, entry.row.seconds_left) = (bytes, speed, left);

@@ -229,6 +229,7 @@ impl Settings {
             downloads_folder: here.downloads_folder.clone(),
             mavi_url: here.mavi_url.clone(),
             visual_search_url: here.visual_search_url.clone(),
+            offline_tube_url: here.offline_tube_url.clone(),
             default_service: here.default_service.clone(),
             start_at_login: here.start_at_login,
             welcomed: here.welcomed,

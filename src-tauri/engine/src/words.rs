@@ -443,6 +443,7 @@ phrases! {
     PartFileGone = "The part file is gone; started over";
     BesidePartName = "Something else has the part file's name; started over beside it";
     PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`; started over";
+    ServerSends = "The server sends the file";
     GoesOnAt { done: Size } = "Goes on at {done}";
     CannotContinueHere = "This server cannot continue a download; started over";
     SeveralParts = "The server answered with several parts; started over";

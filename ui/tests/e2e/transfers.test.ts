@@ -72,6 +72,39 @@ describe('the add bar', () => {
     expect(await page.getByText('nothing to undo').count()).toBe(0);
   });
 
+  test('an undo that comes too late says what is where, and deletes it at the service if wanted', async () => {
+    const page = await open({ scenario: 'done' });
+    const drag = (type: 'enter' | 'drop', paths: string[]) =>
+      page.evaluate(([type, paths]) => window.fake.drag(type, 600, 300, paths), [type, paths] as const);
+    await drag('enter', ['/home/ada/wrong.mp4']);
+    await drag('drop', ['/home/ada/wrong.mp4']);
+    await page.getByRole('row', { name: /^wrong.mp4/ }).waitFor();
+    await page.evaluate(() => {
+      const last = window.fake.transfers().at(-1);
+      if (last) window.fake.edit(last.id, { state: { is: 'completed' }, verified: 'crc32c', asset_id: 're_wrong' });
+    });
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('1 file is at MAVI already').waitFor();
+    expect(await page.getByRole('row', { name: /^wrong.mp4/ }).count()).toBe(1);
+    await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
+    expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_wrong', service: 'mavi' });
+    await page.getByRole('row', { name: /^wrong.mp4/ }).waitFor({ state: 'detached' });
+  });
+
+  test('a link dropped from a browser is read, not sent', async () => {
+    const page = await open({ scenario: 'done' });
+    const drag = (type: 'enter' | 'over' | 'drop', paths: string[]) =>
+      page.evaluate(([type, paths]) => window.fake.drag(type, 600, 300, paths), [type, paths] as const);
+    const link = 'https://files.example.org/film.mp4';
+    await drag('enter', [link]);
+    await drag('over', []);
+    expect(await page.getByText('Upload 1 file').count()).toBe(0);
+    await drag('drop', [link]);
+    await expect.poll(() => page.getByLabel('What to download').inputValue()).toBe(link);
+    expect((await calls(page)).map((call) => call.command)).not.toContain('upload');
+  });
+
   test('an undo that takes nothing back says so', async () => {
     const page = await open({ scenario: 'done' });
     await page.getByLabel('What to download').fill('re_8f31');
