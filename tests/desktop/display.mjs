@@ -186,6 +186,14 @@ export class Display {
     return { said, click: (words) => helper.stdin.write(`click ${words}\n`), leave: () => helper.kill() };
   }
 
+  /** What a window shows: how many colours it has, and a mark of its picture. */
+  async look(window) {
+    const args = ['-window', window, '-format', '%k %#', 'info:-'];
+    const { stdout } = await run('import', args, { env: this.environment });
+    const [colours, mark] = stdout.trim().split(' ');
+    return { colours: Number(colours), mark };
+  }
+
   async screenshot(file) {
     await run('import', ['-window', 'root', file], { env: this.environment });
   }

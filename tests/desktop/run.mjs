@@ -13,6 +13,7 @@ import { join } from 'node:path';
 
 import { sleep, until } from './display.mjs';
 import { PROGRAM, Stage, step } from './stage.mjs';
+import { children } from './webdriver.mjs';
 
 const NAME = 'Überfahrt nach Sète, 100% é #1.mp4';
 /** A proof by content, not by length alone. */
@@ -330,6 +331,8 @@ async function test() {
 
   let before;
   await step('a termination signal is heard within two seconds', async () => {
+    // The next start opens in this size, and has to show its page in it.
+    await stage.display.xdo('windowsize', '--sync', await stage.display.window('Ferry'), 900, 600);
     before = (await unfinished()).bytes;
     process.kill(page.pid, 'SIGTERM');
     const took = await page.ended();
@@ -360,6 +363,28 @@ async function test() {
   await step('without work the window closes at once', async () => {
     await stage.display.close(await stage.display.window('Ferry'));
     await page.ended();
+  });
+
+  await step('a page whose process ends is loaded anew', async () => {
+    const { program, ended } = stage.start();
+    const drawer = () => children(program.pid).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('WebKitWeb'));
+    const window = await stage.display.window('Ferry');
+    const before = await until('the page', async () => {
+      const { colours, mark } = await stage.display.look(window);
+      return colours > 300 && mark;
+    });
+    const first = drawer();
+    process.kill(first, 'SIGKILL');
+    await until('another process', () => drawer() !== undefined && drawer() !== first);
+    // A picture that was left behind would not follow.
+    await until('the settings', async () => {
+      await stage.display.press(window, 'ctrl+comma');
+      await sleep(300);
+      const { colours, mark } = await stage.display.look(window);
+      return colours > 300 && mark !== before;
+    });
+    program.kill();
+    await ended;
   });
 }
 

@@ -60,7 +60,7 @@ export class Driver {
 }
 
 /** The processes that this one started. */
-function children(parent) {
+export function children(parent) {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((name) => {
