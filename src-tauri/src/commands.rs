@@ -459,9 +459,7 @@ pub(crate) async fn pick_downloads_folder(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
-    let dialog = dialog(&window)
-        .set_title(&words(&window).shell_downloads_folder)
-        .set_directory(engine.downloads_folder());
+    let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_downloads_folder);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     let mut settings = engine.settings();
     settings.downloads_folder = Some(chosen.path().to_owned());
@@ -476,8 +474,7 @@ pub(crate) async fn choose_folder_for(
     engine: State<'_, Engine>,
     id: TransferId,
 ) -> Answer<Option<String>> {
-    let dialog =
-        dialog(&window).set_title(&words(&window).shell_save_to).set_directory(engine.downloads_folder());
+    let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_save_to);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     engine.move_download(id, chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
@@ -497,6 +494,16 @@ fn words(window: &WebviewWindow) -> &'static Spoken {
 fn dialog(window: &WebviewWindow) -> AsyncFileDialog {
     let dialog = AsyncFileDialog::new();
     if cfg!(any(windows, target_os = "macos")) { dialog.set_parent(window) } else { dialog }
+}
+
+/// Opens in the Downloads folder, or as near to it as there is something: GTK stands still for half a minute over a path
+/// that it cannot open.
+fn near_downloads(dialog: AsyncFileDialog, engine: &Engine) -> AsyncFileDialog {
+    let folder = engine.downloads_folder();
+    match folder.ancestors().find(|folder| folder.is_dir()) {
+        Some(there) => dialog.set_directory(there),
+        None => dialog,
+    }
 }
 
 /// A path for the page, which knows text only.

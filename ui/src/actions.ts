@@ -8,6 +8,7 @@ import { addBar } from './add-bar.svelte';
 import { beforeSending } from './sent-before.svelte';
 import { confirmation } from './confirmation.svelte';
 import { selection } from './selection.svelte';
+import { isOwn } from './phrases';
 import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
@@ -236,8 +237,8 @@ const RIGHTED_ELSEWHERE = new Set<Remedy>(['check_service', 'choose_folder', 'ch
 const LASTING = new Set<Code>(['invalid_input', 'unsupported']);
 
 /** Every way out of a failure, the engine's own first. */
-export function waysOut({ code, remedy }: Pick<Failure, 'code' | 'remedy'>, service: string): Remedy[] {
-  const ways: Remedy[] = [remedy];
+export function waysOut({ code, remedy, what }: Pick<Failure, 'code' | 'remedy' | 'what'>, service: string): Remedy[] {
+  const ways: Remedy[] = isOwn(what) && what.is === 'link_not_kept' ? ['new_link', remedy] : [remedy];
   // A plain link has no card to look at, and a signed URL of one's own takes the file that it was made for.
   if (service === 'link' && (remedy === 'check_service' || remedy === 'choose_file')) ways.pop();
   if (RIGHTED_ELSEWHERE.has(remedy) && !LASTING.has(code)) ways.push('retry');

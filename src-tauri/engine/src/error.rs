@@ -332,7 +332,7 @@ impl Error {
 }
 
 /// The operating system's reason without the "(os error 28)" that helps nobody.
-fn plain_os_words(error: &std::io::Error) -> String {
+pub(crate) fn plain_os_words(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(cut) => text[..cut].to_lowercase(),

@@ -11,7 +11,7 @@ use ferry_sandbox::{API_KEY, Options, Sandbox};
 
 use crate::answer::{Refusal, RefusalKind};
 use crate::engine::AssetInfo;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Result, plain_os_words};
 use crate::http::Http;
 use crate::run::Run;
 use crate::secrets::Secret;
@@ -57,9 +57,9 @@ impl Launcher {
         let mut running = self.running.lock().await;
         if running.is_none() {
             let options = Options { root: self.root.clone(), port: 0, api_key: None };
-            let sandbox = Sandbox::start(options)
-                .await
-                .map_err(|error| Error::internal(Phrase::SandboxNotStarted).because(error.to_string()))?;
+            let sandbox = Sandbox::start(options).await.map_err(|error| {
+                Error::internal(Phrase::SandboxNotStarted).because(plain_os_words(&error))
+            })?;
             *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(sandbox.url());
             *running = Some(sandbox);
         }
