@@ -1,4 +1,4 @@
-/** Draws every screen, part and error into docs/screenshots: in light and dark, at both sizes, some in every language. */
+/** Draws every screen and part into docs/screenshots: in light and dark, at both sizes, some in every language. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -43,6 +43,21 @@ const shots: Record<string, Shot> = {
       await page.evaluate(([x, y]) => window.fake.drag('enter', x, y), [width / 2 - 60, height / 2] as const);
       await page.getByText('3.1 GB').waitFor();
       await page.waitForTimeout(200);
+    },
+  },
+  'sent-before': {
+    scenario: 'busy',
+    act: async (page) => {
+      const paths = ['/home/ada/keynote-final.mp4', '/home/ada/copy of theme music.flac', '/home/ada/new.mp4'];
+      const { width, height } = page.viewportSize() ?? sizes.large;
+      await page.evaluate(
+        ({ x, y, paths }) => {
+          window.fake.drag('enter', x, y, paths);
+          window.fake.drag('drop', x, y, paths);
+        },
+        { x: width / 2 - 60, y: height / 2, paths },
+      );
+      await page.getByRole('alertdialog').getByRole('heading').waitFor();
     },
   },
   library: {
@@ -103,7 +118,6 @@ const spoken: Record<string, Screen> = {
 
 await mkdir(join(target, 'languages'), { recursive: true });
 await mkdir(join(target, 'parts'), { recursive: true });
-await mkdir(join(target, 'errors'), { recursive: true });
 const font = await desktopFont();
 const studio = await Studio.open();
 
@@ -161,27 +175,17 @@ async function everyPart() {
     await page.waitForTimeout(400);
     for (const part of await page.locator('[data-part]').all()) {
       const name = await part.getAttribute('data-part');
+      // Those are in `errors/`, from the real window.
       if (name !== 'errors') await part.screenshot({ path: join(target, 'parts', `${name}-${theme}.png`) });
     }
     await close();
   }
 }
 
-async function everyError() {
-  const { page, close } = await stage({ scenario: 'busy', page: 'gallery' });
-  await page.setViewportSize({ width: 1000, height: 700 });
-  await page.waitForTimeout(400);
-  for (const error of await page.locator('[data-error]').all()) {
-    await error.screenshot({ path: join(target, 'errors', `${await error.getAttribute('data-error')}.png`) });
-  }
-  await close();
-}
-
 try {
   await everyScreen();
   if (wanted('languages')) await everyLanguage();
   if (wanted('parts')) await everyPart();
-  if (wanted('errors')) await everyError();
 } finally {
   await studio.close();
 }

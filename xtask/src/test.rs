@@ -32,6 +32,7 @@ pub fn run(words: &[String]) -> ExitCode {
         steps.step("the real window", || in_a_window("tests/desktop/run.mjs"));
         steps.step("the tray in the real window", || in_a_window("tests/desktop/tray.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
+        steps.step("every error in the real window", || in_a_window("tests/desktop/errors.mjs"));
     }
     steps.finish()
 }

@@ -66,6 +66,11 @@ impl Folder {
         self.drive.as_deref()
     }
 
+    /// Where it was asked for.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The full path of a name in it.
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -129,7 +129,7 @@ impl PartFile {
         {
             return Err(Error::new(Cause::DiskFull, Phrase::NoRoom).because(Phrase::MoreNeeded {
                 needed: Size(needed - free),
-                folder: shown(&self.folder.path_of("")),
+                folder: shown(self.folder.path()),
             }));
         }
         Ok(())
