@@ -1,6 +1,7 @@
 //! `ferry://` links: what they propose is held here until the user has answered. The page sees what would be done, never
 //! a link's query, and says yes or no.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use ferry_engine::{DownloadRequest, Engine, LinkOffer};
@@ -9,32 +10,41 @@ use tauri_plugin_deep_link::DeepLinkExt as _;
 
 use crate::system;
 
-/// The event that tells the page that there is something to ask. It carries nothing.
+/// The event that tells the page that there is something to ask. It carries nothing. After an answer the page looks for
+/// the next by itself.
 const LINK_OPENED: &str = "link-opened";
 
-/// What waits for an answer.
+/// So many links wait for their answers. A page that opens more of them is up to no good.
+const MOST_HELD: usize = 10;
+
+type Proposal = (Option<DownloadRequest>, LinkOffer);
+
+/// What waits for an answer, the one that is asked about in front.
 #[derive(Default)]
-pub(crate) struct Proposed(Mutex<Option<(Option<DownloadRequest>, LinkOffer)>>);
+pub(crate) struct Proposed(Mutex<VecDeque<Proposal>>);
 
 impl Proposed {
-    fn held(&self) -> std::sync::MutexGuard<'_, Option<(Option<DownloadRequest>, LinkOffer)>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, VecDeque<Proposal>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds a proposal, unless another one is being asked about: it must not change under the user's hand.
+    /// Holds a proposal behind those that wait: what is asked must not change under the user's hand.
     fn hold(&self, what: Option<String>, offer: LinkOffer) {
         let request = what.map(|what| DownloadRequest { what, ..DownloadRequest::default() });
-        self.held().get_or_insert((request, offer));
+        let mut held = self.held();
+        if held.len() < MOST_HELD {
+            held.push_back((request, offer));
+        }
     }
 
     /// What to ask.
     pub fn offer(&self) -> Option<LinkOffer> {
-        self.held().as_ref().map(|(_, offer)| offer.clone())
+        self.held().front().map(|(_, offer)| offer.clone())
     }
 
     /// The user's answer: by which service, or none of them. What there is to start, if anything.
     pub fn answer(&self, service: Option<String>) -> Option<DownloadRequest> {
-        let (request, offer) = self.held().take()?;
+        let (request, offer) = self.held().pop_front()?;
         let service = service?;
         let offered = offer.readings.iter().any(|reading| reading.service == service && reading.ready);
         request.filter(|_| offered).map(|request| DownloadRequest { service: Some(service), ..request })
@@ -45,11 +55,11 @@ impl Proposed {
 pub(crate) fn listen(app: &AppHandle, engine: &Engine) {
     let links = app.deep_link();
     if let Ok(Some(urls)) = links.get_current() {
-        urls.iter().take(1).for_each(|url| propose(app, engine, url.as_str()));
+        urls.iter().for_each(|url| propose(app, engine, url.as_str()));
     }
     let (app, engine) = (app.clone(), engine.clone());
     links.on_open_url(move |event| {
-        event.urls().iter().take(1).for_each(|url| propose(&app, &engine, url.as_str()));
+        event.urls().iter().for_each(|url| propose(&app, &engine, url.as_str()));
     });
 }
 
@@ -98,5 +108,12 @@ mod tests {
         proposed.hold(Some("re_2".into()), offer("re_2"));
         assert_eq!(proposed.offer().unwrap().shown, "re_1");
         assert_eq!(proposed.answer(Some("mavi".into())).unwrap().what, "re_1");
+        assert_eq!(proposed.offer().unwrap().shown, "re_2", "it is asked about next");
+        assert_eq!(proposed.answer(Some("mavi".into())).unwrap().what, "re_2");
+        for number in 0..100 {
+            proposed.hold(Some(format!("re_{number}")), offer("re"));
+        }
+        let answered = (0..100).filter(|_| proposed.answer(Some("mavi".into())).is_some()).count();
+        assert_eq!(answered, MOST_HELD);
     }
 }

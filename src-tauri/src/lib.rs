@@ -185,6 +185,7 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     let hidden = background::starts_hidden(app, engine);
     let window = WebviewWindowBuilder::from_config(app, &config)?
         .visible(!hidden)
+        .initialization_script(format!("window.systemLanguage = '{}';", Spoken::of_system()))
         .on_navigation(is_own_page)
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .build()?;

@@ -72,6 +72,16 @@ impl Spoken {
         }
     }
 
+    /// What of the desktop's languages Ferry speaks, by its tag. The page would ask its webview, which knows only locales that
+    /// are installed, and window and dialogs would speak two languages.
+    pub fn of_system() -> &'static str {
+        match first_known(sys_locale::get_locales()) {
+            Language::Es => "es",
+            Language::Zh => "zh",
+            Language::En | Language::System => "en",
+        }
+    }
+
     /// The words of the settings in this folder, which may belong to another Ferry: nothing is touched there.
     pub fn in_folder(data_dir: &Path) -> &'static Self {
         #[derive(Default, Deserialize)]

@@ -19,9 +19,21 @@ const NAMES: Partial<Record<Locale, string>> = { en: 'English', es: 'Español', 
 
 export const languages = locales.map((value) => ({ value, label: NAMES[value] ?? value }));
 
+declare global {
+  interface Window {
+    /** What of the desktop's languages Ferry speaks, as its dialogs found out. */
+    systemLanguage?: string;
+  }
+}
+
+function ofSystem(): Locale | undefined {
+  const told = window.systemLanguage;
+  return isLocale(told) ? told : extractLocaleFromNavigator();
+}
+
 /** The language of the window, as the settings have it. */
 class LanguageStore {
-  #wanted = $state.raw<Locale | undefined>(extractLocaleFromNavigator());
+  #wanted = $state.raw<Locale | undefined>(ofSystem());
   #moving = false;
   readonly chosen: Language = $derived(settings.current?.language ?? last());
   readonly current: Locale = $derived(this.chosen === 'system' ? (this.#wanted ?? baseLocale) : this.chosen);

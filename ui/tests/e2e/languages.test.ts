@@ -39,6 +39,13 @@ describe.each([
   });
 });
 
+test('a desktop whose locale is not installed is met in the language of its dialogs', async () => {
+  const page = await open({ scenario: 'empty', locale: 'en-US' });
+  await page.addInitScript(() => (window.systemLanguage = 'es'));
+  await page.reload();
+  await page.getByText(/Suelta archivos/).waitFor();
+});
+
 test('the choice that an earlier window kept by itself moves into the settings', async () => {
   const page = await open({ scenario: 'failed' });
   await page.evaluate(() => localStorage.setItem('PARAGLIDE_LOCALE', 'es'));
