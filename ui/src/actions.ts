@@ -204,6 +204,7 @@ export async function downloadLinks(links: string[]): Promise<string[]> {
  * that missed its field.
  */
 export async function take(text: string) {
+  if (text.trim() === '') return;
   if (settings.current?.welcomed === false) {
     const known = await ipc.recognise(text.trim().split(/\s/)[0] ?? '').catch(() => []);
     if (known.length === 0 || !(await welcome())) return;

@@ -71,7 +71,7 @@ interface Commands {
   show_in_folder: (args: { id: TransferId }) => void;
   open_file: (args: { id: TransferId }) => void;
   assets: (args: { search: string }) => Asset[];
-  asset_info: (args: { assetId: string; service: string }) => AssetInfo;
+  asset_info: (args: { assetId: string; service: string }) => Promise<AssetInfo>;
   asset_delete: (args: { assetId: string; service: string }) => void;
   export_assets: (args: Record<string, never>) => string | null;
   import_assets: (args: Record<string, never>) => ImportedAssets | null;
@@ -363,7 +363,9 @@ export function start(scenario: Scenario, live = true): void {
     open_file: () => undefined,
     assets: ({ search }) =>
       assets.filter((asset) => `${asset.name} ${asset.asset_id}`.toLowerCase().includes(search.toLowerCase())),
-    asset_info: ({ assetId }) => {
+    asset_info: async ({ assetId }) => {
+      // A service is asked over the network: long enough to be seen.
+      await new Promise((resolve) => setTimeout(resolve, 100));
       const asset = assets.find((one) => one.asset_id === assetId);
       return {
         asset_id: assetId,

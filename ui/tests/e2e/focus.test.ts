@@ -59,6 +59,9 @@ describe('the focus goes', () => {
     await page.keyboard.press('Home');
     await page.keyboard.press('Delete');
     await hasFocus(page, 'h1', /^Transfers$/);
+    await page.getByRole('button', { name: /^Undo: Removed/ }).focus();
+    await page.keyboard.press('Enter');
+    await hasFocus(page, 'grid', /^Transfers$/);
   });
 
   test('from a toast that goes to the list', async () => {
