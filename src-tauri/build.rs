@@ -49,6 +49,7 @@ const COMMANDS: &[&str] = &[
     "answer_link",
     "open_menu",
     "copy_text",
+    "paste_text",
     "set_menu_bar",
     "drag_out",
     "pick_downloads_folder",

@@ -446,6 +446,12 @@ pub(crate) fn copy_text(window: WebviewWindow, text: String) -> Answer<()> {
     clipboard::put(&window, text).map_err(|why| failure(Error::internal(Phrase::NotCopied).because(why)))
 }
 
+/// The text on the clipboard; nothing = there is none.
+#[tauri::command]
+pub(crate) async fn paste_text(window: WebviewWindow) -> Answer<Option<String>> {
+    clipboard::take(&window).await.map_err(|why| failure(Error::internal(Phrase::NotPasted).because(why)))
+}
+
 /// Lets finished files be dragged to another program. False where the system cannot.
 #[tauri::command(async)]
 pub(crate) fn drag_out(window: WebviewWindow, engine: State<'_, Engine>, ids: Vec<TransferId>) -> bool {

@@ -147,6 +147,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::answer_link,
             commands::open_menu,
             commands::copy_text,
+            commands::paste_text,
             #[cfg(target_os = "macos")]
             commands::set_menu_bar,
             commands::drag_out,

@@ -27,6 +27,12 @@ export const can = {
   reorder: (transfer: Transfer) => ['queued', 'running', 'verifying', 'paused', 'failed'].includes(state(transfer)),
 };
 
+/** Ends the first screen, if it is still there: from now on files go to that service. */
+export async function welcome(service = services.receiving?.id): Promise<boolean> {
+  if (settings.current?.welcomed ?? true) return true;
+  return attempt(() => settings.save({ ...(service !== undefined && { default_service: service }), welcomed: true }));
+}
+
 /** Runs something that may be refused, and says so if it is. Answers whether it went well. */
 export async function attempt(run: () => unknown): Promise<boolean> {
   try {
@@ -119,6 +125,8 @@ export const open = (id: TransferId) => attempt(() => ipc.openFile(id));
  */
 export async function upload(paths: string[], service: string | null = null): Promise<TransferId[]> {
   if (paths.length === 0) return [];
+  const first = settings.current?.welcomed === false;
+  service ??= first ? (services.receiving?.id ?? null) : null;
   const target = services.name(service ?? settings.current?.default_service ?? '');
   const then = Date.now();
   try {
@@ -131,6 +139,7 @@ export async function upload(paths: string[], service: string | null = null): Pr
       reused > 0 && m.sent_reused({ count: reused, n: format.count(reused), service: target }),
       skipped > 0 && m.sent_skipped({ count: skipped, n: format.count(skipped) }),
     ].filter((part) => part !== false);
+    if (first) await welcome(service ?? undefined);
     navigation.go('transfers');
     toasts.show({
       tone: 'ok',
@@ -165,6 +174,43 @@ export async function download(what: string, service: string | null, said: strin
     toasts.fail(error);
     return false;
   }
+}
+
+/** The same for several links at once. Answers those that were refused; the first refusal is said. */
+export async function downloadLinks(links: string[]): Promise<string[]> {
+  const then = Date.now();
+  const ids: TransferId[] = [];
+  const refused: string[] = [];
+  for (const link of links) {
+    try {
+      ids.push(await ipc.download(link, 'link'));
+    } catch (error) {
+      if (refused.length === 0) toasts.fail(error);
+      refused.push(link);
+    }
+  }
+  if (ids.length > 0) {
+    toasts.show({
+      tone: 'ok',
+      text: m.links_started({ count: ids.length, n: format.count(ids.length) }),
+      action: { label: m.undo(), run: () => void undoStart(ids, then) },
+    });
+  }
+  return refused;
+}
+
+/**
+ * Text from elsewhere goes into the add bar. On the first screen it must be something that Ferry knows: it may be a key
+ * that missed its field.
+ */
+export async function take(text: string) {
+  if (text.trim() === '') return;
+  if (settings.current?.welcomed === false) {
+    const known = await ipc.recognise(text.trim().split(/\s/)[0] ?? '').catch(() => []);
+    if (known.length === 0 || !(await welcome())) return;
+  }
+  navigation.go('transfers');
+  addBar.focus(text);
 }
 
 /**

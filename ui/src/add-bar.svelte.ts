@@ -1,12 +1,35 @@
+import * as format from './format';
+import { m } from './paraglide/messages.js';
+import { toasts } from './toasts.svelte';
+
+const isLink = (text: string) => /^https?:\/\/\S+$/i.test(text);
+
+/** The links of a text that is made of nothing but several. */
+export function severalLinks(text: string): string[] {
+  const parts = text.split(/\s+/);
+  return parts.length > 1 && parts.every(isLink) ? [...new Set(parts)] : [];
+}
+
+/** What of a text can stand in one line: all of it when each of its lines is a link, else its first; that is said. */
+export function inOneLine(text: string): string {
+  const lines = text
+    .split(/[\r\n]+/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  if (lines.every(isLink)) return lines.join(' ');
+  if (lines.length > 1) toasts.show({ text: m.add_first_line({ n: format.count(lines.length) }) });
+  return lines[0] ?? '';
+}
+
 /** The text in the add bar, and the wish to have the focus there. Other parts of the window put text in it. */
 class AddBar {
   text = $state('');
-  /** Counts the times that the bar was asked to take the focus. */
-  calls = $state(0);
+  /** The focus is to go there; the bar takes that back once it has it. */
+  wanted = $state(false);
 
   focus(text?: string) {
-    if (text !== undefined) this.text = text;
-    this.calls += 1;
+    if (text !== undefined) this.text = inOneLine(text);
+    this.wanted = true;
   }
 }
 

@@ -12,11 +12,14 @@ export async function copy(text: string, said = m.copied()): Promise<void> {
   }
 }
 
-/** The clipboard's text, or nothing where the webview keeps it from the page. */
+/** The text on the clipboard. Where there is none, that is said. */
 export async function paste(): Promise<string | null> {
   try {
-    return await navigator.clipboard.readText();
-  } catch {
-    return null;
+    const text = (await ipc.pasteText())?.trim();
+    if (text) return text;
+    toasts.show({ text: m.paste_nothing() });
+  } catch (error) {
+    toasts.fail(error);
   }
+  return null;
 }

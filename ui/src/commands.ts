@@ -18,6 +18,10 @@ export interface Command {
   /** `Mod` is Ctrl, or ⌘ on a Mac. */
   keys?: string;
   group: 'app' | 'list';
+  /** Does something with many rows at once that is not meant by chance. */
+  sweeping?: true;
+  /** Also on the first screen, which it ends. */
+  early?: true;
   /** Works only while the list has the focus, because the key means something else in a text field or on a button. */
   run: () => unknown;
 }
@@ -27,9 +31,8 @@ export const isMac = typeof navigator !== 'undefined' && /mac/i.test(navigator.u
 const theme = (value: Theme) => () => actions.attempt(() => settings.save({ theme: value }));
 
 export async function pasteAndRecognise() {
-  navigation.go('transfers');
   const text = await paste();
-  addBar.focus(text?.trim() || undefined);
+  if (text !== null) await actions.take(text);
 }
 
 export const commands: Command[] = [
@@ -37,6 +40,7 @@ export const commands: Command[] = [
     id: 'upload-files',
     group: 'app',
     keys: 'Mod+O',
+    early: true,
     label: m.cmd_upload_files,
     run: () => actions.pickAndUpload(false),
   },
@@ -44,6 +48,7 @@ export const commands: Command[] = [
     id: 'upload-folder',
     group: 'app',
     keys: 'Mod+Shift+O',
+    early: true,
     label: m.cmd_upload_folder,
     run: () => actions.pickAndUpload(true),
   },
@@ -57,7 +62,7 @@ export const commands: Command[] = [
       addBar.focus();
     },
   },
-  { id: 'paste', group: 'app', keys: 'V', label: m.cmd_paste, run: pasteAndRecognise },
+  { id: 'paste', group: 'app', keys: 'V', early: true, label: m.cmd_paste, run: pasteAndRecognise },
   { id: 'search', group: 'app', keys: 'F', label: m.cmd_search, run: () => search.focus() },
   { id: 'palette', group: 'app', keys: 'Mod+K', label: m.cmd_palette, run: () => (navigation.palette = true) },
   { id: 'settings', group: 'app', keys: 'Mod+,', label: m.cmd_settings, run: () => navigation.go('settings') },
@@ -67,7 +72,7 @@ export const commands: Command[] = [
   { id: 'shortcuts', group: 'app', keys: '?', label: m.cmd_shortcuts, run: () => (navigation.shortcuts = true) },
   { id: 'pause-all', group: 'app', label: m.cmd_pause_all, run: actions.pauseAll },
   { id: 'resume-all', group: 'app', label: m.cmd_resume_all, run: actions.resumeAll },
-  { id: 'clear-done', group: 'app', label: m.clear_done, run: actions.removeDone },
+  { id: 'clear-done', group: 'app', sweeping: true, label: m.clear_done, run: actions.removeDone },
   { id: 'theme-light', group: 'app', label: m.cmd_theme_light, run: theme('light') },
   { id: 'theme-dark', group: 'app', label: m.cmd_theme_dark, run: theme('dark') },
   { id: 'theme-system', group: 'app', label: m.cmd_theme_system, run: theme('system') },
@@ -110,10 +115,28 @@ export const commands: Command[] = [
   },
 ];
 
-/** Whether a command may run now: not before the first choice is made, nor behind a question. */
-export function mayRun(): boolean {
+/** The whole name comes first, then its beginning, then the beginning of a word in it; what sweeps comes last. */
+function rank({ label, sweeping }: Command, wanted: string): number {
+  const name = label().toLowerCase();
+  const near = name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(` ${wanted}`) ? 2 : 3;
+  return wanted !== '' && sweeping ? 4 : near;
+}
+
+/** What the palette offers for these words, the likeliest first. The selected rows are not spoken of out of their sight. */
+export function matching(query: string): Command[] {
+  const wanted = query.trim().toLowerCase();
+  const words = wanted.split(/\s+/);
+  return commands
+    .filter(({ group }) => group === 'app' || navigation.view === 'transfers')
+    .filter(({ label }) => words.every((word) => label().toLowerCase().includes(word)))
+    .sort((one, other) => rank(one, wanted) - rank(other, wanted));
+}
+
+/** Whether a command may run now: most do not before the first choice is made, and none does behind a question. */
+export function mayRun(command: Command | undefined): boolean {
   const asked = confirmation.question !== null || links.offer !== null || beforeSending.question !== null;
-  return (settings.current?.welcomed ?? true) && !navigation.palette && !navigation.shortcuts && !asked;
+  const welcomed = settings.current?.welcomed ?? true;
+  return (welcomed || command?.early === true) && !navigation.palette && !navigation.shortcuts && !asked;
 }
 
 /** Whether this press of a key is that combination. */

@@ -268,10 +268,11 @@ export function problem(service: string, its: Pick<Failure, 'code' | 'what' | 'w
 /** What the add bar made of `text`, in the language of the window. */
 export function recognised({ service, label }: Recognised, text: string): string {
   if (speaksAsEngine()) return label;
-  const link = /^https?:\/\/([^/?#]*@)?([^/?#:]+)/i.exec(text);
+  // No id has a slash in it.
+  const link = text.includes('/') ? /^(?:https?:\/\/)?(?:[^/?#]*@)?([^/?#:]+)/i.exec(text) : null;
   switch (service) {
     case 'link':
-      return m.known_link({ host: link?.[2] ?? '' });
+      return m.known_link({ host: link?.[1] ?? '' });
     case 'mavi':
       return m.known_asset();
     case 'visual-search':

@@ -1,9 +1,6 @@
 import * as actions from './actions';
-import { addBar } from './add-bar.svelte';
 import * as ipc from './ipc';
-import { navigation } from './navigation.svelte';
 import { services } from './services.svelte';
-import { settings } from './settings.svelte';
 import type { PathSummary, ServiceStatus } from './types';
 
 /** A drag that began here is over by then, in milliseconds. Nothing tells when it ends over another program. */
@@ -20,10 +17,9 @@ class Dropping {
   /** What is being dragged out of this very window. */
   #own: { paths: ReadonlySet<string>; until: number } | null = null;
 
-  /** Where files go that are dropped anywhere: the default service, or the first that takes uploads. */
+  /** Where files go that are dropped anywhere. */
   get main(): ServiceStatus | undefined {
-    const ready = services.uploading;
-    return ready.find((service) => service.id === settings.current?.default_service) ?? ready[0];
+    return services.receiving;
   }
 
   handle(drop: ipc.Drop) {
@@ -63,10 +59,9 @@ class Dropping {
 
   /** Text or a link let go on the window is read like one that was pasted. */
   takeText(text: string) {
-    const first = text.split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#'));
-    if (!first) return;
-    navigation.go('transfers');
-    addBar.focus(first.trim());
+    // In a list of links, such a line is a remark.
+    const lines = text.split(/\r?\n/).filter((line) => !line.startsWith('#'));
+    void actions.take(lines.join('\n'));
   }
 
   #begin(paths: string[]) {

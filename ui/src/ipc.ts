@@ -167,6 +167,9 @@ export const onCommand = (handle: (id: string) => void): Promise<Unlisten> =>
 
 export const copyText = (text: string) => invoke<undefined>('copy_text', { text });
 
+/** The text on the clipboard; `null` = there is none. */
+export const pasteText = () => invoke<string | null>('paste_text');
+
 /** Hands finished files to the pointer, for another program; false = this system cannot. */
 export const dragOut = (ids: TransferId[]) => invoke<boolean>('drag_out', { ids });
 

@@ -88,7 +88,8 @@ export function show() {
 export function follow(): () => void {
   if (!isMac) return () => undefined;
   const listening = ipc.onCommand((id) => {
-    if (mayRun()) void commands.find((command) => command.id === id)?.run();
+    const command = commands.find((one) => one.id === id);
+    if (mayRun(command)) void command?.run();
   });
   return () => void listening.then((stop) => stop());
 }

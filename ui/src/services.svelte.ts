@@ -1,5 +1,6 @@
 import { aboutService } from './describe';
 import * as ipc from './ipc';
+import { settings } from './settings.svelte';
 import type { CheckReport, ServiceStatus } from './types';
 
 /** The services as the engine last told, and what their live checks said. */
@@ -8,7 +9,7 @@ class Services {
   /** Every service, in the words of the window's language. */
   readonly all: ServiceStatus[] = $derived(this.#told.map(aboutService));
   /** The last check of each service since the window opened. */
-  checks = $state<Record<string, CheckReport>>({});
+  checks = $state<Record<string, CheckReport | undefined>>({});
   checking = $state<Record<string, boolean>>({});
 
   set(all: ServiceStatus[]) {
@@ -34,6 +35,12 @@ class Services {
     return this.shown.filter((service) => service.uploads && service.ready);
   }
 
+  /** Where files go that nobody chose a service for: the default one, or the first that takes uploads. */
+  get receiving(): ServiceStatus | undefined {
+    const ready = this.uploading;
+    return ready.find((service) => service.id === settings.current?.default_service) ?? ready[0];
+  }
+
   async check(id: string): Promise<CheckReport> {
     this.checking[id] = true;
     try {
@@ -43,6 +50,11 @@ class Services {
     } finally {
       this.checking[id] = false;
     }
+  }
+
+  /** What was checked is no longer there: another address, no key. */
+  forget(id: string) {
+    this.checks[id] = undefined;
   }
 }
 

@@ -71,7 +71,7 @@ interface Commands {
   show_in_folder: (args: { id: TransferId }) => void;
   open_file: (args: { id: TransferId }) => void;
   assets: (args: { search: string }) => Asset[];
-  asset_info: (args: { assetId: string; service: string }) => AssetInfo;
+  asset_info: (args: { assetId: string; service: string }) => Promise<AssetInfo>;
   asset_delete: (args: { assetId: string; service: string }) => void;
   export_assets: (args: Record<string, never>) => string | null;
   import_assets: (args: Record<string, never>) => ImportedAssets | null;
@@ -89,6 +89,7 @@ interface Commands {
   open_menu: (args: { groups: MenuEntry[][]; at: { x: number; y: number } | null }) => string | null;
   set_menu_bar: (args: { menus: BarMenu[] }) => void;
   copy_text: (args: { text: string }) => Promise<void>;
+  paste_text: (args: Record<string, never>) => Promise<string | null>;
   drag_out: (args: { ids: TransferId[] }) => boolean;
   pick_downloads_folder: (args: Record<string, never>) => string | null;
   choose_folder_for: (args: { id: TransferId }) => string | null;
@@ -128,6 +129,8 @@ export interface Fake {
   choice: string | null;
   /** Whether the desktop shows tray icons. */
   tray: boolean;
+  /** Whether this computer has a keychain. */
+  keychain: boolean;
   /** How often the pictures of the details were asked for. */
   looks: number;
 }
@@ -305,7 +308,7 @@ export function start(scenario: Scenario, live = true): void {
         label,
         ready: services.find((one) => one.id === service)?.ready ?? false,
       });
-      const link = /^https?:\/\/([^/]+)/.exec(text);
+      const link = /^(?:https?:\/\/)?([^/]+\.[^/]+)\//.exec(`${text}/`);
       if (link) return [found('link', `Link to ${link[1]}`), found('offline-tube', 'Page for the media server')];
       if (text.startsWith('re_')) return [found('mavi', 'Asset at MAVI'), found('sandbox', 'Asset in the sandbox')];
       if (text.startsWith('VI')) return [found('visual-search', 'Video at Visual Search')];
@@ -360,7 +363,9 @@ export function start(scenario: Scenario, live = true): void {
     open_file: () => undefined,
     assets: ({ search }) =>
       assets.filter((asset) => `${asset.name} ${asset.asset_id}`.toLowerCase().includes(search.toLowerCase())),
-    asset_info: ({ assetId }) => {
+    asset_info: async ({ assetId }) => {
+      // A service is asked over the network: long enough to be seen.
+      await new Promise((resolve) => setTimeout(resolve, 100));
       const asset = assets.find((one) => one.asset_id === assetId);
       return {
         asset_id: assetId,
@@ -394,10 +399,11 @@ export function start(scenario: Scenario, live = true): void {
         problem: one?.problem ?? null,
       };
     },
-    set_key: ({ service, key }) => {
-      if (key.startsWith('bad'))
+    set_key: ({ service, key: secret }) => {
+      const key: KeyState = fake.keychain ? 'keychain' : 'memory';
+      if (secret.startsWith('bad'))
         changeService(service, {
-          key: 'keychain',
+          key,
           ready: true,
           problem: {
             code: 'unauthorized',
@@ -407,10 +413,10 @@ export function start(scenario: Scenario, live = true): void {
             remedy: 'enter_key',
           },
         });
-      else changeService(service, { key: 'keychain', ready: true, problem: null });
-      return 'keychain';
+      else changeService(service, { key, ready: true, problem: null });
+      return key;
     },
-    remove_key: ({ service }) => changeService(service, { key: 'missing', ready: false }),
+    remove_key: ({ service }) => changeService(service, { key: 'missing', ready: false, problem: null }),
     save_settings: (args) => {
       if (args.settings.limit_down !== null && args.settings.limit_down < 1024)
         refuse({ what: { is: 'download_limit_too_low' }, why: null });
@@ -440,6 +446,7 @@ export function start(scenario: Scenario, live = true): void {
     },
     set_menu_bar: () => undefined,
     copy_text: ({ text }) => navigator.clipboard.writeText(text),
+    paste_text: async () => (await navigator.clipboard.readText()) || null,
     drag_out: () => true,
     choose_folder_for: () => '/media/ada/Data',
     pick_downloads_folder: () => (downloads_folder = '/media/ada/Data'),
@@ -455,6 +462,7 @@ export function start(scenario: Scenario, live = true): void {
     'open',
     'look',
     'rows',
+    'paste_text',
     'which',
     'between',
     'day',
@@ -500,6 +508,7 @@ export function start(scenario: Scenario, live = true): void {
     slow: 0,
     refused: null,
     tray: true,
+    keychain: true,
     choice: null,
     command: (id) => emit('command-chosen', id),
     looks: 0,

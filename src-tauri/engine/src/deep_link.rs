@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::engine::Recognised;
 use crate::filename::is_invisible;
+use crate::signed_url;
 
 /// Longer than any link that a service hands out.
 const LONGEST: usize = 8 * 1024;
@@ -57,7 +58,8 @@ pub(crate) fn what_of(link: &str) -> Option<String> {
 
 /// A proposal as it may be shown: an address loses its query, which may be a secret.
 pub(crate) fn shown(what: &str) -> String {
-    let Ok(mut url) = Url::parse(what) else { return what.to_owned() };
+    let whole = signed_url::completed(what);
+    let Ok(mut url) = Url::parse(whole.as_deref().unwrap_or(what)) else { return what.to_owned() };
     let hidden = url.query().is_some();
     url.set_query(None);
     url.set_fragment(None);
@@ -109,6 +111,10 @@ mod tests {
         assert_eq!(shown("re_8f31"), "re_8f31");
         assert_eq!(
             shown("https://me:pass@files.example.org/a.mp4?X-Goog-Signature=abc#frag"),
+            "https://files.example.org/a.mp4?…"
+        );
+        assert_eq!(
+            shown("files.example.org/a.mp4?X-Goog-Signature=abc"),
             "https://files.example.org/a.mp4?…"
         );
     }

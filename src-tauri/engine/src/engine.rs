@@ -727,6 +727,11 @@ impl Engine {
         if what.is_empty() || what.chars().any(char::is_control) {
             return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
         }
+        // Without a service named, what has no `https://` is an id of the default one.
+        let what = match request.service.as_deref() {
+            Some("link" | "offline-tube" | "sandbox") => signed_url::completed(&what).unwrap_or(what),
+            _ => what,
+        };
         let url = signed_url::parse_http(&what);
         let looks_like_url = what.contains("://");
         let service = match request.service {

@@ -29,6 +29,22 @@ pub fn parse_http(text: &str) -> Result<Url, Words> {
     Ok(url)
 }
 
+/// The address that a text without `https://` stands for: `example.com/file.zip`. A host alone could be a file's name,
+/// and so could anything before a slash that does not end as the names of hosts do.
+pub fn completed(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (host, _) = text.split_once('/')?;
+    let whole = format!("https://{text}");
+    let url = parse_http(&whole).ok()?;
+    let name = url.domain()?;
+    let (before, ending) = name.rsplit_once('.')?;
+    let plain = host.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '.' | ':'))
+        && before.split('.').all(|label| !label.is_empty())
+        && (ending.starts_with("xn--")
+            || ending.len() > 1 && ending.chars().all(|letter| letter.is_ascii_alphabetic()));
+    (plain && !text.chars().any(char::is_whitespace)).then_some(whole)
+}
+
 /// Parses a URL that a secret is sent to: https, or http on this computer. `Err` is the reason as a clause.
 pub fn parse_secure(text: &str) -> Result<Url, Words> {
     let url = parse_http(text)?;

@@ -313,6 +313,7 @@ phrases! {
     FolderNotShown = "The folder could not be shown";
     ChoiceNotNoted = "The choice could not be saved";
     NotCopied = "The text could not be copied";
+    NotPasted = "The clipboard could not be read";
     FaultInside = "Something went wrong inside Ferry";
     NotSent { path: String } = "`{path}` was not sent";
     WindowSendsToServices = "The window sends to services only";

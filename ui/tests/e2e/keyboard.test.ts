@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { calls, lastCall, useStudio } from './support';
 
@@ -79,4 +79,40 @@ test('the whole job without a pointer: begin, bring, watch, pause, continue, sho
   await page.keyboard.press('Enter');
   await page.getByText('Removed 1 transfer').waitFor({ state: 'detached' });
   expect((await calls(page)).some((call) => call.command === 'remove')).toBe(false);
+});
+
+describe('the palette', () => {
+  const offered = (page: Page) => page.getByRole('dialog').getByRole('option').allTextContents();
+  const names = async (page: Page) => (await offered(page)).map((text) => text.trim());
+
+  test('puts what was meant first, and what clears the list last', async () => {
+    const page = await open({ scenario: 'busy' });
+    for (const typed of ['remove', 'rem', 'Remove ']) {
+      await page.keyboard.press('Control+k');
+      await page.keyboard.type(typed);
+      const [first, ...others] = await names(page);
+      expect(first).toMatch(/^Remove\s*(Delete)?$/);
+      expect(others.at(-1)).toBe('Remove finished transfers');
+      await page.keyboard.press('Escape');
+    }
+    await page.getByRole('grid').focus();
+    await page.keyboard.press('Home');
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('remove');
+    await page.keyboard.press('Enter');
+    expect(await lastCall(page, 'hide')).toMatchObject({ ids: [expect.any(Number)] });
+  });
+
+  test('speaks of the selected rows only where they are seen', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByRole('grid').focus();
+    await page.keyboard.press('Home');
+    await page.keyboard.press('Control+,');
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('remove');
+    expect(await names(page)).toEqual(['Remove finished transfers']);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+k');
+    expect((await names(page)).some((name) => /^(Pause or resume|Select all|Move up)/.test(name))).toBe(false);
+  });
 });

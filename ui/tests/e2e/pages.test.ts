@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
 import type { BarMenu, MenuEntry } from '../../src/ipc';
-import { calls, lastCall, nav, speak, useStudio } from './support';
+import { calls, lastCall, nav, settled, speak, useStudio } from './support';
 
 const open = useStudio();
 
@@ -36,6 +36,83 @@ describe('first run', () => {
     await page.getByRole('button', { name: 'Connect' }).click();
     await page.getByText('MAVI refused the key. Enter a key that the service accepts.').waitFor();
     expect((await calls(page)).some((call) => call.command === 'save_settings')).toBe(false);
+  });
+
+  test('a refused key is not kept: nothing can be sent with it', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByLabel('Key for MAVI').fill('bad-key');
+    await page.keyboard.press('Enter');
+    await page.getByText('MAVI refused the key').waitFor();
+    expect(await lastCall(page, 'remove_key')).toEqual({ service: 'mavi' });
+    await page.evaluate(() => window.fake.drag('enter', 30, 300));
+    await page.getByText('to Sandbox').waitFor();
+    expect(await page.getByText('MAVI instead').count()).toBe(0);
+    await page.evaluate(() => window.fake.drag('leave'));
+    await page.getByRole('button', { name: 'Start with the sandbox' }).click();
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'MAVI', exact: true });
+    await card.getByText('None yet').waitFor();
+    expect(await card.getByText('refused').count()).toBe(0);
+  });
+
+  test('without a key the field is asked for it', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByRole('button', { name: 'Connect' }).click();
+    await page.getByText('Paste the key first.').waitFor();
+    const field = page.getByLabel('Key for MAVI');
+    expect(await field.evaluate((one) => one === document.activeElement)).toBe(true);
+    expect(await field.getAttribute('aria-invalid')).toBe('true');
+    await page.keyboard.type('g');
+    await page.getByText('Paste the key first.').waitFor({ state: 'detached' });
+    expect(await calls(page)).toEqual([]);
+  });
+
+  test('a computer without a keychain: it is said where the key is kept, and on its page', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.evaluate(() => (window.fake.keychain = false));
+    await page.getByText('in this computer’s keychain if it has one').waitFor();
+    await page.getByLabel('Key for MAVI').fill('good-key');
+    await page.keyboard.press('Enter');
+    await page.getByText('MAVI is connected.').waitFor();
+    await page.getByText('kept only until Ferry is closed').waitFor();
+    await nav(page, 'Services');
+    await page.getByText('This computer has no keychain, so keys are kept only until Ferry is closed.').waitFor();
+    const words = page.getByText('Kept until Ferry is closed');
+    expect(await words.evaluate((one) => one.scrollWidth <= one.clientWidth)).toBe(true);
+  });
+
+  test.each(['dropped', 'picked by key'])('files %s end it and are shown on their way', async (how) => {
+    const page = await open({ scenario: 'first-run' });
+    await page.getByRole('button', { name: 'Start with the sandbox' }).waitFor();
+    if (how === 'dropped') await page.evaluate(() => window.fake.drag('drop', 30, 700));
+    else await page.keyboard.press('Control+o');
+    expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { welcomed: true, default_service: 'sandbox' },
+    });
+    await page.getByRole('grid', { name: 'Transfers' }).getByRole('row').first().waitFor();
+  });
+
+  test('what Ferry knows ends it when it is pasted, a key that missed its field does not', async () => {
+    const page = await open({ scenario: 'first-run' });
+    const paste = async (text: string) => {
+      await page.evaluate((words) => navigator.clipboard.writeText(words), text);
+      await page.keyboard.press('Control+v');
+    };
+    await page.getByRole('button', { name: 'Start with the sandbox' }).waitFor();
+    await paste('sk-no-id-at-all');
+    await settled(page);
+    await page.getByRole('button', { name: 'Start with the sandbox' }).waitFor();
+    await paste('https://files.example.org/a.mp4');
+    await page.getByText('Link to files.example.org').first().waitFor();
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { welcomed: true } });
+  });
+
+  test('a ferry:// link that is accepted ends it', async () => {
+    const page = await open({ scenario: 'first-run' });
+    await page.evaluate(() => window.fake.link('https://files.example.org/a.mp4'));
+    await page.getByRole('button', { name: 'Download', exact: true }).click();
+    await page.getByRole('grid', { name: 'Transfers' }).getByRole('row').first().waitFor();
   });
 
   test('the folder can be changed', async () => {

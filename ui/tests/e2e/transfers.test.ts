@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
 import type { MenuEntry } from '../../src/ipc';
-import { calls, lastCall, settled, useStudio } from './support';
+import { calls, lastCall, nav, settled, useStudio } from './support';
 
 const open = useStudio();
 
@@ -58,6 +58,78 @@ describe('the add bar', () => {
     await page.keyboard.press('v');
     await page.getByText('Asset at MAVI').first().waitFor();
     expect(await page.getByLabel('What to download').inputValue()).toBe('re_from_clipboard');
+  });
+
+  test('a clipboard without text is said', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() => navigator.clipboard.writeText(''));
+    await page.getByRole('grid').focus();
+    await page.keyboard.press('v');
+    await page.getByText('There is no text on the clipboard.').waitFor();
+  });
+
+  describe('several links', () => {
+    const links = ['https://a.example/1.mp4', 'https://b.example/2.mp4', 'https://c.example/refused'];
+    const started = async (page: Page) =>
+      (await calls(page))
+        .filter((call) => call.command === 'download')
+        .map((call) => (call.args as { request: { what: string; service: string } }).request);
+
+    test.each(['on the list', 'into the bar', 'dropped'])('%s are several downloads, with one undo', async (where) => {
+      const page = await open({ scenario: 'busy' });
+      const text = `${links.slice(0, 2).join('\r\n')}\r\n\r\n`;
+      await page.evaluate((words) => navigator.clipboard.writeText(words), text);
+      if (where === 'dropped') {
+        await page.evaluate((words) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.setData('text/uri-list', `# from a page\r\n${words}`);
+          document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+        }, text);
+      } else {
+        await (where === 'on the list' ? page.getByRole('grid') : page.getByLabel('What to download')).focus();
+        await page.keyboard.press('Control+v');
+      }
+      await page.getByText('2 links', { exact: true }).waitFor();
+      await page.getByLabel('What to download').press('Enter');
+      await page.getByText('Downloading 2 links').waitFor();
+      expect(await started(page)).toMatchObject(links.slice(0, 2).map((what) => ({ what, service: 'link' })));
+      expect(await page.getByLabel('What to download').inputValue()).toBe('');
+      await page.getByRole('button', { name: 'Undo' }).click();
+      expect((await lastCall(page, 'take_back')) as { ids: number[] }).toMatchObject({
+        ids: [expect.any(Number), expect.any(Number)],
+      });
+    });
+
+    test('the one that is refused stays, the others start', async () => {
+      const page = await open({ scenario: 'busy' });
+      await page.getByLabel('What to download').fill(links.join(' '));
+      await page.getByRole('button', { name: 'Download', exact: true }).click();
+      await page.getByText('Downloading 2 links').waitFor();
+      await page.getByText('This link cannot be used').waitFor();
+      expect(await page.getByLabel('What to download').inputValue()).toBe(links[2]);
+    });
+
+    test('among other lines only the first is taken, and that is said', async () => {
+      const page = await open({ scenario: 'busy' });
+      await page.evaluate(() => navigator.clipboard.writeText('re_8f31\nthe one of yesterday\nhttps://a.example/1'));
+      await page.getByRole('grid').focus();
+      await page.keyboard.press('v');
+      await page.getByText('Only the first of 3 lines was taken').waitFor();
+      expect(await page.getByLabel('What to download').inputValue()).toBe('re_8f31');
+    });
+  });
+
+  test('has the focus once it is asked to, not at every visit', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.keyboard.press('n');
+    await nav(page, 'Library');
+    await nav(page, 'Transfers');
+    await page.getByRole('grid', { name: 'Transfers' }).waitFor();
+    await settled(page);
+    const field = page.getByLabel('What to download');
+    expect(await field.evaluate((one) => one === document.activeElement)).toBe(false);
+    await page.keyboard.press('n');
+    expect(await field.evaluate((one) => one === document.activeElement)).toBe(true);
   });
 
   test('the undo of a start takes it back', async () => {

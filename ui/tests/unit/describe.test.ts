@@ -306,6 +306,7 @@ describe('in another language than the engine’s', () => {
     expect(made('link', 'https://user@files.example.org:8080/a?b')).toBe('Enlace a files.example.org');
     expect(made('offline-tube', 'https://x.example/watch')).toBe('Página para el servidor multimedia');
     expect(made('offline-tube', '7f0c')).toBe('Archivo en el servidor multimedia');
+    expect(made('link', 'files.example.org:8080/a?b')).toBe('Enlace a files.example.org');
     expect(made('mavi', 're_1')).toBe('Recurso de MAVI');
   });
 });

@@ -17,6 +17,7 @@ pub(super) const ABOUT: About = About {
     uploads: false,
     downloads: true,
     needs_key: false,
+    takes: |_| false,
 };
 
 pub(crate) struct Link;

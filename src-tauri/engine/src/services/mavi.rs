@@ -13,7 +13,7 @@ use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
-use crate::services::{About, Confirmation, Plan, Service, Signed};
+use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id};
 use crate::signed_url::SignedUrl;
 use crate::task::DownloadTask;
 use crate::words::{Peer, Phrase, Words};
@@ -25,6 +25,7 @@ pub(super) const ABOUT: About = About {
     uploads: true,
     downloads: true,
     needs_key: true,
+    takes: |id| id.strip_prefix("re_").is_some_and(is_plain_id),
 };
 
 /// Published limit: one request a second for each endpoint and account.

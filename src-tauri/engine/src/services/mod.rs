@@ -24,7 +24,7 @@ use crate::http::{Fetch, Http};
 use crate::run::Run;
 use crate::secrets::Keys;
 use crate::settings::{Settings, UploadMethod};
-use crate::signed_url::SignedUrl;
+use crate::signed_url::{self, SignedUrl};
 use crate::task::DownloadTask;
 use crate::words::{Peer, Phrase};
 use api::Api;
@@ -40,6 +40,8 @@ pub(crate) struct About {
     pub uploads: bool,
     pub downloads: bool,
     pub needs_key: bool,
+    /// Whether a text can be one of its ids.
+    pub takes: fn(&str) -> bool,
 }
 
 /// A signed URL with what belongs to it.
@@ -317,9 +319,9 @@ impl Services {
         if text.is_empty() || text.chars().any(char::is_control) {
             return found;
         }
-        if let Ok(url) = Url::parse(text)
-            && matches!(url.scheme(), "http" | "https")
-        {
+        let url = signed_url::completed(text)
+            .map_or_else(|| Url::parse(text).ok(), |whole| Url::parse(&whole).ok());
+        if let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) {
             offer("link", format!("Link to {}", url.host_str().unwrap_or("a server")));
             if !self.address("offline-tube").is_empty() {
                 offer("offline-tube", "Page for the media server".into());
@@ -327,18 +329,9 @@ impl Services {
             offer("sandbox", "Page for the sandbox’s media server".into());
             return found;
         }
-        if text.chars().any(char::is_whitespace) || text.contains("://") {
-            return found;
-        }
         let default = self.default_id();
-        let is_video =
-            text.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        let is_job = text.len() == 36 && text.split('-').count() == 5;
-        let mut order: Vec<&str> = match (is_video, is_job) {
-            (true, _) => vec!["visual-search", "sandbox"],
-            (_, true) => vec!["offline-tube", "sandbox"],
-            _ => vec!["mavi", "sandbox"],
-        };
+        let mut order: Vec<&str> =
+            IDS.into_iter().filter(|id| about(id).is_some_and(|about| (about.takes)(text))).collect();
         // What is set up comes before what is not; the default before all.
         order.sort_by_key(|id| {
             let ready = about(id).is_some_and(|about| self.status(about).ready);
@@ -372,6 +365,12 @@ pub(crate) fn about(id: &str) -> Option<&'static About> {
         "link" => &link::ABOUT,
         _ => return None,
     })
+}
+
+/// Whether a text is made of nothing but what ids are made of, and no longer than any of them.
+fn is_plain_id(text: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    (1..=128).contains(&text.len()) && text.chars().all(plain)
 }
 
 /// The refusal for a service that does not exist.

@@ -16,7 +16,7 @@ use crate::error::{Cause, Error, Result};
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
 use crate::services::link::link_not_kept;
-use crate::services::{About, Plan, Service};
+use crate::services::{About, Plan, Service, is_plain_id};
 use crate::signed_url;
 use crate::task::DownloadTask;
 use crate::transfer::Stage;
@@ -29,6 +29,8 @@ pub(super) const ABOUT: About = About {
     uploads: false,
     downloads: true,
     needs_key: false,
+    // A UUID.
+    takes: |job| job.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && is_plain_id(job),
 };
 
 const FIRST_POLL: Duration = Duration::from_millis(500);

@@ -28,6 +28,9 @@ pub(super) const ABOUT: About = About {
     uploads: true,
     downloads: true,
     needs_key: false,
+    takes: |id| {
+        [&mavi::ABOUT, &visual_search::ABOUT, &offline_tube::ABOUT].iter().any(|part| (part.takes)(id))
+    },
 };
 
 /// Starts the sandbox when it is first needed.
@@ -99,9 +102,9 @@ pub(crate) struct SandboxService {
 impl SandboxService {
     /// The part of the sandbox that an id belongs to.
     fn part(&self, id: &str, is_url: bool) -> &dyn Service {
-        if is_url || (id.len() == 36 && id.split('-').count() == 5) {
+        if is_url || (offline_tube::ABOUT.takes)(id) {
             &self.tube
-        } else if id.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        } else if (visual_search::ABOUT.takes)(id) {
             &self.search
         } else {
             &self.mavi

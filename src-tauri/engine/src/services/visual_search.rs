@@ -13,7 +13,7 @@ use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
-use crate::services::{About, Plan, Service};
+use crate::services::{About, Plan, Service, is_plain_id};
 use crate::task::DownloadTask;
 use crate::words::{Peer, Phrase};
 
@@ -24,6 +24,10 @@ pub(super) const ABOUT: About = About {
     uploads: false,
     downloads: true,
     needs_key: true,
+    takes: |number| {
+        number.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            && is_plain_id(number)
+    },
 };
 
 /// Published limits: 12 downloads a minute, 5 lists a second.
