@@ -173,10 +173,7 @@ async function test() {
       await sleep(500);
       await stage.display.type(folder('disk'));
       await stage.display.press(dialog, 'Return');
-      await until(
-        'the setting',
-        async () => (await stage.settings()).downloads_folder === folder('disk'),
-      );
+      await until('the setting', async () => (await stage.settings()).downloads_folder === folder('disk'));
       await page.click('nav button', 'Transfers');
       await download(service.link(9_000_000, 'roomy.bin'));
       console.log(await says('roomy.bin', /more is needed/));

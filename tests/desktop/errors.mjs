@@ -506,7 +506,13 @@ async function test() {
   await page.click('button', 'Start with the sandbox');
   await page.find('nav button', 'Transfers');
   // What fails fails at once.
-  await save({ retries: 0, mavi_url: MAVI, offline_tube_url: `${service.url}/tube`, default_service: 'mavi', theme: 'light' });
+  await save({
+    retries: 0,
+    mavi_url: MAVI,
+    offline_tube_url: `${service.url}/tube`,
+    default_service: 'mavi',
+    theme: 'light',
+  });
 
   const wanted = process.argv.slice(2).filter((one) => !one.startsWith('--'));
   for (const [name, work] of Object.entries({ ...cases, ...(IS_ROOT && withRoot) })) {

@@ -30,7 +30,7 @@ function family(pid) {
     }
   }
   const all = new Set([pid]);
-  for (let grown = 0; grown !== all.size; ) {
+  for (let grown = 0; grown !== all.size;) {
     grown = all.size;
     for (const [child, parent] of parents) if (all.has(parent)) all.add(child);
   }
@@ -158,13 +158,16 @@ const LISTEN = `
   window.__TAURI_INTERNALS__.invoke('plugin:event|listen',
     { event: 'transfers-changed', target: { kind: 'Any' }, handler }).then(arguments[0]);`;
 
-const script = (page, text, ...args) =>
-  page.driver.send('POST', `${page.path}/execute/async`, { script: text, args });
+const script = (page, text, ...args) => page.driver.send('POST', `${page.path}/execute/async`, { script: text, args });
 
 stage.run(15, async () => {
   const page = await stage.open();
   if (rows > 0) {
-    await until('the list', () => page.evaluate('return document.querySelectorAll("[role=row][data-id]").length > 5'), 60);
+    await until(
+      'the list',
+      () => page.evaluate('return document.querySelectorAll("[role=row][data-id]").length > 5'),
+      60,
+    );
   }
   const painted = await until('the first paint', () =>
     page.evaluate(`
@@ -177,7 +180,8 @@ stage.run(15, async () => {
   await script(page, LISTEN);
 
   if (running > 0) {
-    const moving = async () => (await stage.rows()).filter((row) => /\dB?\/s/.test(row.replaceAll(/[KMGT]i?B/g, '0'))).length;
+    const moving = async () =>
+      (await stage.rows()).filter((row) => /\dB?\/s/.test(row.replaceAll(/[KMGT]i?B/g, '0'))).length;
     await until(`${running} running`, async () => (await moving()) >= running, 60);
     await sleep(3000);
     figures.busy = await watch(page, async () => void (await sleep(20_000)));

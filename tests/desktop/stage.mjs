@@ -100,7 +100,16 @@ export class Stage {
 
   /** The settings as the engine has them. By the gap in what it is told the page sees that it has to look again. */
   async settings() {
-    const of = { filter: 'all', search: '', order: 'queue', locale: 'en', midnight: 0, from: 0, count: 0, cursor: null };
+    const of = {
+      filter: 'all',
+      search: '',
+      order: 'queue',
+      locale: 'en',
+      midnight: 0,
+      from: 0,
+      count: 0,
+      cursor: null,
+    };
     return (await this.page.invoke('open', { look: of, fresh: false })).ok.settings;
   }
 

@@ -343,7 +343,11 @@ export function start(scenario: Scenario, live = true): void {
     },
     take_back: ({ ids, since }) => {
       const added = ids.filter((id) => (list.get(id)?.added_at ?? 0) >= since);
-      const ended = added.filter((id) => list.get(id)?.state.is === 'completed');
+      const wasThere = ({ note }: Transfer) => typeof note === 'object' && note.is === 'sent_before';
+      const ended = added.filter((id) => {
+        const row = list.get(id);
+        return row?.state.is === 'completed' && !wasThere(row);
+      });
       const removed = added.filter((id) => !ended.includes(id));
       change({ removed });
       return { taken: removed.length, ended };
