@@ -8,7 +8,7 @@ class Services {
   /** Every service, in the words of the window's language. */
   readonly all: ServiceStatus[] = $derived(this.#told.map(aboutService));
   /** The last check of each service since the window opened. */
-  checks = $state<Record<string, CheckReport>>({});
+  checks = $state<Record<string, CheckReport | undefined>>({});
   checking = $state<Record<string, boolean>>({});
 
   set(all: ServiceStatus[]) {
@@ -32,6 +32,19 @@ class Services {
   /** Those that dropped files can go to right now. */
   get uploading(): ServiceStatus[] {
     return this.shown.filter((service) => service.uploads && service.ready);
+  }
+
+  /** How one stands: what its last check found counts as much as what the engine knows. */
+  standing(service: ServiceStatus): 'ready' | 'problem' | 'unreached' | 'off' {
+    const report = this.checks[service.id];
+    if (report?.problem && report.reached_in === null) return 'unreached';
+    if (report?.problem ?? service.problem) return 'problem';
+    return service.ready ? 'ready' : 'off';
+  }
+
+  /** What was checked is no longer there: another address, no key. */
+  forget(id: string) {
+    this.checks[id] = undefined;
   }
 
   async check(id: string): Promise<CheckReport> {

@@ -57,6 +57,17 @@ test('the choice that an earlier window kept by itself moves into the settings',
   expect(await page.evaluate(() => document.documentElement.lang)).toBe('es');
 });
 
+test('the default service keeps its whole name in the side bar', async () => {
+  for (const size of ['large', 'small'] as const) {
+    const page = await open({ scenario: 'empty', locale: 'es-ES', size });
+    const service = page.getByRole('navigation', { name: 'Los servicios' }).getByRole('button', { name: /^Entorno/ });
+    expect(await service.locator('.default').isVisible()).toBe(size === 'large');
+    const name = service.locator('.truncate');
+    expect(await name.evaluate((one) => one.scrollWidth - one.clientWidth)).toBe(0);
+    expect(await service.getAttribute('title')).toContain('Predeterminado');
+  }
+});
+
 test('failures say what happened, why and what to do in the language of the window', async () => {
   const page = await open({ scenario: 'broken', locale: 'es-ES' });
   const row = page.getByRole('row', { name: /archive-2019/ });
