@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bad_server::{BadServer, Signal, Step, range_start, response};
 use downloads::{Downloads, code};
-use ferry_engine::{Code, State, Verified};
+use ferry_engine::{Code, Settings, State, Verified};
 
 const ETAG: &str = "\"v1\"";
 
@@ -233,6 +233,33 @@ async fn a_canceled_download_goes_on_when_that_is_taken_back_though_no_file_has_
     let downloads = downloads.restart(|_| {}).await;
     downloads.engine().retry(&[id]).await.unwrap();
     assert_eq!(code(&downloads.ended(id).await), Some(Code::InvalidInput));
+}
+
+#[tokio::test]
+async fn a_finished_download_is_had_again_by_its_link_unless_something_of_that_had_to_be_hidden() {
+    let file = content(100_000);
+    let server = {
+        let file = file.clone();
+        BadServer::start(move |head, _| vec![Step::Send(good_answer(head, &file, ETAG))])
+    };
+    let downloads = Downloads::new().await;
+    let whole = downloads.add(&server.url("/a.bin")).await;
+    let hidden = downloads.add(&server.url("/b.bin?token=marked5ecret")).await;
+    for id in [whole, hidden] {
+        assert_eq!(downloads.ended(id).await.state, State::Completed);
+    }
+    std::fs::remove_file(downloads.folder().join("a.bin")).unwrap();
+    let settings = Settings { downloads_folder: Some(downloads.folder()), ..downloads.engine().settings() };
+    downloads.engine().save_settings(settings).await.unwrap();
+    assert!(downloads.engine().can_download_again(whole));
+    let again = downloads.engine().download_again(whole).await.unwrap();
+    assert_ne!(again, whole, "the finished one stays what it is");
+    assert_eq!(downloads.ended(again).await.state, State::Completed);
+    assert!(downloads.saved("a.bin") == file);
+
+    assert!(!downloads.engine().can_download_again(hidden));
+    let error = downloads.engine().download_again(hidden).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidInput, "{error}");
 }
 
 #[tokio::test]

@@ -654,6 +654,7 @@ async fn u7_a_service_that_never_confirms_is_sent_and_not_yet_confirmed() {
         row.note
     );
     assert_eq!(uploads.assets().await[0].status, AssetStatus::Sent);
+    assert_eq!(uploads.engine.asset_count().await.unwrap(), 1);
     assert_eq!(uploads.requests("PUT", "/store/"), 1, "nothing was sent twice");
     assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap());
 }
@@ -768,6 +769,23 @@ async fn u9_a_refused_key_is_asked_about_once_not_for_every_file() {
     assert!(asked <= 3, "asked {asked} times: at most once a slot");
     let status = uploads.engine.services().into_iter().find(|s| s.id == "mavi").unwrap();
     assert!(status.problem.is_some(), "the service says why it stands still");
+}
+
+#[tokio::test]
+async fn u9_a_key_that_is_removed_is_not_said_to_be_refused_any_more() {
+    let uploads = Uploads::patient("wrong").await;
+    let problem =
+        || uploads.engine.services().into_iter().find(|service| service.id == "mavi").unwrap().problem;
+    let report = uploads.engine.check("mavi").await.unwrap();
+    assert_eq!(report.key_accepted, Some(false));
+    assert!(problem().is_some());
+    uploads.engine.remove_key("mavi").await.unwrap();
+    assert_eq!(problem(), None);
+    // What wants to go there says that there is none.
+    let row = uploads.run(&uploads.file("a.bin", 10)).await;
+    assert_eq!(code(&row), Some(Code::Unauthorized));
+    let said = problem().unwrap().message();
+    assert!(said.contains("needs a key and has none"), "{said}");
 }
 
 /// No service says in its documents how it tells this; whatever it says is what the user reads.

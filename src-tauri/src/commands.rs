@@ -250,10 +250,28 @@ pub(crate) fn file_there(engine: State<'_, Engine>, id: TransferId) -> bool {
     file_of(&engine, id).is_ok()
 }
 
+/// Whether a download can be had once more without a new link.
+#[tauri::command(async)]
+pub(crate) fn can_download_again(engine: State<'_, Engine>, id: TransferId) -> bool {
+    engine.can_download_again(id)
+}
+
+/// Downloads the same once more.
+#[tauri::command]
+pub(crate) async fn download_again(engine: State<'_, Engine>, id: TransferId) -> Answer<TransferId> {
+    engine.download_again(id).await.map_err(failure)
+}
+
 /// The library.
 #[tauri::command]
 pub(crate) async fn assets(engine: State<'_, Engine>, search: String) -> Answer<Vec<Asset>> {
     engine.assets(&search).await.map_err(failure)
+}
+
+/// How many files the library knows.
+#[tauri::command]
+pub(crate) async fn asset_count(engine: State<'_, Engine>) -> Answer<u64> {
+    engine.asset_count().await.map_err(failure)
 }
 
 /// What the service says about an asset just now.
@@ -529,7 +547,8 @@ fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
         .ok_or_else(|| failure(Error::invalid(Phrase::NotCompleteYet).advise(Phrase::WaitUntilComplete)))?;
     if !path.exists() {
         let error = Error::new(Cause::SourceMissing, Phrase::FileGone { path: path.display().to_string() });
-        return Err(failure(error));
+        // There is nothing to choose here: the details know whether it can be downloaded again.
+        return Err(failure(error.advise(Phrase::PutItBack)));
     }
     Ok(path)
 }

@@ -11,6 +11,7 @@ mod events;
 mod granted_paths;
 #[cfg(target_os = "linux")]
 mod graphics;
+mod held_files;
 #[cfg(target_os = "macos")]
 mod menu_bar;
 mod openable;
@@ -129,7 +130,10 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::open_file,
             commands::thumbnail,
             commands::file_there,
+            commands::can_download_again,
+            commands::download_again,
             commands::assets,
+            commands::asset_count,
             commands::asset_info,
             commands::asset_delete,
             commands::export_assets,

@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::batch::{Batch, Outcome, is_working};
 use crate::granted_paths::Hovering;
 use crate::spoken::{Spoken, fill};
-use crate::{WINDOW, background};
+use crate::{WINDOW, background, held_files};
 
 /// How long the engine may take to write everything down when Ferry ends.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(2);
@@ -59,7 +59,10 @@ pub(crate) fn show_window(app: &AppHandle) {
 /// Follows drags. Closing hides the window or ends Ferry; before that it asks if work runs.
 pub(crate) fn on_window_event(window: &Window, event: &WindowEvent) {
     match event {
-        WindowEvent::DragDrop(drag) => window.state::<Hovering>().follow(drag),
+        WindowEvent::DragDrop(drag) => {
+            window.state::<Hovering>().follow(drag);
+            held_files::tell(window, drag);
+        }
         WindowEvent::CloseRequested { api, .. } => {
             let app = window.app_handle();
             let running = running(app);

@@ -2,6 +2,7 @@
 import { copy } from './clipboard';
 import * as format from './format';
 import * as ipc from './ipc';
+import { missing } from './missing.svelte';
 import { navigation } from './navigation.svelte';
 import { m } from './paraglide/messages.js';
 import { addBar } from './add-bar.svelte';
@@ -116,8 +117,14 @@ export const move = (ids: Ids, where: Where) => each(ids, 'reorder', (chosen) =>
 export const moveBehind = (ids: Ids, above: TransferId | null) =>
   each(ids, 'reorder', (chosen) => ipc.moveBehind(chosen, above));
 
-export const show = (id: TransferId) => attempt(() => ipc.showInFolder(id));
-export const open = (id: TransferId) => attempt(() => ipc.openFile(id));
+export const show = (id: TransferId) => withFile(id, ipc.showInFolder);
+export const open = (id: TransferId) => withFile(id, ipc.openFile);
+
+/** A file that is not there is marked as missing, one that is back again no longer. */
+async function withFile(id: TransferId, run: (id: TransferId) => Promise<unknown>) {
+  const done = await attempt(() => run(id));
+  if (!done || missing.of(id)) await attempt(() => missing.look(id));
+}
 
 /**
  * Sends files, once it is known what becomes of those that were sent before, and offers to take it back. Answers the
@@ -164,16 +171,28 @@ export async function pickAndUpload(folders: boolean, service: string | null = n
 }
 
 /** Brings something here and offers to take it back. */
-export async function download(what: string, service: string | null, said: string): Promise<boolean> {
+export const download = (what: string, service: string | null, said: string) =>
+  bring(() => ipc.download(what, service), said);
+
+/** Brings once more what was downloaded before. */
+export const downloadAgain = ({ id, name }: Transfer) =>
+  bring(() => ipc.downloadAgain(id), m.add_started({ what: name }));
+
+function bring(run: () => Promise<TransferId>, said: string): Promise<boolean> {
   const then = Date.now();
-  try {
-    const id = await ipc.download(what, service);
-    toasts.show({ tone: 'ok', text: said, action: { label: m.undo(), run: () => void undoStart([id], then) } });
-    return true;
-  } catch (error) {
-    toasts.fail(error);
-    return false;
-  }
+  return attempt(async () => {
+    const id = await run();
+    const [row] = await ipc.rows([id]);
+    // The same that was not finished yet goes on in its row: nothing came onto the list that could be taken back.
+    if (row && row.added_at < then) toasts.show({ text: m.add_known({ what: row.name }) });
+    else toasts.show({ tone: 'ok', text: said, action: { label: m.undo(), run: () => void undoStart([id], then) } });
+  });
+}
+
+/** Where another link is put in. */
+export function pasteNewLink() {
+  navigation.go('transfers');
+  addBar.focus();
 }
 
 /** The same for several links at once. Answers those that were refused; the first refusal is said. */
@@ -314,8 +333,7 @@ export async function remedy(transfer: Transfer, way: Remedy): Promise<void> {
       await attempt(() => ipc.chooseFolderFor(id));
       return;
     case 'new_link':
-      navigation.go('transfers');
-      addBar.focus();
+      pasteNewLink();
       return;
     case 'choose_file':
       await chooseAnother(id, service);

@@ -301,13 +301,42 @@ export function aboutService<T extends { id: string; name: string; description: 
   return { ...service, name: itsName, description: itsDescription };
 }
 
+const there: Record<string, () => string> = {
+  waiting: m.there_waiting,
+  pending: m.there_waiting,
+  uploading: m.there_uploading,
+  downloading: m.there_fetching,
+  processing: m.there_processing,
+  unparse: m.there_unprocessed,
+  parse: m.there_ready,
+  success: m.there_ready,
+  completed: m.there_ready,
+  cancelled: m.there_stopped,
+};
+
+/** How a file stands at its service, whose word it is: quoted where Ferry does not know it. */
+export function statusThere(word: string): string {
+  const known = there[word.toLowerCase()];
+  if (known) return known();
+  return /^(fail|error)|error$/i.test(word) ? m.there_failed() : m.there_other({ word });
+}
+
+/** A time as a service writes it: seconds or milliseconds since 1970, or a date in text. */
+export function timeThere(written: string): string {
+  const number = /^\d+(\.\d+)?$/.test(written) ? Number(written) : null;
+  // In seconds this would be after the year 5000.
+  if (number !== null) return format.moment(number < 1e11 ? number * 1000 : number);
+  // Without a zone it is shown as it was written.
+  const at = Date.parse(written.trim().replace(/^(\d{4}-\d\d-\d\d) (?=\d)/, '$1T'));
+  return Number.isNaN(at) ? written : format.moment(at);
+}
+
 /** The row as one sentence: "interview-raw.mp4, uploading to MAVI, 68%, 12 s left". */
-export function rowName(transfer: Transfer, service: string): string {
+export function rowName(transfer: Transfer, service: string, gone = false): string {
   const { state, kind, name, seconds_left, wait } = transfer;
   const parts = [name];
-  const way = kind === 'upload' ? m.row_uploading({ service }) : m.row_downloading({ service });
   if (state.is === 'running' || state.is === 'verifying') {
-    parts.push(way);
+    parts.push(kind === 'upload' ? m.row_uploading({ service }) : m.row_downloading({ service }));
     const fraction = fractionOf(transfer);
     if (wait) parts.push(waiting({ ...wait, until: null }, 0));
     else if (transfer.stage && transfer.stage !== 'fetching' && transfer.stage !== 'sending')
@@ -317,8 +346,8 @@ export function rowName(transfer: Transfer, service: string): string {
     if (transfer.bytes > 0) parts.push(fraction === null ? format.bytes(transfer.bytes) : format.percent(fraction));
     if (seconds_left !== undefined && !wait) parts.push(m.time_left({ time: format.duration(seconds_left) }));
   } else {
-    parts.push(service, stateName(transfer));
-    if (state.is === 'completed') parts.push(proof(transfer.verified).text);
+    parts.push(kind === 'upload' ? m.row_upload({ service }) : m.row_download({ service }), stateName(transfer));
+    if (state.is === 'completed') parts.push(gone ? m.file_gone() : proof(transfer.verified).text);
     if (state.is === 'failed') parts.push(failure(state).title);
   }
   return parts.join(', ');

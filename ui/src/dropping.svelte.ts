@@ -1,4 +1,5 @@
 import * as actions from './actions';
+import { failure } from './describe';
 import * as ipc from './ipc';
 import { services } from './services.svelte';
 import type { PathSummary, ServiceStatus } from './types';
@@ -10,6 +11,8 @@ const LONGEST_DRAG = 60_000;
 class Dropping {
   paths = $state.raw<string[] | null>(null);
   summary = $state.raw<PathSummary | null>(null);
+  /** Why nothing of it can be sent, if that is known. */
+  trouble = $state.raw<string | null>(null);
   /** Service under the pointer. */
   over = $state<string | null>(null);
   /** Links are held over the window, as a browser gives them. */
@@ -67,18 +70,21 @@ class Dropping {
   #begin(paths: string[]) {
     this.paths = paths;
     this.summary = null;
+    this.trouble = null;
     ipc.summarise(paths).then(
       (summary) => {
         if (this.paths === paths) this.summary = summary;
       },
-      // The count of what is held is known anyway; what could not be read is said when it is let go.
-      () => undefined,
+      (error: unknown) => {
+        if (this.paths === paths) this.trouble = failure(ipc.asFailure(error)).title;
+      },
     );
   }
 
   #end() {
     this.paths = null;
     this.summary = null;
+    this.trouble = null;
     this.over = null;
   }
 }

@@ -1,7 +1,6 @@
 /** The only door to the engine: commands, the one stream of changes, and what is dropped on the window. */
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
-import { getCurrentWebview } from '@tauri-apps/api/webview';
 
 import type {
   AddedUploads,
@@ -104,6 +103,12 @@ export const fileThere = (id: TransferId) => invoke<boolean>('file_there', { id 
 export const showInFolder = (id: TransferId) => invoke<undefined>('show_in_folder', { id });
 export const openFile = (id: TransferId) => invoke<undefined>('open_file', { id });
 
+/** Whether a download can be had once more without a new link. */
+export const canDownloadAgain = (id: TransferId) => invoke<boolean>('can_download_again', { id });
+export const downloadAgain = (id: TransferId) => invoke<TransferId>('download_again', { id });
+
+/** How many the library knows. */
+export const assetCount = () => invoke<number>('asset_count');
 export const assets = (search: string) => invoke<Asset[]>('assets', { search });
 export const assetInfo = (assetId: string, service: string) => invoke<AssetInfo>('asset_info', { assetId, service });
 export const assetDelete = (assetId: string, service: string) =>
@@ -184,17 +189,23 @@ export const diagnostics = () => invoke<string>('diagnostics');
 
 export type Drop = { type: 'enter' | 'over' | 'drop'; paths: string[]; x: number; y: number } | { type: 'leave' };
 
+/** As the shell tells it: where is a share of the window, and the paths of what is moved across it are known. */
+export type Held =
+  | { type: 'enter' | 'drop'; paths: string[]; x: number; y: number }
+  | { type: 'over'; x: number; y: number }
+  | { type: 'leave' };
+
 /** Files dragged over the window. Paths come from the system, positions in CSS pixels. */
 export function onDrop(handle: (drop: Drop) => void): Promise<Unlisten> {
   let paths: string[] = [];
-  return getCurrentWebview().onDragDropEvent(({ payload }) => {
+  return listen<Held>('files-held', ({ payload }) => {
     if (payload.type === 'leave') {
-      handle({ type: 'leave' });
+      handle(payload);
       return;
     }
-    if (payload.type !== 'over') paths = payload.paths;
-    const scale = window.devicePixelRatio || 1;
-    handle({ type: payload.type, paths, x: payload.position.x / scale, y: payload.position.y / scale });
+    if (payload.type !== 'over') ({ paths } = payload);
+    const { type, x, y } = payload;
+    handle({ type, paths, x: x * window.innerWidth, y: y * window.innerHeight });
   });
 }
 

@@ -41,6 +41,19 @@ class Services {
     return ready.find((service) => service.id === settings.current?.default_service) ?? ready[0];
   }
 
+  /** How one stands: what its last check found counts as much as what the engine knows. */
+  standing(service: ServiceStatus): 'ready' | 'problem' | 'unreached' | 'off' {
+    const report = this.checks[service.id];
+    if (report?.problem && report.reached_in === null) return 'unreached';
+    if (report?.problem ?? service.problem) return 'problem';
+    return service.ready ? 'ready' : 'off';
+  }
+
+  /** What was checked is no longer there: another address, no key. */
+  forget(id: string) {
+    this.checks[id] = undefined;
+  }
+
   async check(id: string): Promise<CheckReport> {
     this.checking[id] = true;
     try {
@@ -50,11 +63,6 @@ class Services {
     } finally {
       this.checking[id] = false;
     }
-  }
-
-  /** What was checked is no longer there: another address, no key. */
-  forget(id: string) {
-    this.checks[id] = undefined;
   }
 }
 

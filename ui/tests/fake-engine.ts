@@ -4,7 +4,7 @@
  */
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
-import type { BarMenu, MenuEntry } from '../src/ipc';
+import type { BarMenu, Held, MenuEntry } from '../src/ipc';
 import type {
   AddedUploads,
   Asset,
@@ -70,6 +70,9 @@ interface Commands {
   file_there: (args: { id: TransferId }) => boolean;
   show_in_folder: (args: { id: TransferId }) => void;
   open_file: (args: { id: TransferId }) => void;
+  can_download_again: (args: { id: TransferId }) => boolean;
+  download_again: (args: { id: TransferId }) => TransferId;
+  asset_count: (args: Record<string, never>) => number;
   assets: (args: { search: string }) => Asset[];
   asset_info: (args: { assetId: string; service: string }) => Promise<AssetInfo>;
   asset_delete: (args: { assetId: string; service: string }) => void;
@@ -131,6 +134,10 @@ export interface Fake {
   tray: boolean;
   /** Whether this computer has a keychain. */
   keychain: boolean;
+  /** No service is there to be checked. */
+  unreached: boolean;
+  /** A file comes into the library. */
+  shelve: (name: string) => void;
   /** How often the pictures of the details were asked for. */
   looks: number;
 }
@@ -204,6 +211,13 @@ export function start(scenario: Scenario, live = true): void {
     change({ services });
   }
 
+  const open = (id: TransferId) => {
+    const one = list.get(id);
+    if (one?.name !== missing) return;
+    const what = { is: 'file_gone', path: one.path ?? '' } as const;
+    refuse({ code: 'source_missing', what, advice: { is: 'put_it_back' }, remedy: 'choose_file' });
+  };
+
   const commands: Commands = {
     open: ({ look, fresh }) => {
       fake.openings += 1;
@@ -224,11 +238,10 @@ export function start(scenario: Scenario, live = true): void {
     day: ({ hours }) => list.day(hours),
     pick_files: ({ folders }) =>
       folders ? ['/home/ada/Footage'] : ['/home/ada/clip one.mp4', '/home/ada/clip two.mp4'],
-    summarise: ({ paths }) => ({
-      files: paths.length === 1 ? 1 : 214,
-      folders: paths.length > 1 ? 2 : 0,
-      bytes: 3_100_000_000,
-    }),
+    summarise: ({ paths }) => {
+      if (paths.some((path) => path.includes('empty'))) refuse({ what: { is: 'no_files_given' } });
+      return { files: paths.length === 1 ? 1 : 214, folders: paths.length > 1 ? 2 : 0, bytes: 3_100_000_000 };
+    },
     upload: ({ request: { paths, service: wanted, if_sent } }) => {
       if (if_sent === 'ask' && paths.some((path) => path.includes('endless')))
         return new Promise<never>((_, reject) => (endComparing = reject));
@@ -290,9 +303,15 @@ export function start(scenario: Scenario, live = true): void {
     },
     download: ({ request }) => {
       if (request.what.includes('refused')) refuse({ what: { is: 'link_unusable' }, why: { is: 'with_user_name' } });
+      const name = request.what.split('/').pop() || request.what;
+      const service = request.service ?? settings.default_service;
+      const same = list.all.find(
+        (one) => one.name === name && one.service === service && !['completed', 'canceled'].includes(one.state.is),
+      );
+      if (same) return same.id;
       const one = transfer({
-        name: request.what.split('/').pop() || request.what,
-        service: request.service ?? settings.default_service,
+        name,
+        service,
         state: { is: 'running' },
         stage: 'fetching',
         total: 67_108_864,
@@ -363,11 +382,17 @@ export function start(scenario: Scenario, live = true): void {
       return one?.state.is === 'completed' ? pictureOf(one.name) : null;
     },
     file_there: ({ id }) => list.get(id)?.name !== missing,
-    show_in_folder: () => undefined,
-    open_file: () => undefined,
+    show_in_folder: ({ id }) => open(id),
+    open_file: ({ id }) => open(id),
+    can_download_again: ({ id }) => list.get(id)?.asset_id !== undefined,
+    download_again: ({ id }) => {
+      const one = list.get(id);
+      return commands.download({ request: { what: one?.asset_id ?? '', service: one?.service } as DownloadRequest });
+    },
+    asset_count: () => assets.length,
     assets: ({ search }) =>
       assets.filter((asset) => `${asset.name} ${asset.asset_id}`.toLowerCase().includes(search.toLowerCase())),
-    asset_info: async ({ assetId }) => {
+    asset_info: async ({ assetId, service }) => {
       // A service is asked over the network: long enough to be seen.
       await new Promise((resolve) => setTimeout(resolve, 100));
       const asset = assets.find((one) => one.asset_id === assetId);
@@ -375,8 +400,8 @@ export function start(scenario: Scenario, live = true): void {
         asset_id: assetId,
         name: asset?.name ?? null,
         size: asset?.size ?? null,
-        status: 'PARSED',
-        created: '2026-11-20 18:02:11',
+        status: service === 'visual-search' ? 'UNPARSE_SOON' : 'SUCCESS',
+        created: service === 'visual-search' ? '2026-11-20 18:02:11' : '1767225600000',
       };
     },
     asset_delete: ({ assetId }) => {
@@ -395,6 +420,12 @@ export function start(scenario: Scenario, live = true): void {
     services: () => services,
     check: ({ service }) => {
       const one = services.find((other) => other.id === service);
+      if (fake.unreached) {
+        const what = { is: 'server_not_found' } as const;
+        const advice = { is: 'check_address_and_network' } as const;
+        const problem: Failure = { code: 'network', what, why: null, advice, remedy: 'check_service' };
+        return { service, reached_in: null, tls: true, key_accepted: null, problem };
+      }
       return {
         service,
         reached_in: 84,
@@ -424,6 +455,10 @@ export function start(scenario: Scenario, live = true): void {
     save_settings: (args) => {
       if (args.settings.limit_down !== null && args.settings.limit_down < 1024)
         refuse({ what: { is: 'download_limit_too_low' }, why: null });
+      const { concurrent_uploads: value, offline_tube_url: typed } = args.settings;
+      if (value < 1 || value > 16) refuse({ what: { is: 'uploads_out_of_range', low: 1, high: 16, value } });
+      if (typed !== '' && !/^https?:/.test(typed))
+        refuse({ what: { is: 'address_unusable', service: 'offline-tube' }, why: { is: 'without_scheme' } });
       ({ settings } = args);
       sessionStorage.setItem(LANGUAGE, settings.language);
       const address = settings.offline_tube_url;
@@ -463,6 +498,8 @@ export function start(scenario: Scenario, live = true): void {
     'pictures',
     'thumbnail',
     'file_there',
+    'can_download_again',
+    'asset_count',
     'open',
     'look',
     'rows',
@@ -513,6 +550,9 @@ export function start(scenario: Scenario, live = true): void {
     refused: null,
     tray: true,
     keychain: true,
+    unreached: false,
+    shelve: (name) =>
+      assets.unshift({ service: 'mavi', asset_id: name, name, size: 5, crc32c: null, status: 'sent', at: Date.now() }),
     choice: null,
     command: (id) => emit('command-chosen', id),
     looks: 0,
@@ -521,10 +561,9 @@ export function start(scenario: Scenario, live = true): void {
     edit: (id, edit) => set([id], () => edit),
     drag: (type, x = 0, y = 0, paths = held) => {
       held = paths;
-      const scale = window.devicePixelRatio;
-      const position = { x: x * scale, y: y * scale };
-      const payload = type === 'leave' ? {} : type === 'over' ? { position } : { position, paths };
-      emit(`tauri://drag-${type}`, payload);
+      const at = { x: x / window.innerWidth, y: y / window.innerHeight };
+      const told: Held = type === 'leave' ? { type } : type === 'over' ? { type, ...at } : { type, ...at, paths };
+      emit('files-held', told);
     },
     step: (seconds = 0.25) => {
       steps += 1;

@@ -855,6 +855,30 @@ impl Engine {
         self.queue().release(ids).await
     }
 
+    /// Whether a download can be had once more by what is known of it: by its id, or by a link of which nothing was hidden.
+    pub fn can_download_again(&self, id: TransferId) -> bool {
+        matches!(self.queue().task(id), Some(Task::Download(task)) if task.is_known())
+    }
+
+    /// Downloads the same once more, into the Downloads folder.
+    pub async fn download_again(&self, id: TransferId) -> Result<TransferId> {
+        let row = self.queue().row(id).ok_or_else(|| no_such_transfer(id))?;
+        let Some(Task::Download(task)) = self.queue().task(id).filter(|_| self.can_download_again(id)) else {
+            return Err(Error::invalid(Phrase::LinkNotKept).advise(Phrase::PasteLinkAgain));
+        };
+        self.download(DownloadRequest {
+            what: task.what,
+            service: Some(row.service),
+            folder: None,
+            name: task.name,
+            unique_id: task.unique_id,
+            quality: task.quality,
+            remove_after: task.remove_after,
+            connections: task.connections,
+        })
+        .await
+    }
+
     /// Lets a download go on in another folder, with what has arrived so far.
     pub async fn move_download(&self, id: TransferId, folder: &Path) -> Result<()> {
         let folder = std::path::absolute(folder)
@@ -968,6 +992,11 @@ impl Engine {
     /// The library: what was sent and seen, newest first.
     pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
         self.queue().store.assets(search).await
+    }
+
+    /// How many assets the library holds.
+    pub async fn asset_count(&self) -> Result<u64> {
+        self.queue().store.asset_count().await
     }
 
     /// Writes the library to a file, as CSV or (by its extension) JSON. Gives the number of assets.
@@ -1102,10 +1131,13 @@ impl Engine {
         Ok(state)
     }
 
-    /// Forgets a service's key.
+    /// Forgets a service's key. What was wrong with it is forgotten too: what waits says that there is none.
     pub async fn remove_key(&self, service: &str) -> Result<()> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
         let removed = self.inner.keys.remove(service).await;
+        if removed.is_ok() {
+            self.queue().clear_problem(service);
+        }
         self.queue().services_changed();
         removed
     }

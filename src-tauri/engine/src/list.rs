@@ -32,7 +32,8 @@ pub enum Filter {
     All,
     /// What is still to be done by itself.
     Active,
-    /// Completed or given up.
+    /// Completed or given up: nothing is left to do. Who stopped a transfer has done with it, and clears it away with what
+    /// is complete; it is neither under way nor in need of anybody.
     Done,
     /// What needs the user.
     Attention,

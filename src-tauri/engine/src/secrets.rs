@@ -101,7 +101,7 @@ impl Keys {
         Some(key)
     }
 
-    /// How often a key was set in this run: tells an answer to an old key from one to the present key.
+    /// How often a key was set or removed in this run: tells an answer to an old key from one to the present key.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
@@ -139,6 +139,7 @@ impl Keys {
     pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
         let _asking = self.not_found.lock().await;
         let kept = lock(&self.memory).remove(service);
+        self.changes.fetch_add(1, Ordering::AcqRel);
         let name = service.to_owned();
         // Asked also when this run has not seen the key: it may lie there since another one.
         match self.on_keychain(move || entry(&name).and_then(|entry| entry.delete_credential())).await {

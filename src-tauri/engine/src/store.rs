@@ -457,6 +457,15 @@ impl Store {
         .await
     }
 
+    /// How many assets there are.
+    pub async fn asset_count(&self) -> Result<u64> {
+        self.run(|transaction| {
+            let count: i64 = transaction.query_row("SELECT count(*) FROM assets", [], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        })
+        .await
+    }
+
     /// One asset, by id, at one service or wherever it was last seen.
     pub async fn asset(&self, service: Option<&str>, asset_id: &str) -> Result<Option<Asset>> {
         let (service, asset_id) = (service.map(str::to_owned), asset_id.to_owned());

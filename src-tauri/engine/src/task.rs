@@ -108,6 +108,11 @@ pub(crate) struct DownloadTask {
 }
 
 impl DownloadTask {
+    /// Whether `what` alone brings the file.
+    pub fn is_known(&self) -> bool {
+        !self.is_url || self.is_whole
+    }
+
     /// The whole URL to fetch, `kept` being what `resume/` has of it.
     pub fn url(&self, kept: Option<String>) -> Option<String> {
         kept.or_else(|| self.is_whole.then(|| self.what.clone()))

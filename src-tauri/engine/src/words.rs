@@ -408,6 +408,7 @@ phrases! {
     UseOneOf { services: String } = "use one of {services}";
     CheckId = "check the id";
     PasteLinkAgain = "paste the link again";
+    PutItBack = "put it back where it was, or connect its drive; the details say whether it can be downloaded again";
     PasteWholeUrl = "paste the whole URL";
     GetUrlWithoutHeaders = "get a URL that is signed without them";
     GetNewSignedUrl = "get a new signed URL and send again";

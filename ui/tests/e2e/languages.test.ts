@@ -57,6 +57,23 @@ test('the choice that an earlier window kept by itself moves into the settings',
   expect(await page.evaluate(() => document.documentElement.lang)).toBe('es');
 });
 
+test('the default service keeps its whole name in the side bar', async () => {
+  for (const size of ['large', 'small'] as const) {
+    const page = await open({ scenario: 'empty', locale: 'es-ES', size });
+    const service = page.getByRole('navigation', { name: 'Los servicios' }).getByRole('button', { name: /^Entorno/ });
+    await service.locator('.default').waitFor();
+    const name = service.getByText('Entorno de pruebas', { exact: true });
+    const [words, button] = [await name.boundingBox(), await service.boundingBox()];
+    if (!words || !button) throw new Error('nothing is shown');
+    // Nothing is cut: neither by an ellipsis nor by the button.
+    expect(await name.evaluate((one) => getComputedStyle(one).textOverflow)).toBe('clip');
+    expect(await name.evaluate((one) => one.scrollWidth <= one.clientWidth || one.clientWidth === 0)).toBe(true);
+    expect(words.x + words.width).toBeLessThan(button.x + button.width);
+    expect(words.y + words.height).toBeLessThanOrEqual(button.y + button.height);
+    expect(await service.getAttribute('title')).toContain('Predeterminado');
+  }
+});
+
 test('failures say what happened, why and what to do in the language of the window', async () => {
   const page = await open({ scenario: 'broken', locale: 'es-ES' });
   const row = page.getByRole('row', { name: /archive-2019/ });

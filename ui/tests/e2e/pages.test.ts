@@ -135,7 +135,9 @@ describe('the library', () => {
     await page.getByText('Copied').first().waitFor();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('re_1b6f3de0a410');
     await page.getByRole('button', { name: 'Ask the service' }).click();
-    await page.getByText('PARSED').waitFor();
+    // The service says SUCCESS and 1767225600000.
+    await page.getByRole('definition').filter({ hasText: 'Ready' }).waitFor();
+    await page.getByRole('definition').filter({ hasText: '1 January 2026 at 00:00:00' }).waitFor();
     await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
     await page.getByRole('button', { name: 'Keep' }).click();
     expect((await calls(page)).some((call) => call.command === 'asset_delete')).toBe(false);
@@ -151,13 +153,40 @@ describe('the library', () => {
     const row = page.getByRole('row', { name: /panel discussion/ });
     await page.evaluate(() => (window.fake.choice = 'Ask the service'));
     await row.click({ button: 'right' });
-    await page.getByText('PARSED').waitFor();
+    await page.getByText('State there').waitFor();
     const buttons = await row.getByRole('button').allTextContents();
     const { groups } = (await lastCall(page, 'open_menu')) as { groups: MenuEntry[][] };
     expect(groups.flat().map((entry) => entry.words)).toEqual(buttons.map((words) => words.trim()));
     await page.evaluate(() => (window.fake.choice = 'Download again'));
     await page.keyboard.press('ContextMenu');
     expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_1b6f3de0a410', service: 'mavi' } });
+  });
+
+  test('words of a service that Ferry does not know are quoted, a date in text is a date', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Library');
+    await page.getByRole('row', { name: /VI583041773/ }).click();
+    await page.getByRole('button', { name: 'Ask the service' }).click();
+    await page.getByText('“UNPARSE_SOON”, in the service’s own word').waitFor();
+    await page.getByText('20 November 2026 at 18:02:11').waitFor();
+  });
+
+  test('is counted beside its name while other pages are open', async () => {
+    const page = await open({ scenario: 'busy' });
+    const place = page.getByRole('navigation', { name: 'Main' }).getByRole('button', { name: 'Library' });
+    await place.filter({ hasText: '10' }).waitFor();
+    await page.evaluate(() => {
+      window.fake.shelve('another one.mp4');
+      window.fake.edit(1, { state: { is: 'completed' }, ended_at: Date.now() });
+    });
+    await place.filter({ hasText: '11' }).waitFor();
+    await nav(page, 'Library');
+    await page.getByRole('row', { name: /another one/ }).waitFor();
+    await page.evaluate(() => {
+      window.fake.shelve('one more.mp4');
+      window.fake.edit(7, { state: { is: 'completed' }, ended_at: Date.now() });
+    });
+    await page.getByRole('row', { name: /one more/ }).waitFor();
   });
 
   test('by keyboard, and exported', async () => {
@@ -231,6 +260,40 @@ describe('services', () => {
     await page.getByRole('region', { name: 'MAVI', exact: true }).getByText('None yet').waitFor();
   });
 
+  test('an address that cannot be used is refused beside the field', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Services');
+    const media = page.getByRole('region', { name: 'Media server' });
+    await media.getByRole('button', { name: 'Set it up' }).click();
+    const field = media.getByRole('textbox', { name: 'Address of Media server' });
+    await field.fill('media.example.org');
+    await media.getByRole('button', { name: 'Save' }).click();
+    await media.getByText('The address of “Media server” cannot be used.').waitFor();
+    expect(await field.inputValue()).toBe('media.example.org');
+    expect(await field.getAttribute('aria-describedby')).toBe(await media.getByRole('alert').getAttribute('id'));
+    await field.fill('https://media.example.org');
+    await page.keyboard.press('Enter');
+    await field.waitFor({ state: 'detached' });
+    expect(await media.getByRole('alert').count()).toBe(0);
+  });
+
+  test('a check that did not reach a service shows at its dot, and goes with its key', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() => (window.fake.unreached = true));
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'MAVI', exact: true });
+    expect(await card.locator('h2 svg').getAttribute('class')).toContain('ok');
+    await card.getByRole('button', { name: 'Check', exact: true }).click();
+    await card.getByText('Not reached').waitFor();
+    expect(await card.locator('h2 svg').getAttribute('class')).toContain('bad');
+    await page.getByRole('button', { name: /^MAVI ?, not reached/ }).waitFor();
+    await card.getByRole('button', { name: 'Remove the key: MAVI' }).click();
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Remove the key' }).click();
+    await card.getByText('Needs a key').waitFor();
+    expect(await card.getByText('Not reached').count()).toBe(0);
+    expect(await card.locator('h2 svg').getAttribute('class')).toContain('off');
+  });
+
   test('how uploads are sent', async () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Services');
@@ -253,13 +316,67 @@ describe('settings', () => {
     await page.keyboard.press('Tab');
     await page.waitForFunction(() => window.fake.calls.length === 2);
     expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { limit_down: 2_500_000, concurrent_uploads: 16 },
+      settings: { limit_down: 2_500_000, concurrent_uploads: 99 },
     });
+    await page.getByText('The number of uploads at a time must be between 1 and 16, not 99.').waitFor();
     await page.getByLabel('Tell me when a batch is done').click();
     await page.waitForFunction(() => window.fake.calls.length === 3);
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { notifications: false } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { notifications: false, concurrent_uploads: 3 },
+    });
     await page.getByRole('button', { name: 'Change…' }).click();
     await page.getByText('/media/ada/Data').waitFor();
+  });
+
+  test('what is out of range is refused beside its field, and Escape brings back what was there', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Settings');
+    const field = page.getByLabel('Uploads at a time');
+    // The first is refused by the engine; the others are nothing that it could even read.
+    for (const [typed, shown] of [
+      ['99', '99'],
+      ['-1', '-1'],
+      ['1e9', '1,000,000,000'],
+      ['2.5', '2.5'],
+    ] as const) {
+      await field.fill(typed);
+      await page.keyboard.press('Enter');
+      await page.getByText(`between 1 and 16, not ${shown}.`).waitFor();
+      expect(await field.inputValue()).toBe(typed);
+      expect(await field.getAttribute('aria-invalid')).toBe('true');
+    }
+    await page.keyboard.press('Escape');
+    expect(await field.inputValue()).toBe('3');
+    expect(await page.getByRole('alert').count()).toBe(0);
+    await field.fill('4');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => window.fake.calls.length === 2);
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { concurrent_uploads: 4 } });
+  });
+
+  test('no limit and a limit of 0 are the same, too low a one is refused', async () => {
+    const page = await open({ scenario: 'busy' });
+    await nav(page, 'Settings');
+    const field = page.getByLabel('Limit downloads');
+    const limit = async () =>
+      ((await lastCall(page, 'save_settings')) as { settings: { limit_down: number | null } }).settings.limit_down;
+    await field.fill('3');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => window.fake.calls.length === 1);
+    expect(await limit()).toBe(3_000_000);
+    await field.fill('0');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => window.fake.calls.length === 2);
+    expect(await limit()).toBe(null);
+    await page.waitForFunction(() => (document.activeElement as HTMLInputElement).value === '');
+    for (const low of ['0.0005', '-1']) {
+      await field.fill(low);
+      await page.keyboard.press('Enter');
+      await page.getByText('The download limit must be at least 1 KiB a second.').waitFor();
+      expect(await field.inputValue()).toBe(low);
+      await page.keyboard.press('Escape');
+      expect(await field.inputValue()).toBe('');
+    }
   });
 
   test('theme and density are seen at once', async () => {

@@ -177,6 +177,20 @@ describe('the add bar', () => {
     expect((await calls(page)).map((call) => call.command)).not.toContain('upload');
   });
 
+  test('what is on its way already is said to be so, and there is nothing to undo', async () => {
+    const page = await open({ scenario: 'done' });
+    for (const said of ['Downloading Asset at MAVI', 're_8f31 is on its way already']) {
+      await page.getByLabel('What to download').fill('re_8f31');
+      await page.getByText('Asset at MAVI').first().waitFor();
+      await page.keyboard.press('Enter');
+      await page.getByText(said).waitFor();
+      // Another moment than that in which it came onto the list.
+      await settled(page);
+    }
+    expect(await page.getByRole('row', { name: /^re_8f31/ }).count()).toBe(1);
+    expect(await page.getByRole('button', { name: 'Undo' }).count()).toBe(1);
+  });
+
   test('an undo that takes nothing back says so', async () => {
     const page = await open({ scenario: 'done' });
     await page.getByLabel('What to download').fill('re_8f31');
@@ -234,8 +248,27 @@ describe('uploading', () => {
     await page.evaluate(() => window.fake.drag('leave'));
     expect(await calls(page)).toEqual([]);
     await page.evaluate(([x, y]) => window.fake.drag('enter', x, y), [side.x + 9, side.y + 9] as const);
+    // What is said follows, and what is aimed at stands out above the veil.
+    await page.getByText('Upload 214 files to Sandbox').waitFor();
+    await page.getByText('MAVI instead').waitFor();
+    expect(await page.getByText('files to MAVI').count()).toBe(0);
+    const top = await page.evaluate(([x, y]) => document.elementFromPoint(x, y)?.closest('button')?.className, [
+      side.x + 9,
+      side.y + 9,
+    ] as const);
+    expect(top).toContain('target');
     await page.evaluate(([x, y]) => window.fake.drag('drop', x, y), [side.x + 9, side.y + 9] as const);
     expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
+  });
+
+  test('a folder in which nothing is says so', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() => window.fake.drag('enter', 600, 400, ['/home/ada/empty']));
+    await page.getByText('There is no file in what was given').waitFor();
+    expect(await page.getByText('Counting…').count()).toBe(0);
+    expect(await page.getByText('Upload 1 file').count()).toBe(0);
+    await page.evaluate(() => window.fake.drag('enter', 600, 400, ['/home/ada/Footage']));
+    await page.getByText('Upload 1 file to MAVI').waitFor();
   });
 });
 
@@ -293,6 +326,35 @@ describe('rows', () => {
     await page.getByRole('button', { name: 'Try again: interview-raw.mp4' }).click();
     await page.waitForFunction(() => window.fake.calls.length === 4);
     expect((await calls(page)).map((call) => call.command)).toEqual(['pause', 'resume', 'cancel', 'retry']);
+  });
+
+  test('the rest of a double click does nothing to what came under the pointer', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByRole('button', { name: 'Stop: interview-raw.mp4' }).dblclick();
+    await page.getByRole('button', { name: 'Try again: interview-raw.mp4' }).waitFor();
+    await page.getByRole('button', { name: 'Resume: drone flight.mkv' }).dblclick();
+    await settled(page);
+    expect((await calls(page)).map((call) => call.command)).toEqual(['cancel', 'resume']);
+    await page.getByRole('button', { name: 'Remove: interview-raw.mp4' }).click();
+    await lastCall(page, 'hide');
+  });
+
+  test('say which way also when nothing moves', async () => {
+    const page = await open({ scenario: 'busy' });
+    const name = (row: RegExp) => page.getByRole('row', { name: row }).getAttribute('aria-label');
+    expect(await name(/^keynote/)).toBe('keynote-final.mp4, download from MAVI, Complete, Verified · CRC32C');
+    expect(await name(/^cover/)).toBe('cover.png, upload to MAVI, Complete, Verified · CRC32C');
+    expect(await name(/^subtitles/)).toBe('subtitles.srt, upload to MAVI, Waiting for a free slot');
+    expect(await name(/^archive-2019/)).toMatch(/^archive-2019.zip, download from MAVI, Needs you, /);
+  });
+
+  test('without a name yet: the folder is no name', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() => window.fake.edit(4, { path: '/home/ada/Downloads' }));
+    await page.getByRole('row', { name: /^archive-2019/ }).dblclick();
+    await page.getByText('Will be saved in').waitFor();
+    await page.evaluate(() => window.fake.edit(4, { path: '/home/ada/Downloads/archive-2019.zip' }));
+    await page.getByText('Will be saved as').waitFor();
   });
 
   test('show and open what is done', async () => {
@@ -414,15 +476,47 @@ describe('finished images and videos', () => {
     await page.getByRole('img', { name: 'Preview of keynote-final.mp4' }).waitFor();
   });
 
-  test('a file that is gone is said, and what has an id is fetched again', async () => {
+  test('a file that is gone is said, and what is known is downloaded again', async () => {
     const page = await open({ scenario: 'done', size: 'large' });
-    await page.getByRole('row', { name: /photos of the site/ }).dblclick();
-    await page.getByText('The file is not where it was saved any more.').waitFor();
+    const row = page.getByRole('row', { name: /photos of the site/ });
+    await row.dblclick();
+    await page.getByText('The file is not where it was saved any more. It can be').waitFor();
+    // That it was proven when it came is for the details.
+    await row.locator('.badge', { hasText: 'Not there any more' }).waitFor();
+    expect(await row.locator('.badge').count()).toBe(1);
+    expect(await row.getAttribute('aria-label')).toContain('Not there any more');
+    await row.getByText('When it came').waitFor();
+    await row.getByText('Verified by SHA-256').waitFor();
     await page.getByRole('button', { name: 'Download again' }).click();
-    expect(await lastCall(page, 'download')).toMatchObject({ request: { what: 're_8f31c0d4b7a2', service: 'mavi' } });
+    expect(await lastCall(page, 'download_again')).toEqual({ id: 14 });
+    await page.getByRole('button', { name: 'Undo' }).waitFor();
     await page.getByRole('row', { name: /keynote-final/ }).dblclick();
     await page.getByText('Verified by').or(page.getByText('What happened')).first().waitFor();
     expect(await page.getByText('not where it was').count()).toBe(0);
+  });
+
+  test('a link of which something was hidden has to be pasted once more', async () => {
+    const page = await open({ scenario: 'done', size: 'large' });
+    await page.evaluate(() => window.fake.edit(14, { asset_id: undefined, service: 'link' }));
+    await page.getByRole('row', { name: /photos of the site/ }).dblclick();
+    await page.getByText('To download it again, paste a new link.').waitFor();
+    await page.getByRole('button', { name: 'Paste a new link' }).click();
+    expect(await page.getByLabel('What to download').evaluate((one) => one === document.activeElement)).toBe(true);
+  });
+
+  test('one that cannot be shown is marked, and says what can be done', async () => {
+    const page = await open({ scenario: 'done', size: 'large' });
+    const row = page.getByRole('row', { name: /photos of the site/ });
+    await row.getByRole('button', { name: 'Show in folder' }).click();
+    await page.getByText('Put it back where it was, or connect its drive').waitFor();
+    await row.locator('.badge', { hasText: 'Not there any more' }).waitFor();
+    // It is back.
+    await page.evaluate(() => window.fake.edit(14, { name: 'photos.zip' }));
+    await page.getByRole('button', { name: 'Show in folder: photos.zip' }).click();
+    await page
+      .getByRole('row', { name: /^photos.zip/ })
+      .locator('.badge', { hasText: 'Verified' })
+      .waitFor();
   });
 });
 
@@ -495,6 +589,19 @@ describe('by keyboard', () => {
     expect(await lastCall(page, 'pause')).toEqual({ ids: [1] });
     await page.keyboard.press('Control+a');
     expect(await page.getByRole('row', { selected: true }).count()).toBeGreaterThan(9);
+  });
+
+  test('Ctrl and Space select the row of the cursor, or not', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.getByRole('row').nth(0).click();
+    await page.keyboard.press('Control+ArrowDown');
+    await page.keyboard.press('Control+ArrowDown');
+    await page.keyboard.press('Control+Space');
+    await page.waitForFunction(() => document.querySelectorAll('[role=row][aria-selected=true]').length === 2);
+    expect(await page.getByRole('row').nth(2).getAttribute('aria-selected')).toBe('true');
+    await page.keyboard.press('Control+Space');
+    await page.waitForFunction(() => document.querySelectorAll('[role=row][aria-selected=true]').length === 1);
+    expect(await calls(page)).toEqual([]);
   });
 
   test('Alt and arrows reorder the queue', async () => {

@@ -276,7 +276,7 @@ impl Services {
         }
     }
 
-    /// How often a key was set in this run.
+    /// How often a key was set or removed in this run.
     pub fn key_changes(&self) -> u64 {
         self.keys.changes()
     }
@@ -285,7 +285,7 @@ impl Services {
     /// has been changed since `key_changes`: then it was an old one that was refused.
     pub fn key_refused(&self, id: &str, failure: &Failure, key_changes: u64) -> Option<bool> {
         let mut problems = lock(&self.problems);
-        // Under the lock: whoever sets a key counts first and clears the problem then.
+        // Under the lock: whoever changes a key counts first and clears the problem then.
         if self.keys.changes() != key_changes {
             return None;
         }
