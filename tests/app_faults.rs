@@ -339,7 +339,8 @@ fn of_many_links_that_were_lost_a_few_are_named() {
     let service = Service::start();
     let home = Home::with(&service);
     service.slow(1000);
-    let links: Vec<String> = (0..5).map(|number| service.link(MIB, &format!("film {number}.bin"))).collect();
+    let links: Vec<String> =
+        (0..5).map(|number| format!("{}?key=1", service.link(MIB, &format!("film {number}.bin")))).collect();
     let running = home.start(["download"].into_iter().chain(links.iter().map(String::as_str)));
     wait_until("all are written down", || names(&home.data().join("resume")) == ["1-5"]);
     running.kill();

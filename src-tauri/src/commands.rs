@@ -435,9 +435,10 @@ pub(crate) fn link_offer(proposed: State<'_, Proposed>) -> Option<LinkOffer> {
 pub(crate) async fn answer_link(
     engine: State<'_, Engine>,
     proposed: State<'_, Proposed>,
+    shown: String,
     service: Option<String>,
 ) -> Answer<Option<TransferId>> {
-    let Some(request) = proposed.answer(service) else { return Ok(None) };
+    let Some(request) = proposed.answer(&shown, service) else { return Ok(None) };
     engine.download(request).await.map(Some).map_err(failure)
 }
 

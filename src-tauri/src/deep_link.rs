@@ -42,9 +42,15 @@ impl Proposed {
         self.held().front().map(|(_, offer)| offer.clone())
     }
 
-    /// The user's answer: by which service, or none of them. What there is to start, if anything.
-    pub fn answer(&self, service: Option<String>) -> Option<DownloadRequest> {
-        let (request, offer) = self.held().pop_front()?;
+    /// The user's answer to what was `shown`: by which service, or none of them. What there is to start, if anything: an
+    /// answer to another question than the one that is asked starts nothing.
+    pub fn answer(&self, shown: &str, service: Option<String>) -> Option<DownloadRequest> {
+        let mut held = self.held();
+        if held.front()?.1.shown != shown {
+            return None;
+        }
+        let (request, offer) = held.pop_front()?;
+        drop(held);
         let service = service?;
         let offered = offer.readings.iter().any(|reading| reading.service == service && reading.ready);
         request.filter(|_| offered).map(|request| DownloadRequest { service: Some(service), ..request })
@@ -90,14 +96,14 @@ mod tests {
     #[test]
     fn only_what_was_offered_is_started_and_only_once() {
         let proposed = Proposed::default();
-        assert!(proposed.answer(Some("mavi".into())).is_none(), "nothing was asked");
+        assert!(proposed.answer("re_1", Some("mavi".into())).is_none(), "nothing was asked");
         for (answer, starts) in
             [(None, false), (Some("link"), false), (Some("visual-search"), false), (Some("mavi"), true)]
         {
             proposed.hold(Some("re_1".into()), offer("re_1"));
-            let request = proposed.answer(answer.map(str::to_owned));
+            let request = proposed.answer("re_1", answer.map(str::to_owned));
             assert_eq!(request.is_some(), starts, "{answer:?}");
-            assert!(proposed.answer(Some("mavi".into())).is_none(), "the question was answered");
+            assert!(proposed.answer("re_1", Some("mavi".into())).is_none(), "the question was answered");
         }
     }
 
@@ -107,13 +113,17 @@ mod tests {
         proposed.hold(Some("re_1".into()), offer("re_1"));
         proposed.hold(Some("re_2".into()), offer("re_2"));
         assert_eq!(proposed.offer().unwrap().shown, "re_1");
-        assert_eq!(proposed.answer(Some("mavi".into())).unwrap().what, "re_1");
+        assert_eq!(proposed.answer("re_1", Some("mavi".into())).unwrap().what, "re_1");
+        assert!(
+            proposed.answer("re_1", Some("mavi".into())).is_none(),
+            "a second click is no answer to the next"
+        );
         assert_eq!(proposed.offer().unwrap().shown, "re_2", "it is asked about next");
-        assert_eq!(proposed.answer(Some("mavi".into())).unwrap().what, "re_2");
+        assert_eq!(proposed.answer("re_2", Some("mavi".into())).unwrap().what, "re_2");
         for number in 0..100 {
             proposed.hold(Some(format!("re_{number}")), offer("re"));
         }
-        let answered = (0..100).filter(|_| proposed.answer(Some("mavi".into())).is_some()).count();
+        let answered = (0..100).filter(|_| proposed.answer("re", Some("mavi".into())).is_some()).count();
         assert_eq!(answered, MOST_HELD);
     }
 }

@@ -18,6 +18,8 @@ use crate::spoken::{Spoken, fill};
 use crate::{WINDOW, background, held_files};
 
 /// How long the engine may take to write everything down when Ferry ends.
+/// What was removed and can still be taken back goes for good before that.
+const LONGEST_REMOVAL: Duration = Duration::from_secs(1);
 const LONGEST_GOODBYE: Duration = Duration::from_secs(2);
 
 /// A panel redraws for every change: once a second is enough for numbers that people read.
@@ -96,15 +98,15 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
             if let Some(engine) = app.try_state::<Engine>() {
                 let list = app.try_state::<ListWindow>();
                 let goodbye = async {
-                    if let Some(list) = list
-                        && let Err(error) = list.remove_hidden().await
-                    {
-                        tracing::warn!(%error, "what was removed last is on the list again at the next start");
+                    if let Some(list) = list {
+                        let removed = tokio::time::timeout(LONGEST_REMOVAL, list.remove_hidden()).await;
+                        if !matches!(removed, Ok(Ok(()))) {
+                            tracing::warn!("what was removed last is on the list again at the next start");
+                        }
                     }
-                    engine.shutdown().await;
+                    tokio::time::timeout(LONGEST_GOODBYE, engine.shutdown()).await
                 };
-                let in_time = async { tokio::time::timeout(LONGEST_GOODBYE, goodbye).await };
-                if tauri::async_runtime::block_on(in_time).is_err() {
+                if tauri::async_runtime::block_on(goodbye).is_err() {
                     tracing::warn!("the last writing took too long; the next start sorts it out");
                 }
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tauri::WebviewWindow;
 use webkit2gtk::{WebProcessTerminationReason, WebViewExt as _};
 
-/// One that ends again this soon would do so for ever.
+/// One that ends again this soon may do so for ever, and gets a while before it is tried again.
 const TOO_SOON: Duration = Duration::from_secs(10);
 
 /// Loads the page anew whenever its process is gone.
@@ -19,13 +19,14 @@ pub(crate) fn mind(window: &WebviewWindow) {
             if reason == WebProcessTerminationReason::TerminatedByApi {
                 return;
             }
+            tracing::warn!(?reason, "the page's process ended, the page is loaded anew");
             let last = loaded_at.replace(Some(Instant::now()));
-            if last.is_some_and(|at| at.elapsed() < TOO_SOON) {
-                tracing::error!(?reason, "the page's process ends again and again");
+            if last.is_none_or(|at| at.elapsed() >= TOO_SOON) {
+                view.reload();
                 return;
             }
-            tracing::warn!(?reason, "the page's process ended, the page is loaded anew");
-            view.reload();
+            let view = view.clone();
+            gtk::glib::timeout_add_local_once(TOO_SOON, move || view.reload());
         });
     });
     if let Err(error) = minded {

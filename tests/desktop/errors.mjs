@@ -535,7 +535,9 @@ async function test() {
   });
 
   if (process.argv.includes('--keep')) {
-    for (const old of readdirSync(KEPT)) rmSync(join(KEPT, old));
+    mkdirSync(KEPT, { recursive: true });
+    // Only when all were taken does one that is missing have no cause any more.
+    if (IS_ROOT && wanted.length === 0) for (const old of readdirSync(KEPT)) rmSync(join(KEPT, old));
     for (const name of taken) copyFileSync(join(stage.pictures, `${name}.png`), join(KEPT, `${name}.png`));
   }
 }

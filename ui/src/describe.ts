@@ -323,10 +323,15 @@ export function statusThere(word: string): string {
 
 /** A time as a service writes it: seconds or milliseconds since 1970, or a date in text. */
 export function timeThere(written: string): string {
-  const number = /^\d+(\.\d+)?$/.test(written) ? Number(written) : null;
-  // In seconds this would be after the year 5000.
-  if (number !== null) return format.moment(number < 1e11 ? number * 1000 : number);
-  // Without a zone it is shown as it was written.
+  if (/^\d+(\.\d+)?$/.test(written)) {
+    const number = Number(written);
+    // In seconds this would be after the year 5000.
+    const at = number < 1e11 ? number * 1000 : number;
+    // Eight digits are a date, and what is beyond both counts is counted in something else.
+    return number >= 1e9 && at < 1e14 ? format.moment(at) : written;
+  }
+  // A date alone has no time that could be told.
+  if (/^\d{4}-\d\d-\d\d$/.test(written.trim())) return written;
   const at = Date.parse(written.trim().replace(/^(\d{4}-\d\d-\d\d) (?=\d)/, '$1T'));
   return Number.isNaN(at) ? written : format.moment(at);
 }

@@ -88,7 +88,7 @@ export const moveRows = (ids: TransferId[], to: Where) => invoke<undefined>('mov
 export const moveBehind = (ids: TransferId[], above: TransferId | null) =>
   invoke<undefined>('move_behind', { ids, above });
 
-/** Cancels and removes those that came onto the list since then; answers how many. */
+/** Cancels and removes those that came onto the list since then, but what has ended with a file. */
 export const takeBack = (ids: TransferId[], since: number) => invoke<TakenBack>('take_back', { ids, since });
 
 export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
@@ -142,7 +142,8 @@ export const importSettings = () => invoke<Settings | null>('import_settings');
 export const linkOffer = () => invoke<LinkOffer | null>('link_offer');
 
 /** Answers it: by which service, or not at all. */
-export const answerLink = (service: string | null) => invoke<TransferId | null>('answer_link', { service });
+export const answerLink = (shown: string, service: string | null) =>
+  invoke<TransferId | null>('answer_link', { shown, service });
 
 export const onLink = (handle: () => void): Promise<Unlisten> => listen('link-opened', handle);
 

@@ -2,6 +2,9 @@ import * as ipc from './ipc';
 import { toasts } from './toasts.svelte';
 import type { LinkOffer } from './types';
 
+/** Between an answer and the next question, in milliseconds. */
+const PAUSE = 600;
+
 /** What a `ferry://` link from elsewhere proposes, until it is answered. */
 class Links {
   offer = $state.raw<LinkOffer | null>(null);
@@ -24,15 +27,17 @@ class Links {
 
   /** By which service; `null` = not at all. */
   async answer(service: string | null): Promise<boolean> {
+    const shown = this.offer?.shown;
     this.offer = null;
+    if (shown === undefined) return false;
     try {
-      return (await ipc.answerLink(service)) !== null;
+      return (await ipc.answerLink(shown, service)) !== null;
     } catch (error) {
       toasts.fail(error);
       return false;
     } finally {
-      // Another link may have come meanwhile.
-      void this.#look();
+      // Another link may wait. It is not asked about under the rest of a double click.
+      setTimeout(() => void this.#look(), PAUSE);
     }
   }
 }

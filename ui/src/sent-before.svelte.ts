@@ -40,8 +40,8 @@ class BeforeSending {
     if (compared && !compared.question) {
       if (early !== null) return compared;
       // They were added in the very moment when the user thought better of it.
-      await ipc.takeBack(compared.ids, then);
-      return null;
+      const { ended } = await ipc.takeBack(compared.ids, then);
+      return ended.length > 0 ? { ...compared, ids: ended } : null;
     }
     const choice = early === undefined && compared?.question ? await this.#ask(compared.question) : (early ?? null);
     return choice === null ? null : ipc.upload(paths, service, choice);

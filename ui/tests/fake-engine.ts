@@ -88,7 +88,7 @@ interface Commands {
   export_settings: (args: Record<string, never>) => boolean;
   import_settings: (args: Record<string, never>) => Settings | null;
   link_offer: (args: Record<string, never>) => LinkOffer | null;
-  answer_link: (args: { service: string | null }) => TransferId | null;
+  answer_link: (args: { shown: string; service: string | null }) => TransferId | null;
   open_menu: (args: { groups: MenuEntry[][]; at: { x: number; y: number } | null }) => string | null;
   set_menu_bar: (args: { menus: BarMenu[] }) => void;
   copy_text: (args: { text: string }) => Promise<void>;

@@ -843,7 +843,7 @@ impl Engine {
 
     /// Gives transfers up. Their part files stay until the row is removed.
     pub async fn cancel(&self, ids: &[TransferId]) -> Result<()> {
-        self.queue().stop(ids, Stop::Cancel).await
+        self.queue().cancel(ids).await
     }
 
     /// Tries failed transfers again; what is confirmed is kept. A refused key is given another chance.
@@ -1229,7 +1229,7 @@ async fn drop_half_added(
 ) -> Result<Option<Phrase>> {
     let half_added = |stored: &Stored| {
         let needs_secret = match &*stored.task {
-            Task::Download(download) => download.is_url && stored.row.service == "link",
+            Task::Download(download) => download.is_url && !download.is_whole && stored.row.service == "link",
             Task::Upload(upload) => upload.to_own_url,
         };
         let untouched =

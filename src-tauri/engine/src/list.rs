@@ -446,19 +446,25 @@ impl ListWindow {
     /// Those of [`Engine::remove`].
     pub async fn take_back(&self, ids: &[TransferId], since: u64) -> Result<TakenBack> {
         let asked: HashSet<TransferId> = ids.iter().copied().collect();
-        let (mut added, mut ended) = (Vec::new(), Vec::new());
-        self.engine.look(|row| {
-            if row.added_at < since || !asked.contains(&row.id) {
-                return;
-            }
-            // What had been sent before is not there because of this one.
-            let was_there =
-                matches!(&row.note, Some(Words::Own(note)) if matches!(**note, Phrase::SentBefore { .. }));
-            let list = if row.state == State::Completed && !was_there { &mut ended } else { &mut added };
-            list.push(row.id);
-        });
-        self.engine.remove(&added).await?;
-        Ok(TakenBack { taken: added.len(), ended })
+        let split = || {
+            let (mut going, mut ended) = (Vec::new(), Vec::new());
+            self.engine.look(|row| {
+                if row.added_at < since || !asked.contains(&row.id) {
+                    return;
+                }
+                // What had been sent before is not there because of this one.
+                let was_there =
+                    matches!(&row.note, Some(Words::Own(note)) if matches!(**note, Phrase::SentBefore { .. }));
+                let part = if row.state == State::Completed && !was_there { &mut ended } else { &mut going };
+                part.push(row.id);
+            });
+            (going, ended)
+        };
+        // One may arrive while it is being stopped.
+        self.engine.cancel(&split().0).await?;
+        let (taken, ended) = split();
+        self.engine.remove(&taken).await?;
+        Ok(TakenBack { taken: taken.len(), ended })
     }
 
     /// Removes for good what is hidden: with the window goes whoever could take that back.
@@ -467,8 +473,14 @@ impl ListWindow {
     ///
     /// Those of [`Engine::remove`].
     pub async fn remove_hidden(&self) -> Result<()> {
-        let hidden: Vec<TransferId> = self.list().hidden.iter().copied().collect();
-        self.engine.remove(&hidden).await
+        let hidden = self.list().hidden.clone();
+        let mut there = Vec::new();
+        self.engine.look(|row| {
+            if hidden.contains(&row.id) {
+                there.push(row.id);
+            }
+        });
+        self.engine.remove(&there).await
     }
 
     /// Bytes completed since each of these moments and before the next.

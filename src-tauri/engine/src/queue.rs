@@ -482,9 +482,6 @@ impl Queue {
 
     /// Stops transfers and waits until each has written down what it has.
     pub async fn stop(&self, ids: &[TransferId], why: Stop) -> Result<()> {
-        if why == Stop::Cancel {
-            self.remember_links(ids);
-        }
         let mut changed = Vec::new();
         let mut ends = Vec::new();
         {
@@ -537,34 +534,47 @@ impl Queue {
         Ok(())
     }
 
+    /// Gives transfers up for as long as nobody takes that back.
+    pub async fn cancel(&self, ids: &[TransferId]) -> Result<()> {
+        let links = self.hidden_links(ids);
+        self.stop(ids, Stop::Cancel).await?;
+        let mut kept = self.canceled_links();
+        kept.extend(links.into_iter().filter(|(id, _)| self.is_canceled(*id)));
+        Ok(())
+    }
+
+    fn is_canceled(&self, id: TransferId) -> bool {
+        self.row(id).is_some_and(|row| row.state == State::Canceled)
+    }
+
     fn canceled_links(&self) -> MutexGuard<'_, HashMap<TransferId, String>> {
         self.canceled_links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps in memory what cannot be asked for again once the files forget it.
-    fn remember_links(&self, ids: &[TransferId]) {
+    /// What cannot be asked for again once the files forget it.
+    fn hidden_links(&self, ids: &[TransferId]) -> Vec<(TransferId, String)> {
         let is_needed = |task: &Task| match task {
             Task::Download(task) => task.is_url && !task.is_whole,
             Task::Upload(task) => task.to_own_url,
         };
-        for id in ids.iter().filter(|id| self.task(**id).is_some_and(|task| is_needed(&task))) {
-            if let Some(url) = self.resume_folder.read(*id).url {
-                self.canceled_links().insert(*id, url);
-            }
-        }
+        let needed = ids.iter().filter(|id| self.task(**id).is_some_and(|task| is_needed(&task)));
+        needed.filter_map(|id| Some((*id, self.resume_folder.read(*id).url?))).collect()
     }
 
     /// Writes the links of canceled transfers down again before they go on.
     async fn bring_links_back(&self, ids: &[TransferId]) -> Result<()> {
         let links: Vec<(TransferId, String)> = {
-            let mut kept = self.canceled_links();
-            ids.iter().filter_map(|id| Some((*id, kept.remove(id)?))).collect()
+            let kept = self.canceled_links();
+            ids.iter().filter_map(|id| Some((*id, kept.get(id)?.clone()))).collect()
         };
-        let records = links.into_iter().filter_map(|(id, url)| {
+        let records = links.into_iter().filter(|(id, _)| self.is_canceled(*id)).filter_map(|(id, url)| {
             let (task, service) = (Some(self.task(id)?), Some(self.row(id)?.service));
             Some((id, Resume { url: Some(url), task, service, ..Resume::default() }))
         });
-        self.save_new_resumes(records.collect()).await
+        self.save_new_resumes(records.collect()).await?;
+        // Not before they are on the disk.
+        self.canceled_links().retain(|id, _| !ids.contains(id));
+        Ok(())
     }
 
     /// The asset id of an upload that is given up will never hold the file.
@@ -957,10 +967,6 @@ impl Queue {
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
             row.ended_at = row.state.has_ended().then(now);
-            if result.is_err() {
-                // Nothing moves until it goes on.
-                rows.curves.note(id, now(), 0);
-            }
             row
         };
         let line = match (&row.state, &result) {

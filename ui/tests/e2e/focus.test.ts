@@ -138,7 +138,7 @@ describe('the focus goes', () => {
     await page.getByRole('button', { name: 'Ask the service' }).focus();
     await page.keyboard.press('Enter');
     await page.keyboard.press('Enter');
-    await page.getByText('PARSE').waitFor();
+    await page.getByRole('definition').filter({ hasText: 'Ready' }).waitFor();
     await hasFocus(page, 'button', /^Ask the service$/);
     expect((await calls(page)).filter((call) => call.command === 'asset_info').length).toBe(1);
     await page.getByRole('button', { name: 'Download again' }).focus();

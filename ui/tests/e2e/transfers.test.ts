@@ -485,7 +485,7 @@ describe('finished images and videos', () => {
     await row.locator('.badge', { hasText: 'Not there any more' }).waitFor();
     expect(await row.locator('.badge').count()).toBe(1);
     expect(await row.getAttribute('aria-label')).toContain('Not there any more');
-    await row.getByText('When it came').waitFor();
+    await row.getByText('On arrival').waitFor();
     await row.getByText('Verified by SHA-256').waitFor();
     await page.getByRole('button', { name: 'Download again' }).click();
     expect(await lastCall(page, 'download_again')).toEqual({ id: 14 });
@@ -752,12 +752,12 @@ describe('a link from elsewhere', () => {
     expect(await dialog(page).textContent()).toContain('re_8f31c0d4b7a2');
     // Enter and Escape both say no: the first button has the focus.
     await page.keyboard.press('Escape');
-    expect(await lastCall(page, 'answer_link')).toEqual({ service: null });
+    expect(await lastCall(page, 'answer_link')).toMatchObject({ service: null });
     await page.evaluate(() => window.fake.link('re_8f31c0d4b7a2'));
     await dialog(page).getByRole('radio', { name: 'Asset in the sandbox' }).click();
     await dialog(page).getByRole('button', { name: 'Download', exact: true }).click();
     await page.waitForFunction(() => window.fake.calls.length === 2);
-    expect(await lastCall(page, 'answer_link')).toEqual({ service: 'sandbox' });
+    expect(await lastCall(page, 'answer_link')).toMatchObject({ service: 'sandbox' });
     await page.getByText('Downloading Asset in the sandbox').waitFor();
     expect(await dialog(page).count()).toBe(0);
   });
@@ -768,7 +768,7 @@ describe('a link from elsewhere', () => {
     await dialog(page).getByText('Nothing was done.').waitFor();
     expect(await dialog(page).getByRole('button').count()).toBe(1);
     await dialog(page).getByRole('button', { name: 'Close' }).click();
-    expect(await lastCall(page, 'answer_link')).toEqual({ service: null });
+    expect(await lastCall(page, 'answer_link')).toMatchObject({ service: null });
   });
 });
 

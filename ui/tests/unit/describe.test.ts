@@ -11,6 +11,7 @@ import {
   recognised,
   rowName,
   subline,
+  timeThere,
 } from '../../src/describe';
 import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
 import { say } from '../../src/phrases';
@@ -309,4 +310,12 @@ describe('in another language than the engine’s', () => {
     expect(made('link', 'files.example.org:8080/a?b')).toBe('Enlace a files.example.org');
     expect(made('mavi', 're_1')).toBe('Recurso de MAVI');
   });
+});
+
+test('times that a service writes are shown as moments where they are, and otherwise as they were written', () => {
+  expect(timeThere('1767225600000')).toBe(timeThere('1767225600'));
+  expect(timeThere('1767225600')).toMatch(/20\d\d/);
+  for (const odd of ['20260131', '1767225600000000000', '2026-01-31', 'yesterday']) {
+    expect(timeThere(odd)).toBe(odd);
+  }
 });

@@ -162,7 +162,7 @@ impl Api {
             let mut refusal = answer::decode(status, &headers, &body);
             refusal.kind = RefusalKind::NotAsDocumented;
             if refusal.message.is_empty() {
-                refusal.message = error.to_string();
+                refusal.message = answer::clean(&error.to_string(), answer::LONGEST_MESSAGE);
             }
             self.refused(&refusal, &endpoint)
         })
