@@ -346,7 +346,7 @@ fn of_many_links_that_were_lost_a_few_are_named() {
     running.kill();
     std::fs::remove_file(home.data().join("resume/1-5")).unwrap();
     let run = home.ferry(["queue"]);
-    let told = run.stderr.lines().find(|line| line.contains("wrote down")).unwrap_or_default();
+    let told = run.stderr.lines().find(|line| line.contains("links were kept")).unwrap_or_default();
     assert!(
         told.contains("film 2.bin`") && told.contains(" and 2 more") && !told.contains("film 3"),
         "{}",
