@@ -35,7 +35,10 @@ describe('first run', () => {
     await page.getByLabel('Key for MAVI').fill('bad-key');
     await page.getByRole('button', { name: 'Connect' }).click();
     await page.getByText('MAVI refused the key. Enter a key that the service accepts.').waitFor();
-    expect((await calls(page)).some((call) => call.command === 'save_settings')).toBe(false);
+    // A key makes its service the default one: that is taken back too.
+    expect(await lastCall(page, 'save_settings')).toMatchObject({
+      settings: { default_service: 'sandbox', welcomed: false },
+    });
   });
 
   test('a refused key is not kept: nothing can be sent with it', async () => {
