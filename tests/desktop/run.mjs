@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 
@@ -121,6 +121,40 @@ async function test() {
       async () => (await rows()).some((text) => text.includes('chosen.txt') && /Verified/.test(text)),
       30,
     );
+  });
+
+  await step('a file is brought back, looked at and taken off the list by keyboard alone', async () => {
+    const window = await stage.display.window('Ferry');
+    const key = (name) => stage.display.press(window, name);
+    const { asset_id } = (await transfers()).find((one) => one.name === 'chosen.txt');
+    const target = join(home, 'Downloads', 'chosen.txt');
+    await key('ctrl+1');
+    await key('n');
+    await until('the add bar', () =>
+      page.evaluate('return document.activeElement === document.querySelector(".add input")'),
+    );
+    await stage.display.type(asset_id);
+    await page.find('.answer button', 'Download');
+    await key('Return');
+    await until('the file', () => existsSync(target), 30);
+    assert.equal(readFileSync(target, 'utf8'), 'chosen by hand');
+    await key('Escape');
+    await until('the list', () => page.evaluate('return document.activeElement?.getAttribute("role") === "grid"'));
+    const { id } = await until('its row', async () =>
+      (await transfers()).find((one) => one.asset_id === asset_id && one.kind === 'download' && one.path === target),
+    );
+    const cursor = () => page.evaluate('return document.activeElement?.getAttribute("aria-activedescendant")');
+    await key('Home');
+    for (let down = 0; down < 3 && (await cursor()) !== `transfer-${id}`; down += 1) await key('Down');
+    assert.equal(await cursor(), `transfer-${id}`);
+    await key('Return');
+    await page.find('dl', 'Added');
+    await key('Return');
+    await key('Delete');
+    await until('the row to go', () => page.evaluate('return !document.getElementById(arguments[0])', `transfer-${id}`));
+    // For good at once, instead of when its undo has passed.
+    await page.invoke('remove', { ids: [id] });
+    rmSync(target);
   });
 
   await step('the menu of a row is the system’s, by pointer and by key', async () => {
