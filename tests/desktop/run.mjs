@@ -151,7 +151,9 @@ async function test() {
     await page.find('dl', 'Added');
     await key('Return');
     await key('Delete');
-    await until('the row to go', () => page.evaluate('return !document.getElementById(arguments[0])', `transfer-${id}`));
+    await until('the row to go', () =>
+      page.evaluate('return !document.getElementById(arguments[0])', `transfer-${id}`),
+    );
     // For good at once, instead of when its undo has passed.
     await page.invoke('remove', { ids: [id] });
     rmSync(target);
