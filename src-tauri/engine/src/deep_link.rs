@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::engine::Recognised;
 use crate::filename::is_invisible;
-use crate::signed_url;
+use crate::upload::signed_url;
 
 /// Longer than any link that a service hands out.
 const LONGEST: usize = 8 * 1024;

@@ -15,21 +15,21 @@ use crate::curve::SpeedSample;
 use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::filename;
-use crate::folder::Folder;
+use crate::files::folder::Folder;
+use crate::files::part_file::PartFile;
 use crate::http::{Http, Limits};
 use crate::library_file;
-use crate::part_file::PartFile;
 use crate::progress::{joined, now};
 use crate::queue::{Queue, Stop, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
 use crate::secrets::{Keys, Secret};
-use crate::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
-use crate::signed_url::{self, SignedUrl};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
+use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
+use crate::upload::signed_url::{self, SignedUrl};
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
@@ -910,7 +910,7 @@ impl Engine {
         if let Some(Journal { name, moved_from: Some((from, old)), .. }) = journal.clone() {
             let to = folder.clone();
             let (was_folder, was_name) = (from.clone(), old.clone());
-            let moved = blocking(move || crate::part_file::relocate(&from, &old, &to, &name)).await?;
+            let moved = blocking(move || crate::files::part_file::relocate(&from, &old, &to, &name)).await?;
             if let Err(error) = moved {
                 queue.names.keep(id, &was_folder, &was_name);
                 self.put_in(id, &was_folder, before).await?;

@@ -724,7 +724,7 @@ fn extension_by_content(first_bytes: &[u8]) -> Option<&'static str> {
 #[cfg(any(test, fuzzing))]
 pub(crate) mod check {
     use super::*;
-    use crate::part_file::part_name;
+    use crate::files::part_file::part_name;
 
     /// What all three systems take, and no tool misunderstands.
     pub(crate) fn is_legal(name: &str) -> bool {

@@ -13,17 +13,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
-use crate::checksum::{self, Algorithm, Hasher, Proof};
 use crate::filename::check::{is_legal, is_legal_numbered};
 use crate::filename::{self, Candidates, is_invisible};
+use crate::http::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
+use crate::http::checksum::{self, Algorithm, Hasher, Proof};
+use crate::http::range::{self, ContentRange, Validator};
 use crate::library_file;
-use crate::range::{self, ContentRange, Validator};
 use crate::resume::Resume;
 use crate::settings::Settings;
-use crate::signed_url::{self, SignedUrl};
 use crate::store::Stored;
 use crate::task::Journal;
+use crate::upload::signed_url::{self, SignedUrl};
 
 /// Reads the input and panics when something does not hold.
 pub type Reader = fn(&[u8]);
@@ -309,7 +309,7 @@ fn sound(journal: &Journal) {
     let names = [Some(&journal.name), journal.proven_whole.as_ref().map(|whole| &whole.name)];
     for name in names.into_iter().flatten() {
         let folder = std::path::Path::new("folder");
-        assert_eq!(folder.join(crate::part_file::part_name(name)).parent(), Some(folder), "{name:?}");
+        assert_eq!(folder.join(crate::files::part_file::part_name(name)).parent(), Some(folder), "{name:?}");
     }
 }
 

@@ -20,16 +20,13 @@
 //! # }
 //! ```
 
-mod answer;
-mod checksum;
-mod connections;
 mod curve;
 mod deep_link;
 mod download;
 mod engine;
 mod error;
 mod filename;
-mod folder;
+mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
@@ -38,22 +35,14 @@ mod library_copy;
 mod library_file;
 mod list;
 mod memory;
-mod origin_mark;
-mod part_file;
-mod part_writer;
 mod progress;
 mod queue;
-mod range;
-mod reserved_names;
 mod resume;
 mod retry;
 mod run;
 mod secrets;
-mod sent_before;
 mod services;
 mod settings;
-mod signed_url;
-mod source_file;
 mod speed_limit;
 mod store;
 mod task;
@@ -74,9 +63,9 @@ pub use list::{
     TakenBack, Today, Totals, Where,
 };
 pub use secrets::Secret;
-pub use sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
+pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::curve::{Curves, SpeedSample};
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
-use crate::folder::OpenFolders;
+use crate::files::folder::OpenFolders;
+use crate::files::reserved_names::ReservedNames;
 use crate::http::Http;
 use crate::lane::{Busy, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter, now};
-use crate::reserved_names::ReservedNames;
 use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::run::Run;
@@ -598,8 +598,9 @@ impl Queue {
                 && let Ok(Some(journal)) = self.journal(*id).await
             {
                 let folder = task.folder.clone();
-                let discarded =
-                    tokio::task::spawn_blocking(move || crate::part_file::discard(&folder, &journal.name));
+                let discarded = tokio::task::spawn_blocking(move || {
+                    crate::files::part_file::discard(&folder, &journal.name)
+                });
                 // A part file that cannot be removed stays where the user can see it.
                 let _ = discarded.await;
             }
@@ -1158,7 +1159,8 @@ fn hash_of(subject: &[u8]) -> u64 {
 /// Free bytes in each of these folders; nothing where the system does not tell.
 async fn free_space(folders: &[PathBuf]) -> Vec<u64> {
     let folders = folders.to_vec();
-    let look = move || folders.iter().map(|folder| crate::folder::free_space(folder).unwrap_or(0)).collect();
+    let look =
+        move || folders.iter().map(|folder| crate::files::folder::free_space(folder).unwrap_or(0)).collect();
     tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 

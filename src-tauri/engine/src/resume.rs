@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::folder::{SharedSync, read_at, write_at};
+use crate::files::folder::{SharedSync, read_at, write_at};
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::error::{Error, Result};
-use crate::signed_url;
+use crate::upload::signed_url;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How the bytes of an upload are sent.

@@ -17,9 +17,9 @@ use tokio::sync::oneshot;
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::library_copy::LibraryCopy;
-use crate::source_file::Sighting;
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
+use crate::upload::source_file::Sighting;
 use crate::words::{Count, Phrase, Words, shown};
 
 /// The most jobs that share one commit.
@@ -875,7 +875,7 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
 fn is_full(path: &Path) -> bool {
     /// SQLite's shared memory file begins with this much.
     const LEAST: u64 = 32 * 1024;
-    let folder = path.parent().and_then(|folder| crate::folder::Folder::open(folder).ok());
+    let folder = path.parent().and_then(|folder| crate::files::folder::Folder::open(folder).ok());
     folder.and_then(|folder| folder.free_space()).is_some_and(|free| free < LEAST)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::range::Validator;
+use crate::http::range::Validator;
 use crate::settings::UploadMethod;
 use crate::transfer::{Extent, Verified};
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::checksum::Algorithm;
 use crate::error::Failure;
+use crate::http::checksum::Algorithm;
 use crate::words::{Words, what_and_why};
 
 /// Names a transfer for good. Ids grow and are never used twice in a data folder.

@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use crate::answer::{self, Refusal, RefusalKind};
 use crate::error::{Cause, Error, Result};
+use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::{self, Fetch, Http};
 use crate::secrets::Secret;
 use crate::services::About;
-use crate::signed_url::is_loopback;
+use crate::upload::signed_url::is_loopback;
 use crate::words::{Peer, Phrase};
 
 /// The most of an API answer that is read: lists of ten thousand entries fit.

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::http::Fetch;
 use crate::run::Run;
 use crate::services::{About, Plan, Service};
-use crate::signed_url;
 use crate::task::DownloadTask;
+use crate::upload::signed_url;
 use crate::words::Phrase;
 
 pub(super) const ABOUT: About = About {

@@ -8,14 +8,14 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Refusal, RefusalKind, number_or_string};
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::http::answer::{Refusal, RefusalKind, number_or_string};
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
 use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id};
-use crate::signed_url::SignedUrl;
 use crate::task::DownloadTask;
+use crate::upload::signed_url::SignedUrl;
 use crate::words::{Peer, Phrase, Words};
 
 pub(super) const ABOUT: About = About {

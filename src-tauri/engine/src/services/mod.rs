@@ -17,15 +17,15 @@ use url::Url;
 
 pub(crate) use api::{Limiters, from_refusal as refused};
 
-use crate::answer::{Refusal, RefusalKind};
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
+use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::{Fetch, Http};
 use crate::run::Run;
 use crate::secrets::Keys;
 use crate::settings::{Settings, UploadMethod};
-use crate::signed_url::{self, SignedUrl};
 use crate::task::DownloadTask;
+use crate::upload::signed_url::{self, SignedUrl};
 use crate::words::{Peer, Phrase};
 use api::Api;
 

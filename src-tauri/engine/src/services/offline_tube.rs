@@ -10,16 +10,16 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::number_or_string;
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::http::answer::number_or_string;
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
 use crate::services::link::link_not_kept;
 use crate::services::{About, Plan, Service, is_plain_id};
-use crate::signed_url;
 use crate::task::DownloadTask;
 use crate::transfer::Stage;
+use crate::upload::signed_url;
 use crate::words::{Phrase, Seconds, Words};
 
 pub(super) const ABOUT: About = About {

@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use ferry_sandbox::{API_KEY, Options, Sandbox};
 
-use crate::answer::{Refusal, RefusalKind};
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result, plain_os_words};
 use crate::http::Http;
+use crate::http::answer::{Refusal, RefusalKind};
 use crate::run::Run;
 use crate::secrets::Secret;
 use crate::services::api::{Api, Limiters};

@@ -8,9 +8,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Refusal, RefusalKind, number_or_string};
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::http::answer::{Refusal, RefusalKind, number_or_string};
 use crate::run::Run;
 use crate::services::api::{Api, Pace};
 use crate::services::{About, Plan, Service, is_plain_id};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
-use crate::folder::Folder;
+use crate::files::folder::Folder;
 use crate::transfer::TransferId;
 
 /// The names of all unfinished downloads.

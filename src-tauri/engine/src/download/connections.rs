@@ -19,10 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::download::part_writer::Inbox;
 use crate::error::{Cause, Error, Result};
+use crate::http::range::{ContentRange, Validator};
 use crate::http::{self, Fetch};
-use crate::part_writer::Inbox;
-use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 use crate::words::{Phrase, Size};
 

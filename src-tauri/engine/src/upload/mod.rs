@@ -4,6 +4,10 @@
 //! (services.md §3.1), changed once if the store's refusal says so, and remembered. A resumable session is continued
 //! only from what the store says it has. "The store took it" is no proof: its checksum and the service's metadata are.
 
+pub(crate) mod sent_before;
+pub(crate) mod signed_url;
+pub(crate) mod source_file;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,21 +18,20 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderM
 use reqwest::{Body, Method as Verb, RequestBuilder, Response, multipart};
 use url::Url;
 
-use crate::answer::{self, Refusal, RefusalKind};
-use crate::checksum::{Algorithm, Digests, Offered, Proof, compare, etag_md5, offered};
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::checksum::{Algorithm, Digests, Offered, Proof, compare, etag_md5, offered};
+use crate::http::range;
 use crate::http::{error_body, from_reqwest, stalled};
 use crate::progress::{Counter, now};
-use crate::range;
 use crate::run::Run;
-use crate::sent_before;
 use crate::services::{Confirmation, Service, refused};
 use crate::settings::UploadMethod;
-use crate::signed_url::{self, Method, SignedUrl};
-use crate::source_file::SourceFile;
 use crate::task::{Task, UploadTask};
 use crate::transfer::{Stage, Verified};
+use crate::upload::signed_url::{Method, SignedUrl};
+use crate::upload::source_file::SourceFile;
 use crate::words::{Count, Peer, Phrase, Size, Way};
 
 /// The store's unit: every chunk but the last is a multiple of it.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::filename::is_invisible;
-use crate::range::retry_after;
+use crate::http::range::retry_after;
 
 /// The longest message that is shown, in characters.
 pub(crate) const LONGEST_MESSAGE: usize = 500;

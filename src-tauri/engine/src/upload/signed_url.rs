@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use url::{Host, Url};
 
-use crate::answer::{Refusal, RefusalKind};
+use crate::http::answer::{Refusal, RefusalKind};
 use crate::words::{Phrase, Words};
 
 /// Parses an http or https URL, for links and pages. `Err` is the reason as a clause.

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::checksum::{Algorithm, Hasher};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
-use crate::folder::{self, Folder};
+use crate::files::folder::{self, Folder};
+use crate::http::checksum::{Algorithm, Hasher};
 use crate::words::{Phrase, Size, shown};
 
 /// How many numbered names are tried before Ferry gives up on a folder.

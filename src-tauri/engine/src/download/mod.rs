@@ -4,6 +4,9 @@
 //! Bytes go through a short channel to a writer beside the async threads, which hashes and writes them; what is on
 //! disk is journaled only after a sync. A stretch that cannot be proven to belong to the same file is never joined.
 
+mod connections;
+mod part_writer;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,18 +20,18 @@ use reqwest::header::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{self, Refusal};
-use crate::checksum::{Algorithm, Digests, Hasher, Offered, Proof, combine_crc32c, compare, offered};
-use crate::connections::{Connections, next_chunk};
+use crate::download::connections::{Connections, next_chunk};
+use crate::download::part_writer::{Stretch, Writer, Written, pieces};
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, Candidates};
-use crate::folder::{Folder, write_at};
+use crate::files::folder::{Folder, write_at};
+use crate::files::part_file::{PartFile, part_name};
+use crate::http::answer::{self, Refusal};
+use crate::http::checksum::{Algorithm, Digests, Hasher, Offered, Proof, combine_crc32c, compare, offered};
 use crate::http::error_body;
-use crate::part_file::{PartFile, part_name};
-use crate::part_writer::{Stretch, Writer, Written, pieces};
+use crate::http::range::{ContentRange, Validator};
 use crate::progress::now;
-use crate::range::{ContentRange, Validator};
 use crate::run::Run;
 use crate::services::{Plan, Service, refused};
 use crate::task::{DownloadTask, Journal, Piece, ProvenWhole, Task};
@@ -250,7 +253,7 @@ async fn finish_move(run: &Run, task: &DownloadTask, journal: Option<Journal>) -
         // To its end, also when the transfer is to stop: two of these at once would take the file from each other.
         let (writing, moved) = (run.clone(), journal.clone());
         let finish = move || {
-            crate::part_file::relocate(&from, &old, &to, &new)?;
+            crate::files::part_file::relocate(&from, &old, &to, &new)?;
             writing.save_journal_now(&moved)?;
             writing.renew_kept_journal(&moved);
             Ok::<_, Error>(())
@@ -309,8 +312,8 @@ fn show_published(run: &Run, path: &Path, whole: ProvenWhole) {
 /// What has come lies on a drive that is away: nothing is made in the folder that it left behind.
 async fn refuse_without_drive(task: &DownloadTask, drive: Option<PathBuf>) -> Result<()> {
     let Some(drive) = drive else { return Ok(()) };
-    if blocking(move || crate::folder::is_gone(&drive)).await? {
-        return Err(crate::part_file::drive_is_gone(&task.folder));
+    if blocking(move || crate::files::folder::is_gone(&drive)).await? {
+        return Err(crate::files::part_file::drive_is_gone(&task.folder));
     }
     Ok(())
 }
@@ -1136,7 +1139,7 @@ fn publish_now(run: &Run, mut journal: Journal, part: &PartFile, mut whole: Prov
         }
         if part.publish(&whole.name)? {
             let path = part.path_of(&whole.name);
-            crate::origin_mark::set(&path);
+            crate::files::origin_mark::set(&path);
             show_published(run, &path, whole);
             return Ok(());
         }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::checksum::{Algorithm, Digests, Hasher};
 use crate::error::{Cause, Error, Result};
+use crate::http::checksum::{Algorithm, Digests, Hasher};
 use crate::task::SourceState;
 use crate::words::{Phrase, shown};
 

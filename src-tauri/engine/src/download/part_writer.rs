@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::checksum::Hasher;
 use crate::error::{Error, Result};
-use crate::folder::write_at;
-use crate::part_file::PartFile;
+use crate::files::folder::write_at;
+use crate::files::part_file::PartFile;
+use crate::http::checksum::Hasher;
 use crate::run::Run;
 use crate::task::{Journal, Piece};
 

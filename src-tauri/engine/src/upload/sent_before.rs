@@ -16,10 +16,10 @@ use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
-use crate::source_file::{Sighting, SourceFile};
 use crate::store::Store;
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
+use crate::upload::source_file::{Sighting, SourceFile};
 use crate::words::{Peer, Phrase};
 
 /// Sizes or files that the database is asked about in one go: others wait for it meanwhile.

@@ -1,0 +1,11 @@
+//! HTTP as the world speaks it: the client, and what an answer says.
+//!
+//! Owns the connections. May use the model, errors and words; knows no queue, no transfer, no disk. Holds no lock over a
+//! wait. A cancelled call leaves nothing behind but a closed connection.
+
+pub(crate) mod answer;
+pub(crate) mod checksum;
+mod client;
+pub(crate) mod range;
+
+pub(crate) use client::*;
