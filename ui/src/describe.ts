@@ -70,6 +70,8 @@ export function waiting(wait: Wait, now: number): string {
       return m.wait_key();
     case 'space':
       return m.wait_space();
+    case 'answer':
+      return m.wait_answer();
   }
 }
 

@@ -210,7 +210,7 @@ fn needs_the_user(transfer: &Transfer) -> Option<Failure> {
             format!("set a key that the service accepts with `ferry key set {}`, {resume}", transfer.service),
         ),
         WaitReason::Space => (Code::DiskFull, Remedy::FreeSpace, format!("make room, {resume}")),
-        WaitReason::Retry | WaitReason::RateLimit | WaitReason::Network => return None,
+        WaitReason::Retry | WaitReason::RateLimit | WaitReason::Network | WaitReason::Answer => return None,
     };
     Some(Failure { code, what: wait.what.clone(), why: wait.why.clone(), advice: advice.into(), remedy })
 }

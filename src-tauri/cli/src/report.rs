@@ -323,6 +323,7 @@ fn waiting(reason: WaitReason, until: Option<u64>) -> String {
         WaitReason::Network => "waiting for the network",
         WaitReason::Key => "waiting for a key",
         WaitReason::Space => "waiting for room on the disk",
+        WaitReason::Answer => "waiting for the server to get the file ready",
     };
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

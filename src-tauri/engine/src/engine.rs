@@ -471,7 +471,7 @@ impl Engine {
                         row.name.clone_from(&journal.name);
                         row.bytes = journal.proven();
                         row.total = journal.total;
-                        row.resumable = journal.validator.is_some();
+                        row.resumable = journal.identity.can_be_shown();
                         if let Task::Download(download) = &task {
                             self.queue().names.keep(id, &download.folder, &journal.name);
                         }
@@ -1384,6 +1384,7 @@ fn limits(overrides: &Overrides) -> Limits {
     let mut limits = Limits::default();
     if let Some(stall) = overrides.stall.or_else(variable).filter(|stall| !stall.is_zero()) {
         limits.stall = stall;
+        limits.first_byte = limits.first_byte.min(stall * 10);
         limits.answer = limits.answer.min(stall * 4);
     }
     limits.stuck = overrides.stuck.unwrap_or(limits.stuck);

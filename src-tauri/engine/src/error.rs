@@ -154,6 +154,8 @@ pub enum Cause {
     NotFound,
     /// The item is not ready yet.
     NotReady,
+    /// HTTP 202: the server is about to make it, and is asked again.
+    NotYet,
     /// HTTP 408, 500, 502, 503, 504 and their like: the server's trouble, likely to pass.
     ServerTrouble,
     /// The service said "network abnormal" or similar under its own code: may pass, tried twice.
@@ -194,6 +196,8 @@ pub enum Cause {
     Dns,
     /// Refused, reset, unreachable.
     Unreachable,
+    /// The proxy wants to know who asks.
+    ProxyRefused,
     /// No byte for the stall limit.
     Stalled,
     /// Certificate or protocol trouble.

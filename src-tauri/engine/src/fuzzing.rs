@@ -17,6 +17,7 @@ use crate::filename::check::{is_legal, is_legal_numbered};
 use crate::filename::{self, Candidates, is_invisible};
 use crate::http::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
 use crate::http::checksum::{self, Hasher, Offered, Proof};
+use crate::http::identity::{Identity, Sameness};
 use crate::http::range::{self, ContentRange, Validator};
 use crate::library_file;
 use crate::resume::Resume;
@@ -127,8 +128,10 @@ pub fn range(input: &[u8]) {
         assert_eq!(ContentRange::parse(&written), parsed);
     }
     let headers = headers([(ETAG, etag), (LAST_MODIFIED, modified), (DATE, date), (RANGE, kept)]);
-    if let Some(validator) = Validator::from_headers(&headers) {
-        assert_eq!(validator.agrees_with(&headers), Some(true), "{validator:?}");
+    let url = Url::parse("https://host/").unwrap();
+    let identity = Identity::of(&headers, &url, None, Offered::default());
+    assert_ne!(identity.same_as(&identity), Sameness::Other);
+    if let Some(validator) = identity.validator() {
         assert!(HeaderValue::from_str(validator.if_range()).is_ok(), "{validator:?}");
         let kept = serde_json::to_string(&validator).unwrap();
         assert_eq!(serde_json::from_str::<Validator>(&kept).unwrap(), validator);

@@ -31,6 +31,9 @@ pub(crate) struct Resume {
     /// Download of a link: the whole URL. Upload with `--to`: the user's signed URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Download: where the link led, as its mirrors differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
     /// Upload: the signed URL that the service gave for [`Resume::asset_id`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_url: Option<String>,
@@ -60,7 +63,7 @@ impl Resume {
     /// Reads a record; a broken one is an empty one, and a journal that contradicts itself proves nothing.
     pub fn read(bytes: &[u8]) -> Self {
         let mut record: Self = serde_json::from_slice(bytes).unwrap_or_default();
-        record.journal = record.journal.filter(Journal::is_sound);
+        record.journal = record.journal.and_then(Journal::checked);
         record
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::identity::Identity;
 use crate::http::range::Validator;
 use crate::settings::UploadMethod;
 use crate::transfer::{Extent, Verified};
@@ -124,7 +125,11 @@ impl DownloadTask {
 pub(crate) struct Journal {
     /// Final name that the part file is reserved for.
     pub name: String,
-    /// What tells whether the source is still the same.
+    /// Of which version the bytes are, and all that was promised of it: it decides at the end, over cuts and kills.
+    #[serde(default)]
+    pub identity: Identity,
+    /// What an earlier Ferry kept in its place.
+    #[serde(default, skip_serializing)]
     pub validator: Option<Validator>,
     /// Size of the whole file, if known.
     pub total: Option<u64>,
@@ -160,10 +165,19 @@ pub(crate) struct ProvenWhole {
 impl Journal {
     /// Reads a stored journal. One that contradicts itself or names a file elsewhere proves nothing: `None`.
     pub fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().filter(Self::is_sound)
+        serde_json::from_str(text).ok().and_then(Self::checked)
     }
 
-    pub fn is_sound(&self) -> bool {
+    /// The same for one that was read with something else: in today's form, if it is sound.
+    pub fn checked(mut self) -> Option<Self> {
+        if let Some(validator) = self.validator.take() {
+            self.identity = Identity::of_validator(Some(validator), self.total);
+        }
+        self.identity.size = self.total;
+        self.is_sound().then_some(self)
+    }
+
+    fn is_sound(&self) -> bool {
         let in_order = self.pieces.iter().all(|piece| piece.start < piece.end)
             && self.pieces.windows(2).all(|two| two[0].end <= two[1].start);
         let end = self.pieces.last().map_or(0, |piece| piece.end);

@@ -157,6 +157,8 @@ pub enum WaitReason {
     Key,
     /// Room on the disk.
     Space,
+    /// The first byte of an answer: the server makes or packs the file.
+    Answer,
 }
 
 /// How much is known about the bytes being right.

@@ -240,12 +240,15 @@ phrases! {
     ServerNotFound = "The server's name was not found";
     NoSecureConnection = "A secure connection could not be made";
     NoAnswerInTime = "The server did not answer in time";
+    ProxyWantsSignIn = "The proxy wants to know who you are before it connects (407)";
+    ProxyDidNotConnect = "The proxy did not connect to the server";
     ServerNotReached = "The server could not be reached";
     RequestImpossible = "The request could not be made";
     NoValidHttp = "The server’s answer is not valid HTTP";
     ConnectionBroke = "The connection broke before everything had arrived";
     NothingMoved { seconds: Seconds } = "Nothing moved for {seconds} seconds";
     TooManyRedirects = "The server redirected more than ten times";
+    WantsCookies = "The site redirects for ever, as it wants cookies back that it does not accept";
     RedirectUnreadable = "The server redirected to something unreadable";
     RedirectToNoAddress = "The server redirected to something that is not an address";
     RedirectOutOfTheWeb = "The server redirected to something that is not a web address";
@@ -253,6 +256,7 @@ phrases! {
     RedirectWithUserName = "The server redirected to an address with a user name in it";
     RedirectNotAllowed = "The service redirected a request that must not be redirected";
     FewerConnections = "The server wants fewer connections";
+    ServerTakesSoMany { most: Count } = "This server takes no more than {most} at a time";
     TroubleWithConnections = "The server has trouble with several connections";
     PartNotGiven = "The server did not give the part that was asked for";
     ConnectionEndedEarly = "The connection ended before the file did";
@@ -260,6 +264,10 @@ phrases! {
     // ---- what happened: downloads ----
     KeepsChanging = "The file keeps changing at its source";
     PartNotAskedFor { service: Peer } = "{service} sent a part of the file that was not asked for";
+    AnsweredUnchanged = "The server said that nothing has changed, though that was not the question";
+    NoContentThere = "The server says that there is no content";
+    NotReadyThere { service: Peer } = "{service} has not finished making the file";
+    ServerPreparesAnswer = "The server is getting the file ready; it has not answered yet";
     SentCompressed = "The server sent the file compressed although that was not asked for";
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";
@@ -384,6 +392,7 @@ phrases! {
     ConnectToNetwork = "connect to the network; Ferry goes on by itself";
     CheckAddressAndNetwork = "check the address and your network, then try again";
     CheckNetworkConfirmedKept = "check your network, then try again; what is confirmed is kept";
+    SignInToProxy = "put your name and password into the address of the proxy (`http://name:password@proxy:8080`), or ask whoever runs it";
     TryAgainConfirmedKept = "try again; what is confirmed is kept";
     CheckAddressAndClock = "check the address and this computer's clock";
     AskForDirectLink = "ask whoever gave you the link for a direct one";
@@ -448,6 +457,7 @@ phrases! {
     ServerSends = "The server sends the file";
     GoesOnAt { done: Size } = "Goes on at {done}";
     CannotContinueHere = "This server cannot continue a download; started over";
+    SameFileNotShown = "Nothing shows that the server still has the same file; started over";
     SeveralParts = "The server answered with several parts; started over";
     ContinuedElsewhere = "The server continued at the wrong place; started over";
     ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`; started over";

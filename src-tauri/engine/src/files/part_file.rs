@@ -223,10 +223,10 @@ impl PartFile {
         &self,
         start: u64,
         length: u64,
-        extra: Option<Algorithm>,
+        extra: &[Algorithm],
         stop: &CancellationToken,
     ) -> io::Result<Hasher> {
-        let mut hasher = Hasher::new(extra.as_slice());
+        let mut hasher = Hasher::new(extra);
         let mut file = &*self.file;
         file.seek(SeekFrom::Start(start))?;
         let mut left = length;

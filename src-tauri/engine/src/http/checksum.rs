@@ -81,6 +81,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether it is a CRC: two files may share it by chance, and those of pieces can be combined.
+    pub(crate) fn is_crc(self) -> bool {
+        self.crc().is_some()
+    }
+
     fn crc(self) -> Option<CrcAlgorithm> {
         match self {
             Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),

@@ -89,7 +89,7 @@ impl Api {
 
     /// How to fetch a file from this service.
     pub fn fetch(&self, url: Url, post: Option<Value>) -> Fetch {
-        Fetch { url, post: post.map(Arc::new), key: self.key.clone() }
+        Fetch::get(url, self.key.clone()).posting(post)
     }
 
     /// Waits for this endpoint's turn. A service on this computer is asked as often as wanted: the published
