@@ -51,7 +51,7 @@ const ENGINES: usize = 6;
 /// Every so manieth batch begins with the real program, and `kill -9`.
 const REAL_EVERY: usize = 8;
 /// How long one finding is made smaller.
-const SHRINKING: Duration = Duration::from_secs(60);
+const SHRINKING: Duration = Duration::from_secs(20);
 /// Findings after which a run is over.
 const MOST_FINDINGS: usize = 5;
 
@@ -136,7 +136,7 @@ impl World {
             .into_iter()
             .map(|breach| Finding {
                 case: numbers[0],
-                plan: format!("{plans:#?}"),
+                plan: plans.iter().map(Plan::written).collect::<Vec<_>>().join("\n"),
                 breach,
                 trace: Vec::new(),
                 note: "one of these, or all together",
@@ -179,7 +179,7 @@ impl World {
         let Some(mut best) = alone(plan).or_else(|| alone(plan)).map(|found| (plan.clone(), found)) else {
             return Finding {
                 case,
-                plan: format!("{plan:#?}"),
+                plan: plan.written(),
                 breach: breach.clone(),
                 trace: verdict.trace.clone(),
                 note: "not again when alone",
@@ -197,7 +197,7 @@ impl World {
             }
         }
         let (plan, (breach, trace)) = best;
-        Finding { case, plan: format!("{plan:#?}"), breach, trace, note: "alone" }
+        Finding { case, plan: plan.written(), breach, trace, note: "alone" }
     }
 }
 
@@ -242,7 +242,7 @@ fn all_of_them(what: &str, plans: fn() -> BoxedStrategy<Plan>) {
     if let Some(case) = std::env::var("FERRY_WORLD_CASE").ok().and_then(|text| text.parse().ok()) {
         let plan = world.tree(case).current();
         let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), false);
-        println!("{plan:#?}\n{verdicts:#?}\n{dead:?}");
+        println!("{}\n{verdicts:#?}\n{dead:?}", plan.written());
         assert!(verdicts.iter().all(|verdict| verdict.breach.is_none()) && dead.is_none());
         return;
     }

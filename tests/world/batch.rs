@@ -37,6 +37,17 @@ pub enum Plan {
     Store(StorePlan),
 }
 
+impl Plan {
+    /// As it is written down in a test.
+    pub fn written(&self) -> String {
+        let text = match self {
+            Self::Server(plan) => plan.written(),
+            Self::Store(plan) => plan.written(),
+        };
+        text.replace(": [", ": vec![")
+    }
+}
+
 enum Peer {
     Server(Arc<Server>),
     Store(Arc<Store>),
