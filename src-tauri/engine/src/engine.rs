@@ -321,6 +321,9 @@ pub struct Overrides {
     pub stall: Option<Duration>,
     /// A job on a server that does not move on for this long is given up; else ten minutes.
     pub stuck: Option<Duration>,
+    /// The part of their time that Ferry's own waits take (back-off, `Retry-After`, polling, looking again), with every
+    /// deadline over them; else all of it. For tests, which would otherwise wait as long as people do.
+    pub wait_scale: Option<f64>,
 }
 
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.

@@ -743,6 +743,11 @@ impl Queue {
         }
     }
 
+    /// How long a wait takes in this run ([`Overrides::wait_scale`]).
+    pub fn scaled(&self, time: Duration) -> Duration {
+        time.mul_f64(self.overrides.wait_scale.unwrap_or(1.0))
+    }
+
     /// The user's number of transfers at a time; whether it was given for this run, to be kept to exactly.
     fn slots(&self, kind: Kind) -> (usize, bool) {
         let settings = self.settings();
@@ -896,7 +901,7 @@ impl Queue {
             run.tell(Phrase::TriedAgain { what: error.happened(), seconds });
             tracing::info!(id = %run.id, cause = ?error.cause, wait = ?wait, "attempt failed");
             run.wait(Some(Wait {
-                until: Some(now() + wait.as_millis() as u64),
+                until: Some(now() + run.scaled(wait).as_millis() as u64),
                 ..waiting_for(reason, &Failure::from(&error))
             }));
             run.sleep(wait).await?;
@@ -935,7 +940,9 @@ impl Queue {
             let now = free_space(&folders).await;
             let has_grown = before.iter().zip(&now).any(|(before, now)| *now >= before + ROOM_AGAIN);
             // What is missing lies in the last of them. A quota shows itself only when it is tried.
-            if (has_grown && now.last().is_none_or(|free| *free >= missing)) || began.elapsed() >= TRY_AGAIN {
+            if (has_grown && now.last().is_none_or(|free| *free >= missing))
+                || began.elapsed() >= run.scaled(TRY_AGAIN)
+            {
                 break;
             }
         }

@@ -219,9 +219,14 @@ impl Run {
         self.resume.lock().unwrap_or_else(PoisonError::into_inner).journal.is_some()
     }
 
-    /// Waits, unless the transfer is to stop.
+    /// How long a wait of Ferry's own takes in this run. A deadline over several of them is scaled alike.
+    pub fn scaled(&self, time: Duration) -> Duration {
+        self.queue.scaled(time)
+    }
+
+    /// Waits, as long as this run's waits take, unless the transfer is to stop.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
-        self.or_stop(tokio::time::sleep(time)).await
+        self.or_stop(tokio::time::sleep(self.scaled(time))).await
     }
 
     /// The same, for what has `grace` to come to its end even then.

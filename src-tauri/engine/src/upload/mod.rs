@@ -963,7 +963,7 @@ fn stored_wrong(there: u64, here: u64) -> Error {
 
 /// Asks the service until it has the file, it failed, or two minutes have passed.
 async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Confirmation> {
-    let deadline = tokio::time::Instant::now() + CONFIRM_LIMIT;
+    let deadline = tokio::time::Instant::now() + run.scaled(CONFIRM_LIMIT);
     loop {
         match run.or_stop(service.confirm(asset_id)).await? {
             Ok(Confirmation::Pending) => {}

@@ -1,0 +1,265 @@
+//! A server by chance, a store by chance: whatever the world answers, and whatever happens to Ferry meanwhile, it ends in
+//! a whole file or a plain error.
+//!
+//! Servers and stores are put together by chance (`world/plan.rs`), Ferry runs against each with pauses, restarts and
+//! kills thrown in, and an oracle that knows nothing of Ferry judges what came of it (`world/oracle.rs`). What is found
+//! is made as small as it gets and printed as a plan that can stand here as a test of its own.
+//!
+//! `cargo xtask world --cases N [--seed S]` runs it for long; `FERRY_WORLD_CASES` and `FERRY_SEED` say the same.
+#![cfg(target_os = "linux")]
+
+#[path = "world/batch.rs"]
+mod batch;
+#[path = "support/chance.rs"]
+#[allow(dead_code, reason = "only the seed is needed")]
+mod chance;
+#[path = "world/digests.rs"]
+mod digests;
+#[path = "world/life.rs"]
+mod life;
+#[path = "world/oracle.rs"]
+mod oracle;
+#[path = "world/plan.rs"]
+mod plan;
+#[path = "world/server.rs"]
+mod server;
+#[path = "world/store.rs"]
+mod store;
+#[path = "world/wire.rs"]
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use batch::{Plan, Verdict};
+use chance::Chance;
+use oracle::{Breach, Outcome};
+use proptest::strategy::{BoxedStrategy, Strategy as _, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::runtime::Handle;
+
+/// Servers, and as many stores, in the run that everybody waits for.
+const CASES: usize = 1_500;
+/// Cases in one engine.
+const AT_ONCE: usize = 24;
+/// Engines at a time: they wait for their servers more than they work.
+const ENGINES: usize = 6;
+/// Every so manieth batch begins with the real program, and `kill -9`.
+const REAL_EVERY: usize = 8;
+/// How long one finding is made smaller.
+const SHRINKING: Duration = Duration::from_secs(20);
+/// Findings after which a run is over.
+const MOST_FINDINGS: usize = 5;
+
+/// A breach, with what led to it.
+struct Finding {
+    case: usize,
+    plan: String,
+    breach: Breach,
+    trace: Vec<String>,
+    /// How it was found: alone, or only in company.
+    note: &'static str,
+}
+
+/// What a run came to.
+#[derive(Default)]
+struct Tally {
+    ends: BTreeMap<String, usize>,
+    /// Those that a patient program would have got, by how they ended, with the first of each.
+    not_served: BTreeMap<String, (usize, usize)>,
+    served: usize,
+    findings: Vec<Finding>,
+}
+
+struct World {
+    runtime: tokio::runtime::Runtime,
+    /// Not shared by threads.
+    plans: fn() -> BoxedStrategy<Plan>,
+    seed: u64,
+    most: usize,
+}
+
+impl World {
+    fn new(what: &str, plans: fn() -> BoxedStrategy<Plan>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+        let most = number("FERRY_WORLD_FINDINGS").unwrap_or(MOST_FINDINGS);
+        Self { runtime, plans, seed: Chance::new(what).next(), most }
+    }
+
+    fn runner(&self, case: usize) -> TestRunner {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        seed[8..16].copy_from_slice(&(case as u64).to_le_bytes());
+        TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+    }
+
+    fn tree(&self, case: usize) -> impl ValueTree<Value = Plan> + use<> {
+        (self.plans)().new_tree(&mut self.runner(case)).expect("any plan is a plan")
+    }
+
+    /// Runs so many cases.
+    fn run(&self, cases: usize) -> Tally {
+        let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+        let batches = cases.div_ceil(AT_ONCE);
+        std::thread::scope(|scope| {
+            for _ in 0..ENGINES.min(batches) {
+                scope.spawn(|| {
+                    loop {
+                        let batch = next.fetch_add(1, Ordering::Relaxed);
+                        let enough = tally.lock().expect("no panic while held").findings.len() >= self.most;
+                        if batch >= batches || enough {
+                            return;
+                        }
+                        self.batch(batch, cases, &tally);
+                    }
+                });
+            }
+        });
+        tally.into_inner().expect("no panic while held")
+    }
+
+    fn batch(&self, batch: usize, cases: usize, tally: &Mutex<Tally>) {
+        let numbers: Vec<usize> = (batch * AT_ONCE..cases.min((batch + 1) * AT_ONCE)).collect();
+        let plans: Vec<Plan> = numbers.iter().map(|case| self.tree(*case).current()).collect();
+        let (verdicts, dead) =
+            in_a_folder(self.runtime.handle(), &plans, batch % REAL_EVERY == REAL_EVERY - 1);
+        let mut findings: Vec<Finding> = dead
+            .into_iter()
+            .map(|breach| Finding {
+                case: numbers[0],
+                plan: plans.iter().map(Plan::written).collect::<Vec<_>>().join("\n"),
+                breach,
+                trace: Vec::new(),
+                note: "one of these, or all together",
+            })
+            .collect();
+        for ((case, plan), verdict) in numbers.iter().zip(&plans).zip(&verdicts) {
+            let mut tally = tally.lock().expect("no panic while held");
+            let end = format!("{:?}", verdict.outcome);
+            *tally.ends.entry(end.clone()).or_default() += 1;
+            let can_be_served = match plan {
+                Plan::Server(plan) => plan.can_be_served(),
+                Plan::Store(plan) => plan.can_be_served(),
+            };
+            if can_be_served && matches!(verdict.outcome, Outcome::Completed(_)) {
+                tally.served += 1;
+            } else if can_be_served {
+                tally.not_served.entry(end).or_insert((0, *case)).0 += 1;
+            }
+            drop(tally);
+            if let Some(breach) = &verdict.breach {
+                findings.push(self.smallest(*case, plan, breach, verdict));
+            }
+        }
+        for finding in &findings {
+            println!("{}", shown(finding));
+        }
+        tally.lock().expect("no panic while held").findings.extend(findings);
+    }
+
+    /// Looks for the smallest plan that leads to the same kind of breach.
+    fn smallest(&self, case: usize, plan: &Plan, breach: &Breach, verdict: &Verdict) -> Finding {
+        let alone = |plan: &Plan| {
+            let (verdicts, _) = in_a_folder(self.runtime.handle(), std::slice::from_ref(plan), false);
+            let verdict = verdicts.into_iter().next()?;
+            let found = verdict.breach.filter(|found| found.kind == breach.kind)?;
+            Some((found, verdict.trace))
+        };
+        let until = Instant::now() + SHRINKING;
+        let mut tree = self.tree(case);
+        let Some(mut best) = alone(plan).or_else(|| alone(plan)).map(|found| (plan.clone(), found)) else {
+            return Finding {
+                case,
+                plan: plan.written(),
+                breach: breach.clone(),
+                trace: verdict.trace.clone(),
+                note: "not again when alone",
+            };
+        };
+        while Instant::now() < until && tree.simplify() {
+            loop {
+                if let Some(found) = alone(&tree.current()) {
+                    best = (tree.current(), found);
+                    break;
+                }
+                if Instant::now() >= until || !tree.complicate() {
+                    break;
+                }
+            }
+        }
+        let (plan, (breach, trace)) = best;
+        Finding { case, plan: plan.written(), breach, trace, note: "alone" }
+    }
+}
+
+/// Runs a batch in a folder of its own, in memory where there is such a place.
+fn in_a_folder(world: &Handle, plans: &[Plan], real: bool) -> (Vec<Verdict>, Option<Breach>) {
+    let shared = Path::new("/dev/shm");
+    let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+    let root = tempfile::Builder::new().prefix("ferry-world-").tempdir_in(parent).expect("a folder");
+    batch::run(world, plans, root.path(), real)
+}
+
+fn shown(finding: &Finding) -> String {
+    let mut text = format!(
+        "\n=== case {} ({}): {}: {}\n{}\n",
+        finding.case, finding.note, finding.breach.kind, finding.breach.what, finding.plan
+    );
+    for line in &finding.trace {
+        let _ = writeln!(text, "    {line}");
+    }
+    text
+}
+
+fn report(what: &str, tally: &Tally, took: Duration) {
+    let all: usize = tally.ends.values().sum();
+    println!("{what}: {all} in {:.1} s", took.as_secs_f64());
+    for (end, count) in &tally.ends {
+        println!("  {count:>7} {end}");
+    }
+    let missed: usize = tally.not_served.values().map(|(count, _)| count).sum();
+    println!("  of {} that a patient program gets, {missed} were not got:", tally.served + missed);
+    for (end, (count, first)) in &tally.not_served {
+        println!("  {count:>7} {end}, case {first} first");
+    }
+}
+
+fn cases() -> usize {
+    std::env::var("FERRY_WORLD_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES)
+}
+
+fn all_of_them(what: &str, plans: fn() -> BoxedStrategy<Plan>) {
+    let world = World::new(what, plans);
+    if let Some(case) = std::env::var("FERRY_WORLD_CASE").ok().and_then(|text| text.parse().ok()) {
+        let plan = world.tree(case).current();
+        let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), false);
+        println!("{}\n{verdicts:#?}\n{dead:?}", plan.written());
+        assert!(verdicts.iter().all(|verdict| verdict.breach.is_none()) && dead.is_none());
+        return;
+    }
+    let began = Instant::now();
+    let tally = world.run(cases());
+    report(what, &tally, began.elapsed());
+    let kinds: Vec<String> =
+        tally.findings.iter().map(|found| format!("case {}: {}", found.case, found.breach.kind)).collect();
+    assert!(kinds.is_empty(), "{what}: {} breaches, shown above: {}", kinds.len(), kinds.join("; "));
+}
+
+#[test]
+fn any_server_ends_in_one_whole_version_or_a_plain_error() {
+    all_of_them("servers", || plan::servers().prop_map(Plan::Server).boxed());
+}
+
+#[test]
+fn any_store_has_what_an_upload_calls_completed() {
+    all_of_them("stores", || plan::stores().prop_map(Plan::Store).boxed());
+}

@@ -1,0 +1,348 @@
+//! Several cases at once in one engine: so many servers are too many to open an engine for each.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ferry_engine::{DownloadRequest, Engine, State, Transfer, TransferId, UploadRequest};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::digests::noise;
+use super::life::{Life, Place, RealLife};
+use super::oracle::{Breach, Outcome, judge_download, judge_upload};
+use super::plan::{FileKind, Meddling, ServerPlan, StorePlan};
+use super::server::Server;
+use super::store::{Service, Store};
+use super::wire::{Event, Passage};
+
+/// By then every transfer has ended, or stands still for a reason that its row names.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// So many requests are more than all attempts come to: what waits then, waits.
+const MANY_REQUESTS: usize = 80;
+/// Nobody is asked this often for one small file.
+const TOO_MANY_REQUESTS: usize = 3_000;
+/// How often the rows are looked at.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long the real program lives when nothing of a plan ends it.
+const REAL_LIFE: Duration = Duration::from_millis(1_500);
+
+/// What Ferry is to meet.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    Server(ServerPlan),
+    Store(StorePlan),
+}
+
+impl Plan {
+    /// As it is written down in a test.
+    pub fn written(&self) -> String {
+        let text = match self {
+            Self::Server(plan) => plan.written(),
+            Self::Store(plan) => plan.written(),
+        };
+        text.replace(": [", ": vec![")
+    }
+}
+
+enum Peer {
+    Server(Arc<Server>),
+    Store(Arc<Store>),
+}
+
+struct Case {
+    /// Its place in the batch, and in the name of its file.
+    number: usize,
+    peer: Peer,
+    id: Option<TransferId>,
+    outcome: Option<Outcome>,
+}
+
+/// What came of a case.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    pub breach: Option<Breach>,
+    pub trace: Vec<String>,
+}
+
+impl Case {
+    fn passage(&self) -> &Passage {
+        match &self.peer {
+            Peer::Server(server) => &server.passage,
+            Peer::Store(store) => &store.passage,
+        }
+    }
+
+    async fn add(&mut self, engine: &Engine, place: &Place) {
+        self.id = Some(match &self.peer {
+            Peer::Server(server) => {
+                let request = DownloadRequest {
+                    what: server.link(),
+                    folder: Some(place.downloads.clone()),
+                    ..DownloadRequest::default()
+                };
+                engine.download(request).await.expect("written down")
+            }
+            Peer::Store(store) => {
+                let to_own_url = store.plan.service.is_none();
+                let request = UploadRequest {
+                    paths: vec![place.uploads.join(format!("c{}.bin", self.number))],
+                    service: (!to_own_url).then(|| "mavi".to_owned()),
+                    to: to_own_url.then(|| store.link()),
+                    ..UploadRequest::default()
+                };
+                engine.upload(request).await.expect("written down")[0]
+            }
+        });
+    }
+
+    /// The name that a server gives its file.
+    fn name(number: usize, kind: FileKind) -> String {
+        let ending = match kind {
+            FileKind::Packed => "tar.gz",
+            FileKind::Text => "txt",
+            FileKind::Plain | FileKind::Untyped | FileKind::Attachment => "bin",
+        };
+        format!("c{number}.{ending}")
+    }
+}
+
+/// Runs Ferry against all of these, one beside the other, and says what came of each. `real`: its first life is that of
+/// the real program. The last breach is the queue's own, if a good transfer does not run through at the end.
+pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verdict>, Option<Breach>) {
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    let (mut cases, last, place) = world.block_on(async {
+        let mut cases = Vec::new();
+        for (number, plan) in plans.iter().enumerate() {
+            let peer = match plan {
+                Plan::Server(plan) => {
+                    let passage = Passage::new(number, &plan.meddling, events.clone());
+                    let name = Case::name(number, plan.kind);
+                    Peer::Server(Server::start(plan.clone(), &name, passage, &mut tasks).await)
+                }
+                Plan::Store(plan) => {
+                    let passage = Passage::new(number, &plan.meddling, events.clone());
+                    let file = Arc::new(noise(number as u64 + 77, plan.size as usize));
+                    Peer::Store(Store::start(plan.clone(), file, passage, &mut tasks).await)
+                }
+            };
+            cases.push(Case { number, peer, id: None, outcome: None });
+        }
+        let stores = cases.iter().filter_map(|case| match &case.peer {
+            Peer::Store(store) => Some((case.number, Arc::clone(store))),
+            Peer::Server(_) => None,
+        });
+        let nobody = Passage::new(usize::MAX, &[], events.clone());
+        let api = Service::start(stores.collect(), nobody, &mut tasks).await;
+        let good = ServerPlan::good(20_000);
+        let passage = Passage::new(usize::MAX, &[], events.clone());
+        let last = Server::start(good, "last.bin", passage, &mut tasks).await;
+        let place = Place::make(root, api, plans.len().clamp(1, 64) as u8);
+        (cases, last, place)
+    });
+    for case in &cases {
+        if let Peer::Store(store) = &case.peer {
+            std::fs::write(place.uploads.join(format!("c{}.bin", case.number)), &**store.file)
+                .expect("a file");
+        }
+    }
+    if real {
+        really(&cases, &place, &mut heard);
+    }
+    let mut life = Life::begin(&place);
+    life.runtime.block_on(find_or_add(&life.engine, &place, &mut cases));
+    let mut pausing = HashSet::new();
+    loop {
+        let next = life.runtime.block_on(drive(&life.engine, &mut cases, &mut heard, &mut pausing));
+        match next {
+            None => break,
+            Some(event) => {
+                if event.what == Meddling::Kill {
+                    life.kill()
+                } else {
+                    life.quit()
+                }
+                life = Life::begin(&place);
+                pausing.clear();
+                // A server that does not listen any more has seen its connection end.
+                let _ = event.done.send(());
+            }
+        }
+    }
+    let rows: Vec<Transfer> = cases
+        .iter()
+        .map(|case| life.engine.transfer(case.id.expect("added")).expect("on the list"))
+        .collect();
+    let dead = life.runtime.block_on(runs_through(&life.engine, &place, &last)).err();
+    life.quit();
+    let verdicts = cases.iter().zip(rows).map(|(case, row)| verdict(case, &row, &place.downloads)).collect();
+    drop(tasks);
+    (verdicts, dead)
+}
+
+/// The first life is a process of its own: it ends by `kill -9`, wherever it stands.
+fn really(cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Event>) {
+    let links: Vec<String> = cases
+        .iter()
+        .filter_map(|case| match &case.peer {
+            Peer::Server(server) => Some(server.link()),
+            Peer::Store(_) => None,
+        })
+        .collect();
+    if links.is_empty() {
+        return;
+    }
+    let mut life = RealLife::begin(place, &links);
+    let began = Instant::now();
+    let mut told = None;
+    while told.is_none() && began.elapsed() < REAL_LIFE && !life.has_ended() {
+        told = heard.try_recv().ok();
+        std::thread::sleep(LOOK);
+    }
+    life.kill();
+    if let Some(event) = told {
+        let _ = event.done.send(());
+    }
+}
+
+/// Finds what the life before was given, and adds the rest.
+async fn find_or_add(engine: &Engine, place: &Place, cases: &mut [Case]) {
+    let known = engine.transfers(|_| true);
+    for case in cases {
+        let (begin, begin_numbered) = (format!("c{}.", case.number), format!("c{} (", case.number));
+        let found =
+            known.iter().find(|row| row.name.starts_with(&begin) || row.name.starts_with(&begin_numbered));
+        match found {
+            Some(row) => {
+                case.id = Some(row.id);
+                if !row.state.has_ended() {
+                    engine.resume(&[row.id]).await.expect("resumed");
+                }
+            }
+            None => case.add(engine, place).await,
+        }
+    }
+}
+
+/// Lets the cases run until all have come to an end (`None`), or until this life is to end.
+async fn drive(
+    engine: &Engine,
+    cases: &mut [Case],
+    heard: &mut mpsc::UnboundedReceiver<Event>,
+    pausing: &mut HashSet<TransferId>,
+) -> Option<Event> {
+    let until = Instant::now() + PATIENCE;
+    let (paused, mut resumed) = mpsc::unbounded_channel();
+    loop {
+        tokio::select! {
+            event = heard.recv() => {
+                let Some(event) = event else { continue };
+                let Some(id) = cases.get(event.case).and_then(|case| case.id) else { continue };
+                if event.what != Meddling::Pause {
+                    return Some(event);
+                }
+                pausing.insert(id);
+                let (engine, paused) = (engine.clone(), paused.clone());
+                tokio::spawn(async move {
+                    pause_and_resume(&engine, id).await;
+                    let _ = event.done.send(());
+                    let _ = paused.send(id);
+                });
+            }
+            Some(id) = resumed.recv() => drop(pausing.remove(&id)),
+            () = tokio::time::sleep(LOOK) => {
+                let mut all = true;
+                for case in cases.iter_mut().filter(|case| case.outcome.is_none()) {
+                    let id = case.id.expect("added");
+                    let row = engine.transfer(id).expect("on the list");
+                    if row.state == State::Paused && !pausing.contains(&id) {
+                        engine.resume(&[id]).await.expect("resumed");
+                    }
+                    case.outcome = outcome(case, &row, Instant::now() > until);
+                    all &= case.outcome.is_some();
+                }
+                if all {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+async fn pause_and_resume(engine: &Engine, id: TransferId) {
+    engine.pause(&[id]).await.expect("paused");
+    let began = Instant::now();
+    while engine.transfer(id).is_some_and(|row| row.state.is_active()) && began.elapsed() < PATIENCE {
+        tokio::time::sleep(LOOK).await;
+    }
+    if engine.transfer(id).is_some_and(|row| !row.state.has_ended()) {
+        engine.resume(&[id]).await.expect("resumed");
+    }
+}
+
+fn outcome(case: &Case, row: &Transfer, late: bool) -> Option<Outcome> {
+    let requests = case.passage().requests.load(Ordering::Relaxed);
+    match &row.state {
+        State::Completed => Some(Outcome::Completed(
+            row.verified.map_or_else(|| "nothing".to_owned(), |verified| verified.as_str().to_owned()),
+        )),
+        State::Failed(failure) => Some(Outcome::Failed(failure.code)),
+        _ => match &row.wait {
+            Some(wait) if late || requests > MANY_REQUESTS => Some(Outcome::Waits(wait.reason)),
+            _ if requests > TOO_MANY_REQUESTS => Some(Outcome::Hangs),
+            _ => late.then_some(Outcome::Hangs),
+        },
+    }
+}
+
+/// The queue still lives: a good file comes.
+async fn runs_through(engine: &Engine, place: &Place, good: &Server) -> Result<(), Breach> {
+    // What waits must not go on asking meanwhile.
+    let unfinished: Vec<TransferId> =
+        engine.transfers(|row| !row.state.has_ended()).iter().map(|row| row.id).collect();
+    engine.cancel(&unfinished).await.expect("canceled");
+    let request = DownloadRequest {
+        what: good.link(),
+        folder: Some(place.downloads.clone()),
+        ..DownloadRequest::default()
+    };
+    let id = engine.download(request).await.expect("written down");
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let row = engine.transfer(id).expect("on the list");
+        if row.state == State::Completed {
+            return Ok(());
+        }
+        if row.state.has_ended() {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let row = engine.transfer(id);
+    Err(Breach { kind: "a dead queue", what: format!("a good transfer is {:?}", row.map(|row| row.state)) })
+}
+
+fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
+    let outcome = case.outcome.clone().expect("it has ended");
+    let judged = match &case.peer {
+        Peer::Server(server) => {
+            let (begin, numbered) = (format!("c{}.", case.number), format!("c{} (", case.number));
+            let mut finals: Vec<String> = std::fs::read_dir(downloads)
+                .expect("a folder")
+                .flatten()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .filter(|name| name.starts_with(&begin) || name.starts_with(&numbered))
+                .filter(|name| !name.ends_with(".ferrypart"))
+                .collect();
+            finals.sort();
+            judge_download(server, row, &outcome, downloads, &finals)
+        }
+        Peer::Store(store) => judge_upload(store, row, &outcome),
+    };
+    Verdict { outcome, breach: judged.err(), trace: case.passage().trace() }
+}

@@ -1,0 +1,113 @@
+//! Ferry's lives on one data folder: started, quit, killed, and started again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ferry_engine::{Code, Engine, Options, Secret, Settings};
+use tokio::runtime::{Builder, Runtime};
+
+/// No byte for this long is a stall, in these tests.
+pub const STALL: Duration = Duration::from_millis(400);
+/// Ferry's own waits take a thousandth of their time: a second of back-off is a millisecond, ten minutes are 600.
+const WAIT_SCALE: f64 = 0.001;
+/// What a killed life may still have to do on its way out.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
+/// Where the lives of one batch take place.
+pub struct Place {
+    pub data: PathBuf,
+    pub downloads: PathBuf,
+    pub uploads: PathBuf,
+    /// The base URL of the service.
+    pub api: String,
+    /// Transfers at a time.
+    pub at_a_time: u8,
+}
+
+impl Place {
+    pub fn make(root: &Path, api: String, at_a_time: u8) -> Self {
+        let [data, downloads, uploads] = ["data", "downloads", "uploads"].map(|name| root.join(name));
+        std::fs::create_dir(&downloads).expect("a folder");
+        std::fs::create_dir(&uploads).expect("a folder");
+        Self { data, downloads, uploads, api, at_a_time }
+    }
+}
+
+/// One life of the engine, with threads of its own.
+pub struct Life {
+    pub engine: Engine,
+    pub runtime: Runtime,
+}
+
+impl Life {
+    /// Begins one, as the window does: everything unfinished goes on.
+    pub fn begin(place: &Place) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let mut options = Options::new(place.data.clone());
+        options.resume_unfinished = true;
+        options.keychain = false;
+        options.keys = HashMap::from([("mavi".to_owned(), Secret::new("sk-world"))]);
+        options.overrides.stall = Some(STALL);
+        options.overrides.wait_scale = Some(WAIT_SCALE);
+        options.overrides.concurrency = Some(place.at_a_time);
+        let began = Instant::now();
+        let engine = loop {
+            match runtime.block_on(Engine::open(options.clone())) {
+                Ok(engine) => break engine,
+                // The life before is on its way out.
+                Err(error) if error.code() == Code::BusyDataDir && began.elapsed() < LAST_WORK => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => panic!("the data folder was not opened: {error}"),
+            }
+        };
+        if engine.settings().mavi_url != place.api {
+            let settings = Settings { mavi_url: place.api.clone(), ..engine.settings() };
+            runtime.block_on(engine.save_settings(settings)).expect("settings");
+        }
+        Self { engine, runtime }
+    }
+
+    /// Ends it in order.
+    pub fn quit(self) {
+        self.runtime.block_on(self.engine.shutdown());
+        drop(self.engine);
+        self.runtime.shutdown_timeout(LAST_WORK);
+    }
+
+    /// Ends it where it stands: no task comes further than its next wait.
+    pub fn kill(self) {
+        self.runtime.shutdown_timeout(LAST_WORK);
+        drop(self.engine);
+    }
+}
+
+/// A life of the real program, which ends by `kill -9`.
+pub struct RealLife(Child);
+
+impl RealLife {
+    /// Begins one that downloads these links.
+    pub fn begin(place: &Place, links: &[String]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
+        command.arg("download").args(links).arg("--dir").arg(&place.downloads);
+        command.args(["--concurrency", &place.at_a_time.to_string()]).arg("--data-dir").arg(&place.data);
+        command
+            .env("FERRY_STALL_SECONDS", "1")
+            .env("HOME", &place.data)
+            .env_remove("DBUS_SESSION_BUS_ADDRESS");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("ferry starts"))
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    pub fn kill(mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

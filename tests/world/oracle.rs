@@ -1,0 +1,240 @@
+//! The oracle: one sentence, judged from what was recorded on the wire and what lies on the disk.
+//!
+//! *What stands under a final name is, byte for byte, one whole version that the server had; a proof that is named is
+//! true of those bytes; an upload that is called completed is in the store, byte for byte; everything ends, or says what
+//! it waits for; nothing is under a final name when it failed.*
+
+use std::path::Path;
+
+use ferry_engine::{Code, State, Transfer, WaitReason};
+
+use super::digests::digest;
+use super::plan::{Coding, Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
+use super::server::{Given, Server};
+use super::store::{Store, algorithm, object_of};
+
+/// How a case ended for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Completed(String),
+    Failed(Code),
+    Waits(WaitReason),
+    /// Neither an end nor a reason to wait.
+    Hangs,
+}
+
+/// A breach of the one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// The part of the sentence.
+    pub kind: &'static str,
+    /// What was found.
+    pub what: String,
+}
+
+fn breach(kind: &'static str, what: impl Into<String>) -> Result<(), Breach> {
+    Err(Breach { kind, what: what.into() })
+}
+
+/// What every row must keep to.
+pub fn judge_row(row: &Transfer, outcome: &Outcome) -> Result<(), Breach> {
+    if *outcome == Outcome::Hangs {
+        return breach(
+            "no end",
+            format!("still {:?} {:?} at {} of {:?}", row.state, row.stage, row.bytes, row.total),
+        );
+    }
+    if let State::Failed(failure) = &row.state {
+        if failure.code == Code::Internal {
+            return breach("an error of Ferry's own", failure.message());
+        }
+        if failure.message().is_empty() || failure.advice.to_string().is_empty() {
+            return breach("an error without words", format!("{failure:?}"));
+        }
+    }
+    if row.total.is_some_and(|total| row.bytes > total) {
+        return breach("more than all", format!("{} of {:?}", row.bytes, row.total));
+    }
+    Ok(())
+}
+
+/// A download, with the final names that begin with its own.
+pub fn judge_download(
+    server: &Server,
+    row: &Transfer,
+    outcome: &Outcome,
+    folder: &Path,
+    finals: &[String],
+) -> Result<(), Breach> {
+    judge_row(row, outcome)?;
+    let Outcome::Completed(verified) = outcome else {
+        if let Some(name) = finals.first() {
+            let size = std::fs::metadata(folder.join(name)).map_or(0, |facts| facts.len());
+            return breach("a final name without an end", format!("{name}, {size} bytes, but {outcome:?}"));
+        }
+        return Ok(());
+    };
+    let [name] = finals else {
+        return breach("completed without its one file", format!("{finals:?}"));
+    };
+    if row.path.as_deref().map(Path::new) != Some(&folder.join(name)) {
+        return breach("completed elsewhere", format!("{name}, but the row says {:?}", row.path));
+    }
+    let found = std::fs::read(folder.join(name)).expect("a file that was just listed");
+    let versions = server.versions();
+    let packed = server.plan.kind == FileKind::Packed;
+    let compressed = matches!(server.plan.coding, Coding::Gzip | Coding::XGzip | Coding::Deflate);
+    let whole = versions.iter().find(|(_, version)| {
+        // What is compressed on the way is not the file, unless the file is a compressed one.
+        let as_it_came = *version.coded == found && (packed || !compressed);
+        as_it_came || *version.plain == found && !(packed && compressed)
+    });
+    let Some((number, _)) = whole else {
+        return breach("not one whole version", describe(&found, server));
+    };
+    let given: Vec<Given> =
+        server.given().into_iter().filter(|given| given.version == Some(*number)).collect();
+    if given.is_empty() {
+        return breach("not one whole version", format!("version {number} was never given"));
+    }
+    proof_is_true(verified, &found, &given)?;
+    // A digest that stood over the file's first byte, whichever answer that came from, decides.
+    let first: Vec<&Given> = given.iter().filter(|given| given.start == 0 && given.sent > 0).collect();
+    let contradicts = |answer: &&Given| {
+        let right = |name: &str| {
+            answer.claims.iter().any(|(known, value)| *known == name && digest(name, &found) == *value)
+        };
+        answer.claims.iter().map(|(name, _)| *name).find(|name| !right(name))
+    };
+    let is_unpacked = compressed && !packed;
+    match first.iter().map(contradicts).collect::<Option<Vec<_>>>() {
+        Some(names) if !names.is_empty() && !is_unpacked => breach(
+            "against the server's digest",
+            format!("every answer named another {}; verified: {verified}", names[0]),
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn proof_is_true(verified: &str, found: &[u8], given: &[Given]) -> Result<(), Breach> {
+    let size = found.len() as u64;
+    match verified {
+        "none" => Ok(()),
+        "length" if given.iter().any(|given| given.told == Some(size) || given.ended) => Ok(()),
+        "length" => breach("a proof that is none", format!("nobody told {size} bytes")),
+        algorithm => {
+            let value = digest(algorithm, found);
+            if given
+                .iter()
+                .any(|given| given.claims.iter().any(|claim| *claim == (ours(algorithm), value.clone())))
+            {
+                return Ok(());
+            }
+            breach("a proof that is none", format!("nobody named this {algorithm}"))
+        }
+    }
+}
+
+/// The static name of an algorithm.
+fn ours(name: &str) -> &'static str {
+    ["md5", "sha1", "sha256", "sha512", "crc32", "crc32c", "crc64nvme"]
+        .into_iter()
+        .find(|known| *known == name)
+        .expect("a digest that some server of this test names")
+}
+
+/// What a wrong file is made of, by the longest stretches of known versions.
+fn describe(found: &[u8], server: &Server) -> String {
+    let mut said = format!("{} bytes:", found.len());
+    let versions = server.versions();
+    let mut at = 0;
+    for _ in 0..6 {
+        let longest = versions
+            .iter()
+            .map(|(number, version)| {
+                let there = version.coded.get(at..).unwrap_or_default();
+                let same = there.iter().zip(&found[at..]).take_while(|(there, here)| there == here).count();
+                (same, *number)
+            })
+            .max();
+        match longest {
+            Some((same, number)) if same > 0 => {
+                said.push_str(&format!(" {at}..{} of version {number}", at + same));
+                at += same;
+            }
+            _ => break,
+        }
+    }
+    let sizes: Vec<String> =
+        versions.iter().map(|(number, version)| format!("{number}: {}", version.coded.len())).collect();
+    if at < found.len() {
+        let rest: String = String::from_utf8_lossy(&found[at..found.len().min(at + 60)]).into_owned();
+        said.push_str(&format!(" then {rest:?}"));
+    }
+    format!("{said} (versions {})", sizes.join(", "))
+}
+
+/// An upload.
+pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<(), Breach> {
+    judge_row(row, outcome)?;
+    let Outcome::Completed(verified) = outcome else { return Ok(()) };
+    let number = match &store.plan.service {
+        None => 0,
+        Some(_) => match row.asset_id.as_deref().and_then(object_of) {
+            Some((_, object)) => object,
+            None => return breach("completed without an asset", format!("{:?}", row.asset_id)),
+        },
+    };
+    let object = store.object(number);
+    let Some(held) = &object.held else {
+        return breach(
+            "not in the store",
+            format!("nothing of {} bytes; verified: {verified}", store.file.len()),
+        );
+    };
+    if **held != **store.file {
+        let what = format!("{} bytes are there, {} here; verified: {verified}", held.len(), store.file.len());
+        return breach("not in the store", what);
+    }
+    if object.failed {
+        return breach("the service said no", "its metadata says FAILED");
+    }
+    let size = held.len() as u64;
+    if object.told.is_some_and(|told| told != size) {
+        return breach("the service said no", format!("its metadata says {:?} bytes", object.told));
+    }
+    let word = &store.plan.word;
+    let said = |name: &str| {
+        object.words > 0 && word.digests.iter().any(|named| named.right && algorithm(named.header) == name)
+    };
+    let is_true = match verified.as_str() {
+        "none" => true,
+        "length" => object.told == Some(size) || word.length == LengthTold::Right && object.words > 0,
+        name => said(name),
+    };
+    if !is_true {
+        return breach("a proof that is none", format!("verified: {verified}, which nobody told"));
+    }
+    // Whoever heard the store's last word heard what was wrong with it.
+    let heard = store.plan.meddling.is_empty()
+        && store.plan.faults.iter().all(|fault| matches!(fault, StoreFault::None | StoreFault::Keep { .. }));
+    let wrong = word
+        .digests
+        .iter()
+        .find(|named| !named.right && named.header != StoreHeader::EtagMd5 && !said(algorithm(named.header)));
+    if heard && object.words > 0 {
+        if let Some(named) = wrong {
+            return breach(
+                "against the store's digest",
+                format!("{:?} is wrong; verified: {verified}", named.header),
+            );
+        }
+        if word.length == LengthTold::Wrong {
+            return breach("against the store's length", format!("verified: {verified}"));
+        }
+        if !matches!(word.envelope, Envelope::None | Envelope::Fine) {
+            return breach("the service said no", format!("{:?}", word.envelope));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,1068 @@
+//! What a server or a store is like, as plain data: made by chance, printed when it was too much for Ferry, and put back
+//! as a test of its own. How it behaves is a function of its plan, the number of the request and the request's head.
+//!
+//! Only lies that a careful program can see through are told: where nothing on the line differs (one strong entity tag
+//! for two contents, a length that is too short), no client can tell the right file from a wrong one.
+
+use proptest::prelude::*;
+
+/// A server that gives one file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerPlan {
+    /// What the name says about the content.
+    pub kind: FileKind,
+    /// Bytes of the first version.
+    pub size: u32,
+    /// By how much each version is longer than the one before.
+    pub growth: u32,
+    /// When the file becomes another.
+    pub change: Change,
+    pub tag: Tag,
+    pub date: Dated,
+    pub ranges: Ranges,
+    pub framing: Framing,
+    pub coding: Coding,
+    pub digests: Vec<Digest>,
+    pub hops: Hops,
+    /// Redirects to itself until its cookie comes back.
+    pub wants_cookie: bool,
+    /// So many answers at a time.
+    pub ceiling: Option<u8>,
+    /// What goes wrong with the nth request for the file.
+    pub faults: Vec<Fault>,
+    /// The last of the faults for ever.
+    pub for_ever: bool,
+    pub meddling: Vec<Meddle>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// `.bin`, octets.
+    Plain,
+    /// `.bin`, without a content type.
+    Untyped,
+    /// `.txt`.
+    Text,
+    /// `.tar.gz`: packed already.
+    Packed,
+    /// `.bin`, as an attachment.
+    Attachment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Never,
+    /// Once, with this request.
+    At(u8),
+    /// With each request.
+    Always,
+    /// Two versions take turns, as behind a balancer during a rollout.
+    Turns,
+}
+
+/// The entity tag. A strong one differs wherever the bytes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    None,
+    Strong,
+    /// One for all versions: it promises the meaning, not the bytes.
+    Weak,
+    /// Not an entity tag by its form.
+    Unquoted,
+    /// Only the first answer has it.
+    FirstOnly,
+    /// A 206 lacks it.
+    NotInParts,
+}
+
+/// `Last-Modified` and `Date`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dated {
+    None,
+    /// Of another day for each version.
+    Old,
+    /// Of this second, for all versions.
+    Fresh,
+    /// Old, in an answer without a date of its own.
+    WithoutDate,
+    FirstOnly,
+    NotInParts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranges {
+    /// `Accept-Ranges: bytes` in every answer.
+    pub told: bool,
+    pub honour: Honour,
+    /// At most so many bytes in a part, told as it is.
+    pub cap: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Honour {
+    /// Everything, whatever is asked for.
+    Never,
+    /// The part of whatever the file is now: `If-Range` is not looked at.
+    Blindly,
+    /// As RFC 9110 says.
+    IfRange,
+    /// `If-Range` is understood where it is a date.
+    OnlyDates,
+    /// `If-Range` is never fulfilled.
+    OnlyPlain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Length,
+    Chunked,
+    /// Until the connection closes.
+    Close,
+    /// Chunked, beside a length that is another.
+    ChunkedAndLength(u32),
+    /// Two lengths that differ.
+    TwoLengths,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    None,
+    Identity,
+    /// `Content-Encoding:` with nothing behind it.
+    Empty,
+    /// What a store kept of the way in which it was uploaded.
+    AwsChunked,
+    /// Really compressed.
+    Gzip,
+    XGzip,
+    Deflate,
+    /// Said, and not done.
+    GzipLie,
+    BrLie,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    pub header: DigestHeader,
+    pub truth: Truth,
+    pub when: When,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestHeader {
+    ContentMd5,
+    ContentSha256,
+    ReprSha256,
+    ReprSha512,
+    LegacySha256,
+    LegacyMd5,
+    GoogCrc32c,
+    GoogMd5,
+    AmzCrc32,
+    AmzCrc32c,
+    AmzCrc64,
+    AmzSha1,
+    AmzSha256,
+    AzureMd5,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    Right,
+    Wrong,
+    /// Right for the next version.
+    OfNext,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Always,
+    FirstOnly,
+    LaterOnly,
+}
+
+/// Where the bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hops {
+    None,
+    /// The link leads to another place of the same server.
+    Redirect(u16),
+    /// The link leads to one of these many mirrors in turn.
+    Mirrors {
+        count: u8,
+        /// Whether all give the same entity tag for the same bytes.
+        share_tags: bool,
+        /// Whether the second has another version than the first.
+        differ: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// The connection ends after so many bytes of the body.
+    Cut {
+        after: u32,
+        how: Cut,
+    },
+    /// The length that is told is larger than what comes.
+    TooShort {
+        missing: u32,
+    },
+    /// Nothing more after the head and so many bytes; `None`: not even a head.
+    Silence {
+        after: Option<u32>,
+    },
+    /// Something that is not the file.
+    Instead(Instead),
+    /// A part that is not what was asked for. For a request without a range: nothing wrong.
+    Part(PartFault),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// In order; where the length is told by nothing else, it is a reset all the same.
+    Fin,
+    Reset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// Still being made.
+    Accepted {
+        wait: Pause,
+        body: Body,
+    },
+    NoContent,
+    ResetContent,
+    NotModified,
+    Status {
+        code: u16,
+        wait: Pause,
+        body: Body,
+    },
+    /// 416 in one of its spellings.
+    Unsatisfied(Unsatisfied),
+    /// The first half, under 206, of what was not asked for in parts.
+    UnaskedPart,
+    /// A redirect that says no place.
+    Nowhere,
+    /// A redirect to itself.
+    Loop,
+    /// What a network shows to those who have not signed in.
+    Page,
+    /// An error under 200.
+    Envelope,
+    NotHttp,
+    NoAnswer,
+    HugeHead,
+    /// A 200 of which the head comes, and the rest of the connection not.
+    HeadOnly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsatisfied {
+    Total,
+    /// Without the unit (Starlette).
+    Bare,
+    Untold,
+    WrongTotal,
+}
+
+/// `Retry-After`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    None,
+    Zero,
+    One,
+    Long,
+    PastDate,
+    Nonsense,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Empty,
+    Text,
+    Json,
+    Xml,
+    Html,
+    /// Eight megabytes of it.
+    Endless,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartFault {
+    /// Begins so many bytes later than asked for, and says so.
+    Later(u32),
+    /// From the first byte on, and says so.
+    FromStart,
+    /// The size of the whole is another than it was.
+    OtherTotal(u32),
+    /// More bytes than the range that it names.
+    Surplus(u32),
+    /// Fewer bytes than the range that it names.
+    Missing(u32),
+    Multipart,
+    NoContentRange,
+    UnknownTotal,
+    OtherUnit,
+}
+
+/// What the user, or the world around Ferry, does once so many bytes of a case have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meddle {
+    pub after: u32,
+    pub what: Meddling,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meddling {
+    /// Paused and resumed.
+    Pause,
+    /// Ferry is quit and started again.
+    Restart,
+    /// Ferry ends without having been asked to.
+    Kill,
+}
+
+impl ServerPlan {
+    /// A good server, which named cases begin from.
+    pub fn good(size: u32) -> Self {
+        Self {
+            kind: FileKind::Plain,
+            size,
+            growth: 0,
+            change: Change::Never,
+            tag: Tag::Strong,
+            date: Dated::Old,
+            ranges: Ranges { told: true, honour: Honour::IfRange, cap: None },
+            framing: Framing::Length,
+            coding: Coding::None,
+            digests: Vec::new(),
+            hops: Hops::None,
+            wants_cookie: false,
+            ceiling: None,
+            faults: Vec::new(),
+            for_ever: false,
+            meddling: Vec::new(),
+        }
+    }
+
+    /// The plan as it is written down in a test: what is as in a good one is left out.
+    pub fn written(&self) -> String {
+        let good = Self::good(self.size);
+        let mut differs = Vec::new();
+        macro_rules! note {
+            ($($field:ident),*) => {$(
+                if self.$field != good.$field {
+                    differs.push(format!("{}: {:?}", stringify!($field), self.$field));
+                }
+            )*};
+        }
+        note!(kind, growth, change, tag, date, ranges, framing, coding, digests, hops, wants_cookie, ceiling);
+        note!(faults, for_ever, meddling);
+        format!("ServerPlan {{ {}, ..ServerPlan::good({}) }}", differs.join(", "), self.size)
+    }
+
+    /// What goes wrong with the nth request for the file.
+    pub fn fault(&self, number: usize) -> Fault {
+        let last = self.faults.last().filter(|_| self.for_ever);
+        self.faults.get(number).or(last).copied().unwrap_or(Fault::None)
+    }
+
+    /// Whether a patient program that begins anew after each failure gets the file in the end.
+    pub fn can_be_served(&self) -> bool {
+        let lies = |digest: &Digest| digest.truth != Truth::Right && digest.when != When::FirstOnly;
+        let compressed = matches!(self.coding, Coding::Gzip | Coding::XGzip | Coding::Deflate);
+        let packed = self.kind == FileKind::Packed && self.coding != Coding::Deflate;
+        !(self.for_ever && self.faults.iter().any(|fault| *fault != Fault::None))
+            && self.framing != Framing::TwoLengths
+            && (!compressed || packed)
+            && !matches!(self.coding, Coding::GzipLie | Coding::BrLie)
+            && !self.digests.iter().any(lies)
+    }
+}
+
+/// A place that takes one file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StorePlan {
+    pub size: u32,
+    /// What the signed URL looks like, and so how the bytes come.
+    pub way: Way,
+    /// The service in front of it; `None`: the user has the URL, and Ferry goes there at once.
+    pub service: Option<ServicePlan>,
+    /// What it says when it has everything.
+    pub word: LastWord,
+    /// What it makes of the bytes, where it says enough for that to be seen.
+    pub damage: Damage,
+    /// What goes wrong with the nth request.
+    pub faults: Vec<StoreFault>,
+    pub for_ever: bool,
+    pub meddling: Vec<Meddle>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    GooglePut,
+    GoogleResumable,
+    AmazonPut,
+    AzurePut,
+    /// A bare token: the form of the service's own sample.
+    Form,
+    /// The service gives fields for a form.
+    PolicyForm,
+    /// The URL is a session already.
+    Session,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// So often it says that it is waiting.
+    pub waits: u8,
+    pub end: ServiceEnd,
+    pub size: SizeTold,
+    /// So often it refuses to sign.
+    pub refusals: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceEnd {
+    Success,
+    Failed,
+    /// Waits for ever.
+    Never,
+    /// Its own trouble for ever.
+    Trouble,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeTold {
+    Right,
+    AsText,
+    Missing,
+    Wrong,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWord {
+    pub status: u16,
+    pub digests: Vec<StoreDigest>,
+    /// `x-goog-stored-content-length`.
+    pub length: LengthTold,
+    pub envelope: Envelope,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreDigest {
+    pub header: StoreHeader,
+    pub right: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreHeader {
+    GoogCrc32c,
+    GoogMd5,
+    /// In the entity tag. It is an MD5 at some stores, and only looks like one at others.
+    EtagMd5,
+    ContentMd5,
+    AmzCrc32,
+    AmzCrc32c,
+    AmzCrc64,
+    AmzSha1,
+    AmzSha256,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LengthTold {
+    Not,
+    Right,
+    Wrong,
+}
+
+/// What stands in the body of the last word. In the last three nothing was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    None,
+    Fine,
+    NoSuccess,
+    Failed,
+    Code,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    None,
+    /// One byte is another.
+    Flip,
+    /// The end is missing.
+    Short(u32),
+    /// What surrounds the file in a form is kept with it.
+    Envelope,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    None,
+    /// The connection breaks after so many bytes of the body; a session keeps them.
+    Cut {
+        after: u32,
+    },
+    /// Everything is kept, and the answer never comes.
+    LostAnswer,
+    /// An answer before the body has come, then the connection closes.
+    Early {
+        after: u32,
+        status: u16,
+    },
+    Status {
+        code: u16,
+        says: Says,
+        wait: Pause,
+    },
+    Silence {
+        after: u32,
+    },
+    /// A session keeps no more than this of what came.
+    Keep {
+        bytes: u32,
+    },
+    /// A session that nobody knows any more.
+    Gone {
+        status: u16,
+    },
+    /// How far a session is, in a spelling of its own.
+    OddRange(OddRange),
+    /// A session says that it has everything when asked, and has not.
+    FalseEnd,
+    NoAnswer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OddRange {
+    NoUnit,
+    NotFromZero,
+    BeyondTotal,
+    Nonsense,
+    Absent,
+}
+
+/// The body of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    Nothing,
+    SignatureDoesNotMatch,
+    InvalidPolicyDocument,
+    ExpiredToken,
+    RequestTimeout,
+    EntityTooLarge,
+    SlowDown,
+    Json,
+}
+
+/// Below this a program may have handed all bytes on before an early answer reaches it, and then cannot know.
+pub const EARLY_IS_SEEN_FROM: u32 = 8 << 20;
+
+impl StorePlan {
+    /// A good store, which named cases begin from.
+    pub fn good(size: u32, way: Way) -> Self {
+        let service = ServicePlan { waits: 0, end: ServiceEnd::Success, size: SizeTold::Right, refusals: 0 };
+        let word =
+            LastWord { status: 200, digests: Vec::new(), length: LengthTold::Not, envelope: Envelope::None };
+        Self {
+            size,
+            way,
+            service: Some(service),
+            word,
+            damage: Damage::None,
+            faults: Vec::new(),
+            for_ever: false,
+            meddling: Vec::new(),
+        }
+    }
+
+    /// The plan as it is written down in a test: what is as in a good one is left out.
+    pub fn written(&self) -> String {
+        let good = Self::good(self.size, self.way);
+        let mut differs = Vec::new();
+        macro_rules! note {
+            ($($field:ident),*) => {$(
+                if self.$field != good.$field {
+                    differs.push(format!("{}: {:?}", stringify!($field), self.$field));
+                }
+            )*};
+        }
+        note!(service, word, damage, faults, for_ever, meddling);
+        format!(
+            "StorePlan {{ {}, ..StorePlan::good({}, Way::{:?}) }}",
+            differs.join(", "),
+            self.size,
+            self.way
+        )
+    }
+
+    /// What goes wrong with the nth request.
+    pub fn fault(&self, number: usize) -> StoreFault {
+        let last = self.faults.last().filter(|_| self.for_ever);
+        let fault = self.faults.get(number).or(last).copied().unwrap_or(StoreFault::None);
+        match fault {
+            StoreFault::Early { status: 200..300, .. } if !self.shows_early_answers() => StoreFault::None,
+            // Who began anew does not know what was said before.
+            StoreFault::FalseEnd if !self.meddling.is_empty() => StoreFault::None,
+            fault => fault,
+        }
+    }
+
+    fn shows_early_answers(&self) -> bool {
+        self.size >= EARLY_IS_SEEN_FROM && self.meddling.is_empty()
+    }
+
+    /// The damage, if something that is said shows it.
+    pub fn seen_damage(&self) -> Damage {
+        let quiet = self.meddling.is_empty()
+            && self.faults.iter().all(|fault| {
+                !matches!(fault, StoreFault::LostAnswer | StoreFault::Cut { .. } | StoreFault::Silence { .. })
+            });
+        let digest =
+            self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5);
+        let told = self.service.is_some_and(|service| {
+            service.end == ServiceEnd::Success && matches!(service.size, SizeTold::Right | SizeTold::AsText)
+        });
+        let length = self.word.length == LengthTold::Right || told;
+        match self.damage {
+            Damage::Flip if quiet && digest && self.size > 0 => Damage::Flip,
+            Damage::Short(by) if quiet && (digest || length) && by <= self.size && by > 0 => {
+                Damage::Short(by)
+            }
+            Damage::Envelope if quiet && (digest || length) => Damage::Envelope,
+            _ => Damage::None,
+        }
+    }
+
+    /// Whether a patient program gets the file there in the end.
+    pub fn can_be_served(&self) -> bool {
+        self.seen_damage() == Damage::None
+            && !(self.for_ever && self.faults.iter().any(|fault| *fault != StoreFault::None))
+            && self.word.digests.iter().all(|digest| digest.right)
+            && self.word.length != LengthTold::Wrong
+            && matches!(self.word.envelope, Envelope::None | Envelope::Fine)
+            && self.service.is_none_or(|service| {
+                service.end == ServiceEnd::Success && service.size != SizeTold::Wrong
+            })
+            // A file of one's own link that is refused for good is not sent twice.
+            && self.faults.iter().all(|fault| !matches!(fault, StoreFault::Status { code: 400..500, .. }
+                | StoreFault::Early { status: 400..500, .. }))
+    }
+}
+
+// ---- by chance ----
+
+fn size() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        2 => 0..3_u32,
+        10 => 3..2_000_u32,
+        4 => 60_000..70_000_u32,
+        4 => 131_070..131_075_u32,
+        6 => 100_000..300_000_u32,
+        1 => 524_000..1_300_000_u32,
+    ]
+}
+
+/// A place in a body: near its begin, or anywhere.
+fn place() -> impl Strategy<Value = u32> {
+    prop_oneof![1 => Just(0), 2 => 1..4_u32, 4 => 1..2_000_u32, 6 => 1..300_000_u32]
+}
+
+fn wait() -> impl Strategy<Value = Pause> {
+    prop_oneof![
+        6 => Just(Pause::None),
+        1 => Just(Pause::Zero),
+        2 => Just(Pause::One),
+        1 => Just(Pause::Long),
+        1 => Just(Pause::PastDate),
+        1 => Just(Pause::Nonsense),
+    ]
+}
+
+fn text() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        3 => Just(Body::Empty),
+        3 => Just(Body::Text),
+        3 => Just(Body::Json),
+        2 => Just(Body::Xml),
+        2 => Just(Body::Html),
+        1 => Just(Body::Endless),
+    ]
+}
+
+fn meddling() -> impl Strategy<Value = Vec<Meddle>> {
+    let what = prop_oneof![
+        6 => Just(Meddling::Pause),
+        1 => Just(Meddling::Restart),
+        1 => Just(Meddling::Kill),
+    ];
+    let one = (place(), what).prop_map(|(after, what)| Meddle { after, what });
+    prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(one, 1..3)]
+}
+
+fn instead() -> impl Strategy<Value = Instead> {
+    let codes = prop_oneof![
+        Just(400_u16),
+        Just(401),
+        Just(403),
+        Just(404),
+        Just(405),
+        Just(406),
+        Just(408),
+        Just(409),
+        Just(410),
+        Just(412),
+        Just(413),
+        Just(418),
+        Just(421),
+        Just(425),
+        Just(429),
+        Just(429),
+        Just(429),
+        Just(451),
+        Just(500),
+        Just(500),
+        Just(501),
+        Just(502),
+        Just(503),
+        Just(503),
+        Just(503),
+        Just(504),
+        Just(507),
+        Just(511),
+        Just(520),
+        Just(529),
+        Just(599),
+        Just(300),
+        Just(305),
+        Just(306),
+        Just(310),
+        Just(600),
+        Just(999),
+        Just(101),
+    ];
+    let unsatisfied = prop_oneof![
+        Just(Unsatisfied::Total),
+        Just(Unsatisfied::Bare),
+        Just(Unsatisfied::Untold),
+        Just(Unsatisfied::WrongTotal),
+    ];
+    prop_oneof![
+        3 => (wait(), text()).prop_map(|(wait, body)| Instead::Accepted { wait, body }),
+        1 => Just(Instead::NoContent),
+        1 => Just(Instead::ResetContent),
+        2 => Just(Instead::NotModified),
+        10 => (codes, wait(), text()).prop_map(|(code, wait, body)| Instead::Status { code, wait, body }),
+        2 => unsatisfied.prop_map(Instead::Unsatisfied),
+        1 => Just(Instead::UnaskedPart),
+        1 => Just(Instead::Nowhere),
+        1 => Just(Instead::Loop),
+        1 => Just(Instead::Page),
+        1 => Just(Instead::Envelope),
+        1 => Just(Instead::NotHttp),
+        1 => Just(Instead::NoAnswer),
+        1 => Just(Instead::HugeHead),
+        1 => Just(Instead::HeadOnly),
+    ]
+}
+
+fn part_fault() -> impl Strategy<Value = PartFault> {
+    prop_oneof![
+        (1..5_000_u32).prop_map(PartFault::Later),
+        Just(PartFault::FromStart),
+        (1..5_000_u32).prop_map(PartFault::OtherTotal),
+        (1..5_000_u32).prop_map(PartFault::Surplus),
+        (1..5_000_u32).prop_map(PartFault::Missing),
+        Just(PartFault::Multipart),
+        Just(PartFault::NoContentRange),
+        Just(PartFault::UnknownTotal),
+        Just(PartFault::OtherUnit),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let cut = prop_oneof![2 => Just(Cut::Fin), 1 => Just(Cut::Reset)];
+    prop_oneof![
+        2 => Just(Fault::None),
+        8 => (place(), cut).prop_map(|(after, how)| Fault::Cut { after, how }),
+        1 => (1..5_000_u32).prop_map(|missing| Fault::TooShort { missing }),
+        // Each costs the stall limit.
+        1 => prop_oneof![Just(None), place().prop_map(Some)].prop_map(|after| Fault::Silence { after }),
+        5 => instead().prop_map(Fault::Instead),
+        4 => part_fault().prop_map(Fault::Part),
+    ]
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    let header = prop_oneof![
+        Just(DigestHeader::ContentMd5),
+        Just(DigestHeader::ContentSha256),
+        Just(DigestHeader::ReprSha256),
+        Just(DigestHeader::ReprSha512),
+        Just(DigestHeader::LegacySha256),
+        Just(DigestHeader::LegacyMd5),
+        Just(DigestHeader::GoogCrc32c),
+        Just(DigestHeader::GoogMd5),
+        Just(DigestHeader::AmzCrc32),
+        Just(DigestHeader::AmzCrc32c),
+        Just(DigestHeader::AmzCrc64),
+        Just(DigestHeader::AmzSha1),
+        Just(DigestHeader::AmzSha256),
+        Just(DigestHeader::AzureMd5),
+    ];
+    let truth = prop_oneof![5 => Just(Truth::Right), 1 => Just(Truth::Wrong), 1 => Just(Truth::OfNext)];
+    let when = prop_oneof![2 => Just(When::Always), 2 => Just(When::FirstOnly), 1 => Just(When::LaterOnly)];
+    (header, truth, when).prop_map(|(header, truth, when)| Digest { header, truth, when })
+}
+
+fn ranges() -> impl Strategy<Value = Ranges> {
+    let honour = prop_oneof![
+        5 => Just(Honour::IfRange),
+        3 => Just(Honour::Blindly),
+        1 => Just(Honour::Never),
+        1 => Just(Honour::OnlyDates),
+        1 => Just(Honour::OnlyPlain),
+    ];
+    let cap = prop_oneof![6 => Just(None), 1 => (1_000..40_000_u32).prop_map(Some)];
+    (prop_oneof![3 => Just(true), 1 => Just(false)], honour, cap).prop_map(|(told, honour, cap)| Ranges {
+        told,
+        honour,
+        cap,
+    })
+}
+
+/// Any server.
+pub fn servers() -> impl Strategy<Value = ServerPlan> {
+    let kind = prop_oneof![
+        5 => Just(FileKind::Plain),
+        1 => Just(FileKind::Untyped),
+        1 => Just(FileKind::Text),
+        2 => Just(FileKind::Packed),
+        1 => Just(FileKind::Attachment),
+    ];
+    let change = prop_oneof![
+        5 => Just(Change::Never),
+        3 => (1..4_u8).prop_map(Change::At),
+        1 => Just(Change::Always),
+        1 => Just(Change::Turns),
+    ];
+    let tag = prop_oneof![
+        6 => Just(Tag::Strong),
+        3 => Just(Tag::None),
+        1 => Just(Tag::Weak),
+        1 => Just(Tag::Unquoted),
+        1 => Just(Tag::FirstOnly),
+        2 => Just(Tag::NotInParts),
+    ];
+    let date = prop_oneof![
+        4 => Just(Dated::Old),
+        3 => Just(Dated::None),
+        1 => Just(Dated::Fresh),
+        1 => Just(Dated::WithoutDate),
+        1 => Just(Dated::FirstOnly),
+        1 => Just(Dated::NotInParts),
+    ];
+    let framing = prop_oneof![
+        10 => Just(Framing::Length),
+        3 => Just(Framing::Chunked),
+        2 => Just(Framing::Close),
+        1 => (0..3_000_u32).prop_map(Framing::ChunkedAndLength),
+        1 => Just(Framing::TwoLengths),
+    ];
+    let coding = prop_oneof![
+        14 => Just(Coding::None),
+        1 => Just(Coding::Identity),
+        1 => Just(Coding::Empty),
+        1 => Just(Coding::AwsChunked),
+        1 => Just(Coding::Gzip),
+        1 => Just(Coding::XGzip),
+        1 => Just(Coding::Deflate),
+        1 => Just(Coding::GzipLie),
+        1 => Just(Coding::BrLie),
+    ];
+    let mirrors = (2..4_u8, any::<bool>(), any::<bool>())
+        .prop_map(|(count, share_tags, differ)| Hops::Mirrors { count, share_tags, differ });
+    let redirect = prop_oneof![Just(301_u16), Just(302), Just(303), Just(307), Just(308)];
+    let hops = prop_oneof![8 => Just(Hops::None), 1 => redirect.prop_map(Hops::Redirect), 2 => mirrors];
+    let growth = prop_oneof![2 => Just(0_u32), 1 => 1..5_000_u32];
+    let digests = prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(digest(), 1..3)];
+    let faults = prop_oneof![1 => Just(Vec::new()), 6 => prop::collection::vec(fault(), 1..6)];
+    let ceiling = prop_oneof![12 => Just(None), 1 => (1..4_u8).prop_map(Some)];
+    (
+        (kind, size(), growth, change, tag, date),
+        (ranges(), framing, coding, digests, hops),
+        (prop::bool::weighted(0.05), ceiling, faults, prop::bool::weighted(0.06), meddling()),
+    )
+        .prop_map(
+            |((kind, size, growth, change, tag, date), (ranges, framing, coding, digests, hops), rest)| {
+                let (wants_cookie, ceiling, faults, for_ever, meddling) = rest;
+                ServerPlan {
+                    kind,
+                    size,
+                    growth,
+                    change,
+                    tag,
+                    date,
+                    ranges,
+                    framing,
+                    coding,
+                    digests,
+                    hops,
+                    wants_cookie,
+                    ceiling,
+                    faults,
+                    for_ever,
+                    meddling,
+                }
+            },
+        )
+}
+
+fn store_fault() -> impl Strategy<Value = StoreFault> {
+    let codes = prop_oneof![
+        Just(400_u16),
+        Just(401),
+        Just(403),
+        Just(404),
+        Just(405),
+        Just(408),
+        Just(409),
+        Just(410),
+        Just(411),
+        Just(412),
+        Just(413),
+        Just(415),
+        Just(429),
+        Just(429),
+        Just(500),
+        Just(500),
+        Just(501),
+        Just(502),
+        Just(503),
+        Just(503),
+        Just(504),
+        Just(304),
+        Just(302),
+        Just(307),
+        Just(308),
+    ];
+    let says = prop_oneof![
+        3 => Just(Says::Nothing),
+        1 => Just(Says::SignatureDoesNotMatch),
+        1 => Just(Says::InvalidPolicyDocument),
+        1 => Just(Says::ExpiredToken),
+        1 => Just(Says::RequestTimeout),
+        1 => Just(Says::EntityTooLarge),
+        1 => Just(Says::SlowDown),
+        1 => Just(Says::Json),
+    ];
+    let odd = prop_oneof![
+        Just(OddRange::NoUnit),
+        Just(OddRange::NotFromZero),
+        Just(OddRange::BeyondTotal),
+        Just(OddRange::Nonsense),
+        Just(OddRange::Absent),
+    ];
+    let early = prop_oneof![3 => Just(200_u16), 1 => Just(201), 1 => Just(400), 1 => Just(403), 1 => Just(413), 1 => Just(503)];
+    prop_oneof![
+        3 => Just(StoreFault::None),
+        4 => place().prop_map(|after| StoreFault::Cut { after }),
+        3 => Just(StoreFault::LostAnswer),
+        3 => (place(), early).prop_map(|(after, status)| StoreFault::Early { after, status }),
+        5 => (codes, says, wait()).prop_map(|(code, says, wait)| StoreFault::Status { code, says, wait }),
+        1 => place().prop_map(|after| StoreFault::Silence { after }),
+        3 => place().prop_map(|bytes| StoreFault::Keep { bytes }),
+        2 => prop_oneof![Just(404_u16), Just(410)].prop_map(|status| StoreFault::Gone { status }),
+        2 => odd.prop_map(StoreFault::OddRange),
+        3 => Just(StoreFault::FalseEnd),
+        1 => Just(StoreFault::NoAnswer),
+    ]
+}
+
+fn last_word() -> impl Strategy<Value = LastWord> {
+    let header = prop_oneof![
+        Just(StoreHeader::GoogCrc32c),
+        Just(StoreHeader::GoogMd5),
+        Just(StoreHeader::EtagMd5),
+        Just(StoreHeader::ContentMd5),
+        Just(StoreHeader::AmzCrc32),
+        Just(StoreHeader::AmzCrc32c),
+        Just(StoreHeader::AmzCrc64),
+        Just(StoreHeader::AmzSha1),
+        Just(StoreHeader::AmzSha256),
+    ];
+    let digest =
+        (header, prop::bool::weighted(0.8)).prop_map(|(header, right)| StoreDigest { header, right });
+    let digests = prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec(digest, 1..3)];
+    let length =
+        prop_oneof![6 => Just(LengthTold::Not), 2 => Just(LengthTold::Right), 1 => Just(LengthTold::Wrong)];
+    let envelope = prop_oneof![
+        12 => Just(Envelope::None),
+        2 => Just(Envelope::Fine),
+        1 => Just(Envelope::NoSuccess),
+        1 => Just(Envelope::Failed),
+        1 => Just(Envelope::Code),
+    ];
+    let status = prop_oneof![6 => Just(200_u16), 2 => Just(201), 1 => Just(204)];
+    (status, digests, length, envelope).prop_map(|(status, digests, length, envelope)| LastWord {
+        // A 204 has no body for an envelope.
+        status: if envelope == Envelope::None { status } else { 200 },
+        digests,
+        length,
+        envelope,
+    })
+}
+
+/// Any store.
+pub fn stores() -> impl Strategy<Value = StorePlan> {
+    let way = prop_oneof![
+        2 => Just(Way::GooglePut),
+        5 => Just(Way::GoogleResumable),
+        2 => Just(Way::AmazonPut),
+        1 => Just(Way::AzurePut),
+        2 => Just(Way::Form),
+        1 => Just(Way::PolicyForm),
+        1 => Just(Way::Session),
+    ];
+    let end = prop_oneof![
+        12 => Just(ServiceEnd::Success),
+        1 => Just(ServiceEnd::Failed),
+        1 => Just(ServiceEnd::Never),
+        1 => Just(ServiceEnd::Trouble),
+    ];
+    let told = prop_oneof![
+        6 => Just(SizeTold::Right),
+        1 => Just(SizeTold::AsText),
+        1 => Just(SizeTold::Missing),
+        1 => Just(SizeTold::Wrong),
+    ];
+    let refusals = prop_oneof![8 => Just(0_u8), 1 => 1..3_u8];
+    let service = (0..4_u8, end, told, refusals).prop_map(|(waits, end, size, refusals)| ServicePlan {
+        waits,
+        end,
+        size,
+        refusals,
+    });
+    let service = prop_oneof![2 => service.prop_map(Some), 1 => Just(None)];
+    let damage = prop_oneof![
+        8 => Just(Damage::None),
+        1 => Just(Damage::Flip),
+        1 => (1..5_000_u32).prop_map(Damage::Short),
+        1 => Just(Damage::Envelope),
+    ];
+    let faults = prop_oneof![1 => Just(Vec::new()), 4 => prop::collection::vec(store_fault(), 1..5)];
+    // Several chunks, and more than what a connection takes without being read, need megabytes.
+    let size = prop_oneof![120 => size(), 1 => EARLY_IS_SEEN_FROM..EARLY_IS_SEEN_FROM + (4 << 20)];
+    (size, way, service, last_word(), damage, faults, prop::bool::weighted(0.06), meddling()).prop_map(
+        |(size, way, service, word, damage, faults, for_ever, meddling)| {
+            // Only a service gives fields.
+            let way = if way == Way::PolicyForm && service.is_none() { Way::Form } else { way };
+            StorePlan { size, way, service, word, damage, faults, for_ever, meddling }
+        },
+    )
+}
