@@ -12,7 +12,12 @@ pub(crate) fn is_working(transfer: &Transfer) -> bool {
     let waits_for_the_world = transfer
         .wait
         .as_ref()
-        .is_some_and(|wait| matches!(wait.reason, WaitReason::Key | WaitReason::Space | WaitReason::Network));
+        .is_some_and(|wait| {
+            matches!(
+                wait.reason,
+                WaitReason::Key | WaitReason::Quota | WaitReason::Space | WaitReason::Network
+            )
+        });
     matches!(transfer.state, State::Queued | State::Running | State::Verifying) && !waits_for_the_world
 }
 

@@ -19,6 +19,7 @@ use rustls::AlertDescription;
 use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
+use crate::http::pace::Pace;
 use crate::secrets::Secret;
 use crate::words::{Phrase, Seconds};
 
@@ -146,7 +147,16 @@ impl Http {
             if let Some(body) = &fetch.post {
                 request = request.json(body.as_ref());
             }
+            let pace = fetch.pace.as_ref().filter(|_| url.origin() == fetch.url.origin());
+            if let Some(pace) = pace {
+                pace.ready().await;
+            }
             let answer = self.send(request).await?;
+            if let Some(pace) = pace
+                && asks_for_less(answer.status())
+            {
+                pace.keep();
+            }
             if !is_redirect(answer.status()) {
                 return Ok(answer);
             }
@@ -166,12 +176,14 @@ pub(crate) struct Fetch {
     pub post: Option<Arc<serde_json::Value>>,
     /// The service's key, for its own origin only.
     pub key: Option<Secret>,
+    /// How often the service lets itself be asked for files: each request waits for its turn.
+    pub pace: Option<Pace>,
 }
 
 impl Fetch {
     /// A plain GET.
     pub fn get(url: Url, key: Option<Secret>) -> Self {
-        Self { url, post: None, key }
+        Self { url, post: None, key, pace: None }
     }
 
     fn method(&self) -> Method {
@@ -185,6 +197,11 @@ pub(crate) fn header_secret(key: &Secret) -> Result<HeaderValue> {
         .map_err(|_| Error::new(Cause::Unauthorized, Phrase::KeyUnusable))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Whether an answer may mean that too much was asked: a service says so by 400, too.
+pub(crate) fn asks_for_less(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 429)
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -6,6 +6,8 @@
 pub(crate) mod answer;
 pub(crate) mod checksum;
 mod client;
+pub(crate) mod pace;
 pub(crate) mod range;
+pub(crate) mod refusals;
 
 pub(crate) use client::*;
