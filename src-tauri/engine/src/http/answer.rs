@@ -135,7 +135,7 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
     body: &[u8],
 ) -> Result<T, Refusal> {
     // Done, and nothing to say: a 204 to a deletion.
-    if matches!(status.as_u16(), 200 | 204) && body.trim_ascii().is_empty() {
+    if status == StatusCode::NO_CONTENT && body.trim_ascii().is_empty() {
         return serde_json::from_value(Value::Null)
             .map_err(|error| not_as_documented(status, headers, body, &error));
     }
