@@ -68,6 +68,8 @@ export function waiting(wait: Wait, now: number): string {
       return m.wait_network();
     case 'key':
       return m.wait_key();
+    case 'quota':
+      return m.wait_quota();
     case 'space':
       return m.wait_space();
     case 'answer':
@@ -208,6 +210,7 @@ const headlines: Record<Code, () => string> = {
   unsupported: m.error_unsupported,
   busy_data_dir: m.error_busy_data_dir,
   invalid_input: m.error_invalid_input,
+  quota_exceeded: m.error_quota_exceeded,
   internal: m.error_internal,
 };
 

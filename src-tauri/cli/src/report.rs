@@ -322,6 +322,7 @@ fn waiting(reason: WaitReason, until: Option<u64>) -> String {
         WaitReason::RateLimit => "the service asked for a pause",
         WaitReason::Network => "waiting for the network",
         WaitReason::Key => "waiting for a key",
+        WaitReason::Quota => "waiting for the account to be recharged",
         WaitReason::Space => "waiting for room on the disk",
         WaitReason::Answer => "waiting for the server to get the file ready",
     };

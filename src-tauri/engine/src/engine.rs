@@ -839,8 +839,10 @@ impl Engine {
         self.queue().stop(ids, Stop::Pause).await
     }
 
-    /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run.
+    /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run. An account that had nothing left is
+    /// given another chance.
     pub async fn resume(&self, ids: &[TransferId]) -> Result<()> {
+        self.queue().account_was_seen_to(ids);
         self.queue().release(ids).await
     }
 
@@ -849,7 +851,8 @@ impl Engine {
         self.queue().cancel(ids).await
     }
 
-    /// Tries failed transfers again; what is confirmed is kept. A refused key is given another chance.
+    /// Tries failed transfers again; what is confirmed is kept. A refused key, or an account that
+    /// had nothing left, is given another chance.
     pub async fn retry(&self, ids: &[TransferId]) -> Result<()> {
         for id in ids {
             let row = self.queue().row(*id).ok_or_else(|| no_such_transfer(*id))?;

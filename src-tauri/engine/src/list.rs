@@ -567,7 +567,9 @@ impl Card {
     fn tab(&self) -> Filter {
         match (self.stands, self.wait) {
             (Stands::Completed | Stands::Canceled, _) => Filter::Done,
-            (Stands::Failed, _) | (_, Some(WaitReason::Key | WaitReason::Space)) => Filter::Attention,
+            (Stands::Failed, _) | (_, Some(WaitReason::Key | WaitReason::Quota | WaitReason::Space)) => {
+                Filter::Attention
+            }
             _ => Filter::Active,
         }
     }

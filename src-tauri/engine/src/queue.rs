@@ -665,14 +665,24 @@ impl Queue {
         self.store.save_rows(changed).await
     }
 
-    /// A service is fine again: what waited for its key goes on, in the window also what failed for it.
+    /// The user lets transfers go on whose account had nothing left: it is asked again, for all of them.
+    pub fn account_was_seen_to(&self, ids: &[TransferId]) {
+        let services: HashSet<String> = self.some(ids).into_iter().map(|row| row.service).collect();
+        for service in services {
+            if self.services.problem(&service).is_some_and(|problem| problem.code == Code::QuotaExceeded) {
+                self.clear_problem(&service);
+            }
+        }
+    }
+
+    /// A service is fine again: what waited for its key or its account goes on, in the window also what failed for it.
     pub fn clear_problem(&self, service: &str) {
         let had_problem = self.services.clear_problem(service);
         if had_problem && self.patient {
             let failed = self.find(|row, _| {
-                let waits_for_key =
-                    matches!(&row.state, State::Failed(failure) if failure.code == Code::Unauthorized);
-                (row.service == service && waits_for_key).then_some(row.id)
+                let waits_for_it =
+                    matches!(&row.state, State::Failed(failure) if is_of_service(failure.code));
+                (row.service == service && waits_for_it).then_some(row.id)
             });
             let mut rows = self.rows();
             for id in failed {
@@ -690,15 +700,17 @@ impl Queue {
             rows.services_changed = true;
             rows.uploads.forget_told();
             rows.downloads.forget_told();
-            let waiting: Vec<TransferId> = rows
-                .entries
-                .values()
-                .filter(|entry| {
-                    entry.row.service == service
-                        && entry.row.wait.as_ref().is_some_and(|w| w.reason == WaitReason::Key)
-                })
-                .map(|entry| entry.row.id)
-                .collect();
+            let waiting: Vec<TransferId> =
+                rows.entries
+                    .values()
+                    .filter(|entry| {
+                        entry.row.service == service
+                            && entry.row.wait.as_ref().is_some_and(|wait| {
+                                matches!(wait.reason, WaitReason::Key | WaitReason::Quota)
+                            })
+                    })
+                    .map(|entry| entry.row.id)
+                    .collect();
             for id in waiting {
                 if let Some(entry) = rows.entries.get_mut(&id) {
                     entry.row.wait = None;
@@ -770,7 +782,11 @@ impl Queue {
                     && let Some(failure) = self.services.problem(&entry.row.service)
                     && entry.row.wait.is_none()
                 {
-                    entry.row.wait = Some(Box::new(waiting_for(WaitReason::Key, &failure)));
+                    let reason = match failure.code {
+                        Code::QuotaExceeded => WaitReason::Quota,
+                        _ => WaitReason::Key,
+                    };
+                    entry.row.wait = Some(Box::new(waiting_for(reason, &failure)));
                     rows.dirty.insert(id);
                     self.publishing.notify_one();
                 }
@@ -845,12 +861,10 @@ impl Queue {
             return Err(Error::internal("The transfer is no longer on the list"));
         };
         if let Some(failure) = self.services.problem(&run.row().service) {
-            let mut error = Error::new(Cause::Unauthorized, failure.what).advise(failure.advice);
-            error.why = failure.why;
-            return Err(error);
+            return Err(of_service(failure));
         }
         let retries = self.overrides.retries.unwrap_or_else(|| self.settings().retries);
-        let mut attempts = Attempts::new(retries);
+        let mut attempts = Attempts::new(retries, self.http.limits.stuck);
         let mut best = run.counter.get();
         let mut kept_download = download::Kept::default();
         let mut kept_upload = upload::Kept::new();
@@ -868,7 +882,9 @@ impl Queue {
             if run.stop.is_cancelled() {
                 return Err(Error::canceled());
             }
-            if error.cause == Cause::Unauthorized {
+            if error.cause == Cause::Unauthorized
+                || (error.cause == Cause::QuotaExceeded && self.services.has_account(&run.row().service))
+            {
                 match self.services.key_refused(&run.row().service, &Failure::from(&error), keys) {
                     None => continue,
                     Some(true) => self.services_changed(),
@@ -892,7 +908,7 @@ impl Queue {
                 Self::wait_for_network(run, &error).await?;
                 continue;
             }
-            let Some(wait) = attempts.next(&error) else { return Err(error) };
+            let Some(wait) = attempts.next(&error) else { return Err(attempts.given_up(error)) };
             let reason = match error.cause {
                 Cause::RateLimited => WaitReason::RateLimit,
                 _ => WaitReason::Retry,
@@ -998,7 +1014,8 @@ impl Queue {
                 rows.curves.note(id, now(), 0);
             }
             // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
-            let has_new_key = matches!(&result, Err(error) if error.cause == Cause::Unauthorized)
+            let has_new_key = matches!(&result, Err(error) if is_of_service(error.code()))
+                && self.services.has_account(&row.service)
                 && self.patient
                 && self.services.problem(&row.service).is_none();
             if has_new_key {
@@ -1182,6 +1199,19 @@ async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static)
 /// The refusal for an id that is not on the list.
 pub(crate) fn no_such_transfer(id: TransferId) -> Error {
     Error::invalid(Phrase::TransferUnknown { id }).advise(Phrase::SeeQueue)
+}
+
+/// Whether it is the service's key or account that is at fault, and with it all that goes there.
+fn is_of_service(code: Code) -> bool {
+    matches!(code, Code::Unauthorized | Code::QuotaExceeded)
+}
+
+/// What all that goes to a service ends with while that stands still.
+fn of_service(failure: Failure) -> Error {
+    let cause = if failure.code == Code::QuotaExceeded { Cause::QuotaExceeded } else { Cause::Unauthorized };
+    let mut error = Error::new(cause, failure.what).advise(failure.advice);
+    error.why = failure.why;
+    error
 }
 
 /// Standing still until something happens, because of this.

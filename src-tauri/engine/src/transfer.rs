@@ -155,6 +155,8 @@ pub enum WaitReason {
     Network,
     /// A key that the service accepts.
     Key,
+    /// The account at the service to have something left again.
+    Quota,
     /// Room on the disk.
     Space,
     /// The first byte of an answer: the server makes or packs the file.

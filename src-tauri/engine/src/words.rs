@@ -123,6 +123,11 @@ impl Peer {
         Self(if id == "link" { "server" } else { id }.to_owned())
     }
 
+    /// The service that it is, if it is one.
+    pub(crate) fn about(&self) -> Option<&'static crate::services::About> {
+        crate::services::about(&self.0)
+    }
+
     /// The store behind a signed URL.
     pub(crate) fn store() -> Self {
         Self("store".to_owned())
@@ -193,6 +198,18 @@ phrases! {
     // ---- what happened: services ----
     KeyRefused { service: Peer } = "{service} refused the key";
     PauseAsked { service: Peer } = "{service} asks for a pause";
+    LimitOrInvalid { service: Peer } = "{service} says that a limit was exceeded: too many requests, or one that is not valid";
+    NothingLeft { service: Peer } = "{service} has nothing left for this account: its balance or its space is used up";
+    PaymentAsked { service: Peer } = "{service} wants to be paid for this first";
+    NotLetIn { service: Peer } = "{service} does not let this account or this computer in";
+    KeyNotForThis { service: Peer } = "{service} does not let this key do that";
+    MethodNotTaken { service: Peer } = "{service} does not take this kind of request";
+    TypeNotTaken { service: Peer } = "{service} does not take this type";
+    SizeNotTaken { service: Peer } = "{service} does not take anything this large";
+    ThereAlready { service: Peer } = "{service} says that this was done already";
+    OtherBytesCame { service: Peer } = "{service} received other bytes than were announced";
+    InAnotherRegion { service: Peer } = "{service} keeps this in another region than the URL is signed for";
+    IsArchived { service: Peer } = "{service} has this in an archive, from where it must be brought back first";
     ItemNotThere { service: Peer } = "{service} does not have this item";
     ItemNotThereOrTrouble { service: Peer } = "{service} does not have this item, or has trouble";
     ItemNotFinished { service: Peer } = "{service} has not finished this item yet";
@@ -285,6 +302,7 @@ phrases! {
 
     // ---- what happened: uploads ----
     SignedUrlExpired = "The signed URL has expired";
+    SignedUrlNotYetValid = "The signed URL is not valid yet";
     SignedUrlNotKept = "The signed URL is no longer kept";
     SignedUrlUnusable = "The signed URL cannot be used";
     NoSignedUrl = "This is not a signed URL";
@@ -370,6 +388,9 @@ phrases! {
     // ---- what to do, as the table of `retry.rs` has it ----
     EnterKey = "enter a key that the service accepts";
     WaitALittle = "wait a little, then try again";
+    RechargeThenResume = "recharge the account or make room in it, then retry; everything that waits for it goes on";
+    ReadTheReasonOrLater = "read the service's reason, or try again later";
+    WaitForItsTime = "wait until it is, or check the clock of whoever signed it";
     CheckIdOrLink = "check the id or the link";
     TryWhenFinished = "try again when the service has finished it";
     TryLater = "try again later";
@@ -411,6 +432,8 @@ phrases! {
     ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";
     LookAtMediaServer = "look at the media server, then try again";
     StartAgain = "start it again";
+    RechargeAt { place: String } = "recharge the account at {place}, then retry; everything that waits for it goes on";
+    SeeAccount { place: String } = "see what is wrong with the account at {place}";
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
     EnterKeyOf { id: String } = "enter one under Services, or run `ferry key set {id}`";
     ChangeVariable = "change the variable, or start Ferry without it";
@@ -440,6 +463,7 @@ phrases! {
 
     // ---- the history of a transfer, and notes on it ----
     WhatAndWhy { what: Words, why: Words } = "{what}; {why}";
+    StillSo { what: Words, seconds: Seconds } = "{what}, and still so after {seconds} s of waiting";
     TriedAgain { what: Words, seconds: Seconds } = "{what}; next attempt in {seconds} s";
     Completed = "Completed";
     CompletedWithProof { proof: Verified } = "Completed; proof: {proof}";

@@ -22,6 +22,7 @@ use rustls::AlertDescription;
 use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
+use crate::http::pace::Pace;
 use crate::secrets::Secret;
 use crate::upload::signed_url::is_loopback;
 use crate::words::{Phrase, Seconds};
@@ -203,7 +204,16 @@ impl Http {
             if let Some(body) = &fetch.post {
                 request = request.json(body.as_ref());
             }
+            let pace = fetch.pace.as_ref().filter(|_| url.origin() == fetch.url.origin());
+            if let Some(pace) = pace {
+                pace.ready().await;
+            }
             let answer = self.send_within(self.limits.first_byte, request).await?;
+            if let Some(pace) = pace
+                && asks_for_less(answer.status())
+            {
+                pace.keep();
+            }
             if answer.headers().contains_key(SET_COOKIE) {
                 wants_cookies = true;
                 fetch.cookies.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &url);
@@ -314,6 +324,8 @@ pub(crate) struct Fetch {
     pub headers: Vec<(HeaderName, Secret)>,
     /// What servers on the way wanted to have back. Lives as long as this transfer runs.
     cookies: Arc<Jar>,
+    /// How often the service lets itself be asked for files: each request waits for its turn.
+    pub pace: Option<Pace>,
 }
 
 impl std::fmt::Debug for Fetch {
@@ -325,7 +337,7 @@ impl std::fmt::Debug for Fetch {
 impl Fetch {
     /// A plain GET.
     pub fn get(url: Url, key: Option<Secret>) -> Self {
-        Self { url, post: None, key, headers: Vec::new(), cookies: Arc::default() }
+        Self { url, post: None, key, headers: Vec::new(), cookies: Arc::default(), pace: None }
     }
 
     /// The same as a POST of this JSON, if there is one.
@@ -355,6 +367,11 @@ fn raw_location(location: &HeaderValue) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => percent_encoding::percent_encode(bytes, percent_encoding::CONTROLS).to_string(),
     }
+}
+
+/// Whether an answer may mean that too much was asked: a service says so by 400, too.
+pub(crate) fn asks_for_less(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 429)
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -9,6 +9,8 @@ pub(crate) mod checksum;
 mod client;
 pub(crate) mod head;
 pub(crate) mod identity;
+pub(crate) mod pace;
 pub(crate) mod range;
+pub(crate) mod refusals;
 
 pub(crate) use client::*;

@@ -18,6 +18,8 @@ pub(super) const ABOUT: About = About {
     downloads: true,
     needs_key: false,
     takes: |_| false,
+    account: None,
+    refusals: &[],
 };
 
 pub(crate) struct Link;
