@@ -682,7 +682,8 @@ async fn body(
         if let Some(open) = &kept.open {
             show_name(run, open.part.name(), &open.part.target());
         } else {
-            let name = choose_name(task, plan, &headers, &url, &begun, is_page);
+            let language = filename::language_of(run.settings().language);
+            let name = choose_name(task, plan, &headers, &url, &begun, (is_page, language));
             let mut whole = None;
             // Under a limit it comes little by little, and each little is kept.
             if !run.queue().limit_down.is_set() && comes_whole(&mut answer, &mut begun, total).await {
@@ -739,7 +740,10 @@ async fn body(
     // Proven by the answer itself; a server that ignores ranges would send everything again.
     let ranges_work = partial || headers.get(ACCEPT_RANGES).is_some_and(|value| value == "bytes");
     let several = match (&open.validator, open.total) {
-        (Some(validator), Some(total)) if ranges_work && plan.rangeable && !kept.no_ranges => {
+        // A disk that fills what lies before a byte would do so for minutes.
+        (Some(validator), Some(total))
+            if ranges_work && plan.rangeable && !kept.no_ranges && open.part.takes_gaps() =>
+        {
             Some((validator.clone(), total))
         }
         _ => None,
@@ -896,7 +900,7 @@ fn choose_name(
     headers: &HeaderMap,
     url: &url::Url,
     begun: &[Bytes],
-    is_page: bool,
+    (is_page, language): (bool, &str),
 ) -> String {
     if let Some(name) = task.name.as_deref().and_then(filename::make_safe) {
         return name;
@@ -905,6 +909,8 @@ fn choose_name(
         content_disposition: headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes),
         title: plan.title.as_deref(),
         url: plan.pages_welcome.then_some(url),
+        hops: &[],
+        language,
         id: &plan.id,
         content_type: headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
         first_bytes: begun.first().map_or(&[], |bytes| bytes),
@@ -1009,7 +1015,11 @@ async fn reserve(
         let journal =
             Journal { name: name.clone(), total, proven_whole: proven.clone(), drive, ..Journal::default() };
         run.save_journal_now(&journal)?;
+        let fitted = folder.fitted(&wanted);
         let Some(part) = PartFile::create(folder, &name)? else { continue };
+        if fitted != wanted {
+            run.note(Phrase::NameFitted { name: name.clone() });
+        }
         let room = total.map_or(Ok(()), |total| match &whole {
             // It is about to fill that room by itself.
             Some(_) => part.find_room(total),
