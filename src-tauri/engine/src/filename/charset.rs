@@ -125,11 +125,11 @@ mod tests {
         let rows: [(&[u8], &str, &str); 14] = [
             (b"\xca\xd3\xc6\xb5", "zh-CN", "视频"),
             (b"\xca\xd3\xc6\xb5", "zh", "视频"),
-            (b"\xb5\xf8\xadW", "zh_TW.UTF-8", "菊苦"),
+            (b"\xb5\xf8\xb0T", "zh_TW.UTF-8", "視訊"),
             (b"\x93\xae\x89\xe6", "ja_JP.UTF-8", "動画"),
             (b"\xb5\xbf\xbf\xb5\xbb\xf3", "ko", "동영상"),
             (b"\xe2\xe8\xe4\xe5\xee", "ru_RU.UTF-8", "видео"),
-            (b"\xb3\xf3d\xbc", "pl", "łódź"),
+            (b"\xb3\xf3d\x9f", "pl", "łódź"),
             (b"\xe2\xdf\xed\xf4\xe5\xef", "el", "βίντεο"),
             (b"g\xf6r\xfcnt\xfc", "tr", "görüntü"),
             (b"\xe5\xe9\xe3\xe0\xe5", "he", "וידאו"),

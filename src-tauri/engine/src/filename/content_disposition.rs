@@ -118,7 +118,8 @@ fn decode_extended(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii())?;
     let mut parts = text.splitn(3, '\'');
     let (charset, _language, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-    charset::decode(charset::named(charset)?, &percent_decode(encoded.as_bytes())?).filter(|name| !name.is_empty())
+    charset::decode(charset::named(charset)?, &percent_decode(encoded.as_bytes())?)
+        .filter(|name| !name.is_empty())
 }
 
 /// A `filename*` that RFC 8187 would reject: without a charset, without its quotes, or with an unknown charset around

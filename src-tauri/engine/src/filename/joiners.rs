@@ -83,7 +83,7 @@ mod tests {
             ("a\u{200d}b", "ab"),
             ("\u{200d}👩", "👩"),
             ("👩\u{200d}", "👩"),
-            ("👩\u{200d}\u{200d}👧", "👩👧"),
+            ("👩\u{200d}\u{200d}👧", "👩\u{200d}👧"),
             ("می\u{200c}", "می"),
             ("\u{200c}می", "می"),
             // Alef joins nothing behind it, so nothing is to be kept apart.

@@ -210,6 +210,7 @@ mod tests {
     use super::check::{is_legal, is_legal_numbered};
     use super::*;
     use crate::files::disk::LONGEST_NAME;
+    use crate::files::part_file::part_name;
     use proptest::prelude::*;
     use serde::Deserialize;
 
@@ -302,6 +303,11 @@ mod tests {
             ("x.search-ms", "x.search-ms.download"),
             ("x.{21EC2020-3AEA-1069-A2DD-08002B30309D}", "x.{21EC2020-3AEA-1069-A2DD-08002B30309D}.download"),
             ("film.mp4.ferrypart", "film.mp4.ferrypart.download"),
+            ("کتاب\u{200c}ها.pdf", "کتاب\u{200c}ها.pdf"),
+            ("کتاب\u{200c}.pdf", "کتاب.pdf"),
+            ("👩\u{200d}👩\u{200d}👧.png", "👩\u{200d}👩\u{200d}👧.png"),
+            ("e\u{200c}\u{301}.txt", "é.txt"),
+            ("fi\u{200d}lm.mp4\u{200c}", "film.mp4"),
             ("setup.exe", "setup.exe"),
             ("视频 — финал.mp4", "视频 — финал.mp4"),
         ];
@@ -316,11 +322,13 @@ mod tests {
         let cut_name = make_safe(&format!("{long}.tar.gz")).unwrap();
         assert_eq!(cut_name, format!("{}.tar.gz", "x".repeat(LONGEST_SAFE - 7)));
         assert_eq!(make_safe(&long).unwrap().len(), LONGEST_SAFE);
-        // A "family" grapheme without its joiners, an accent that has no composed form, a flag.
+        // A flag, an accent that has no composed form, a family: none is cut in two.
         let flags = make_safe(&format!("{}.mp4", "🇩🇪".repeat(60))).unwrap();
         assert_eq!(flags, format!("{}.mp4", "🇩🇪".repeat(28)));
         let accents = make_safe(&"x\u{301}".repeat(200)).unwrap();
         assert!(accents.ends_with('\u{301}') && accents.len() == 234, "{accents}");
+        let families = make_safe(&format!("{}.mp4", "👩\u{200d}👩\u{200d}👧".repeat(20))).unwrap();
+        assert_eq!(families, format!("{}.mp4", "👩\u{200d}👩\u{200d}👧".repeat(12)));
         assert_eq!(
             make_safe(&format!("a{}", "\u{301}".repeat(500))).map(|name| name.len() <= LONGEST_SAFE),
             Some(true)
@@ -345,10 +353,84 @@ mod tests {
         }
         let longest = make_safe(&"ü".repeat(300)).unwrap();
         for n in [1, 999, u32::MAX] {
-            assert!(numbered(&longest, n, LONGEST_NAME).len() + ".old".len() + PART_SUFFIX.len() <= LONGEST_NAME);
+            assert!(
+                numbered(&longest, n, LONGEST_NAME).len() + ".old".len() + PART_SUFFIX.len() <= LONGEST_NAME
+            );
         }
         // Up to 999 nothing of the name is lost.
         assert!(numbered(&longest, 999, LONGEST_NAME).starts_with(&longest));
+    }
+
+    #[test]
+    fn a_disk_of_short_names_or_few_letters_gets_a_name_that_it_takes() {
+        for whole in ["film.mp4", "视频 — финал.mp4"] {
+            assert_eq!(fitted(whole, LONGEST_NAME, true), whole);
+        }
+        let longest = make_safe(&"ü".repeat(300)).unwrap();
+        assert_eq!(fitted(&longest, LONGEST_NAME, true), longest);
+        // What eCryptfs takes: 143 bytes, of which the part file's suffixes need some.
+        let name = fitted(&format!("{}.tar.gz", "é".repeat(100)), 143, true);
+        assert_eq!(name, format!("{}.tar.gz", "é".repeat(58)));
+        assert!(part_name(&format!("{}.old", numbered(&name, 999, 143))).len() <= 143);
+        assert_eq!(
+            fitted(&format!("{}.mp4", "🇩🇪".repeat(40)), 143, true),
+            format!("{}.mp4", "🇩🇪".repeat(14))
+        );
+        assert_eq!(fitted("Crème brûlée – 视频.mp4", LONGEST_NAME, false), "Creme brulee _ __.mp4");
+        assert_eq!(fitted("ﬁlm №1.mp4", LONGEST_NAME, false), "film No1.mp4");
+    }
+
+    #[test]
+    fn the_urls_on_the_way_speak_for_a_name() {
+        const STORE: &str = "https://store.example/bucket/3f2a9c41?X-Amz-Signature=aa";
+        let named = |last: &str, hops: &[&str], language: &str| {
+            let url = |text: &&str| Url::parse(text).unwrap();
+            let hops: Vec<Url> = hops.iter().map(url).collect();
+            choose(&Candidates {
+                url: Some(&url(&last)),
+                hops: &hops,
+                language,
+                id: "download",
+                ..Candidates::default()
+            })
+        };
+        let asks = |field: &str| format!("{STORE}&{field}");
+        for (field, expected) in [
+            ("response-content-disposition=attachment%3B%20filename%3D%22film%20one.mp4%22", "film one.mp4"),
+            ("response-content-disposition=attachment;+filename=film.mp4", "film.mp4"),
+            (
+                "response-content-disposition=attachment%3B%20filename%2A%3DUTF-8%27%27caf%25C3%25A9.mp4",
+                "café.mp4",
+            ),
+            ("Response-Content-Disposition=attachment%3Bfilename%3D%22../a.mp4%22", "a.mp4"),
+            ("rscd=attachment%3B+filename%3Dapp.tar.gz&rsct=application%2Foctet-stream", "app.tar.gz"),
+            ("attname=%E8%A7%86%E9%A2%91.mp4", "视频.mp4"),
+            ("download=holiday.jpg", "holiday.jpg"),
+            ("filename=report.pdf", "report.pdf"),
+            // No name at all, or none that ends like a file.
+            ("response-content-disposition=inline", "3f2a9c41"),
+            ("download=1", "3f2a9c41"),
+            ("filename=", "3f2a9c41"),
+        ] {
+            assert_eq!(named(&asks(field), &[], ""), expected, "{field}");
+        }
+        // GBK, as old servers percent-encode it.
+        assert_eq!(named(&asks("attname=%CA%D3%C6%B5.mp4"), &[], "zh-CN"), "视频.mp4");
+        assert_eq!(named("https://old.example/%CA%D3%C6%B5.mp4", &[], "zh-CN"), "视频.mp4");
+
+        let link = "https://example.org/films/holiday.mp4";
+        for (hops, last, expected) in [
+            (&[link][..], STORE, "holiday.mp4"),
+            (&[link, "https://mirrors.example/pick"], STORE, "holiday.mp4"),
+            (&["https://example.org/a.zip", "https://mirrors.example/b.zip"], STORE, "b.zip"),
+            (&[link], "https://cdn.example/other.mp4", "other.mp4"),
+            (&[link], "https://cdn.example/download.php?id=3", "holiday.mp4"),
+            (&["https://example.org/get.php"], STORE, "3f2a9c41"),
+            (&["https://example.org/x?filename=asked.mp4"], STORE, "asked.mp4"),
+            (&["https://example.org/"], "https://cdn.example/", "download"),
+        ] {
+            assert_eq!(named(last, hops, ""), expected, "{hops:?} to {last}");
+        }
     }
 
     #[test]
@@ -482,6 +564,13 @@ mod tests {
             if let Some(name) = make_safe(&text) {
                 prop_assert!(is_legal(&name), "{:?} became {:?}", text, name);
                 prop_assert_eq!(make_safe(&name), Some(name.clone()));
+                for longest in [143, 100, 64] {
+                    let fit = fitted(&name, longest, true);
+                    prop_assert!(is_legal(&fit) && fit.len() <= name.len().max(8), "{:?} became {:?}", name, fit);
+                    let part = part_name(&format!("{}.old", numbered(&fit, n % 1000, longest)));
+                    prop_assert!(part.len() <= longest, "{:?} became {:?}", name, part);
+                }
+                prop_assert!(is_legal(&fitted(&name, LONGEST_NAME, false)), "{:?}", name);
                 let next = numbered(&name, n, LONGEST_NAME);
                 prop_assert!(is_legal_numbered(&next), "{:?} became {:?}", name, next);
                 prop_assert!(next != name);

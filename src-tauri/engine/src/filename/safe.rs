@@ -4,8 +4,8 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::joiners::{is_joiner, keep_joiners};
 use super::PART_SUFFIX;
+use super::joiners::{is_joiner, keep_joiners};
 use crate::files::disk::LONGEST_NAME;
 
 /// Room for the suffix of a part file, also of one that was set aside (`name.old.ferrypart`).
@@ -80,10 +80,13 @@ pub(crate) fn fitted(name: &str, longest: usize, any_letters: bool) -> String {
     if fitted.is_empty() { "download".to_owned() } else { fitted }
 }
 
-/// Letters without their marks; what is no letter of ASCII then becomes `_`.
+/// Letters without their marks; what is no harmless sign of ASCII then becomes `_`.
 fn in_ascii(name: &str) -> String {
     let is_mark = |c: &char| is_combining_mark(*c) || canonical_combining_class(*c) > 0;
-    name.nfkd().filter(|c| !is_mark(c) && !is_joiner(*c)).map(|c| if c.is_ascii() { c } else { '_' }).collect()
+    // Taking a wide sign apart can leave one that has a meaning in paths.
+    let is_plain = |c: char| c == ' ' || (c.is_ascii_graphic() && !r#"<>:"/\|?*"#.contains(c));
+    let letters = name.nfkd().filter(|c| !is_mark(c) && !is_joiner(*c));
+    letters.map(|c| if is_plain(c) { c } else { '_' }).collect()
 }
 
 /// What a name neither begins nor ends with: Explorer cannot open `a.` and `a `, and `.a` is hidden elsewhere.

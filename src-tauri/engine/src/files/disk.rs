@@ -16,7 +16,7 @@ pub(crate) const LONGEST_NAME: usize = 255;
 /// A disk that takes no name of this many bytes takes none that is of use to anyone.
 const SHORTEST_LIMIT: usize = 48;
 /// Room is set aside in steps that begin with this many bytes, so that a disk which fills them with zeroes is found out.
-const FIRST_STEP: u64 = 64 * 1024 * 1024;
+const FIRST_STEP: u64 = 8 * 1024 * 1024;
 /// How long setting room aside may take altogether before the rest is left to the writing.
 const STEP_TIME: Duration = Duration::from_secs(1);
 /// So far from the beginning one byte is written to see whether what lies before it is filled.
@@ -183,9 +183,8 @@ impl Disk {
             Ok(()) => true,
             Err(error) if is_no_folder_sync(error) => false,
             Err(error) if error.raw_os_error() == Some(EIO) => {
-                let says_so = |result: io::Result<()>| {
-                    result.is_err_and(|error| error.raw_os_error() == Some(EIO))
-                };
+                let says_so =
+                    |result: io::Result<()>| result.is_err_and(|error| error.raw_os_error() == Some(EIO));
                 if self.facts().syncs_folders == Some(true) || !says_so(sync()) || !says_so(sync()) {
                     return result;
                 }

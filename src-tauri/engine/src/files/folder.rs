@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::files::disk::Disk;
 use crate::filename;
+use crate::files::disk::Disk;
 
 /// An open folder that files are made in.
 #[derive(Debug)]
@@ -112,8 +112,8 @@ impl Folder {
         let file = self.inner.open_existing(name)?;
         let facts = file.metadata()?;
         #[cfg(unix)]
-        let second_name =
-            std::os::unix::fs::MetadataExt::nlink(&facts) > self.disk.facts().names_of_new.unwrap_or(1).max(1);
+        let second_name = std::os::unix::fs::MetadataExt::nlink(&facts)
+            > self.disk.facts().names_of_new.unwrap_or(1).max(1);
         #[cfg(not(unix))]
         let second_name = false;
         if !facts.is_file() || second_name {
@@ -429,7 +429,8 @@ mod platform {
                 return Ok(numbers(&there) == numbers(&ours));
             }
             // The disk gives numbers as they come. What was put in the file's place has another length, time or content.
-            if there.st_dev != ours.st_dev || (there.st_size, there.st_mtime) != (ours.st_size, ours.st_mtime) {
+            if there.st_dev != ours.st_dev || (there.st_size, there.st_mtime) != (ours.st_size, ours.st_mtime)
+            {
                 return Ok(false);
             }
             super::begin_and_end_alike(&self.open_existing(name)?, file)

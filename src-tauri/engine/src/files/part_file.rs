@@ -310,10 +310,9 @@ pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<
     let is_linked = std::fs::hard_link(&old, &target).is_ok();
     if !is_linked {
         let mut copy = folder.create_new(&new).map_err(failed)?;
-        let copied =
-            File::open(&old).and_then(|mut old| io::copy(&mut old, &mut copy)).and_then(|_| {
-                Disk::judge_file_sync(copy.sync_all())
-            });
+        let copied = File::open(&old)
+            .and_then(|mut old| io::copy(&mut old, &mut copy))
+            .and_then(|_| Disk::judge_file_sync(copy.sync_all()));
         if let Err(error) = copied {
             // Half a copy helps nobody; the old part is still there.
             let _ = folder.remove(&new);
