@@ -1295,7 +1295,10 @@ fn row_for(task: &Task, service: &str) -> Transfer {
             let last = download.what.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             let guess = match &download.name {
                 Some(name) => filename::make_safe(name),
-                None => url.as_ref().and_then(filename::last_segment).or_else(|| filename::make_safe(last)),
+                None => url
+                    .as_ref()
+                    .and_then(|url| filename::last_segment(url, filename::system_language()))
+                    .or_else(|| filename::make_safe(last)),
             };
             row.name = guess.unwrap_or_else(|| "download".to_owned());
             row.host = url.and_then(|url| url.host_str().map(str::to_owned));

@@ -213,7 +213,7 @@ impl ResumeFolder {
     /// Writes a record so that a crash leaves either the old or the new one.
     pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
         replace(&self.file(id), &serde_json::to_vec(record)?)?;
-        self.sync.run(|| sync_folder(&self.path))?;
+        self.sync.run(|| crate::files::folder::sync_names(&self.path))?;
         self.forget_shared(id);
         Ok(())
     }
@@ -323,7 +323,7 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
 /// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes)?;
-    path.parent().map_or(Ok(()), sync_folder)
+    path.parent().map_or(Ok(()), crate::files::folder::sync_names)
 }
 
 /// The same without the last step: after a power cut it may be the old file that is there.
@@ -348,15 +348,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&beside);
     }
     done
-}
-
-#[cfg_attr(not(unix), allow(clippy::unnecessary_wraps, reason = "only Unix has folders that can be synced"))]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -477,6 +477,7 @@ phrases! {
     HadItsName = "It had its final name already";
     PartFileGone = "The part file is gone; started over";
     BesidePartName = "Something else has the part file's name; started over beside it";
+    NameFitted { name: String } = "This disk does not take the file’s name as it is; the file is called `{name}`";
     PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`; started over";
     ServerSends = "The server sends the file";
     GoesOnAt { done: Size } = "Goes on at {done}";

@@ -67,7 +67,10 @@ pub(super) async fn save(
         }
         let name = match &kept.open {
             Some(open) => open.part.name().to_owned(),
-            None => choose_name(task, plan, &facts, &body.seen(), is_page),
+            None => {
+                let language = filename::language_of(run.settings().language);
+                choose_name(task, plan, &facts, &body.seen(), (is_page, language))
+            }
         };
         refuse_unwanted_coding(&facts, &name)?;
         // Only now: what is here is not given up for a body that may never come.
@@ -142,7 +145,8 @@ pub(super) async fn save(
     let most = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
     let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
     let connections = Connections::new(run, &plan.fetch, from, writer.inbox())
-        .about(open.identity.clone(), can_continue, facts.gives_ranges)
+        // A disk that fills what lies before a byte would do so for minutes.
+        .about(open.identity.clone(), can_continue, facts.gives_ranges && open.part.takes_gaps())
         .start(most, &open.gaps(), answered);
     let result = connections.save_all(body).await;
     let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
@@ -192,7 +196,13 @@ fn more_needed(mut error: Error, open: &Open) -> Error {
 }
 
 /// The name that a download that begins is to have.
-fn choose_name(task: &DownloadTask, plan: &Plan, facts: &Facts, begun: &[u8], is_page: bool) -> String {
+fn choose_name(
+    task: &DownloadTask,
+    plan: &Plan,
+    facts: &Facts,
+    begun: &[u8],
+    (is_page, language): (bool, &str),
+) -> String {
     if let Some(name) = task.name.as_deref().and_then(filename::make_safe) {
         return name;
     }
@@ -200,6 +210,8 @@ fn choose_name(task: &DownloadTask, plan: &Plan, facts: &Facts, begun: &[u8], is
         content_disposition: facts.disposition(),
         title: plan.title.as_deref(),
         url: plan.pages_welcome.then_some(&facts.url),
+        hops: &facts.hops,
+        language,
         id: &plan.id,
         content_type: facts.media_type().as_deref(),
         first_bytes: begun,
@@ -284,7 +296,11 @@ async fn reserve(
         let journal =
             Journal { name: name.clone(), total, proven_whole: proven.clone(), drive, ..Journal::default() };
         run.save_journal_now(&journal)?;
+        let fitted = folder.fitted(&wanted);
         let Some(part) = PartFile::create(folder, &name)? else { continue };
+        if fitted != wanted {
+            run.note(Phrase::NameFitted { name: name.clone() });
+        }
         let room = total.map_or(Ok(()), |total| match &whole {
             // It is about to fill that room by itself.
             Some(_) => part.find_room(total),

@@ -172,7 +172,7 @@ struct Syncer {
 
 impl Syncer {
     fn sync(&self, pieces: Vec<Piece>) {
-        if let Err(error) = self.part.file().sync_data() {
+        if let Err(error) = self.part.sync_data() {
             *self.failure() = Some(Error::target_io("Writing to", &self.part.path(), &error));
             return;
         }
