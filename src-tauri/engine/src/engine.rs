@@ -20,8 +20,9 @@ use crate::files::part_file::PartFile;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
-use crate::queue::{Queue, Stop, no_such_transfer};
+use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
+use crate::rows::Stop;
 use crate::secrets::{Keys, Secret};
 use crate::services::{self, Services};
 use crate::settings::{Settings, UploadMethod};
@@ -488,7 +489,7 @@ impl Engine {
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
-        self.queue().insert(added.collect());
+        self.queue().insert(added.collect(), false);
         Ok(ids)
     }
 
@@ -595,7 +596,7 @@ impl Engine {
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
-        let unfinished =
+        let mut unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
         let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
@@ -620,6 +621,13 @@ impl Engine {
                 }
             }
         }
+        let is_skipped = |place: &usize| request.if_sent == IfSent::Skip && found.contains_key(place);
+        let going_on = files.iter().enumerate().filter(|(place, _)| !is_skipped(place));
+        let going_on: Vec<TransferId> =
+            going_on.filter_map(|(_, path)| unfinished.get(path).copied()).collect();
+        let there = self.queue().release_those_there(&going_on).await?;
+        // What was removed in this moment is sent anew.
+        unfinished.retain(|_, id| there.contains(id));
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, path) in files.into_iter().enumerate() {
@@ -644,8 +652,6 @@ impl Engine {
             new.push((row_for(&task, &service), task, record));
             ids.push(None);
         }
-        let known: Vec<TransferId> = ids.iter().flatten().copied().collect();
-        self.queue().release(&known).await?;
         let mut added = self.write_down(new).await?.into_iter();
         answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
         Ok(answer)
@@ -694,18 +700,21 @@ impl Engine {
     /// The same for many at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
         let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
-        let unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
-        let (mut places, mut known, mut new) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
+        unfinished.retain(|same, _| wanted.contains(same));
+        let known: Vec<TransferId> = unfinished.values().copied().collect();
+        let there = self.queue().release_those_there(&known).await?;
+        // What was removed in this moment is fetched anew.
+        unfinished.retain(|_, id| there.contains(id));
+        let (mut places, mut new) = (HashMap::new(), Vec::new());
         // For each request the transfer that is there already, or its place among the new ones.
         let mut answers = Vec::with_capacity(asked.len());
         for asked in asked {
             answers.push(match asked {
                 Err(error) => Err(error),
                 Ok(asked) => Ok(match unfinished.get(&asked.same()) {
-                    Some(id) => {
-                        known.push(*id);
-                        Ok(*id)
-                    }
+                    Some(id) => Ok(*id),
                     None => Err(*places.entry(asked.same()).or_insert_with(|| {
                         let record = Resume { url: asked.url, ..Resume::default() };
                         let task = Task::Download(asked.task);
@@ -715,7 +724,6 @@ impl Engine {
                 }),
             });
         }
-        self.queue().release(&known).await?;
         let added = self.write_down(new).await?;
         let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
         Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
@@ -826,14 +834,13 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect());
-        queue.release(&ids).await?;
+        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect(), true);
         Ok(ids)
     }
 
     /// Stops transfers where they stand.
     pub async fn pause(&self, ids: &[TransferId]) -> Result<()> {
-        self.queue().stop(ids, Stop::Pause).await
+        self.queue().pause(ids).await
     }
 
     /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run.
@@ -884,7 +891,8 @@ impl Engine {
         let folder = std::path::absolute(folder)
             .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?;
         let queue = self.queue();
-        queue.stop(&[id], Stop::Pause).await?;
+        let turn = queue.turn(id).await;
+        queue.stop_in(&turn, Stop::Pause).await?;
         let row = queue.row(id).ok_or_else(|| no_such_transfer(id))?;
         let Some(Task::Download(task)) = queue.task(id) else {
             return Err(Error::invalid(Phrase::OnlyDownloadsHaveFolder));
@@ -919,7 +927,7 @@ impl Engine {
             let journal = journal.map(|journal| Journal { moved_from: None, ..journal });
             self.put_in(id, &folder, journal).await?;
         }
-        queue.release(&[id]).await
+        queue.release_in(&turn).await
     }
 
     /// Writes down where a download goes, and what its part file there proves.

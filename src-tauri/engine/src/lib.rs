@@ -39,6 +39,7 @@ mod progress;
 mod queue;
 mod resume;
 mod retry;
+mod rows;
 mod run;
 mod secrets;
 mod services;
@@ -47,6 +48,7 @@ mod speed_limit;
 mod store;
 mod task;
 mod transfer;
+mod turns;
 mod upload;
 mod words;
 
