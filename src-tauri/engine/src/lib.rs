@@ -65,7 +65,7 @@ pub use list::{
     TakenBack, Today, Totals, Where,
 };
 pub use secrets::Secret;
-pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
+pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };

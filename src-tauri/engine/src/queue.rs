@@ -169,6 +169,7 @@ impl Queue {
         self.limit_up.set(self.overrides.limit_rate.or(settings.limit_up));
         self.limit_down.set(self.overrides.limit_rate.or(settings.limit_down));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.rows().settings_changed = true;
         self.services_changed();
         self.scheduling.notify_one();
     }
@@ -1020,7 +1021,11 @@ impl Queue {
             }
             rows.curves.note(id, now(), speed.unwrap_or(0));
         }
-        if rows.dirty.is_empty() && rows.removed.is_empty() && !rows.services_changed {
+        if rows.dirty.is_empty()
+            && rows.removed.is_empty()
+            && !rows.services_changed
+            && !rows.settings_changed
+        {
             return;
         }
         rows.revision += 1;
@@ -1034,8 +1039,10 @@ impl Queue {
             dirty.iter().filter_map(|id| rows.get(*id)).map(|entry| Transfer::clone(&entry.row)).collect();
         changed.sort_by_key(|row| (row.position, row.id));
         let services = std::mem::take(&mut rows.services_changed).then(|| self.services.statuses());
+        let settings = std::mem::take(&mut rows.settings_changed).then(|| Box::new(self.settings()));
         let changes = Changes {
             revision: rows.revision,
+            settings,
             changed,
             removed: std::mem::take(&mut rows.removed),
             services,

@@ -48,6 +48,8 @@ pub(crate) struct Rows {
     pub removed: Vec<TransferId>,
     /// Listeners are to be told of the services.
     pub services_changed: bool,
+    /// Listeners are to be told of the settings.
+    pub settings_changed: bool,
     /// The links of canceled transfers. No file has them any more: as long as this runs, one that is taken back goes on.
     pub canceled_links: HashMap<TransferId, String>,
     /// That of the row that came last: the next is often of the same.
