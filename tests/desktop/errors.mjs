@@ -62,7 +62,7 @@ const is = (name, state, seconds = 20) =>
 const bytes = (name) => until('some bytes', async () => (await named(name))?.bytes > 1_000_000);
 
 async function save(changes) {
-  const { refused } = await page.invoke('save_settings', { settings: { ...(await stage.settings()), ...changes } });
+  const { refused } = await page.invoke('save_settings', { changes: { ...(await stage.settings()), ...changes } });
   assert.equal(refused, undefined, JSON.stringify(refused));
 }
 

@@ -112,7 +112,11 @@ key_accepted: boolean | null,
 /**
  * What is wrong, with the way out.
  */
-problem: Failure | null, };
+problem: Failure | null, 
+/**
+ * This check made it the default service: its key is new, and until now the sandbox was the default.
+ */
+now_default: boolean, };
 
 /**
  * The stable name of an error, as scripts, the window and the documents know it. None is ever renamed.
@@ -346,7 +350,15 @@ ended: Endings,
 /**
  * The services, if any of them changed.
  */
-services: Array<ServiceStatus> | null, };
+services: Array<ServiceStatus> | null, 
+/**
+ * The settings, if they were changed, by whomever.
+ */
+settings: Settings | null, 
+/**
+ * Where downloads go, in full, if the settings were changed.
+ */
+downloads_folder: string | null, };
 
 /**
  * The list as a window sees it.

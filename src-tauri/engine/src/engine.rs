@@ -20,11 +20,12 @@ use crate::files::part_file::PartFile;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
-use crate::queue::{Queue, Stop, no_such_transfer};
+use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
+use crate::rows::Stop;
 use crate::secrets::{Keys, Secret};
 use crate::services::{self, Services};
-use crate::settings::{Settings, UploadMethod};
+use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
@@ -65,6 +66,8 @@ pub struct Changes {
     pub removed: Vec<TransferId>,
     /// The services, if any of them changed.
     pub services: Option<Vec<ServiceStatus>>,
+    /// The settings, if they were changed, by whomever.
+    pub settings: Option<Box<Settings>>,
 }
 
 /// One service as the services page shows it.
@@ -127,6 +130,8 @@ pub struct CheckReport {
     pub key_accepted: Option<bool>,
     /// What is wrong, with the way out.
     pub problem: Option<Failure>,
+    /// This check made it the default service: its key is new, and until now the sandbox was the default.
+    pub now_default: bool,
 }
 
 /// One file at a service that this app sent or saw.
@@ -352,6 +357,10 @@ struct Inner {
     notices: Mutex<Vec<Words>>,
     /// The default service that stands in for the sandbox while its key is known, which is for this run only.
     default_for_this_run: Mutex<Option<String>>,
+    /// Held by whoever changes the settings: one change after the other, each of what the one before left.
+    changing_settings: tokio::sync::Mutex<()>,
+    /// Services whose key was given in this run and not accepted yet.
+    new_keys: Mutex<HashSet<String>>,
     /// Ends the comparisons with what was sent before that are going on.
     comparing: Mutex<CancellationToken>,
     /// Held for as long as the engine lives: one process at a time owns the data folder.
@@ -419,6 +428,8 @@ impl Engine {
                 settings_file,
                 notices: Mutex::default(),
                 default_for_this_run: Mutex::new(default_for_this_run),
+                changing_settings: tokio::sync::Mutex::default(),
+                new_keys: Mutex::default(),
                 comparing: Mutex::default(),
                 _lock: lock,
             }),
@@ -491,7 +502,7 @@ impl Engine {
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
-        self.queue().insert(added.collect());
+        self.queue().insert(added.collect(), false);
         Ok(ids)
     }
 
@@ -598,7 +609,7 @@ impl Engine {
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
-        let unfinished =
+        let mut unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
         let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
@@ -623,6 +634,13 @@ impl Engine {
                 }
             }
         }
+        let is_skipped = |place: &usize| request.if_sent == IfSent::Skip && found.contains_key(place);
+        let going_on = files.iter().enumerate().filter(|(place, _)| !is_skipped(place));
+        let going_on: Vec<TransferId> =
+            going_on.filter_map(|(_, path)| unfinished.get(path).copied()).collect();
+        let there = self.queue().release_those_there(&going_on).await?;
+        // What was removed in this moment is sent anew.
+        unfinished.retain(|_, id| there.contains(id));
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, path) in files.into_iter().enumerate() {
@@ -647,8 +665,6 @@ impl Engine {
             new.push((row_for(&task, &service), task, record));
             ids.push(None);
         }
-        let known: Vec<TransferId> = ids.iter().flatten().copied().collect();
-        self.queue().release(&known).await?;
         let mut added = self.write_down(new).await?.into_iter();
         answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
         Ok(answer)
@@ -697,18 +713,21 @@ impl Engine {
     /// The same for many at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
         let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
-        let unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
-        let (mut places, mut known, mut new) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
+        unfinished.retain(|same, _| wanted.contains(same));
+        let known: Vec<TransferId> = unfinished.values().copied().collect();
+        let there = self.queue().release_those_there(&known).await?;
+        // What was removed in this moment is fetched anew.
+        unfinished.retain(|_, id| there.contains(id));
+        let (mut places, mut new) = (HashMap::new(), Vec::new());
         // For each request the transfer that is there already, or its place among the new ones.
         let mut answers = Vec::with_capacity(asked.len());
         for asked in asked {
             answers.push(match asked {
                 Err(error) => Err(error),
                 Ok(asked) => Ok(match unfinished.get(&asked.same()) {
-                    Some(id) => {
-                        known.push(*id);
-                        Ok(*id)
-                    }
+                    Some(id) => Ok(*id),
                     None => Err(*places.entry(asked.same()).or_insert_with(|| {
                         let record = Resume { url: asked.url, ..Resume::default() };
                         let task = Task::Download(asked.task);
@@ -718,7 +737,6 @@ impl Engine {
                 }),
             });
         }
-        self.queue().release(&known).await?;
         let added = self.write_down(new).await?;
         let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
         Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
@@ -829,14 +847,13 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect());
-        queue.release(&ids).await?;
+        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect(), true);
         Ok(ids)
     }
 
     /// Stops transfers where they stand.
     pub async fn pause(&self, ids: &[TransferId]) -> Result<()> {
-        self.queue().stop(ids, Stop::Pause).await
+        self.queue().pause(ids).await
     }
 
     /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run. An account that had nothing left is
@@ -890,7 +907,8 @@ impl Engine {
         let folder = std::path::absolute(folder)
             .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?;
         let queue = self.queue();
-        queue.stop(&[id], Stop::Pause).await?;
+        let turn = queue.turn(id).await;
+        queue.stop_in(&turn, Stop::Pause).await?;
         let row = queue.row(id).ok_or_else(|| no_such_transfer(id))?;
         let Some(Task::Download(task)) = queue.task(id) else {
             return Err(Error::invalid(Phrase::OnlyDownloadsHaveFolder));
@@ -925,7 +943,7 @@ impl Engine {
             let journal = journal.map(|journal| Journal { moved_from: None, ..journal });
             self.put_in(id, &folder, journal).await?;
         }
-        queue.release(&[id]).await
+        queue.release_in(&turn).await
     }
 
     /// Writes down where a download goes, and what its part file there proves.
@@ -1072,7 +1090,8 @@ impl Engine {
         self.queue().services.look_up_keys().await;
     }
 
-    /// Asks a service something harmless: is it there, does it accept the key?
+    /// Asks a service something harmless: is it there, does it accept the key? The first key of a service that takes
+    /// uploads makes it the default one once it is accepted, if that is still the sandbox.
     pub async fn check(&self, service: &str) -> Result<CheckReport> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
         let began = Instant::now();
@@ -1099,7 +1118,9 @@ impl Engine {
             }
             Err(_) => {}
         }
+        let now_default = result.is_ok() && needs_key && self.becomes_default(service).await;
         Ok(CheckReport {
+            now_default,
             service: service.to_owned(),
             reached_in: reached.then(|| began.elapsed().as_millis() as u64),
             tls: status.is_some_and(|status| status.address.starts_with("https:")),
@@ -1114,24 +1135,48 @@ impl Engine {
         })
     }
 
-    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run.
+    /// Makes a service the default one, now that its new key was accepted, if until now that is the sandbox. Whether it
+    /// is the default from now on and was not before.
+    async fn becomes_default(&self, service: &str) -> bool {
+        let takes_uploads = services::about(service).is_some_and(|about| about.uploads);
+        if !self.new_keys().remove(service) || !takes_uploads {
+            return false;
+        }
+        let is_kept = self.inner.keys.state(service) == KeyState::Keychain;
+        let _changing = self.inner.changing_settings.lock().await;
+        let mut settings = self.settings();
+        let was = std::mem::replace(&mut settings.default_service, service.to_owned());
+        // What was so for this run only stays.
+        let was_for_this_run = is_kept && self.default_for_this_run().take_if(|it| it == service).is_some();
+        if was != "sandbox" && !was_for_this_run {
+            return false;
+        }
+        if is_kept {
+            if let Err(error) = self.put_settings(settings).await {
+                tracing::warn!(%error, "the default service stays as it was");
+                return false;
+            }
+        } else {
+            // A key in memory ends with this run.
+            *self.default_for_this_run() = Some(service.to_owned());
+            self.queue().set_settings(settings);
+        }
+        was != service
+    }
+
+    fn new_keys(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.inner.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run. Whether it is any good
+    /// is found out by [`Engine::check`].
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
         let state = self.inner.keys.set(service, key).await?;
-        let mine = self.default_for_this_run().take_if(|mine| mine == service && state == KeyState::Keychain);
-        if about.uploads && (self.settings().default_service == "sandbox" || mine.is_some()) {
-            // The sandbox is the default only until a real service is set up; with a key in memory for this run.
-            let settings = Settings { default_service: service.to_owned(), ..self.settings() };
-            if state == KeyState::Keychain {
-                self.save_settings(settings).await?;
-            } else {
-                *self.default_for_this_run() = Some(service.to_owned());
-                self.queue().set_settings(settings);
-            }
-        }
+        self.new_keys().insert(service.to_owned());
         self.queue().clear_problem(service);
         self.queue().services_changed();
         Ok(state)
@@ -1140,6 +1185,7 @@ impl Engine {
     /// Forgets a service's key. What was wrong with it is forgotten too: what waits says that there is none.
     pub async fn remove_key(&self, service: &str) -> Result<()> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
+        self.new_keys().remove(service);
         let removed = self.inner.keys.remove(service).await;
         if removed.is_ok() {
             self.queue().clear_problem(service);
@@ -1154,7 +1200,43 @@ impl Engine {
     }
 
     /// Checks, writes and applies settings; what runs keeps to them from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::change_settings`].
     pub async fn save_settings(&self, settings: Settings) -> Result<()> {
+        self.change_settings(|all| *all = settings).await.map(drop)
+    }
+
+    /// Changes some of the settings, checks, writes and applies them. Several changes at once are made one after the
+    /// other, and each leaves alone what it does not name. Gives what is in force now; every listener is told, too.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for values that cannot work, `disk_full` or `permission_denied` when they cannot be written; then
+    /// nothing is changed.
+    pub async fn change_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<Settings> {
+        let _changing = self.inner.changing_settings.lock().await;
+        let mut settings = self.settings();
+        change(&mut settings);
+        self.put_settings(settings.clone()).await?;
+        Ok(settings)
+    }
+
+    /// [`Engine::change_settings`] by the names of the fields.
+    ///
+    /// # Errors
+    ///
+    /// Those, and `internal` for a field that there is none of.
+    pub async fn patch_settings(&self, patch: SettingsPatch) -> Result<Settings> {
+        let _changing = self.inner.changing_settings.lock().await;
+        let settings = self.settings().patched(patch)?;
+        self.put_settings(settings.clone()).await?;
+        Ok(settings)
+    }
+
+    /// For one who holds `changing_settings`.
+    async fn put_settings(&self, settings: Settings) -> Result<()> {
         let (file, mut written) = (self.inner.settings_file.clone(), settings.clone());
         {
             let mut for_this_run = self.default_for_this_run();
@@ -1172,9 +1254,7 @@ impl Engine {
 
     /// Everything as it was at first, but where files and keys go. Gives what is in force now.
     pub async fn reset_settings(&self) -> Result<Settings> {
-        let settings = Settings::default().keeping_places_of(&self.settings());
-        self.save_settings(settings.clone()).await?;
-        Ok(settings)
+        self.change_settings(|all| *all = Settings::default().keeping_places_of(all)).await
     }
 
     /// Writes the settings to a file, for another computer or another day. Keys are not in it.
@@ -1194,9 +1274,8 @@ impl Engine {
             };
             Settings::parse(&read_up_to(&file, LARGEST, another)?).map_err(another)
         };
-        let settings = blocking(read).await??.keeping_places_of(&self.settings());
-        self.save_settings(settings.clone()).await?;
-        Ok(settings)
+        let settings = blocking(read).await??;
+        self.change_settings(|all| *all = settings.keeping_places_of(all)).await
     }
 
     fn default_for_this_run(&self) -> std::sync::MutexGuard<'_, Option<String>> {

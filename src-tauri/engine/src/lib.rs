@@ -39,6 +39,7 @@ mod progress;
 mod queue;
 mod resume;
 mod retry;
+mod rows;
 mod run;
 mod secrets;
 mod services;
@@ -47,6 +48,7 @@ mod speed_limit;
 mod store;
 mod task;
 mod transfer;
+mod turns;
 mod upload;
 mod words;
 
@@ -63,7 +65,7 @@ pub use list::{
     TakenBack, Today, Totals, Where,
 };
 pub use secrets::Secret;
-pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
+pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
