@@ -16,7 +16,7 @@ use url::Url;
 use crate::filename::check::{is_legal, is_legal_numbered};
 use crate::filename::{self, Candidates, is_invisible};
 use crate::http::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
-use crate::http::checksum::{self, Algorithm, Hasher, Proof};
+use crate::http::checksum::{self, Hasher, Offered, Proof};
 use crate::http::range::{self, ContentRange, Validator};
 use crate::library_file;
 use crate::resume::Resume;
@@ -323,27 +323,29 @@ pub fn checksum(input: &[u8]) {
     let whole = checksum::offered(&headers, false);
     let part = checksum::offered(&headers, true);
     for offered in [&whole, &part] {
-        assert!(offered.all.is_sorted_by(|a, b| a.0 > b.0), "{offered:?}");
-        assert_eq!(offered.best.as_ref(), offered.all.first());
+        assert!(offered.all.is_sorted_by(|a, b| a.algorithm >= b.algorithm), "{offered:?}");
         assert!(offered.notes.len() <= input.len());
-        for (algorithm, value) in &offered.all {
-            let length = Hasher::new(Some(*algorithm)).finish().value(*algorithm).unwrap().len();
-            assert_eq!(value.len(), length);
+        for claim in &offered.all {
+            let computed = Hasher::new(&[claim.algorithm]).finish().value(claim.algorithm).unwrap();
+            assert_eq!(claim.value.len(), computed.len());
         }
+        let kept = serde_json::to_string(offered).unwrap();
+        assert_eq!(serde_json::from_str::<Offered>(&kept).unwrap().all, offered.all);
     }
     assert!(part.all.iter().all(|offer| whole.all.contains(offer)), "{part:?} {whole:?}");
-    for algorithm in Algorithm::BY_STRENGTH {
-        let computed = Hasher::new(Some(algorithm)).finish();
-        let agrees = |wanted| {
-            whole
-                .all
-                .iter()
-                .any(|(name, value)| *name == wanted && computed.value(wanted).as_ref() == Some(value))
-        };
+    for wanted in [Vec::new(), whole.algorithms()] {
+        let computed = Hasher::new(&wanted).finish();
+        let known: Vec<_> =
+            whole.all.iter().filter_map(|claim| Some((claim, computed.value(claim.algorithm)?))).collect();
         match checksum::compare(&computed, &whole) {
-            Proof::Match(by) => assert!(agrees(by)),
-            Proof::Mismatch { algorithm, expected, got } => assert!(!agrees(algorithm) && expected != got),
-            Proof::Nothing => assert!(whole.all.iter().all(|(name, _)| computed.value(*name).is_none())),
+            Proof::Match(by) => {
+                assert!(known.iter().all(|(claim, value)| claim.value == *value && claim.algorithm <= by));
+                assert!(known.iter().any(|(claim, _)| claim.algorithm == by));
+            }
+            Proof::Mismatch { algorithm, expected, got } => {
+                assert!(expected != got && computed.hex(algorithm) == Some(got));
+            }
+            Proof::Nothing => assert!(known.is_empty()),
         }
     }
     let tag = text(input);

@@ -476,6 +476,9 @@ phrases! {
     NotBetweenColons = "its value is not between colons";
     WrongLength = "its value has the wrong length";
     NotBase64 = "its value is not base64";
+    NotHex = "its value is not hexadecimal";
+    NotNumber = "its value is no number";
+    NotVerifiedThere = "the server has not verified it itself";
     Contradicts = "it contradicts another checksum of the same answer";
     NotText = "it is not text";
     ColumnMissing { name: String } = "there is no column `{name}`";

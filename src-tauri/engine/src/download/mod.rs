@@ -125,7 +125,7 @@ impl Open {
                 let crc32c = in_order.iter().fold(0, |crc, stretch| {
                     combine_crc32c(crc, stretch.hasher.crc32c(), stretch.hasher.bytes())
                 });
-                Digests { crc32c, md5: None, sha256: None }
+                Digests::new(crc32c, Vec::new())
             }
         };
         wanted.is_none_or(|algorithm| digests.value(algorithm).is_some()).then_some(digests)
@@ -671,8 +671,7 @@ async fn body(
         run.tell(note.clone());
     }
     let validator = Validator::from_headers(&headers);
-    let extra =
-        proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm).filter(|a| *a != Algorithm::Crc32c);
+    let extra = proofs.offered.algorithms().first().copied().filter(|a| *a != Algorithm::Crc32c);
     let mut made = None;
     if begins {
         let is_page = is_page(&headers, &begun) == Some(true);
@@ -704,7 +703,7 @@ async fn body(
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
     if begins {
-        open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(extra) }];
+        open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(extra.as_slice()) }];
         open.validator = validator.filter(|_| plan.rangeable);
         open.total = total;
     }
@@ -959,7 +958,7 @@ struct Whole {
 
 impl Whole {
     fn new(bytes: Vec<Bytes>, extra: Option<Algorithm>, proofs: &Proofs) -> Self {
-        let mut hasher = Hasher::new(extra);
+        let mut hasher = Hasher::new(extra.as_slice());
         bytes.iter().for_each(|bytes| hasher.update(bytes));
         let digests = hasher.clone().finish();
         let proof = match compare(&digests, &proofs.offered) {
@@ -1047,7 +1046,7 @@ async fn verify(
         return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
             .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
     }
-    let best = proofs.offered.best.as_ref().map(|(algorithm, _)| *algorithm);
+    let best = proofs.offered.algorithms().first().copied();
     let (open, digests) = match open.digests(best) {
         Some(digests) => (open, Ok(digests)),
         None => {

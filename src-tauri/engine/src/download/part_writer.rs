@@ -140,7 +140,7 @@ fn write_all(
         }
         if stretches.get(last).is_none_or(|stretch| stretch.end() != offset) {
             last = stretches.iter().position(|stretch| stretch.end() == offset).unwrap_or_else(|| {
-                stretches.push(Stretch { start: offset, hasher: Hasher::new(None) });
+                stretches.push(Stretch { start: offset, hasher: Hasher::new(&[]) });
                 stretches.len() - 1
             });
         }

@@ -226,7 +226,7 @@ impl PartFile {
         extra: Option<Algorithm>,
         stop: &CancellationToken,
     ) -> io::Result<Hasher> {
-        let mut hasher = Hasher::new(extra);
+        let mut hasher = Hasher::new(extra.as_slice());
         let mut file = &*self.file;
         file.seek(SeekFrom::Start(start))?;
         let mut left = length;

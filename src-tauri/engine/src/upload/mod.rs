@@ -21,7 +21,7 @@ use url::Url;
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::http::answer::{self, Refusal, RefusalKind};
-use crate::http::checksum::{Algorithm, Digests, Offered, Proof, compare, etag_md5, offered};
+use crate::http::checksum::{Algorithm, Claim, Digests, Offered, Proof, compare, etag_md5, offered};
 use crate::http::range;
 use crate::http::{error_body, from_reqwest, stalled};
 use crate::progress::{Counter, now};
@@ -370,7 +370,7 @@ async fn send(
     check_signed_headers(&target.url)?;
     if target.url.answers_with_md5() {
         // And with nothing else; elsewhere it would only cost time.
-        source.also(Algorithm::Md5);
+        source.also(&[Algorithm::Md5]);
     }
     loop {
         let resumable = matches!(method, Method::Resumable | Method::Session);
@@ -869,10 +869,10 @@ async fn finish(
     run.stage(Stage::Verifying);
     let whole = source.clone();
     let stored = taken.map(|taken| stored_checksums(&taken.headers, &target.url));
-    let wanted = stored.as_ref().and_then(|stored| stored.all.iter().map(|(algorithm, _)| *algorithm).max());
-    let digests = match whole.known_digests(wanted) {
+    let wanted = stored.as_ref().map(Offered::algorithms).unwrap_or_default();
+    let digests = match whole.known_digests(&wanted) {
         Some(digests) => digests,
-        None => blocking(move || whole.digests(wanted)).await??,
+        None => blocking(move || whole.digests(&wanted)).await??,
     };
     let mut proof = match &stored {
         Some(stored) => compare_stored(&digests, stored)?,
@@ -910,9 +910,9 @@ async fn finish(
         run.queue().store.save_asset(asset).await?;
     }
     run.counter.set(source.size());
-    let checksum = match proof {
-        Verified::Md5 => digests.hex(Algorithm::Md5),
-        _ => digests.hex(Algorithm::Crc32c),
+    let checksum = match proof.algorithm() {
+        Some(algorithm) => digests.hex(algorithm),
+        None => digests.hex(Algorithm::Crc32c),
     };
     run.update(|row| {
         row.verified = Some(proof);
@@ -932,7 +932,7 @@ fn stored_checksums(headers: &HeaderMap, url: &SignedUrl) -> Offered {
         && !encrypted
         && let Some(md5) = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5)
     {
-        stored.all.push((Algorithm::Md5, md5.to_vec()));
+        stored.all.push(Claim { header: "etag".to_owned(), algorithm: Algorithm::Md5, value: md5.to_vec() });
     }
     stored
 }
