@@ -45,6 +45,7 @@ const methods: Record<UploadMethod, () => string> = {
   auto: m.method_auto,
   put: m.method_put,
   post: m.method_post,
+  'post-raw': m.method_post_raw,
   resumable: m.method_resumable,
 };
 

@@ -23,7 +23,7 @@ use crate::progress::{joined, now};
 use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
 use crate::rows::Stop;
-use crate::secrets::{Keys, Secret};
+use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
@@ -217,6 +217,14 @@ pub struct UploadRequest {
     pub method: Option<UploadMethod>,
     /// A signed URL of the user's own: the one file goes there, no service is asked. A secret.
     pub to: Option<String>,
+    /// The type of the content, for signed URLs that have it bound; absent = by the URL and the file's name.
+    #[serde(default)]
+    #[ts(optional)]
+    pub content_type: Option<String>,
+    /// Headers for the signed URL's own origin.
+    #[serde(default)]
+    #[ts(optional, as = "Option<Vec<Header>>")]
+    pub headers: Vec<Header>,
     /// What becomes of files that were sent to the service before; absent = they are sent again.
     #[serde(default)]
     #[ts(optional, as = "Option<IfSent>")]
@@ -244,6 +252,10 @@ pub struct DownloadRequest {
     pub remove_after: Option<bool>,
     /// Most connections for this download; absent = the setting.
     pub connections: Option<u8>,
+    /// Headers for the link's own origin.
+    #[serde(default)]
+    #[ts(optional, as = "Option<Vec<Header>>")]
+    pub headers: Vec<Header>,
 }
 
 /// What the add bar made of a text.
@@ -605,6 +617,14 @@ impl Engine {
                 Error::invalid(Phrase::NoSignedUrl).because(why).advise(Phrase::PasteWholeUrl)
             })?;
         }
+        if request.to.is_none() && !request.headers.is_empty() {
+            return Err(Error::invalid(Phrase::HeadersForUrlsOnly));
+        }
+        header_map(&request.headers)?;
+        if let Some(content_type) = &request.content_type {
+            let header = Header { name: "content-type".to_owned(), value: content_type.clone() };
+            header_map(&[header])?;
+        }
         let files = self.expand(request.paths).await?;
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
@@ -659,9 +679,16 @@ impl Engine {
             answer.reused += u64::from(sent.is_some());
             let reuse = sent.map(|(asset, source)| Box::new(Reuse { asset_id: asset.asset_id, source }));
             let to_own_url = request.to.is_some();
-            let task =
-                Task::Upload(UploadTask { path, method: request.method, to_own_url, source: None, reuse });
-            let record = Resume { url: request.to.clone(), ..Resume::default() };
+            let task = Task::Upload(UploadTask {
+                path,
+                method: request.method,
+                content_type: request.content_type.clone(),
+                to_own_url,
+                source: None,
+                reuse,
+            });
+            let record =
+                Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
             new.push((row_for(&task, &service), task, record));
             ids.push(None);
         }
@@ -898,6 +925,7 @@ impl Engine {
             quality: task.quality,
             remove_after: task.remove_after,
             connections: task.connections,
+            headers: Vec::new(),
         })
         .await
     }

@@ -371,7 +371,15 @@ pub fn signed_url(input: &[u8]) {
         }
         let secure = signed_url::parse_secure(&given).unwrap();
         assert!(secure.scheme() == "https" || signed_url::is_loopback(&secure));
-        let _ = (url.infer(false), url.infer(true), url.is_v2(), url.known_store(), url.expires_at());
+        let _ = (
+            url.starts_at(),
+            url.bound_checksum(),
+            url.infer(false),
+            url.infer(true),
+            url.signs_type_silently(),
+            url.known_store(),
+            url.expires_at(),
+        );
         assert!(
             url.signed_headers().iter().all(|name| !name.is_empty() && *name == name.to_ascii_lowercase())
         );

@@ -615,7 +615,11 @@ impl Queue {
             for id in of_it {
                 let Some(entry) = rows.get_mut(id) else { continue };
                 let row = &mut *entry.row;
-                if row.wait.as_ref().is_some_and(|wait| matches!(wait.reason, WaitReason::Key | WaitReason::Quota)) {
+                if row
+                    .wait
+                    .as_ref()
+                    .is_some_and(|wait| matches!(wait.reason, WaitReason::Key | WaitReason::Quota))
+                {
                     row.wait = None;
                     rows.dirty.insert(id);
                     continue;

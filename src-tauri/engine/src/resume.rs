@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::files::folder::{SharedSync, read_at, write_at};
+use crate::secrets::Header;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 
@@ -46,6 +47,13 @@ pub(crate) struct Resume {
     /// Upload: the asset id that the signed URL belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_id: Option<String>,
+    /// Headers that the user gave, for the URL's own origin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Header>,
+    /// Upload: the last chunk of the session has gone out, or was about to. A store that says that it has the file before
+    /// that is wrong.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last_chunk_sent: bool,
     /// Upload: URI of the resumable session, once the store has opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,

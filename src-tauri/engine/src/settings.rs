@@ -23,6 +23,9 @@ pub enum UploadMethod {
     Put,
     /// POST as multipart form.
     Post,
+    /// POST of the bare bytes.
+    #[serde(rename = "post-raw")]
+    PostRaw,
     /// A resumable session.
     Resumable,
 }

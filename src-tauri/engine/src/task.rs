@@ -45,6 +45,9 @@ pub(crate) struct UploadTask {
     /// How to send it, if the user said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<UploadMethod>,
+    /// The type of the content, if the user said so: for signatures that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
     /// Whether it goes to a signed URL of the user's own (kept in `resume/`).
     pub to_own_url: bool,
     /// The file as it was when its first byte was read.

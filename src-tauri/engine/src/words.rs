@@ -156,6 +156,7 @@ impl fmt::Display for Way {
             UploadMethod::Auto => "the usual way",
             UploadMethod::Put => "a plain PUT",
             UploadMethod::Post => "a form POST",
+            UploadMethod::PostRaw => "a plain POST",
             UploadMethod::Resumable => "a resumable session",
         })
     }
@@ -307,9 +308,17 @@ phrases! {
     SignedUrlUnusable = "The signed URL cannot be used";
     NoSignedUrl = "This is not a signed URL";
     UnknownSignedHeaders = "The signed URL requires headers whose values Ferry cannot know";
+    SignedForEmptyFile = "The URL was signed for an empty file";
+    SignedForOtherBytes = "The URL was signed for a file with other content";
+    SignedForAnotherType { tried: String } = "The signature covers the type of the content, and the store takes none of these: {tried}";
+    SignedForAnotherRegion { region: String } = "The URL was signed for another region than {region}, where the store keeps this";
+    StoreLeadsElsewhere { host: String } = "The store leads to {host}, for which this URL is not good";
+    UrlNotYetValid = "The signed URL is not valid yet";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
     StoreKeepsNothing = "The store does not keep what it is sent";
+    StoredTooEarly = "The store said that it has the file before all of it was sent";
+    LargerThanStoreTakes { limit: Size } = "The file is larger than the {limit} that the store takes in one request";
     StoreUnclear = "The store did not say clearly how much it has";
     SessionUnusable = "The store’s session cannot be used";
     SessionWithoutPlace = "The store opened a session without saying where it is";
@@ -323,12 +332,15 @@ phrases! {
     FileFailed { doing: String, path: String } = "{doing} `{path}` failed";
     IsFolder { path: String } = "`{path}` is a folder, not a file";
     IsDevice { path: String } = "`{path}` is a pipe or a device, not a file";
+    SizeUntold { path: String } = "`{path}` holds more than the size that it gives";
     NameNotText { path: String } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
     NothingToDownload = "There is nothing to download";
     LinkNotFetchable = "This is not a link that Ferry can fetch";
     FolderUnusable = "This folder cannot be used";
     OwnUrlTakesNoService = "A signed URL of your own needs no service";
+    HeadersForUrlsOnly = "Headers can be given for links and signed URLs only";
+    HeaderUnusable { name: String } = "The header `{name}` cannot be sent";
     SignedUrlTakesOneFile { count: Count } = "A signed URL takes one file, not {count}";
     OnlyDownloadsHaveFolder = "Only a download has a target folder";
     AlreadyFinished = "This download is finished";
@@ -443,12 +455,17 @@ phrases! {
     PutItBack = "put it back where it was, or connect its drive; the details say whether it can be downloaded again";
     PasteWholeUrl = "paste the whole URL";
     GetUrlWithoutHeaders = "get a URL that is signed without them";
+    SignWithoutChecksum = "get one that is signed without a checksum";
+    NameTheType = "name the type that was signed (`--content-type`)";
+    TryWhenValid = "try again when it is";
+    SendInParts = "get a URL for a resumable session, or send the file in parts";
     GetNewSignedUrl = "get a new signed URL and send again";
     GiveOneOfTheTwo = "give one of the two";
     GiveLinkOrId = "give a link, an asset id or a video number";
     MoveFileItself = "move the file itself";
     ChooseExported = "choose a file that Ferry exported";
     ChooseFile = "choose a file";
+    CopyThenSend = "copy it to a disk and send the copy";
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";
     SeeQueue = "see `ferry queue` for the ids";
@@ -497,6 +514,7 @@ phrases! {
     SignedAgain = "The signed URL had expired; signed again";
     SignedBy { service: Peer } = "Signed by {service}";
     OtherMethod { method: Way, other: Way } = "The store does not take {method}; trying {other}";
+    OtherType { tried: String } = "The signature does not fit; trying the type {tried}";
     SentFromBeginning = "This way of sending cannot be continued; sent from the beginning";
     StoreHas { done: Size } = "The store has {done}; goes on there";
     SessionOpened = "Resumable session opened";
@@ -506,6 +524,7 @@ phrases! {
     GoneThere { service: Peer } = "Sent before, but {service} no longer has it; it is sent again";
     ChangedSinceCompared = "The file changed after it was compared with what was sent before; it is sent";
     NotYetConfirmed = "Sent, not yet confirmed by the service";
+    NotConfirmed = "Sent; nothing confirms what was stored";
     PageBegun = "The media server began to fetch the page";
     NoValueThere = "it has no value";
     NotBetweenColons = "its value is not between colons";

@@ -1,12 +1,11 @@
 //! MAVI v2 (documents S0, S2, S4): signed upload, download, metadata, delete.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
@@ -60,7 +59,7 @@ struct SignedAnswer {
     #[serde(default, deserialize_with = "number_or_string")]
     expires_in: Option<u64>,
     #[serde(default, alias = "form_fields", alias = "form_data")]
-    fields: Option<BTreeMap<String, Value>>,
+    fields: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]

@@ -97,7 +97,20 @@ impl SourceFile {
         let at = SystemTime::now();
         let facts = file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?;
         let (sighting, hasher) = (Sighting::new(&facts, at), Arc::new(Mutex::new(Hasher::new(&[]))));
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), sighting, hasher })
+        let source = Self { path: path.to_owned(), file: Arc::new(file), sighting, hasher };
+        source.check_end()?;
+        Ok(source)
+    }
+
+    /// A file that has bytes beyond its own size has no size that could be sent: those of `/proc`, documents that are
+    /// mounted from elsewhere.
+    fn check_end(&self) -> Result<()> {
+        let beyond = read_at(&self.file, &mut [0], self.size());
+        if beyond.map_err(|error| Error::source_io("Reading", &self.path, &error))? == 0 {
+            return Ok(());
+        }
+        self.check_unchanged()?;
+        Err(Error::invalid(Phrase::SizeUntold { path: shown(&self.path) }).advise(Phrase::CopyThenSend))
     }
 
     /// Where it lies.
