@@ -50,8 +50,10 @@ const AT_ONCE: usize = 24;
 const ENGINES: usize = 6;
 /// Every so manieth batch begins with the real program, and `kill -9`.
 const REAL_EVERY: usize = 8;
+/// And every so manieth has an engine with several threads.
+const MANY_THREADS_EVERY: usize = 3;
 /// How long one finding is made smaller.
-const SHRINKING: Duration = Duration::from_secs(20);
+const SHRINKING: Duration = Duration::from_secs(8);
 /// Findings after which a run is over.
 const MOST_FINDINGS: usize = 5;
 
@@ -130,8 +132,7 @@ impl World {
     fn batch(&self, batch: usize, cases: usize, tally: &Mutex<Tally>) {
         let numbers: Vec<usize> = (batch * AT_ONCE..cases.min((batch + 1) * AT_ONCE)).collect();
         let plans: Vec<Plan> = numbers.iter().map(|case| self.tree(*case).current()).collect();
-        let (verdicts, dead) =
-            in_a_folder(self.runtime.handle(), &plans, batch % REAL_EVERY == REAL_EVERY - 1);
+        let (verdicts, dead) = in_a_folder(self.runtime.handle(), &plans, batch);
         let mut findings: Vec<Finding> = dead
             .into_iter()
             .map(|breach| Finding {
@@ -169,7 +170,7 @@ impl World {
     /// Looks for the smallest plan that leads to the same kind of breach.
     fn smallest(&self, case: usize, plan: &Plan, breach: &Breach, verdict: &Verdict) -> Finding {
         let alone = |plan: &Plan| {
-            let (verdicts, _) = in_a_folder(self.runtime.handle(), std::slice::from_ref(plan), false);
+            let (verdicts, _) = in_a_folder(self.runtime.handle(), std::slice::from_ref(plan), 0);
             let verdict = verdicts.into_iter().next()?;
             let found = verdict.breach.filter(|found| found.kind == breach.kind)?;
             Some((found, verdict.trace))
@@ -202,11 +203,17 @@ impl World {
 }
 
 /// Runs a batch in a folder of its own, in memory where there is such a place.
-fn in_a_folder(world: &Handle, plans: &[Plan], real: bool) -> (Vec<Verdict>, Option<Breach>) {
+fn in_a_folder(world: &Handle, plans: &[Plan], batch: usize) -> (Vec<Verdict>, Option<Breach>) {
     let shared = Path::new("/dev/shm");
     let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     let root = tempfile::Builder::new().prefix("ferry-world-").tempdir_in(parent).expect("a folder");
-    batch::run(world, plans, root.path(), real)
+    batch::run(
+        world,
+        plans,
+        root.path(),
+        batch % REAL_EVERY == REAL_EVERY - 1,
+        batch % MANY_THREADS_EVERY == MANY_THREADS_EVERY - 1,
+    )
 }
 
 fn shown(finding: &Finding) -> String {
@@ -241,7 +248,7 @@ fn all_of_them(what: &str, plans: fn() -> BoxedStrategy<Plan>) {
     let world = World::new(what, plans);
     if let Some(case) = std::env::var("FERRY_WORLD_CASE").ok().and_then(|text| text.parse().ok()) {
         let plan = world.tree(case).current();
-        let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), false);
+        let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), 0);
         println!("{}\n{verdicts:#?}\n{dead:?}", plan.written());
         assert!(verdicts.iter().all(|verdict| verdict.breach.is_none()) && dead.is_none());
         return;

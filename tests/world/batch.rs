@@ -112,8 +112,14 @@ impl Case {
 }
 
 /// Runs Ferry against all of these, one beside the other, and says what came of each. `real`: its first life is that of
-/// the real program. The last breach is the queue's own, if a good transfer does not run through at the end.
-pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verdict>, Option<Breach>) {
+/// the real program; `many_threads`: the engine has several, and is quit where it would be killed. The last breach is the queue's own, if a good transfer does not run through at the end.
+pub fn run(
+    world: &Handle,
+    plans: &[Plan],
+    root: &Path,
+    real: bool,
+    many_threads: bool,
+) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let (mut cases, last, place) = world.block_on(async {
@@ -142,7 +148,7 @@ pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verd
         let good = ServerPlan::good(20_000);
         let passage = Passage::new(usize::MAX, &[], events.clone());
         let last = Server::start(good, "last.bin", passage, &mut tasks).await;
-        let place = Place::make(root, api, plans.len().clamp(1, 64) as u8);
+        let place = Place::make(root, api, plans.len().clamp(1, 64) as u8, many_threads);
         (cases, last, place)
     });
     for case in &cases {
@@ -162,7 +168,7 @@ pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verd
         match next {
             None => break,
             Some(event) => {
-                if event.what == Meddling::Kill {
+                if event.what == Meddling::Kill && !many_threads {
                     life.kill()
                 } else {
                     life.quit()

@@ -367,8 +367,17 @@ impl ServerPlan {
 
     /// What goes wrong with the nth request for the file.
     pub fn fault(&self, number: usize) -> Fault {
-        let last = self.faults.last().filter(|_| self.for_ever);
-        self.faults.get(number).or(last).copied().unwrap_or(Fault::None)
+        if let Some(fault) = self.faults.get(number) {
+            return *fault;
+        }
+        // What comes in crumbs would come to its end after everybody's patience.
+        let crumb = |after: u32| if after == 0 { 0 } else { after.max(self.size / 10) };
+        match self.faults.last().filter(|_| self.for_ever) {
+            Some(Fault::Cut { after, how }) => Fault::Cut { after: crumb(*after), how: *how },
+            Some(Fault::Silence { after: Some(after) }) => Fault::Silence { after: Some(crumb(*after)) },
+            Some(fault) => *fault,
+            None => Fault::None,
+        }
     }
 
     /// Whether a patient program that begins anew after each failure gets the file in the end.
@@ -623,20 +632,26 @@ impl StorePlan {
             && self.faults.iter().all(|fault| {
                 !matches!(fault, StoreFault::LostAnswer | StoreFault::Cut { .. } | StoreFault::Silence { .. })
             });
-        let digest =
-            self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5);
         let told = self.service.is_some_and(|service| {
             service.end == ServiceEnd::Success && matches!(service.size, SizeTold::Right | SizeTold::AsText)
         });
-        let length = self.word.length == LengthTold::Right || told;
         match self.damage {
-            Damage::Flip if quiet && digest && self.size > 0 => Damage::Flip,
-            Damage::Short(by) if quiet && (digest || length) && by <= self.size && by > 0 => {
+            Damage::Flip if quiet && self.names_digest() && self.size > 0 => Damage::Flip,
+            Damage::Short(by) if quiet && (self.names_length() || told) && by <= self.size && by > 0 => {
                 Damage::Short(by)
             }
-            Damage::Envelope if quiet && (digest || length) => Damage::Envelope,
+            Damage::Envelope if quiet && (self.names_length() || told) => Damage::Envelope,
             _ => Damage::None,
         }
+    }
+
+    fn names_digest(&self) -> bool {
+        self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5)
+    }
+
+    /// Whether the store's own word shows how much it keeps.
+    pub fn names_length(&self) -> bool {
+        self.names_digest() || self.word.length == LengthTold::Right
     }
 
     /// Whether a patient program gets the file there in the end.
