@@ -54,6 +54,8 @@ const REAL_EVERY: usize = 8;
 const MANY_THREADS_EVERY: usize = 3;
 /// How long one finding is made smaller.
 const SHRINKING: Duration = Duration::from_secs(8);
+/// So many servers that were not got are named, for each way in which they ended.
+const EXAMPLES: usize = 12;
 /// Findings after which a run is over.
 const MOST_FINDINGS: usize = 5;
 
@@ -71,10 +73,18 @@ struct Finding {
 #[derive(Default)]
 struct Tally {
     ends: BTreeMap<String, usize>,
-    /// Those that a patient program would have got, by how they ended, with the first of each.
-    not_served: BTreeMap<String, (usize, usize)>,
+    /// Those that a patient program would have got, by how they ended.
+    not_served: BTreeMap<String, Missed>,
     served: usize,
     findings: Vec<Finding>,
+}
+
+/// Servers that were not got although a patient program gets them.
+#[derive(Default)]
+struct Missed {
+    count: usize,
+    /// Some of them.
+    examples: Vec<String>,
 }
 
 struct World {
@@ -154,7 +164,11 @@ impl World {
             if can_be_served && matches!(verdict.outcome, Outcome::Completed(_)) {
                 tally.served += 1;
             } else if can_be_served {
-                tally.not_served.entry(end).or_insert((0, *case)).0 += 1;
+                let missed = tally.not_served.entry(end).or_default();
+                missed.count += 1;
+                if missed.examples.len() < EXAMPLES {
+                    missed.examples.push(format!("case {case}: {}", plan.written()));
+                }
             }
             drop(tally);
             if let Some(breach) = &verdict.breach {
@@ -233,10 +247,13 @@ fn report(what: &str, tally: &Tally, took: Duration) {
     for (end, count) in &tally.ends {
         println!("  {count:>7} {end}");
     }
-    let missed: usize = tally.not_served.values().map(|(count, _)| count).sum();
+    let missed: usize = tally.not_served.values().map(|missed| missed.count).sum();
     println!("  of {} that a patient program gets, {missed} were not got:", tally.served + missed);
-    for (end, (count, first)) in &tally.not_served {
-        println!("  {count:>7} {end}, case {first} first");
+    for (end, missed) in &tally.not_served {
+        println!("  {:>7} {end}", missed.count);
+        for example in &missed.examples {
+            println!("          {example}");
+        }
     }
 }
 
