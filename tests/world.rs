@@ -17,6 +17,8 @@ mod chance;
 mod digests;
 #[path = "world/life.rs"]
 mod life;
+#[path = "world/named.rs"]
+mod named;
 #[path = "world/oracle.rs"]
 mod oracle;
 #[path = "world/plan.rs"]
@@ -114,8 +116,9 @@ impl World {
         TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
     }
 
-    fn tree(&self, case: usize) -> impl ValueTree<Value = Plan> + use<> {
-        (self.plans)().new_tree(&mut self.runner(case)).expect("any plan is a plan")
+    /// The plan of a case.
+    fn plan(&self, case: usize) -> Plan {
+        (self.plans)().new_tree(&mut self.runner(case)).expect("any plan is a plan").current()
     }
 
     /// Runs so many cases.
@@ -141,7 +144,7 @@ impl World {
 
     fn batch(&self, batch: usize, cases: usize, tally: &Mutex<Tally>) {
         let numbers: Vec<usize> = (batch * AT_ONCE..cases.min((batch + 1) * AT_ONCE)).collect();
-        let plans: Vec<Plan> = numbers.iter().map(|case| self.tree(*case).current()).collect();
+        let plans: Vec<Plan> = numbers.iter().map(|case| self.plan(*case)).collect();
         let (verdicts, dead) = in_a_folder(self.runtime.handle(), &plans, batch);
         let mut findings: Vec<Finding> = dead
             .into_iter()
@@ -157,10 +160,7 @@ impl World {
             let mut tally = tally.lock().expect("no panic while held");
             let end = format!("{:?}", verdict.outcome);
             *tally.ends.entry(end.clone()).or_default() += 1;
-            let can_be_served = match plan {
-                Plan::Server(plan) => plan.can_be_served(),
-                Plan::Store(plan) => plan.can_be_served(),
-            };
+            let can_be_served = plan.can_be_served();
             if can_be_served && matches!(verdict.outcome, Outcome::Completed(_)) {
                 tally.served += 1;
             } else if can_be_served {
@@ -190,7 +190,6 @@ impl World {
             Some((found, verdict.trace))
         };
         let until = Instant::now() + SHRINKING;
-        let mut tree = self.tree(case);
         let Some(mut best) = alone(plan).or_else(|| alone(plan)).map(|found| (plan.clone(), found)) else {
             return Finding {
                 case,
@@ -200,16 +199,14 @@ impl World {
                 note: "not again when alone",
             };
         };
-        while Instant::now() < until && tree.simplify() {
-            loop {
-                if let Some(found) = alone(&tree.current()) {
-                    best = (tree.current(), found);
-                    break;
-                }
-                if Instant::now() >= until || !tree.complicate() {
-                    break;
-                }
-            }
+        while Instant::now() < until {
+            let simpler = best.0.simpler().into_iter().take_while(|_| Instant::now() < until);
+            let Some(found) =
+                simpler.map(|plan| (alone(&plan), plan)).find_map(|(found, plan)| Some((plan, found?)))
+            else {
+                break;
+            };
+            best = found;
         }
         let (plan, (breach, trace)) = best;
         Finding { case, plan: plan.written(), breach, trace, note: "alone" }
@@ -264,7 +261,7 @@ fn cases() -> usize {
 fn all_of_them(what: &str, plans: fn() -> BoxedStrategy<Plan>) {
     let world = World::new(what, plans);
     if let Some(case) = std::env::var("FERRY_WORLD_CASE").ok().and_then(|text| text.parse().ok()) {
-        let plan = world.tree(case).current();
+        let plan = world.plan(case);
         let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), 0);
         println!("{}\n{verdicts:#?}\n{dead:?}", plan.written());
         assert!(verdicts.iter().all(|verdict| verdict.breach.is_none()) && dead.is_none());

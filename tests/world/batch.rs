@@ -38,6 +38,22 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// Plans in which one thing is as in a good one, or smaller.
+    pub fn simpler(&self) -> Vec<Self> {
+        match self {
+            Self::Server(plan) => plan.simpler().into_iter().map(Self::Server).collect(),
+            Self::Store(plan) => plan.simpler().into_iter().map(Self::Store).collect(),
+        }
+    }
+
+    /// Whether a patient program comes to its end with it.
+    pub fn can_be_served(&self) -> bool {
+        match self {
+            Self::Server(plan) => plan.can_be_served(),
+            Self::Store(plan) => plan.can_be_served(),
+        }
+    }
+
     /// As it is written down in a test.
     pub fn written(&self) -> String {
         let text = match self {

@@ -365,6 +365,36 @@ impl ServerPlan {
         format!("ServerPlan {{ {}, ..ServerPlan::good({}) }}", differs.join(", "), self.size)
     }
 
+    /// Plans in which one thing is as in a good one, or smaller.
+    pub fn simpler(&self) -> Vec<Self> {
+        let good = Self::good(self.size);
+        let mut plans = Vec::new();
+        macro_rules! take {
+            ($($field:ident),*) => {$(
+                if self.$field != good.$field {
+                    plans.push(Self { $field: good.$field.clone(), ..self.clone() });
+                }
+            )*};
+        }
+        take!(meddling, faults, digests, hops, coding, framing, kind, change, growth, ranges, tag, date);
+        take!(wants_cookie, ceiling, for_ever);
+        plans.extend(without_one(&self.faults).map(|faults| Self { faults, ..self.clone() }));
+        plans.extend(without_one(&self.meddling).map(|meddling| Self { meddling, ..self.clone() }));
+        plans.extend(without_one(&self.digests).map(|digests| Self { digests, ..self.clone() }));
+        for at in 0..self.faults.len() {
+            let smaller = match self.faults[at] {
+                Fault::None => continue,
+                Fault::Cut { after, how } if after > 3 => Fault::Cut { after: after / 2, how },
+                _ => Fault::None,
+            };
+            let mut faults = self.faults.clone();
+            faults[at] = smaller;
+            plans.push(Self { faults, ..self.clone() });
+        }
+        plans.extend(smaller(self.size).map(|size| Self { size, ..self.clone() }));
+        plans
+    }
+
     /// What goes wrong with the nth request for the file.
     pub fn fault(&self, number: usize) -> Fault {
         if let Some(fault) = self.faults.get(number) {
@@ -610,6 +640,32 @@ impl StorePlan {
         )
     }
 
+    /// Plans in which one thing is as in a good one, or smaller.
+    pub fn simpler(&self) -> Vec<Self> {
+        let good = Self::good(self.size, self.way);
+        let mut plans = Vec::new();
+        macro_rules! take {
+            ($($field:ident),*) => {$(
+                if self.$field != good.$field {
+                    plans.push(Self { $field: good.$field.clone(), ..self.clone() });
+                }
+            )*};
+        }
+        take!(meddling, faults, damage, word, service, for_ever);
+        plans.extend(without_one(&self.faults).map(|faults| Self { faults, ..self.clone() }));
+        plans.extend(without_one(&self.meddling).map(|meddling| Self { meddling, ..self.clone() }));
+        for digests in without_one(&self.word.digests) {
+            plans.push(Self { word: LastWord { digests, ..self.word.clone() }, ..self.clone() });
+        }
+        for at in (0..self.faults.len()).filter(|at| self.faults[*at] != StoreFault::None) {
+            let mut faults = self.faults.clone();
+            faults[at] = StoreFault::None;
+            plans.push(Self { faults, ..self.clone() });
+        }
+        plans.extend(smaller(self.size).map(|size| Self { size, ..self.clone() }));
+        plans
+    }
+
     /// What goes wrong with the nth request.
     pub fn fault(&self, number: usize) -> StoreFault {
         let last = self.faults.last().filter(|_| self.for_ever);
@@ -668,6 +724,22 @@ impl StorePlan {
             && self.faults.iter().all(|fault| !matches!(fault, StoreFault::Status { code: 400..500, .. }
                 | StoreFault::Early { status: 400..500, .. }))
     }
+}
+
+// ---- made smaller ----
+
+/// The list without its first, without its second …
+fn without_one<T: Clone>(list: &[T]) -> impl Iterator<Item = Vec<T>> + use<'_, T> {
+    // The list without its only one is tried by itself.
+    (0..list.len()).filter(|_| list.len() > 1).map(|gone| {
+        let kept = list.iter().enumerate().filter(|(at, _)| *at != gone);
+        kept.map(|(_, one)| one.clone()).collect()
+    })
+}
+
+/// Sizes below this one.
+fn smaller(size: u32) -> impl Iterator<Item = u32> {
+    [1_000, size / 2].into_iter().filter(move |smaller| *smaller < size && size > 1_000)
 }
 
 // ---- by chance ----
