@@ -17,6 +17,8 @@ mod chance;
 mod digests;
 #[path = "world/life.rs"]
 mod life;
+#[path = "world/named.rs"]
+mod named;
 #[path = "world/oracle.rs"]
 mod oracle;
 #[path = "world/plan.rs"]
@@ -50,8 +52,12 @@ const AT_ONCE: usize = 24;
 const ENGINES: usize = 6;
 /// Every so manieth batch begins with the real program, and `kill -9`.
 const REAL_EVERY: usize = 8;
+/// And every so manieth has an engine with several threads.
+const MANY_THREADS_EVERY: usize = 3;
 /// How long one finding is made smaller.
-const SHRINKING: Duration = Duration::from_secs(20);
+const SHRINKING: Duration = Duration::from_secs(8);
+/// So many servers that were not got are named, for each way in which they ended.
+const EXAMPLES: usize = 12;
 /// Findings after which a run is over.
 const MOST_FINDINGS: usize = 5;
 
@@ -69,10 +75,18 @@ struct Finding {
 #[derive(Default)]
 struct Tally {
     ends: BTreeMap<String, usize>,
-    /// Those that a patient program would have got, by how they ended, with the first of each.
-    not_served: BTreeMap<String, (usize, usize)>,
+    /// Those that a patient program would have got, by how they ended.
+    not_served: BTreeMap<String, Missed>,
     served: usize,
     findings: Vec<Finding>,
+}
+
+/// Servers that were not got although a patient program gets them.
+#[derive(Default)]
+struct Missed {
+    count: usize,
+    /// Some of them.
+    examples: Vec<String>,
 }
 
 struct World {
@@ -102,8 +116,9 @@ impl World {
         TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
     }
 
-    fn tree(&self, case: usize) -> impl ValueTree<Value = Plan> + use<> {
-        (self.plans)().new_tree(&mut self.runner(case)).expect("any plan is a plan")
+    /// The plan of a case.
+    fn plan(&self, case: usize) -> Plan {
+        (self.plans)().new_tree(&mut self.runner(case)).expect("any plan is a plan").current()
     }
 
     /// Runs so many cases.
@@ -129,9 +144,8 @@ impl World {
 
     fn batch(&self, batch: usize, cases: usize, tally: &Mutex<Tally>) {
         let numbers: Vec<usize> = (batch * AT_ONCE..cases.min((batch + 1) * AT_ONCE)).collect();
-        let plans: Vec<Plan> = numbers.iter().map(|case| self.tree(*case).current()).collect();
-        let (verdicts, dead) =
-            in_a_folder(self.runtime.handle(), &plans, batch % REAL_EVERY == REAL_EVERY - 1);
+        let plans: Vec<Plan> = numbers.iter().map(|case| self.plan(*case)).collect();
+        let (verdicts, dead) = in_a_folder(self.runtime.handle(), &plans, batch);
         let mut findings: Vec<Finding> = dead
             .into_iter()
             .map(|breach| Finding {
@@ -146,14 +160,15 @@ impl World {
             let mut tally = tally.lock().expect("no panic while held");
             let end = format!("{:?}", verdict.outcome);
             *tally.ends.entry(end.clone()).or_default() += 1;
-            let can_be_served = match plan {
-                Plan::Server(plan) => plan.can_be_served(),
-                Plan::Store(plan) => plan.can_be_served(),
-            };
+            let can_be_served = plan.can_be_served();
             if can_be_served && matches!(verdict.outcome, Outcome::Completed(_)) {
                 tally.served += 1;
             } else if can_be_served {
-                tally.not_served.entry(end).or_insert((0, *case)).0 += 1;
+                let missed = tally.not_served.entry(end).or_default();
+                missed.count += 1;
+                if missed.examples.len() < EXAMPLES {
+                    missed.examples.push(format!("case {case}: {}", plan.written()));
+                }
             }
             drop(tally);
             if let Some(breach) = &verdict.breach {
@@ -169,13 +184,12 @@ impl World {
     /// Looks for the smallest plan that leads to the same kind of breach.
     fn smallest(&self, case: usize, plan: &Plan, breach: &Breach, verdict: &Verdict) -> Finding {
         let alone = |plan: &Plan| {
-            let (verdicts, _) = in_a_folder(self.runtime.handle(), std::slice::from_ref(plan), false);
+            let (verdicts, _) = in_a_folder(self.runtime.handle(), std::slice::from_ref(plan), 0);
             let verdict = verdicts.into_iter().next()?;
             let found = verdict.breach.filter(|found| found.kind == breach.kind)?;
             Some((found, verdict.trace))
         };
         let until = Instant::now() + SHRINKING;
-        let mut tree = self.tree(case);
         let Some(mut best) = alone(plan).or_else(|| alone(plan)).map(|found| (plan.clone(), found)) else {
             return Finding {
                 case,
@@ -185,16 +199,14 @@ impl World {
                 note: "not again when alone",
             };
         };
-        while Instant::now() < until && tree.simplify() {
-            loop {
-                if let Some(found) = alone(&tree.current()) {
-                    best = (tree.current(), found);
-                    break;
-                }
-                if Instant::now() >= until || !tree.complicate() {
-                    break;
-                }
-            }
+        while Instant::now() < until {
+            let simpler = best.0.simpler().into_iter().take_while(|_| Instant::now() < until);
+            let Some(found) =
+                simpler.map(|plan| (alone(&plan), plan)).find_map(|(found, plan)| Some((plan, found?)))
+            else {
+                break;
+            };
+            best = found;
         }
         let (plan, (breach, trace)) = best;
         Finding { case, plan: plan.written(), breach, trace, note: "alone" }
@@ -202,11 +214,17 @@ impl World {
 }
 
 /// Runs a batch in a folder of its own, in memory where there is such a place.
-fn in_a_folder(world: &Handle, plans: &[Plan], real: bool) -> (Vec<Verdict>, Option<Breach>) {
+fn in_a_folder(world: &Handle, plans: &[Plan], batch: usize) -> (Vec<Verdict>, Option<Breach>) {
     let shared = Path::new("/dev/shm");
     let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     let root = tempfile::Builder::new().prefix("ferry-world-").tempdir_in(parent).expect("a folder");
-    batch::run(world, plans, root.path(), real)
+    batch::run(
+        world,
+        plans,
+        root.path(),
+        batch % REAL_EVERY == REAL_EVERY - 1,
+        batch % MANY_THREADS_EVERY == MANY_THREADS_EVERY - 1,
+    )
 }
 
 fn shown(finding: &Finding) -> String {
@@ -226,10 +244,13 @@ fn report(what: &str, tally: &Tally, took: Duration) {
     for (end, count) in &tally.ends {
         println!("  {count:>7} {end}");
     }
-    let missed: usize = tally.not_served.values().map(|(count, _)| count).sum();
+    let missed: usize = tally.not_served.values().map(|missed| missed.count).sum();
     println!("  of {} that a patient program gets, {missed} were not got:", tally.served + missed);
-    for (end, (count, first)) in &tally.not_served {
-        println!("  {count:>7} {end}, case {first} first");
+    for (end, missed) in &tally.not_served {
+        println!("  {:>7} {end}", missed.count);
+        for example in &missed.examples {
+            println!("          {example}");
+        }
     }
 }
 
@@ -240,8 +261,8 @@ fn cases() -> usize {
 fn all_of_them(what: &str, plans: fn() -> BoxedStrategy<Plan>) {
     let world = World::new(what, plans);
     if let Some(case) = std::env::var("FERRY_WORLD_CASE").ok().and_then(|text| text.parse().ok()) {
-        let plan = world.tree(case).current();
-        let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), false);
+        let plan = world.plan(case);
+        let (verdicts, dead) = in_a_folder(world.runtime.handle(), std::slice::from_ref(&plan), 0);
         println!("{}\n{verdicts:#?}\n{dead:?}", plan.written());
         assert!(verdicts.iter().all(|verdict| verdict.breach.is_none()) && dead.is_none());
         return;

@@ -38,6 +38,22 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// Plans in which one thing is as in a good one, or smaller.
+    pub fn simpler(&self) -> Vec<Self> {
+        match self {
+            Self::Server(plan) => plan.simpler().into_iter().map(Self::Server).collect(),
+            Self::Store(plan) => plan.simpler().into_iter().map(Self::Store).collect(),
+        }
+    }
+
+    /// Whether a patient program comes to its end with it.
+    pub fn can_be_served(&self) -> bool {
+        match self {
+            Self::Server(plan) => plan.can_be_served(),
+            Self::Store(plan) => plan.can_be_served(),
+        }
+    }
+
     /// As it is written down in a test.
     pub fn written(&self) -> String {
         let text = match self {
@@ -112,8 +128,14 @@ impl Case {
 }
 
 /// Runs Ferry against all of these, one beside the other, and says what came of each. `real`: its first life is that of
-/// the real program. The last breach is the queue's own, if a good transfer does not run through at the end.
-pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verdict>, Option<Breach>) {
+/// the real program; `many_threads`: the engine has several, and is quit where it would be killed. The last breach is the queue's own, if a good transfer does not run through at the end.
+pub fn run(
+    world: &Handle,
+    plans: &[Plan],
+    root: &Path,
+    real: bool,
+    many_threads: bool,
+) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let (mut cases, last, place) = world.block_on(async {
@@ -142,7 +164,7 @@ pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verd
         let good = ServerPlan::good(20_000);
         let passage = Passage::new(usize::MAX, &[], events.clone());
         let last = Server::start(good, "last.bin", passage, &mut tasks).await;
-        let place = Place::make(root, api, plans.len().clamp(1, 64) as u8);
+        let place = Place::make(root, api, plans.len().clamp(1, 64) as u8, many_threads);
         (cases, last, place)
     });
     for case in &cases {
@@ -162,7 +184,7 @@ pub fn run(world: &Handle, plans: &[Plan], root: &Path, real: bool) -> (Vec<Verd
         match next {
             None => break,
             Some(event) => {
-                if event.what == Meddling::Kill {
+                if event.what == Meddling::Kill && !many_threads {
                     life.kill()
                 } else {
                     life.quit()

@@ -24,14 +24,17 @@ pub struct Place {
     pub api: String,
     /// Transfers at a time.
     pub at_a_time: u8,
+    /// Whether the engine has several threads, as in the real program. It cannot be killed then: a runtime with several
+    /// threads goes on for a while when it is dropped, and its tasks see it fall apart.
+    pub many_threads: bool,
 }
 
 impl Place {
-    pub fn make(root: &Path, api: String, at_a_time: u8) -> Self {
+    pub fn make(root: &Path, api: String, at_a_time: u8, many_threads: bool) -> Self {
         let [data, downloads, uploads] = ["data", "downloads", "uploads"].map(|name| root.join(name));
         std::fs::create_dir(&downloads).expect("a folder");
         std::fs::create_dir(&uploads).expect("a folder");
-        Self { data, downloads, uploads, api, at_a_time }
+        Self { data, downloads, uploads, api, at_a_time, many_threads }
     }
 }
 
@@ -44,7 +47,9 @@ pub struct Life {
 impl Life {
     /// Begins one, as the window does: everything unfinished goes on.
     pub fn begin(place: &Place) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let mut threads =
+            if place.many_threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+        let runtime = threads.worker_threads(2).enable_all().build().expect("a runtime");
         let mut options = Options::new(place.data.clone());
         options.resume_unfinished = true;
         options.keychain = false;
@@ -77,9 +82,9 @@ impl Life {
         self.runtime.shutdown_timeout(LAST_WORK);
     }
 
-    /// Ends it where it stands: no task comes further than its next wait.
+    /// Ends it where it stands: no task is ever asked again. What a thread has begun with the disk, it ends.
     pub fn kill(self) {
-        self.runtime.shutdown_timeout(LAST_WORK);
+        drop(self.runtime);
         drop(self.engine);
     }
 }

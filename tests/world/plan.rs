@@ -365,10 +365,49 @@ impl ServerPlan {
         format!("ServerPlan {{ {}, ..ServerPlan::good({}) }}", differs.join(", "), self.size)
     }
 
+    /// Plans in which one thing is as in a good one, or smaller.
+    pub fn simpler(&self) -> Vec<Self> {
+        let good = Self::good(self.size);
+        let mut plans = Vec::new();
+        macro_rules! take {
+            ($($field:ident),*) => {$(
+                if self.$field != good.$field {
+                    plans.push(Self { $field: good.$field.clone(), ..self.clone() });
+                }
+            )*};
+        }
+        take!(meddling, faults, digests, hops, coding, framing, kind, change, growth, ranges, tag, date);
+        take!(wants_cookie, ceiling, for_ever);
+        plans.extend(without_one(&self.faults).map(|faults| Self { faults, ..self.clone() }));
+        plans.extend(without_one(&self.meddling).map(|meddling| Self { meddling, ..self.clone() }));
+        plans.extend(without_one(&self.digests).map(|digests| Self { digests, ..self.clone() }));
+        for at in 0..self.faults.len() {
+            let smaller = match self.faults[at] {
+                Fault::None => continue,
+                Fault::Cut { after, how } if after > 3 => Fault::Cut { after: after / 2, how },
+                _ => Fault::None,
+            };
+            let mut faults = self.faults.clone();
+            faults[at] = smaller;
+            plans.push(Self { faults, ..self.clone() });
+        }
+        plans.extend(smaller(self.size).map(|size| Self { size, ..self.clone() }));
+        plans
+    }
+
     /// What goes wrong with the nth request for the file.
     pub fn fault(&self, number: usize) -> Fault {
-        let last = self.faults.last().filter(|_| self.for_ever);
-        self.faults.get(number).or(last).copied().unwrap_or(Fault::None)
+        if let Some(fault) = self.faults.get(number) {
+            return *fault;
+        }
+        // What comes in crumbs would come to its end after everybody's patience.
+        let crumb = |after: u32| if after == 0 { 0 } else { after.max(self.size / 10) };
+        match self.faults.last().filter(|_| self.for_ever) {
+            Some(Fault::Cut { after, how }) => Fault::Cut { after: crumb(*after), how: *how },
+            Some(Fault::Silence { after: Some(after) }) => Fault::Silence { after: Some(crumb(*after)) },
+            Some(fault) => *fault,
+            None => Fault::None,
+        }
     }
 
     /// Whether a patient program that begins anew after each failure gets the file in the end.
@@ -601,6 +640,32 @@ impl StorePlan {
         )
     }
 
+    /// Plans in which one thing is as in a good one, or smaller.
+    pub fn simpler(&self) -> Vec<Self> {
+        let good = Self::good(self.size, self.way);
+        let mut plans = Vec::new();
+        macro_rules! take {
+            ($($field:ident),*) => {$(
+                if self.$field != good.$field {
+                    plans.push(Self { $field: good.$field.clone(), ..self.clone() });
+                }
+            )*};
+        }
+        take!(meddling, faults, damage, word, service, for_ever);
+        plans.extend(without_one(&self.faults).map(|faults| Self { faults, ..self.clone() }));
+        plans.extend(without_one(&self.meddling).map(|meddling| Self { meddling, ..self.clone() }));
+        for digests in without_one(&self.word.digests) {
+            plans.push(Self { word: LastWord { digests, ..self.word.clone() }, ..self.clone() });
+        }
+        for at in (0..self.faults.len()).filter(|at| self.faults[*at] != StoreFault::None) {
+            let mut faults = self.faults.clone();
+            faults[at] = StoreFault::None;
+            plans.push(Self { faults, ..self.clone() });
+        }
+        plans.extend(smaller(self.size).map(|size| Self { size, ..self.clone() }));
+        plans
+    }
+
     /// What goes wrong with the nth request.
     pub fn fault(&self, number: usize) -> StoreFault {
         let last = self.faults.last().filter(|_| self.for_ever);
@@ -623,20 +688,26 @@ impl StorePlan {
             && self.faults.iter().all(|fault| {
                 !matches!(fault, StoreFault::LostAnswer | StoreFault::Cut { .. } | StoreFault::Silence { .. })
             });
-        let digest =
-            self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5);
         let told = self.service.is_some_and(|service| {
             service.end == ServiceEnd::Success && matches!(service.size, SizeTold::Right | SizeTold::AsText)
         });
-        let length = self.word.length == LengthTold::Right || told;
         match self.damage {
-            Damage::Flip if quiet && digest && self.size > 0 => Damage::Flip,
-            Damage::Short(by) if quiet && (digest || length) && by <= self.size && by > 0 => {
+            Damage::Flip if quiet && self.names_digest() && self.size > 0 => Damage::Flip,
+            Damage::Short(by) if quiet && (self.names_length() || told) && by <= self.size && by > 0 => {
                 Damage::Short(by)
             }
-            Damage::Envelope if quiet && (digest || length) => Damage::Envelope,
+            Damage::Envelope if quiet && (self.names_length() || told) => Damage::Envelope,
             _ => Damage::None,
         }
+    }
+
+    fn names_digest(&self) -> bool {
+        self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5)
+    }
+
+    /// Whether the store's own word shows how much it keeps.
+    pub fn names_length(&self) -> bool {
+        self.names_digest() || self.word.length == LengthTold::Right
     }
 
     /// Whether a patient program gets the file there in the end.
@@ -653,6 +724,22 @@ impl StorePlan {
             && self.faults.iter().all(|fault| !matches!(fault, StoreFault::Status { code: 400..500, .. }
                 | StoreFault::Early { status: 400..500, .. }))
     }
+}
+
+// ---- made smaller ----
+
+/// The list without its first, without its second …
+fn without_one<T: Clone>(list: &[T]) -> impl Iterator<Item = Vec<T>> + use<'_, T> {
+    // The list without its only one is tried by itself.
+    (0..list.len()).filter(|_| list.len() > 1).map(|gone| {
+        let kept = list.iter().enumerate().filter(|(at, _)| *at != gone);
+        kept.map(|(_, one)| one.clone()).collect()
+    })
+}
+
+/// Sizes below this one.
+fn smaller(size: u32) -> impl Iterator<Item = u32> {
+    [1_000, size / 2].into_iter().filter(move |smaller| *smaller < size && size > 1_000)
 }
 
 // ---- by chance ----

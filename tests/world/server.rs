@@ -313,7 +313,7 @@ impl Server {
             }
             Framing::TwoLengths => {
                 headers.push(("Content-Length", length.to_string()));
-                headers.push(("Content-Length", (length / 2 + 1).to_string()));
+                headers.push(("Content-Length", (length + 7).to_string()));
             }
         }
         let chunked = matches!(framing, Framing::Chunked | Framing::ChunkedAndLength(_));
