@@ -744,6 +744,11 @@ impl Engine {
         let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
         unfinished.retain(|same, _| wanted.contains(same));
         let known: Vec<TransferId> = unfinished.values().copied().collect();
+        for asked in asked.iter().flatten().filter(|asked| !asked.headers.is_empty()) {
+            if let Some(id) = unfinished.get(&asked.same()) {
+                self.renew_headers(*id, &asked.headers).await?;
+            }
+        }
         let there = self.queue().release_those_there(&known).await?;
         // What was removed in this moment is fetched anew.
         unfinished.retain(|_, id| there.contains(id));
@@ -756,7 +761,7 @@ impl Engine {
                 Ok(asked) => Ok(match unfinished.get(&asked.same()) {
                     Some(id) => Ok(*id),
                     None => Err(*places.entry(asked.same()).or_insert_with(|| {
-                        let record = Resume { url: asked.url, ..Resume::default() };
+                        let record = Resume { url: asked.url, headers: asked.headers, ..Resume::default() };
                         let task = Task::Download(asked.task);
                         new.push((row_for(&task, &asked.service), task, record));
                         new.len() - 1
@@ -767,6 +772,17 @@ impl Engine {
         let added = self.write_down(new).await?;
         let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
         Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
+    }
+
+    /// The headers that a download goes on with are those that were given last.
+    async fn renew_headers(&self, id: TransferId, headers: &[Header]) -> Result<()> {
+        let (folder, headers) = (self.queue().resume_folder.clone(), headers.to_vec());
+        let written = blocking(move || {
+            let mut record = folder.read(id);
+            record.headers = headers;
+            folder.write(id, &record)
+        });
+        written.await?.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))
     }
 
     /// Understands a request.
@@ -795,6 +811,10 @@ impl Engine {
         if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
             return Err(Error::invalid(Phrase::IdsOnly { service: Peer::service(about.id) }));
         }
+        if service != "link" && !request.headers.is_empty() {
+            return Err(Error::invalid(Phrase::HeadersForUrlsOnly));
+        }
+        header_map(&request.headers)?;
         let folder = match request.folder {
             Some(folder) => std::path::absolute(&folder)
                 .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?,
@@ -824,7 +844,7 @@ impl Engine {
             connections: request.connections.or(self.queue().overrides().connections),
             server_id: None,
         };
-        Ok(Asked { service, task, url: is_url.then_some(what) })
+        Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
     }
 
     /// Which of these are on the list already, and not finished.
@@ -835,9 +855,15 @@ impl Engine {
         let shown: HashSet<&[u8]> = wanted.map(|asked| asked.task.what.as_bytes()).collect();
         let mut found: Vec<(TransferId, Asked)> =
             self.queue().find_same(shown.into_iter(), |row, task| match task {
-                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => {
-                    Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
-                }
+                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => Some((
+                    row.id,
+                    Asked {
+                        service: row.service.clone(),
+                        task: task.clone(),
+                        url: None,
+                        headers: Vec::new(),
+                    },
+                )),
                 _ => None,
             });
         // Of several, the latest.
@@ -1369,6 +1395,8 @@ struct Asked {
     task: DownloadTask,
     /// The whole link, if it is one.
     url: Option<String>,
+    /// Secrets that go along with it.
+    headers: Vec<Header>,
 }
 
 /// What makes two requests the same download.

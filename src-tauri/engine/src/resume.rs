@@ -77,7 +77,11 @@ impl Resume {
 
     /// Whether there is anything to keep.
     pub fn is_empty(&self) -> bool {
-        self.url.is_none() && self.signed_url.is_none() && self.session.is_none() && self.journal.is_none()
+        self.url.is_none()
+            && self.signed_url.is_none()
+            && self.session.is_none()
+            && self.headers.is_empty()
+            && self.journal.is_none()
     }
 
     /// Whether the signed URL has not ended; once a session is open, its end no longer counts.

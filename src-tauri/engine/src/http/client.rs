@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::cookie::{CookieStore as _, Jar};
-use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
-};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::AlertDescription;
 use url::{Origin, Url};
@@ -191,7 +189,7 @@ impl Http {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             if url.origin() == fetch.url.origin() {
                 for (name, value) in &fetch.headers {
-                    headers.insert(name.clone(), header_secret(value)?);
+                    headers.append(name.clone(), value.clone());
                 }
                 if let Some(key) = &fetch.key {
                     headers.insert(AUTHORIZATION, header_secret(key)?);
@@ -321,7 +319,7 @@ pub(crate) struct Fetch {
     /// The service's key, for its own origin only.
     pub key: Option<Secret>,
     /// Headers of the user's own, for that origin only.
-    pub headers: Vec<(HeaderName, Secret)>,
+    pub headers: HeaderMap,
     /// What servers on the way wanted to have back. Lives as long as this transfer runs.
     cookies: Arc<Jar>,
     /// How often the service lets itself be asked for files: each request waits for its turn.
@@ -337,7 +335,7 @@ impl std::fmt::Debug for Fetch {
 impl Fetch {
     /// A plain GET.
     pub fn get(url: Url, key: Option<Secret>) -> Self {
-        Self { url, post: None, key, headers: Vec::new(), cookies: Arc::default(), pace: None }
+        Self { url, post: None, key, headers: HeaderMap::new(), cookies: Arc::default(), pace: None }
     }
 
     /// The same as a POST of this JSON, if there is one.
