@@ -53,9 +53,11 @@ pub(super) async fn save(
     let framing = facts.framing;
     let mut reserved = None;
     if begins {
-        run.update(|row| row.total = facts.total().or(row.total));
-        if run.queue().steps_back(run.id) {
-            return Err(Error::canceled());
+        if kept.open.as_ref().is_none_or(|open| open.have() == 0) {
+            run.update(|row| row.total = facts.total().or(row.total));
+            if run.queue().steps_back(run.id) {
+                return Err(Error::canceled());
+            }
         }
         sniff::first_bytes(run, plan, &facts, &mut body, service).await?;
         let is_page = sniff::is_page(&facts, &body.seen()) == Some(true);
