@@ -7,7 +7,7 @@ mod strange_disk;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ferry_sandbox::FaultKind;
 use strange_disk::{Quirks, StrangeDisk};
@@ -196,19 +196,6 @@ fn names_that_differ_in_case_only_are_two_files_where_case_is_folded() {
     for name in &found {
         assert_eq!(std::fs::metadata(disk.path().join(name)).unwrap().len(), MIB + 8, "{found:?}");
     }
-}
-
-#[test]
-fn a_time_that_cannot_be_set_is_no_failure() {
-    let service = Service::start();
-    let home = Home::with(&service);
-    let quirks = Quirks { times: Some(libc::EPERM), ..Quirks::default() };
-    let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), quirks) else { return };
-    let link = service.link(MIB, "film.bin");
-    home.ferry(["settings", "set", "keep_modified_time", "true"]);
-    home.ferry(["download", &link, "--dir", "disk"]).exits(0);
-    assert_holds(&disk.path().join("film.bin"), &reference(&link));
-    assert!(std::fs::metadata(disk.path().join("film.bin")).unwrap().modified().unwrap() > UNIX_EPOCH);
 }
 
 /// At 10 MB/s, as a stick has them, 300 MB would take half a minute before the first byte is saved.
