@@ -7,7 +7,7 @@ mod strange_disk;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ferry_sandbox::FaultKind;
 use strange_disk::{Quirks, StrangeDisk};
@@ -70,10 +70,17 @@ fn a_disk_that_syncs_no_files_gets_the_file() {
 
 #[test]
 fn a_disk_that_counts_names_wrongly_gets_the_file() {
-    for names in [0, 2] {
-        if arrives(Quirks { names_of_file: Some(names), ..Quirks::default() }).is_none() {
-            return;
-        }
+    arrives(Quirks { names_of_file: Some(0), ..Quirks::default() });
+
+    // Where each file seems to have a second name, what an earlier run left cannot be told from a trap, and comes anew.
+    let service = Service::start();
+    let home = Home::with(&service);
+    let quirks = Quirks { names_of_file: Some(2), ..Quirks::default() };
+    let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), quirks) else { return };
+    for (name, size) in [("note.bin", 8_000), ("film.bin", MIB)] {
+        let link = service.link(size, name);
+        home.ferry(["download", &link, "--dir", "disk"]).exits(0);
+        assert_holds(&disk.path().join(name), &reference(&link));
     }
 }
 
@@ -153,7 +160,7 @@ fn a_name_that_is_too_long_for_the_disk_is_shortened_at_once_and_that_is_said() 
             assert_eq!(has_whole, longest == 255, "{found:?}");
             assert!(longest != 143 || found.iter().any(|name| name.len() == 123), "{found:?}");
         }
-        let rows = home.ferry(["queue", "--all", "--json"]).exits(0).objects();
+        let rows = home.ferry(["queue", "--json"]).exits(0).objects();
         assert_eq!(rows.len(), 2, "{rows:?}");
         for row in rows {
             let note = row["note"].to_string();
@@ -171,7 +178,7 @@ fn letters_that_the_disk_cannot_store_are_replaced_and_that_is_said() {
     let link = service.link(MIB, "Cr%C3%A8me%20%E8%A7%86.bin");
     home.ferry(["download", &link, "--dir", "disk"]).exits(0);
     assert_eq!(names(disk.path()), ["Creme _.bin"]);
-    let row = home.ferry(["queue", "--all", "--json"]).exits(0).objects().remove(0);
+    let row = home.ferry(["queue", "--json"]).exits(0).objects().remove(0);
     assert!(row["note"].to_string().contains("Creme _.bin"), "{row}");
 }
 
@@ -189,19 +196,6 @@ fn names_that_differ_in_case_only_are_two_files_where_case_is_folded() {
     for name in &found {
         assert_eq!(std::fs::metadata(disk.path().join(name)).unwrap().len(), MIB + 8, "{found:?}");
     }
-}
-
-#[test]
-fn a_time_that_cannot_be_set_is_no_failure() {
-    let service = Service::start();
-    let home = Home::with(&service);
-    let quirks = Quirks { times: Some(libc::EPERM), ..Quirks::default() };
-    let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), quirks) else { return };
-    let link = service.link(MIB, "film.bin");
-    home.ferry(["settings", "set", "keep_modified_time", "true"]);
-    home.ferry(["download", &link, "--dir", "disk"]).exits(0);
-    assert_holds(&disk.path().join("film.bin"), &reference(&link));
-    assert!(std::fs::metadata(disk.path().join("film.bin")).unwrap().modified().unwrap() > UNIX_EPOCH);
 }
 
 /// At 10 MB/s, as a stick has them, 300 MB would take half a minute before the first byte is saved.
