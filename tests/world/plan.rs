@@ -410,16 +410,35 @@ impl ServerPlan {
         }
     }
 
-    /// Whether a patient program that begins anew after each failure gets the file in the end.
+    /// Whether a patient program gets the file in the end: one that does not take a part for the whole or a refusal for
+    /// the last word where it is none, and begins anew where nothing else helps.
     pub fn can_be_served(&self) -> bool {
         let lies = |digest: &Digest| digest.truth != Truth::Right && digest.when != When::FirstOnly;
         let compressed = matches!(self.coding, Coding::Gzip | Coding::XGzip | Coding::Deflate);
         let packed = self.kind == FileKind::Packed && self.coding != Coding::Deflate;
         !(self.for_ever && self.faults.iter().any(|fault| *fault != Fault::None))
+            && self.faults.iter().all(|fault| fault.passes())
             && self.framing != Framing::TwoLengths
             && (!compressed || packed)
             && !matches!(self.coding, Coding::GzipLie | Coding::BrLie)
             && !self.digests.iter().any(lies)
+    }
+}
+
+impl Fault {
+    /// Whether it says nothing about the next request.
+    fn passes(self) -> bool {
+        match self {
+            Self::None | Self::Cut { .. } | Self::TooShort { .. } | Self::Silence { .. } | Self::Part(_) => {
+                true
+            }
+            Self::Instead(instead) => match instead {
+                Instead::Accepted { .. } | Instead::NotModified | Instead::Unsatisfied(_) => true,
+                Instead::NoAnswer | Instead::HeadOnly => true,
+                Instead::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502..=504),
+                _ => false,
+            },
+        }
     }
 }
 
@@ -717,12 +736,19 @@ impl StorePlan {
             && self.word.digests.iter().all(|digest| digest.right)
             && self.word.length != LengthTold::Wrong
             && matches!(self.word.envelope, Envelope::None | Envelope::Fine)
-            && self.service.is_none_or(|service| {
-                service.end == ServiceEnd::Success && service.size != SizeTold::Wrong
+            && self
+                .service
+                .is_none_or(|service| service.end == ServiceEnd::Success && service.size != SizeTold::Wrong)
+            && self.faults.iter().all(|fault| match fault {
+                StoreFault::Status { code, says, .. } => {
+                    matches!(code, 408 | 429 | 500 | 502..=504)
+                        && matches!(says, Says::Nothing | Says::RequestTimeout | Says::SlowDown | Says::Json)
+                }
+                StoreFault::Early { status, .. } => *status >= 500,
+                // Elsewhere than in a session this is a refusal.
+                StoreFault::Gone { .. } => false,
+                _ => true,
             })
-            // A file of one's own link that is refused for good is not sent twice.
-            && self.faults.iter().all(|fault| !matches!(fault, StoreFault::Status { code: 400..500, .. }
-                | StoreFault::Early { status: 400..500, .. }))
     }
 }
 
