@@ -1233,7 +1233,7 @@ async fn w1_what_is_not_shown_to_be_the_same_is_not_joined() {
 }
 
 #[tokio::test]
-async fn w1_what_the_first_answer_promised_decides_after_a_cut_and_after_a_restart() {
+async fn w1_what_the_first_answer_promised_decides_after_a_cut() {
     let file = content(200_000);
     let body = file.clone();
     let server = cut_then(
@@ -1556,4 +1556,38 @@ async fn w3_a_server_that_takes_so_many_at_a_time_is_asked_by_no_more_and_nothin
     for id in ids {
         assert_eq!(downloads.ended(id).await.state, State::Completed);
     }
+}
+
+/// What lies on people's disks: a part file, and beside it a record as Ferry wrote it until November 2026.
+#[tokio::test]
+async fn a_part_of_an_earlier_ferry_is_continued() {
+    let file = content(300_000);
+    let server = cut_once(&file, 150_000, || Step::Close);
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(code(&row), Some(Code::Incomplete));
+    let downloads = downloads
+        .restart(|folder| {
+            let data = folder.with_file_name("data");
+            for name in ["ferry.db", "ferry.db-wal", "ferry.db-shm"] {
+                let _ = std::fs::remove_file(data.join(name));
+            }
+            for entry in std::fs::read_dir(data.join("resume")).unwrap().flatten() {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let journal = record["journal"].as_object_mut().unwrap();
+                journal.remove("identity");
+                journal.insert("validator".into(), serde_json::json!({ "etag": ETAG }));
+                std::fs::write(entry.path(), record.to_string()).unwrap();
+            }
+        })
+        .await;
+    let rows = downloads.engine().snapshot().transfers;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    downloads.engine().resume(&[row.id]).await.unwrap();
+    let row = downloads.ended(row.id).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("film.mp4") == file);
+    let last = server.requests().pop().unwrap();
+    assert!(range_start(&last).is_some_and(|start| start > 100_000), "only the rest: {last}");
 }

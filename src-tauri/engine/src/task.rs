@@ -257,4 +257,25 @@ mod tests {
         assert!(Journal::read(&whole).is_none());
         assert!(Journal::read(&whole.replace("../../a", "a (1).mp4")).is_some());
     }
+
+    #[test]
+    fn a_journal_of_an_earlier_ferry_still_proves_what_it_did() {
+        let text = |validator: &str| {
+            format!(
+                r#"{{"name":"a.mp4","validator":{validator},"total":30,"pieces":[{{"start":0,"end":10,"crc32c":7}}],
+                "proven_whole":null,"drive":null,"moved_from":null}}"#
+            )
+        };
+        for (old, validator) in [
+            (r#"{"etag":"\"v1\""}"#, Some(Validator::Etag("\"v1\"".into()))),
+            (r#"{"last_modified":"yesterday"}"#, Some(Validator::LastModified("yesterday".into()))),
+            ("null", None),
+        ] {
+            let journal = Journal::read(&text(old)).unwrap();
+            assert_eq!(journal.identity.validator(), validator);
+            assert_eq!((journal.identity.size, journal.proven()), (Some(30), 10));
+            let kept = serde_json::to_string(&journal).unwrap();
+            assert_eq!(Journal::read(&kept), Some(journal), "and is written in today's form");
+        }
+    }
 }
