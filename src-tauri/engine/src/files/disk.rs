@@ -2,12 +2,12 @@
 //!
 //! Nothing here is assumed. What a disk has not shown yet is unknown, and unknown is a value: a name is tried as it
 //! is, room is believed to be there until a write says otherwise. What is learnt is shared by all folders on the disk
-//! and forgotten with the last of them, since the next disk in the same place may be another.
+//! and forgotten a minute after the last of them was opened and let go, since the next disk in the same place may be another.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest name of all disks together, in bytes of UTF-8. Those that count UTF-16 units (NTFS, APFS, FAT) take 255 of
@@ -19,6 +19,8 @@ const SHORTEST_LIMIT: usize = 48;
 const FIRST_STEP: u64 = 8 * 1024 * 1024;
 /// How long setting room aside may take altogether before the rest is left to the writing.
 const STEP_TIME: Duration = Duration::from_secs(1);
+/// How long what is known of a disk outlives the last folder that was open on it.
+const KEPT: Duration = Duration::from_secs(60);
 /// So far from the beginning one byte is written to see whether what lies before it is filled.
 const GAP: u64 = 4 * 1024 * 1024;
 
@@ -59,17 +61,14 @@ pub(crate) struct DiskId {
 }
 
 impl Disk {
-    /// The disk with this id, which is known already if a folder on it is open.
+    /// The disk with this id, which is known already if a folder on it is open or was so just now.
     pub fn known(id: DiskId) -> Arc<Self> {
-        static DISKS: LazyLock<Mutex<HashMap<DiskId, Weak<Disk>>>> = LazyLock::new(Mutex::default);
+        static DISKS: LazyLock<Mutex<HashMap<DiskId, (Arc<Disk>, Instant)>>> = LazyLock::new(Mutex::default);
         let mut disks = DISKS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(disk) = disks.get(&id).and_then(Weak::upgrade) {
-            return disk;
-        }
-        disks.retain(|_, disk| disk.strong_count() > 0);
-        let disk = Arc::new(Self::default());
-        disks.insert(id, Arc::downgrade(&disk));
-        disk
+        disks.retain(|_, (disk, asked)| Arc::strong_count(disk) > 1 || asked.elapsed() < KEPT);
+        let (disk, asked) = disks.entry(id).or_insert_with(|| (Arc::default(), Instant::now()));
+        *asked = Instant::now();
+        Arc::clone(disk)
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
