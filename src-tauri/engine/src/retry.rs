@@ -149,14 +149,12 @@ impl Attempts {
     }
 
     fn pause(&mut self, asked: Option<Duration>, longest: Duration) -> Option<Duration> {
-        if self.waited >= longest {
-            return None;
-        }
+        let left = longest.checked_sub(self.waited).filter(|left| !left.is_zero())?;
         self.uncounted += 1;
         // Never at once: a server that asks for no time at all would be asked for an hour without a breath.
         let wait = asked.unwrap_or_else(|| backoff(self.uncounted)).max(SHORTEST_PAUSE);
         // The last look is at the end of the time, not long before it.
-        let wait = wait.min(longest - self.waited);
+        let wait = wait.min(left);
         self.waited += wait;
         Some(wait)
     }

@@ -298,11 +298,6 @@ impl Services {
         Some(problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(failure))
     }
 
-    /// Whether all that goes to a service belongs to one account, so that one refusal is everybody's.
-    pub fn has_account(&self, id: &str) -> bool {
-        about(id).is_some_and(|about| about.needs_key)
-    }
-
     /// A service no longer stands still. Says whether it did.
     pub fn clear_problem(&self, id: &str) -> bool {
         lock(&self.problems).remove(id).is_some()
@@ -376,6 +371,11 @@ pub(crate) fn about(id: &str) -> Option<&'static About> {
         "link" => &link::ABOUT,
         _ => return None,
     })
+}
+
+/// Whether all that goes to a service belongs to one account, so that one refusal is everybody's.
+pub(crate) fn has_account(id: &str) -> bool {
+    about(id).is_some_and(|about| about.needs_key)
 }
 
 /// Whether a text is made of nothing but what ids are made of, and no longer than any of them.
