@@ -1,13 +1,18 @@
 //! What an upload survives: rows U1 to U9 of `docs/reliability.md`, against the strict sandbox.
 
+#[path = "support/bad_store.rs"]
+mod bad_store;
 #[path = "support/uploads.rs"]
 mod uploads;
 
+use std::path::Path;
 use std::time::Duration;
 
+use bad_store::{BadStore, Reply, reply};
+
 use ferry_engine::{
-    AssetStatus, Code, DownloadRequest, Remedy, Secret, Stage, State, UploadMethod, UploadRequest, Verified,
-    WaitReason,
+    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Stage, State, Transfer, UploadMethod,
+    UploadRequest, Verified, WaitReason,
 };
 use ferry_sandbox::{BalanceSpelling, Fault, FaultKind, RateLimitSpelling, SignedUrls};
 use uploads::{Uploads, code};
@@ -300,7 +305,7 @@ async fn u2_the_way_that_worked_in_the_end_is_remembered() {
     let status = |status| FaultKind::Status {
         status,
         retry_after: None,
-        body: None,
+        body: Some(String::new()),
         content_type: None,
         after: u64::MAX,
     };
@@ -1058,4 +1063,403 @@ async fn a_canceled_upload_leaves_an_id_that_is_known_to_be_given_up() {
     assert_eq!(uploads.engine.transfer(id).unwrap().state, State::Canceled);
     assert_eq!(uploads.assets().await[0].status, AssetStatus::Abandoned);
     assert_eq!(uploads.resume_records(), 0);
+}
+
+/// Sends a file to a signed URL of one's own.
+async fn sent_to(uploads: &Uploads, path: &Path, to: String) -> Transfer {
+    sent(uploads, UploadRequest { paths: vec![path.to_owned()], to: Some(to), ..UploadRequest::default() })
+        .await
+}
+
+async fn sent(uploads: &Uploads, request: UploadRequest) -> Transfer {
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    uploads.ended(id).await
+}
+
+fn failure(row: &Transfer) -> String {
+    match &row.state {
+        State::Failed(failure) => failure.message(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn note(row: &Transfer) -> String {
+    row.note.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+const PUT: &str = "/b/o?X-Amz-SignedHeaders=host&X-Amz-Signature=x";
+
+#[tokio::test]
+async fn u11_an_answer_before_the_last_byte_is_no_acknowledgement() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 24 * MIB);
+    // Once, then as it should be: sent again.
+    let store = BadStore::start(|_, number| match number {
+        0 => Reply { read: 64 * 1024, close: true, ..reply("200 OK", &[], "") },
+        _ => reply("200 OK", &[("x-amz-object-size", "25165824")], ""),
+    });
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    let requests = store.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[1].body == std::fs::read(&path).unwrap(), "other bytes");
+
+    // Always: an error, after a few times, although bytes move each time.
+    let store = BadStore::start(|_, _| Reply { read: 64 * 1024, close: true, ..reply("200 OK", &[], "") });
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+    assert!(failure(&row).contains("before all of it was sent"), "{}", failure(&row));
+    assert_eq!(store.requests().len(), 3);
+}
+
+/// A session as a store keeps one, that says "done" after the first chunk as often as it is to.
+#[tokio::test]
+async fn u11_a_session_that_is_done_after_its_first_chunk_is_not_done() {
+    for lies in [1, 9] {
+        let uploads = Uploads::new(SignedUrls::GooglePut).await;
+        let path = uploads.file("a.bin", 20 * MIB);
+        let kept = std::sync::Arc::new(std::sync::Mutex::new(0));
+        let opened = std::sync::Arc::new(std::sync::Mutex::new(0));
+        let store = BadStore::start(move |request, _| {
+            if request.line().starts_with("POST") {
+                *opened.lock().unwrap() += 1;
+                *kept.lock().unwrap() = 0;
+                return reply("201 Created", &[("location", "/session?upload_id=x")], "");
+            }
+            let range = request.header("content-range").unwrap_or_default().to_owned();
+            let end = range
+                .strip_prefix("bytes ")
+                .and_then(|rest| rest.split(['-', '/']).nth(1)?.parse::<u64>().ok());
+            let total = 20 * MIB as u64;
+            let mut have = kept.lock().unwrap();
+            if !range.contains('*') {
+                *have = end.unwrap() + 1;
+            }
+            if *opened.lock().unwrap() <= lies || *have == total {
+                return reply("200 OK", &[], "");
+            }
+            let kept = format!("bytes=0-{}", *have - 1);
+            reply("308 Resume Incomplete", &[("range", &kept)], "")
+        });
+        let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+        let row = sent_to(&uploads, &path, to).await;
+        if lies == 1 {
+            assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+            let sessions: Vec<_> = store
+                .requests()
+                .split(|request| request.line().starts_with("POST"))
+                .map(<[_]>::to_vec)
+                .collect();
+            let bytes: Vec<u8> = sessions[2].iter().flat_map(|request| request.body.clone()).collect();
+            assert!(bytes == std::fs::read(&path).unwrap(), "other bytes");
+        } else {
+            assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+        }
+    }
+}
+
+#[tokio::test]
+async fn u11_a_success_that_says_it_failed_is_the_stores_own_words() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for (url, body) in [
+        (PUT, r#"{"success": false, "msg": "The bucket is full"}"#),
+        ("/form", r#"{"success": false, "msg": "The bucket is full"}"#),
+        (PUT, "<Error><Code>QuotaExceeded</Code><Message>The bucket is full</Message></Error>"),
+        ("/form", r#"{"status": "error", "message": "The bucket is full"}"#),
+    ] {
+        let store = BadStore::start(move |_, _| reply("200 OK", &[], body));
+        let row = sent_to(&uploads, &path, store.url(url)).await;
+        assert_eq!(code(&row), Some(Code::ServiceError), "{body}: {:?}", row.state);
+        assert!(failure(&row).contains("The bucket is full"), "{body}: {}", failure(&row));
+    }
+}
+
+#[tokio::test]
+async fn u11_what_a_store_names_is_compared_and_where_it_names_nothing_that_is_said() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let rows: [(&str, &str, Result<Verified, Code>); 7] = [
+        ("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=", Err(Code::IntegrityMismatch)),
+        ("x-amz-checksum-sha1", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", Err(Code::IntegrityMismatch)),
+        ("x-amz-object-size", "999", Err(Code::IntegrityMismatch)),
+        ("x-goog-stored-content-length", "1251", Err(Code::IntegrityMismatch)),
+        ("x-goog-stored-content-length", "1000", Ok(Verified::Length)),
+        // A host that is not known to mean an MD5 by it.
+        ("etag", "\"00000000000000000000000000000000\"", Ok(Verified::None)),
+        ("x-nothing", "1", Ok(Verified::None)),
+    ];
+    for (name, value, expected) in rows {
+        let store = BadStore::start(move |_, _| reply("200 OK", &[(name, value)], ""));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        match expected {
+            Err(expected) => assert_eq!(code(&row), Some(expected), "{name}: {value}: {:?}", row.state),
+            Ok(proof) => {
+                assert_eq!(
+                    (row.state.clone(), row.verified),
+                    (State::Completed, Some(proof)),
+                    "{name}: {value}"
+                );
+                let says = note(&row).contains("nothing confirms what was stored");
+                assert_eq!(says, proof == Verified::None, "{name}: {value}: {:?}", row.note);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn u11_bare_bytes_go_by_post_where_they_are_wanted_and_that_is_remembered() {
+    // Wants the bytes bare: keeps whatever body comes, and takes no PUT.
+    let wants_bare = || {
+        BadStore::start(|request, _| {
+            let size = request.header("content-length").unwrap_or_default().to_owned();
+            match request.line().starts_with("PUT") {
+                true => reply("405 Method Not Allowed", &[], ""),
+                false => reply("200 OK", &[("x-amz-object-size", &size)], ""),
+            }
+        })
+    };
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let (path, next) = (uploads.file("a.bin", 1000), uploads.file("b.bin", 1000));
+    let bytes = std::fs::read(&path).unwrap();
+    let lines = |store: &BadStore| -> Vec<(String, bool)> {
+        store.requests().iter().map(|r| (r.line()[..4].trim().to_owned(), r.body == bytes)).collect()
+    };
+
+    let store = wants_bare();
+    let bare = UploadRequest {
+        paths: vec![path.clone()],
+        to: Some(store.url("/in")),
+        method: Some(UploadMethod::PostRaw),
+        ..UploadRequest::default()
+    };
+    let row = sent(&uploads, bare).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(lines(&store), [("POST".to_owned(), true)]);
+    assert_eq!(store.requests()[0].header("content-type"), Some("application/octet-stream"));
+    assert_eq!(sent_to(&uploads, &next, store.url("/in")).await.state, State::Completed);
+    assert_eq!(store.requests().len(), 2, "the next goes that way at once");
+    assert!(store.requests()[1].body == std::fs::read(&next).unwrap());
+
+    // Nobody said it: the form that was kept shows itself by its length.
+    let store = wants_bare();
+    let row = sent_to(&uploads, &path, store.url("/in")).await;
+    assert_eq!(row.state, State::Completed, "{:?}", row.state);
+    let tried = lines(&store);
+    assert_eq!(tried.first(), Some(&("POST".to_owned(), false)));
+    assert_eq!(tried.last(), Some(&("POST".to_owned(), true)));
+}
+
+/// The store tells by its answer whether the type is the one that was signed.
+#[tokio::test]
+async fn u11_types_that_may_have_been_signed_are_tried_and_the_error_names_what_is_bound() {
+    const REFUSAL: &str = "<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>";
+    const BOUND: &str = "/b/o?X-Amz-SignedHeaders=content-type%3Bhost&X-Amz-Signature=x";
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.mp4", 1000);
+    let store = |signed: Option<&'static str>| {
+        BadStore::start(move |request, _| {
+            if request.line().starts_with("PUT") && request.header("content-type") == signed {
+                reply("200 OK", &[], "")
+            } else {
+                reply("403 Forbidden", &[("content-type", "application/xml")], REFUSAL)
+            }
+        })
+    };
+    for (signed, url, tries) in [
+        (Some("video/mp4"), BOUND, 1),
+        (Some("application/octet-stream"), BOUND, 2),
+        (None, BOUND, 3),
+        (
+            Some("text/x-odd"),
+            "/b/o?Content-Type=text%2Fx-odd&X-Amz-SignedHeaders=content-type%3Bhost&X-Amz-Signature=x",
+            1,
+        ),
+        (None, "/b/o?OSSAccessKeyId=a&Expires=4102444800&Signature=x", 1),
+        (Some("application/octet-stream"), "/b/o?OSSAccessKeyId=a&Expires=4102444800&Signature=x", 2),
+    ] {
+        let store = store(signed);
+        let row = sent_to(&uploads, &path, store.url(url)).await;
+        assert_eq!(row.state, State::Completed, "{signed:?} {url}");
+        assert_eq!(store.requests().len(), tries, "{signed:?} {url}");
+    }
+    let odd = store(Some("text/x-odd"));
+    let row = sent_to(&uploads, &path, odd.url(BOUND)).await;
+    assert_eq!(code(&row), Some(Code::ServiceError));
+    assert!(
+        failure(&row).contains("type of the content") && failure(&row).contains("video/mp4"),
+        "{}",
+        failure(&row)
+    );
+    let State::Failed(failed) = &row.state else { unreachable!("it has a code") };
+    assert!(failed.advice.to_string().contains("--content-type"), "{}", failed.advice);
+    let named = UploadRequest {
+        paths: vec![path.clone()],
+        to: Some(odd.url(BOUND)),
+        content_type: Some("text/x-odd".into()),
+        ..UploadRequest::default()
+    };
+    let before = odd.requests().len();
+    assert_eq!(sent(&uploads, named).await.state, State::Completed);
+    assert_eq!(odd.requests().len(), before + 1);
+}
+
+#[tokio::test]
+async fn u11_a_url_that_is_not_valid_yet_is_waited_for_by_the_stores_clock() {
+    const REFUSAL: &str = "<Error><Code>AccessDenied</Code><Message>Request is not yet valid</Message>\
+        <X-Amz-Expires>900</X-Amz-Expires><Expires>2026-11-21T12:15:01Z</Expires></Error>";
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let url = "/b/o?X-Amz-Date=21261121T120001Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Signature=x";
+    let store = BadStore::start(|_, number| match number {
+        0 => reply("403 Forbidden", &[("date", "Thu, 21 Nov 2126 12:00:00 GMT")], REFUSAL),
+        _ => reply("200 OK", &[], ""),
+    });
+    let row = sent_to(&uploads, &path, store.url(url)).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(store.requests().len(), 2);
+    // An hour is a mistake, not a wait.
+    let store =
+        BadStore::start(|_, _| reply("403 Forbidden", &[("date", "Thu, 21 Nov 2126 11:00:00 GMT")], REFUSAL));
+    let row = sent_to(&uploads, &path, store.url(url)).await;
+    assert_eq!(code(&row), Some(Code::NotReady), "{:?}", row.state);
+    assert_eq!(store.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn u11_a_url_that_was_signed_for_an_empty_file_says_so_at_once() {
+    const REFUSAL: &str =
+        "<Error><Code>BadDigest</Code><Message>The CRC32 you specified did not match</Message></Error>";
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for (checksum, words) in [("AAAAAA%3D%3D", "empty file"), ("y%2FQ5Jg%3D%3D", "other content")] {
+        let store = BadStore::start(|_, _| reply("400 Bad Request", &[], REFUSAL));
+        let url =
+            store.url(&format!("{PUT}&x-amz-checksum-crc32={checksum}&x-amz-sdk-checksum-algorithm=CRC32"));
+        let row = sent_to(&uploads, &path, url).await;
+        assert_eq!(code(&row), Some(Code::ServiceError), "{checksum}: {:?}", row.state);
+        assert!(failure(&row).contains(words), "{checksum}: {}", failure(&row));
+        assert_eq!(store.requests().len(), 1, "{checksum}: it was tried again");
+    }
+}
+
+#[tokio::test]
+async fn u11_a_session_of_a_link_that_is_gone_is_opened_again_or_the_link_has_ended() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for status in ["404 Not Found", "410 Gone"] {
+        // From the URL that opens sessions: another one, as long as it is asked.
+        let store =
+            BadStore::start(move |request, number| match (request.line().starts_with("POST"), number) {
+                (true, _) => reply("201 Created", &[("location", "/session?upload_id=x")], ""),
+                (false, 1) => reply(status, &[], ""),
+                _ => reply("200 OK", &[], ""),
+            });
+        let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+        let row = sent_to(&uploads, &path, to).await;
+        assert_eq!(row.state, State::Completed, "{status}");
+        assert_eq!(store.requests().iter().filter(|r| r.line().starts_with("POST")).count(), 2, "{status}");
+        // The URL is the session: it has ended, and is not asked again and again.
+        let store = BadStore::start(move |_, _| reply(status, &[], ""));
+        let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+        assert_eq!(code(&row), Some(Code::ExpiredUrl), "{status}: {:?}", row.state);
+        assert_eq!(store.requests().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn u11_regions_and_redirects_are_followed_where_the_signature_holds_and_told_where_not() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 3 * MIB);
+    let bytes = std::fs::read(&path).unwrap();
+    let home = std::sync::Arc::new(BadStore::start(|_, _| reply("200 OK", &[], "")));
+    let v2 = "/b/o?AWSAccessKeyId=a&Expires=4102444800&Signature=x";
+    for (url, followed) in [(v2, true), (PUT, false)] {
+        let place = home.url(url);
+        let front = BadStore::start(move |_, _| reply("307 Temporary Redirect", &[("location", &place)], ""));
+        let before = home.requests().len();
+        let secret = Header { name: "x-own".into(), value: "MARKED".into() };
+        let request = UploadRequest {
+            paths: vec![path.clone()],
+            to: Some(front.url(url)),
+            headers: vec![secret],
+            ..UploadRequest::default()
+        };
+        let row = sent(&uploads, request).await;
+        assert_eq!(front.requests()[0].header("x-own"), Some("MARKED"), "{url}");
+        let there = home.requests().split_off(before);
+        if followed {
+            assert_eq!(row.state, State::Completed, "{url}: {:?}", row.state);
+            assert!(there.len() == 1 && there[0].body == bytes, "{url}");
+            assert_eq!(there[0].header("x-own"), None, "a header of one's own went to another origin");
+        } else {
+            assert_eq!(code(&row), Some(Code::ServiceError), "{url}: {:?}", row.state);
+            assert!(there.is_empty() && failure(&row).contains("127.0.0.1"), "{url}: {}", failure(&row));
+        }
+    }
+    let body = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; \
+        expecting 'eu-west-1'</Message></Error>";
+    let store = BadStore::start(move |_, _| reply("400 Bad Request", &[], body));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert!(failure(&row).contains("eu-west-1"), "{}", failure(&row));
+    assert_eq!(store.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn u11_headers_of_ones_own_satisfy_a_signature_and_are_for_urls_only() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
+    let signed = "/b/o?X-Amz-SignedHeaders=content-md5%3Bhost%3Bx-amz-acl%3Bx-amz-meta-a&x-amz-acl=private&X-Amz-Signature=x";
+    let row = sent_to(&uploads, &path, store.url(signed)).await;
+    assert_eq!(code(&row), Some(Code::Unsupported));
+    assert!(
+        failure(&row).contains("x-amz-meta-a") && !failure(&row).contains("x-amz-acl"),
+        "{}",
+        failure(&row)
+    );
+    let request = UploadRequest {
+        paths: vec![path.clone()],
+        to: Some(store.url(signed)),
+        headers: vec![Header { name: "X-Amz-Meta-A".into(), value: "b".into() }],
+        ..UploadRequest::default()
+    };
+    assert_eq!(sent(&uploads, request.clone()).await.state, State::Completed);
+    let sent = store.requests().pop().unwrap();
+    assert_eq!(sent.header("x-amz-meta-a"), Some("b"));
+    assert_eq!(sent.header("x-amz-acl"), Some("private"), "what the query names");
+    assert!(sent.header("content-md5").is_some_and(|value| value.len() == 24), "what the file is");
+
+    let to_service = UploadRequest { to: None, service: Some("mavi".into()), ..request.clone() };
+    assert_eq!(uploads.engine.upload(to_service).await.unwrap_err().code(), Code::InvalidInput);
+    for name in ["Host", "Content-Length", "a b", ""] {
+        let headers = vec![Header { name: name.into(), value: "SECRET".into() }];
+        let error = uploads.engine.upload(UploadRequest { headers, ..request.clone() }).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidInput, "{name}");
+        assert!(!error.to_string().contains("SECRET"), "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn u11_a_file_that_has_more_than_its_size_is_refused_before_anything_is_signed() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let row = uploads.run(Path::new("/proc/self/status")).await;
+    assert_eq!(code(&row), Some(Code::InvalidInput), "{:?}", row.state);
+    assert!(failure(&row).contains("holds more than the size that it gives"), "{}", failure(&row));
+    assert!(uploads.sandbox.requests().is_empty());
+}
+
+#[tokio::test]
+async fn u11_what_a_store_takes_at_most_is_known_before_the_first_byte() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 0);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(300 << 20).unwrap();
+    let store = BadStore::start(|_, _| reply("201 Created", &[], ""));
+    // By an old version of Azure's protocol.
+    let row =
+        sent_to(&uploads, &path, store.url("/c/b?sv=2018-11-09&se=2126-11-21T12:00:00Z&sr=b&sig=x")).await;
+    assert_eq!(code(&row), Some(Code::FileTooLarge), "{:?}", row.state);
+    assert!(store.requests().is_empty());
 }

@@ -250,7 +250,7 @@ async fn attempt(
 fn learned_key(service: &str, target: &Target) -> String {
     let inferred = target.url.infer(!target.form.is_empty());
     if target.asset_id.is_none() {
-        format!("method/{service}/{}/{inferred:?}", target.url.host())
+        format!("method/{service}/{}/{inferred:?}", target.url.place())
     } else {
         format!("method/{service}/{inferred:?}")
     }

@@ -111,6 +111,14 @@ impl SignedUrl {
         self.url.host_str().unwrap_or_default()
     }
 
+    /// The host with its port, if that is an unusual one.
+    pub(crate) fn place(&self) -> String {
+        match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_owned(),
+        }
+    }
+
     /// A query parameter by its name, decoded; names in any case.
     fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         self.url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -550,9 +558,12 @@ const STORES: &[(&str, Store)] = &[
 ];
 
 impl fmt::Display for SignedUrl {
-    /// Scheme, host and path; the query is what must not be seen.
+    /// Scheme, host and path; the query is what must not be seen, and the path where the signature stands in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        if self.scheme() == Some(Scheme::InPath) {
+            return write!(f, "{}://{}{port}/•••", self.url.scheme(), self.host());
+        }
         write!(f, "{}://{}{port}{}", self.url.scheme(), self.host(), self.url.path())?;
         f.write_str(if self.url.query().is_some() { "?•••" } else { "" })
     }
