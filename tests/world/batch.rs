@@ -128,12 +128,13 @@ impl Case {
 }
 
 /// Runs Ferry against all of these, one beside the other, and says what came of each. `real`: its first life is that of
-/// the real program; `many_threads`: the engine has several, and is quit where it would be killed. The last breach is the queue's own, if a good transfer does not run through at the end.
+/// the program at this place. `many_threads`: the engine has several, and is quit where it would be killed. The last
+/// breach is the queue's own, if a good transfer does not run through at the end.
 pub fn run(
     world: &Handle,
     plans: &[Plan],
     root: &Path,
-    real: bool,
+    real: Option<&Path>,
     many_threads: bool,
 ) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
@@ -173,8 +174,8 @@ pub fn run(
                 .expect("a file");
         }
     }
-    if real {
-        really(&cases, &place, &mut heard);
+    if let Some(program) = real {
+        really(program, &cases, &place, &mut heard);
     }
     let mut life = Life::begin(&place);
     life.runtime.block_on(find_or_add(&life.engine, &place, &mut cases));
@@ -208,7 +209,7 @@ pub fn run(
 }
 
 /// The first life is a process of its own: it ends by `kill -9`, wherever it stands.
-fn really(cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Event>) {
+fn really(program: &Path, cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Event>) {
     let links: Vec<String> = cases
         .iter()
         .filter_map(|case| match &case.peer {
@@ -219,7 +220,7 @@ fn really(cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Eve
     if links.is_empty() {
         return;
     }
-    let mut life = RealLife::begin(place, &links);
+    let mut life = RealLife::begin(program, place, &links);
     let began = Instant::now();
     let mut told = None;
     while told.is_none() && began.elapsed() < REAL_LIFE && !life.has_ended() {

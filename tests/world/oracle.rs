@@ -9,7 +9,7 @@ use std::path::Path;
 use ferry_engine::{Code, State, Transfer, WaitReason};
 
 use super::digests::digest;
-use super::plan::{Coding, Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
+use super::plan::{Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
 use super::server::{Given, Server};
 use super::store::{Store, algorithm, object_of};
 
@@ -81,16 +81,8 @@ pub fn judge_download(
         return breach("completed elsewhere", format!("{name}, but the row says {:?}", row.path));
     }
     let found = std::fs::read(folder.join(name)).expect("a file that was just listed");
-    let versions = server.versions();
-    let packed = server.plan.kind == FileKind::Packed;
-    let compressed = matches!(server.plan.coding, Coding::Gzip | Coding::XGzip | Coding::Deflate);
-    let whole = versions.iter().filter(|(_, version)| {
-        // What is compressed on the way is not the file, unless the file is a compressed one.
-        let as_it_came = *version.coded == found && (packed || !compressed);
-        as_it_came || *version.plain == found && !(packed && compressed)
-    });
     // Several may be alike: those that are empty.
-    let numbers: Vec<usize> = whole.map(|(number, _)| *number).collect();
+    let numbers = server.wholes(&found);
     if numbers.is_empty() {
         return breach("not one whole version", describe(&found, server));
     }
@@ -112,7 +104,7 @@ pub fn judge_download(
         };
         answer.claims.iter().map(|(name, _)| *name).find(|name| !right(name))
     };
-    let is_unpacked = compressed && !packed;
+    let is_unpacked = server.compresses() && server.plan.kind != FileKind::Packed;
     match first.iter().map(contradicts).collect::<Option<Vec<_>>>() {
         Some(names) if !names.is_empty() && !is_unpacked => breach(
             "against the server's digest",

@@ -139,12 +139,14 @@ pub struct Line<'a> {
     /// What was read and belongs to what follows.
     ahead: Vec<u8>,
     passage: &'a Passage,
+    /// Content bytes a second; absent = as fast as they go.
+    pub pace: Option<u32>,
 }
 
 impl<'a> Line<'a> {
     pub fn new(stream: TcpStream, passage: &'a Passage) -> Self {
         let _ = stream.set_nodelay(true);
-        Self { stream, ahead: Vec::new(), passage }
+        Self { stream, ahead: Vec::new(), passage, pace: None }
     }
 
     /// The next request's head; `None` when there is none any more.
@@ -207,6 +209,9 @@ impl<'a> Line<'a> {
             sent += step;
             bytes = &bytes[step..];
             self.passage.pass(step).await;
+            if let Some(pace) = self.pace {
+                tokio::time::sleep(Duration::from_secs_f64(step as f64 / f64::from(pace))).await;
+            }
         }
         sent
     }
