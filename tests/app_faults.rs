@@ -595,6 +595,35 @@ fn d17_a_proxy_of_the_environment_is_used() {
     home.ferry(["download", "http://files.invalid/a.bin", "--retries", "0"]).exits(1).says_error("network");
 }
 
+#[test]
+fn w3_this_computer_is_never_reached_by_way_of_a_proxy() {
+    let server = BadServer::start(|_, _| {
+        vec![Step::Send(response("200 OK", &[("Content-Length", "5")], b"right"))]
+    });
+    let mut home = Home::new();
+    for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        home.set(variable, &format!("http://127.0.0.1:{}", support::peers::free_port()));
+    }
+    home.ferry(["download", &server.url("/a.bin"), "--retries", "0"]).exits(0);
+    assert_holds(&home.downloads().join("a.bin"), b"right");
+}
+
+#[test]
+fn w3_a_proxy_that_wants_to_know_who_asks_is_asked_once_and_says_so() {
+    for link in ["https://files.invalid/a.bin", "http://files.invalid/a.bin"] {
+        let proxy = BadServer::start(|_, _| {
+            let headers = [("Proxy-Authenticate", "Basic"), ("Content-Length", "0")];
+            vec![Step::Send(response("407 Proxy Authentication Required", &headers, b"")), Step::Close]
+        });
+        let mut home = Home::new();
+        home.set("HTTP_PROXY", &proxy.url(""));
+        home.set("HTTPS_PROXY", &proxy.url(""));
+        let ran = home.ferry(["download", link]).exits(1).says_error("network");
+        assert!(ran.stderr.contains("proxy"), "{link}: {}", ran.stderr);
+        assert_eq!(proxy.requests().len(), 1, "{link}");
+    }
+}
+
 fn server_config(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> rustls::ServerConfig {
     rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()

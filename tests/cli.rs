@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,43 @@ fn upload(home: &Home, path: &Path) -> String {
 
 fn mavi<'a>(words: &[&'a str]) -> Vec<&'a str> {
     words.iter().copied().chain(["--service", "mavi"]).collect()
+}
+
+/// Answers every request with these bytes and closes.
+fn answers(bytes: &'static [u8]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut part = [0; 1024];
+            while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+                match stream.read(&mut part) {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => head.extend_from_slice(&part[..read]),
+                }
+            }
+            // The other side may be gone already.
+            let _ = stream.write_all(bytes);
+        }
+    });
+    url
+}
+
+#[test]
+fn what_nothing_proves_is_said_to_be_not_confirmed() {
+    let home = Home::new();
+    let open_ended = answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome bytes");
+    let run = home.ferry(["download", &format!("{open_ended}/one.bin")]).exits(0);
+    assert!(run.stderr.contains("one.bin: saved, not confirmed"), "{}", run.stderr);
+    let run = home.ferry(["download", &format!("{open_ended}/two.bin"), "--json"]).exits(0);
+    assert_eq!(run.objects().last().unwrap()["verified"], "none");
+    let run = home.ferry(["download", &format!("{open_ended}/three.bin"), "--quiet"]).exits(0);
+    assert!(!run.stderr.contains("not confirmed"), "{}", run.stderr);
+
+    let measured = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nsome bytes");
+    let run = home.ferry(["download", &format!("{measured}/four.bin")]).exits(0);
+    assert!(!run.stderr.contains("not confirmed"), "the length is a proof of its kind: {}", run.stderr);
 }
 
 // ---- Nothing set up ----

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bad_server::{BadServer, Signal, Step, range_start, response};
 use downloads::{Downloads, code};
-use ferry_engine::{Code, Settings, State, Verified};
+use ferry_engine::{Code, DownloadRequest, Header, Settings, State, Verified};
 
 const ETAG: &str = "\"v1\"";
 
@@ -1148,4 +1148,446 @@ async fn d16_a_part_file_that_was_cut_off_on_its_way_to_another_folder_gets_ther
 
 fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+// ---- W1: whatever is answered, one whole version or a plain end ----
+
+/// A head's value of one header, by its name in lower case.
+fn sent(head: &str, name: &str) -> Option<String> {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The first answer is cut in the middle; the others are what `answer` makes of the offset that is asked for.
+fn cut_then(
+    file: &[u8],
+    headers: &'static [(&'static str, &'static str)],
+    answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static,
+) -> BadServer {
+    let file = file.to_vec();
+    BadServer::start(move |head, number| {
+        if number > 0 {
+            return vec![Step::Send(answer(head, number))];
+        }
+        let length = file.len().to_string();
+        let all = [&[("Content-Length", length.as_str())][..], headers].concat();
+        let mut bytes = response("200 OK", &all, &file);
+        bytes.truncate(bytes.len() - file.len() / 2);
+        vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close]
+    })
+}
+
+#[tokio::test]
+async fn w1_a_resume_that_is_not_ready_is_asked_again_and_nothing_of_its_answer_is_written() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server =
+        cut_then(&file, &[("ETag", ETAG), ("Accept-Ranges", "bytes")], move |head, number| match number {
+            1 => response(
+                "202 Accepted",
+                &[("Content-Type", "application/json"), ("Content-Length", "18"), ("Retry-After", "0")],
+                br#"{"state":"making"}"#,
+            ),
+            _ => good_answer(head, &body, ETAG),
+        });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("film.mp4") == file);
+    assert!(server.requests()[2].contains("bytes="), "what was here was kept");
+}
+
+#[tokio::test]
+async fn w1_what_is_never_ready_ends_as_not_ready_and_no_content_is_no_file() {
+    for (status, expected) in [("202 Accepted", Code::NotReady), ("204 No Content", Code::BadResponse)] {
+        let server = BadServer::start(move |_, _| {
+            vec![Step::Send(response(status, &[("Content-Length", "0"), ("Retry-After", "0")], b""))]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(2)).await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!(code(&row), Some(expected), "{status}");
+        downloads.nothing_else_than(&[]);
+    }
+}
+
+#[tokio::test]
+async fn w1_what_is_not_shown_to_be_the_same_is_not_joined() {
+    let (file, other) = (content(200_000), content(200_001)[1..].to_vec());
+    for shows in [None, Some("\"v2\""), Some("W/\"v1\"")] {
+        let new = other.clone();
+        let server = cut_then(&file, &[("ETag", ETAG), ("Accept-Ranges", "bytes")], move |head, _| {
+            // If-Range is ignored.
+            let Some(start) = range_start(head) else { return good_answer(head, &new, "\"v2\"") };
+            let range = format!("bytes {start}-{}/{}", new.len() - 1, new.len());
+            let length = (new.len() - start).to_string();
+            let mut headers = vec![("Content-Length", length.as_str()), ("Content-Range", &range)];
+            headers.extend(shows.map(|tag| ("ETag", tag)));
+            response("206 Partial Content", &headers, &new[start..])
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        assert_eq!(row.state, State::Completed, "{shows:?}");
+        assert!(downloads.saved("film.mp4") == other, "{shows:?}: one version");
+        assert!(row.note.is_some(), "{shows:?}: said");
+    }
+}
+
+#[tokio::test]
+async fn w1_what_the_first_answer_promised_decides_after_a_cut() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = cut_then(
+        &file,
+        &[("ETag", ETAG), ("Accept-Ranges", "bytes"), ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")],
+        move |head, _| match range_start(head) {
+            Some(_) => good_answer(head, &body, ETAG),
+            None => response("404 Not Found", &[("Content-Length", "0")], b""),
+        },
+    );
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(2)).await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert!(matches!(row.state, State::Failed(_)), "{:?}", row.state);
+    assert!(downloads.files().is_empty(), "{:?}", downloads.files());
+    let history = downloads.engine().timeline(row.id).await.unwrap();
+    assert!(
+        history.iter().any(|line| line.text.to_string().contains("checksum differed")),
+        "the MD5 of the first answer was compared: {history:?}"
+    );
+}
+
+#[tokio::test]
+async fn w1_a_transfer_coding_beats_a_length() {
+    let server = BadServer::start(|_, _| {
+        let headers = [("Content-Length", "3"), ("Transfer-Encoding", "chunked")];
+        vec![Step::Send(response("200 OK", &headers, b"a\r\nabcdefghij\r\n0\r\n\r\n"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(downloads.saved("a.bin"), b"abcdefghij");
+}
+
+#[tokio::test]
+async fn w1_two_versions_that_alternate_are_never_mixed() {
+    let versions = [content(150_000), content(150_001)[1..].to_vec()];
+    let served = versions.clone();
+    let server = BadServer::start(move |head, number| {
+        let tag = format!("\"v{}\"", number % 2);
+        let file = &served[number % 2];
+        let honours = sent(head, "if-range").is_none_or(|wanted| wanted == tag);
+        let head = if honours { head } else { "" };
+        let mut bytes = good_answer(head, file, &tag);
+        if number < 3 {
+            bytes.truncate(bytes.len() - 40_000);
+        }
+        vec![Step::Send(bytes), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    if row.state == State::Completed {
+        assert!(versions.contains(&downloads.saved("a.bin")));
+    } else {
+        assert_eq!(code(&row), Some(Code::ChangedAtSource));
+    }
+}
+
+#[tokio::test]
+async fn w1_a_server_that_does_not_understand_if_range_is_asked_without_it() {
+    let file = content(200_000);
+    for answer in ["200 OK", "304 Not Modified", "412 Precondition Failed"] {
+        let body = file.clone();
+        let server = cut_then(&file, &[("ETag", ETAG), ("Accept-Ranges", "bytes")], move |head, _| {
+            match (sent(head, "if-range"), answer) {
+                (None, _) => good_answer(head, &body, ETAG),
+                (Some(_), "200 OK") => good_answer("", &body, ETAG),
+                (Some(_), status) => response(status, &[("Content-Length", "0"), ("ETag", ETAG)], b""),
+            }
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        assert_eq!(row.state, State::Completed, "{answer}");
+        assert!(downloads.saved("film.mp4") == file, "{answer}");
+        let last = server.requests().pop().unwrap();
+        assert!(range_start(&last).is_some_and(|start| start > 0), "{answer}: only the rest: {last}");
+        assert!(row.note.is_none(), "{answer}: nothing was given up: {:?}", row.note);
+    }
+}
+
+#[tokio::test]
+async fn w1_honest_answers_that_are_shorter_than_asked_are_no_cuts() {
+    let file = content(260_000);
+    let body = file.clone();
+    let server = cut_then(&file, &[("ETag", ETAG), ("Accept-Ranges", "bytes")], move |head, _| {
+        let start = range_start(head).unwrap_or(0);
+        let end = body.len().min(start + 5_000);
+        let range = format!("bytes {start}-{}/{}", end - 1, body.len());
+        let length = (end - start).to_string();
+        let headers = [("Content-Length", length.as_str()), ("Content-Range", &range), ("ETag", ETAG)];
+        response("206 Partial Content", &headers, &body[start..end])
+    });
+    // Not one failed attempt is allowed beyond the cut.
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("film.mp4") == file);
+    assert!(server.requests().len() > 20);
+}
+
+#[tokio::test]
+async fn w1_a_body_is_refused_for_a_coding_only_if_it_changes_the_bytes() {
+    let gzip = b"\x1f\x8b\x08\x00 not really packed, and nobody unpacks it".to_vec();
+    for (path, kind, encoding, is_saved) in [
+        ("/a.tar.gz", "application/x-tar", "x-gzip", true),
+        ("/drawing.svgz", "image/svg+xml", "gzip", true),
+        ("/film.mp4", "video/mp4", "aws-chunked", true),
+        ("/film.mp4", "video/mp4", "", true),
+        ("/film.mp4", "video/mp4", "gzip", false),
+        ("/film.mp4", "video/mp4", "aws-chunked, br", false),
+    ] {
+        let body = gzip.clone();
+        let server = BadServer::start(move |_, _| {
+            let length = body.len().to_string();
+            let headers =
+                [("Content-Length", length.as_str()), ("Content-Type", kind), ("Content-Encoding", encoding)];
+            vec![Step::Send(response("200 OK", &headers, &body))]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url(path)).await;
+        if is_saved {
+            assert_eq!(row.state, State::Completed, "{path} {encoding:?}");
+            assert_eq!(downloads.saved(&path[1..]), gzip, "{path} {encoding:?}");
+        } else {
+            assert_eq!(code(&row), Some(Code::BadResponse), "{path} {encoding:?}");
+            downloads.nothing_else_than(&[]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn w1_the_hash_of_what_was_unpacked_on_its_way_is_left_out_and_that_is_said() {
+    let server = BadServer::start(|_, _| {
+        let headers = [
+            ("Content-Length", "5"),
+            ("x-goog-stored-content-encoding", "gzip"),
+            ("x-goog-hash", "crc32c=AAAAAA==,md5=1B2M2Y8AsgTpgAmY7PhCfg=="),
+        ];
+        vec![Step::Send(response("200 OK", &headers, b"hello"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    let history = downloads.engine().timeline(row.id).await.unwrap();
+    assert!(
+        history.iter().any(|line| line.text.to_string().contains("checksums do not apply")),
+        "{history:?}"
+    );
+}
+
+// ---- W3: the file, as wget or a browser brings it ----
+
+#[tokio::test]
+async fn w3_the_mirror_that_the_bytes_are_from_is_asked_for_the_rest_and_another_one_begins_anew() {
+    let file = content(200_000);
+    for the_first_goes_away in [false, true] {
+        let mirror = |tag: &'static str, cuts: bool, goes_away: bool| {
+            let body = file.clone();
+            BadServer::start(move |head, number| {
+                if goes_away && number > 0 {
+                    return vec![Step::Send(response("404 Not Found", &[("Content-Length", "0")], b""))];
+                }
+                let mut bytes = good_answer(head, &body, tag);
+                if cuts && number < 3 {
+                    let keep = bytes.len() - (body.len() - range_start(head).unwrap_or(0)) + 30_000;
+                    bytes.truncate(keep);
+                }
+                vec![Step::Send(bytes), Step::Wait(Duration::from_millis(20)), Step::Close]
+            })
+        };
+        let mirrors = [mirror("\"one\"", true, the_first_goes_away), mirror("\"two\"", false, false)];
+        let places: Vec<String> = mirrors.iter().map(|mirror| mirror.url("/film.mp4")).collect();
+        let redirector = BadServer::start(move |_, number| {
+            let headers = [("Location", places[number.min(1)].as_str()), ("Content-Length", "0")];
+            vec![Step::Send(response("302 Found", &headers, b""))]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&redirector.url("/film.mp4")).await;
+        assert_eq!(row.state, State::Completed);
+        assert!(downloads.saved("film.mp4") == file);
+        downloads.nothing_else_than(&["film.mp4"]);
+        let asked = redirector.requests().len();
+        if the_first_goes_away {
+            assert!(asked >= 2 && !mirrors[1].requests().is_empty());
+        } else {
+            assert_eq!((asked, mirrors[1].requests().len()), (1, 0), "the first one is asked for the rest");
+        }
+    }
+}
+
+#[tokio::test]
+async fn w3_a_site_gets_the_cookie_back_that_it_wants_and_says_so_otherwise() {
+    let server = BadServer::start(|head, _| {
+        let has = sent(head, "cookie").is_some_and(|cookie| cookie.contains("pass=1"));
+        vec![Step::Send(if has && head.starts_with("GET /a.bin") {
+            response("200 OK", &[("Content-Length", "5")], b"hello")
+        } else {
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let headers =
+                [("Location", path.as_str()), ("Set-Cookie", "pass=1; Path=/"), ("Content-Length", "0")];
+            response("302 Found", &headers, b"")
+        })]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert_eq!(server.requests().len(), 2);
+    let row = downloads.run(&server.url("/never.bin")).await;
+    let State::Failed(failure) = row.state else { panic!("{:?}", row.state) };
+    assert!(failure.what.to_string().contains("cookies"), "{}", failure.what);
+}
+
+#[tokio::test]
+async fn w3_heads_that_are_not_quite_valid_are_read_and_two_lengths_are_not() {
+    for (head, is_read) in [
+        ("HTTP/1.1 200 OK\r\nX-Long: one\r\n two\r\nContent-Length: 5\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nServer : odd\r\nContent-Length: 5\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nthis is no header\r\nContent-Length: 5\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\n", false),
+    ] {
+        let server = BadServer::start(move |_, _| vec![Step::Send([head.as_bytes(), b"hello"].concat())]);
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        if is_read {
+            assert_eq!(row.state, State::Completed, "{head}");
+            assert_eq!(downloads.saved("a.bin"), b"hello", "{head}");
+        } else {
+            assert_eq!(code(&row), Some(Code::BadResponse), "{head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn w3_a_location_of_raw_bytes_is_followed_and_a_name_of_a_hop_is_taken() {
+    let server = BadServer::start(|head, _| {
+        let mut answer =
+            b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /caf\xe9 au lait\r\n\r\n".to_vec();
+        if head.starts_with("GET /caf%E9%20au%20lait ") {
+            answer = response("302 Found", &[("Location", "/blob"), ("Content-Length", "0")], b"");
+        } else if head.starts_with("GET /blob ") {
+            answer = response("200 OK", &[("Content-Length", "5")], b"hello");
+        }
+        vec![Step::Send(answer)]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/get/report.pdf")).await;
+    assert_eq!(row.state, State::Completed, "{:?}", server.requests());
+    assert!(downloads.files()[0].starts_with("report"), "{:?}", downloads.files());
+}
+
+#[tokio::test]
+async fn w3_a_slow_first_byte_is_waited_for_longer_than_a_stall_and_the_row_says_so() {
+    let answer = Signal::default();
+    let hold = answer.clone();
+    let server = BadServer::start(move |_, _| {
+        vec![Step::Until(hold.clone()), Step::Send(response("200 OK", &[("Content-Length", "5")], b"hello"))]
+    });
+    let downloads = Downloads::with(|overrides| {
+        overrides.stall = Some(Duration::from_secs(1));
+        overrides.retries = Some(0);
+    })
+    .await;
+    let id = downloads.add(&server.url("/a.bin")).await;
+    let row = downloads.until(id, |row| row.wait.is_some() || row.state.has_ended()).await;
+    assert!(row.wait.is_some_and(|wait| wait.message().contains("getting the file ready")));
+    answer.give();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn w3_the_users_own_headers_go_along_and_never_to_another_origin() {
+    let elsewhere =
+        BadServer::start(|_, _| vec![Step::Send(response("200 OK", &[("Content-Length", "5")], b"hello"))]);
+    let to = elsewhere.url("/a.bin");
+    let server = BadServer::start(move |_, _| {
+        vec![Step::Send(response("302 Found", &[("Location", &to), ("Content-Length", "0")], b""))]
+    });
+    let downloads = Downloads::new().await;
+    let request = DownloadRequest {
+        what: server.url("/a.bin"),
+        folder: Some(downloads.folder()),
+        headers: vec![Header { name: "X-Pass".into(), value: "MARKED".into() }],
+        ..DownloadRequest::default()
+    };
+    let id = downloads.engine().download(request).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    assert_eq!(sent(&server.requests()[0], "x-pass").as_deref(), Some("MARKED"));
+    assert_eq!(sent(&elsewhere.requests()[0], "x-pass"), None);
+}
+
+#[tokio::test]
+async fn w3_a_server_that_takes_so_many_at_a_time_is_asked_by_no_more_and_nothing_fails() {
+    let serving = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&serving);
+    let server = BadServer::start(move |_, _| {
+        use std::sync::atomic::Ordering;
+        if count.fetch_add(1, Ordering::SeqCst) >= 1 {
+            count.fetch_sub(1, Ordering::SeqCst);
+            return vec![Step::Send(response("503 Too Many Connections", &[("Content-Length", "0")], b""))];
+        }
+        let count = std::sync::Arc::clone(&count);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(400));
+            count.fetch_sub(1, Ordering::SeqCst);
+        });
+        let mut answer = response("200 OK", &[("Content-Length", "300000")], &[0; 200_000]);
+        let rest = answer.split_off(answer.len() - 1);
+        vec![
+            Step::Send(answer),
+            Step::Wait(Duration::from_millis(300)),
+            Step::Send([rest, vec![0; 100_000]].concat()),
+        ]
+    });
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        ids.push(downloads.add(&server.url(&format!("/{number}.bin"))).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for id in ids {
+        assert_eq!(downloads.ended(id).await.state, State::Completed);
+    }
+}
+
+/// What lies on people's disks: a part file, and beside it a record as Ferry wrote it until November 2026.
+#[tokio::test]
+async fn a_part_of_an_earlier_ferry_is_continued() {
+    let file = content(300_000);
+    let server = cut_once(&file, 150_000, || Step::Close);
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(code(&row), Some(Code::Incomplete));
+    let downloads = downloads
+        .restart(|folder| {
+            let data = folder.with_file_name("data");
+            for name in ["ferry.db", "ferry.db-wal", "ferry.db-shm"] {
+                let _ = std::fs::remove_file(data.join(name));
+            }
+            for entry in std::fs::read_dir(data.join("resume")).unwrap().flatten() {
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let journal = record["journal"].as_object_mut().unwrap();
+                journal.remove("identity");
+                journal.insert("validator".into(), serde_json::json!({ "etag": ETAG }));
+                std::fs::write(entry.path(), record.to_string()).unwrap();
+            }
+        })
+        .await;
+    let rows = downloads.engine().snapshot().transfers;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    downloads.engine().resume(&[row.id]).await.unwrap();
+    let row = downloads.ended(row.id).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("film.mp4") == file);
+    let last = server.requests().pop().unwrap();
+    assert!(range_start(&last).is_some_and(|start| start > 100_000), "only the rest: {last}");
 }

@@ -245,6 +245,66 @@ fn a_disk_that_knows_neither_safe_renames_nor_links_gets_the_file_and_nothing_is
     assert_eq!(std::fs::read(home.downloads().join("other.bin")).unwrap(), b"somebody else's");
 }
 
+/// Shares and disks in user space that cannot make the names in a folder durable, in each of their words for it. Said once
+/// it is a failure (the rows above), said each time it is what the disk cannot do.
+#[test]
+fn a_folder_that_is_never_synced_is_no_failure_of_the_file() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    for error in ["EINVAL", "EOPNOTSUPP", "EIO", "EACCES"] {
+        let home = Home::with(&service);
+        std::fs::create_dir_all(home.downloads()).unwrap();
+        let never = strace::spoil_all(&[("fsync", &format!("error={error}"))], &home.downloads());
+        for (name, size) in [("film.bin", 300_000), ("note.bin", 8_000)] {
+            let link = service.link(size, name);
+            home.ferry_under(&never, ["download", &link]).exits(0);
+            assert_holds(&home.downloads().join(name), &fetched(&link, &[]));
+        }
+        assert_eq!(home.downloaded(), ["film.bin", "note.bin"], "{error}");
+    }
+}
+
+/// A disk of short names that says so only to whoever makes a file.
+#[test]
+fn a_name_that_is_refused_as_too_long_is_shortened_at_once() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    std::fs::create_dir_all(home.downloads()).unwrap();
+    let refused = strace::spoil_all(&[("openat", "error=ENAMETOOLONG:when=1")], &home.downloads());
+    let link = service.link(300_000, &format!("{}.tar.gz", "x".repeat(220)));
+    home.ferry_under(&refused, ["download", &link]).exits(0);
+    let found = home.downloaded();
+    assert!(found.len() == 1 && found[0].len() < 220 && found[0].ends_with("xx.tar.gz"), "{found:?}");
+    assert_holds(&home.downloads().join(&found[0]), &fetched(&link, &[]));
+    let row = home.ferry(["queue", "--json"]).exits(0).objects().remove(0);
+    assert!(row["note"].to_string().contains("does not take"), "{row}");
+}
+
+/// What some file systems in user space and shares tell: a size of no blocks, which is not a full disk.
+#[test]
+fn a_disk_that_tells_of_no_blocks_is_not_taken_for_a_full_one() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    std::fs::create_dir_all(home.downloads()).unwrap();
+    // The beginning of the answer: its kind (FUSE), its block size (4096), its blocks (none, of which none is free).
+    let words = [0x6573_5546_u64, 4096, 0, 0, 0].map(|word| word.swap_bytes());
+    let told: String = words.iter().map(|word| format!("{word:016x}")).collect();
+    let none = strace::spoil_all(&[("fstatfs", &format!("poke_exit=@arg2={told}"))], &home.downloads());
+    for (name, size) in [("film.bin", 300_000), ("note.bin", 8_000)] {
+        let link = service.link(size, name);
+        home.ferry_under(&none, ["download", &link]).exits(0);
+        assert_holds(&home.downloads().join(name), &fetched(&link, &[]));
+    }
+}
+
 /// A whole, proven file whose name could not be given needs nobody's answer to get it later.
 #[test]
 fn a_proven_file_that_got_no_name_gets_it_without_asking_again() {

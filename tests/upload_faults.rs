@@ -9,7 +9,7 @@ use ferry_engine::{
     AssetStatus, Code, DownloadRequest, Remedy, Secret, Stage, State, UploadMethod, UploadRequest, Verified,
     WaitReason,
 };
-use ferry_sandbox::{Fault, FaultKind, RateLimitSpelling, SignedUrls};
+use ferry_sandbox::{BalanceSpelling, Fault, FaultKind, RateLimitSpelling, SignedUrls};
 use uploads::{Uploads, code};
 
 const MIB: usize = 1024 * 1024;
@@ -788,10 +788,10 @@ async fn u9_a_key_that_is_removed_is_not_said_to_be_refused_any_more() {
     assert!(said.contains("needs a key and has none"), "{said}");
 }
 
-/// No service says in its documents how it tells this; whatever it says is what the user reads.
+/// What no document names is read by nobody but the user, in the service's own words.
 #[tokio::test]
-async fn u9_a_quota_that_is_used_up_is_said_in_the_services_words_and_asked_about_once_a_file() {
-    for status in [400, 402, 403] {
+async fn u9_a_refusal_that_no_table_knows_is_said_in_the_services_words_and_asked_about_once_a_file() {
+    for status in [400, 403] {
         let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
         let full = FaultKind::Status {
             status,
@@ -819,6 +819,178 @@ async fn u9_a_quota_that_is_used_up_is_said_in_the_services_words_and_asked_abou
             assert_eq!(uploads.ended(id).await.state, State::Completed, "{status}");
         }
     }
+}
+
+const BALANCES: [BalanceSpelling; 3] =
+    [BalanceSpelling::Http, BalanceSpelling::BadRequest, BalanceSpelling::TextCode];
+
+fn waits_for_account(row: &ferry_engine::Transfer) -> bool {
+    row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Quota)
+}
+
+async fn add_files(uploads: &Uploads, count: usize) -> Vec<ferry_engine::TransferId> {
+    let paths = (0..count).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
+    let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
+    uploads.engine.upload(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn u9_a_used_up_balance_in_any_spelling_is_one_question_and_all_go_on_when_the_user_says_so() {
+    // The way on: whatever of them is resumed, or the one that failed is tried again.
+    for (spelling, by_retry) in BALANCES.into_iter().zip([false, true, false]) {
+        let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
+        uploads.fault(Fault::new(FaultKind::BalanceUsedUp { spelling }).on_path("/upload/signed-url"));
+        let ids = add_files(&uploads, 60).await;
+        let last = *ids.last().unwrap();
+        let row = uploads.until(last, waits_for_account).await;
+        assert!(row.wait.unwrap().message().contains("has nothing left for this account"));
+        let of = |id: &ferry_engine::TransferId| uploads.engine.transfer(*id).unwrap();
+        let failed: Vec<_> = ids.iter().copied().filter(|id| code(&of(id)).is_some()).collect();
+        assert!((1..=16).contains(&failed.len()), "{spelling:?}: {} failures", failed.len());
+        let State::Failed(failure) = of(&failed[0]).state else { unreachable!("it has a code") };
+        assert_eq!((failure.code, failure.remedy), (Code::QuotaExceeded, Remedy::Retry), "{spelling:?}");
+        assert!(failure.advice.to_string().contains("recharge the account at memories.ai"));
+        let asked = uploads.requests("POST", "/upload/signed-url");
+        assert!(asked <= 16, "{spelling:?}: asked {asked} times");
+        let problem = uploads.engine.services().into_iter().find_map(|service| service.problem);
+        assert_eq!(problem.map(|problem| problem.code), Some(Code::QuotaExceeded), "{spelling:?}");
+
+        uploads.sandbox.faults().clear();
+        if by_retry {
+            uploads.engine.retry(&failed[..1]).await.unwrap();
+        } else {
+            uploads.engine.resume(&[last]).await.unwrap();
+        }
+        for id in ids {
+            uploads.until(id, |row| row.state == State::Completed).await;
+        }
+        assert!(uploads.engine.services().iter().all(|service| service.problem.is_none()));
+    }
+}
+
+#[tokio::test]
+async fn u9_in_a_terminal_a_used_up_balance_is_asked_about_once_and_ends_the_run() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let used_up = FaultKind::BalanceUsedUp { spelling: BalanceSpelling::Http };
+    uploads.fault(Fault::new(used_up).on_path("/upload/signed-url"));
+    let ids = add_files(&uploads, 20).await;
+    for id in &ids {
+        assert_eq!(code(&uploads.ended(*id).await), Some(Code::QuotaExceeded));
+    }
+    let asked = uploads.requests("POST", "/upload/signed-url");
+    assert!(asked <= 3, "asked {asked} times: at most once a slot");
+    uploads.sandbox.faults().clear();
+    uploads.engine.resume(&ids).await.unwrap();
+    for id in ids {
+        assert_eq!(uploads.ended(id).await.state, State::Completed);
+    }
+}
+
+#[tokio::test]
+async fn u9_words_that_mean_a_limit_or_a_wrong_request_are_tried_a_few_times_and_then_said() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let words = FaultKind::RateLimit { spelling: RateLimitSpelling::BadRequest, retry_after: None };
+    uploads.fault(Fault::new(words).on_path("/upload/signed-url"));
+    let row = uploads.run(&uploads.file("a.bin", 10)).await;
+    let State::Failed(failure) = row.state else { panic!("{:?}", row.state) };
+    assert_eq!(failure.code, Code::ServiceError);
+    assert!(failure.message().contains("Request has exceeded the limit."), "{}", failure.message());
+    assert_eq!(uploads.requests("POST", "/upload/signed-url"), 4);
+}
+
+#[tokio::test]
+async fn u9_what_a_service_refuses_has_words_of_its_own() {
+    for (status, words) in [
+        (400, "refused"),
+        (403, "does not let this account or this computer in"),
+        (405, "does not take this kind of request"),
+        (409, "says that this was done already"),
+        (415, "does not take this type"),
+    ] {
+        let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+        let fault =
+            FaultKind::Status { status, retry_after: None, body: None, content_type: None, after: u64::MAX };
+        uploads.fault(Fault::new(fault).on_path("/upload/signed-url"));
+        let row = uploads.run(&uploads.file("a.bin", 10)).await;
+        let State::Failed(failure) = row.state else { panic!("{status}: {:?}", row.state) };
+        assert_eq!(failure.code, Code::ServiceError, "{status}");
+        assert!(failure.message().contains(words), "{status}: {}", failure.message());
+        assert_eq!(uploads.requests("POST", "/upload/signed-url"), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn u9_a_second_deletion_is_done() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let asset = uploads.run(&uploads.file("a.bin", 10)).await.asset_id.unwrap();
+    let duplicate =
+        FaultKind::Status { status: 409, retry_after: None, body: None, content_type: None, after: 0 };
+    uploads.fault(Fault::new(duplicate).on_method("DELETE"));
+    uploads.engine.asset_delete(&asset, Some("mavi")).await.unwrap();
+    uploads.sandbox.faults().clear();
+    let wrong = uploads.engine.asset_delete("re_unknown", Some("mavi")).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn u9_an_answer_that_is_only_accepted_is_asked_for_again_and_not_for_ever() {
+    let not_yet = |times| {
+        let status = FaultKind::Status {
+            status: 202,
+            retry_after: Some("0".into()),
+            body: Some(String::new()),
+            content_type: None,
+            after: u64::MAX,
+        };
+        Fault { times, ..Fault::new(status).on_path("/upload/signed-url") }
+    };
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    uploads.fault(not_yet(Some(3)));
+    assert_eq!(uploads.run(&uploads.file("a.bin", 10)).await.state, State::Completed);
+    let uploads = uploads.impatient(|limits| limits.stuck = Some(Duration::from_secs(1))).await;
+    uploads.fault(not_yet(None));
+    let row = uploads.run(&uploads.file("b.bin", 10)).await;
+    let State::Failed(failure) = row.state else { panic!("{:?}", row.state) };
+    assert_eq!(failure.code, Code::NotReady);
+    assert!(failure.message().contains("still so after 1 s of waiting"), "{}", failure.message());
+}
+
+/// Over loopback a limit is learnt by the first refusal; a service elsewhere has its published one from the start.
+#[tokio::test]
+async fn u9_pieces_of_one_download_keep_to_the_accounts_limit() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let (small, large) = (uploads.file("small.bin", 10), uploads.file("film.mp4", 32 * MIB));
+    let folder = large.parent().unwrap().join("brought");
+    std::fs::create_dir(&folder).unwrap();
+    let mut ids = Vec::new();
+    for path in [&small, &small, &large] {
+        ids.push(uploads.run(path).await.asset_id.unwrap());
+    }
+    uploads.fault(FaultKind::AccountLimit { milliseconds: 950 });
+    let bring = async |what: &str| {
+        let request = DownloadRequest {
+            what: what.to_owned(),
+            service: Some("mavi".into()),
+            folder: Some(folder.clone()),
+            connections: Some(8),
+            ..DownloadRequest::default()
+        };
+        uploads.sandbox.clear_requests();
+        let id = uploads.engine.download(request).await.unwrap();
+        assert_eq!(uploads.ended(id).await.state, State::Completed);
+        let asked = uploads.sandbox.requests().into_iter().filter(|asked| asked.path.ends_with("/download"));
+        let statuses: Vec<u16> = asked.map(|asked| asked.status).collect();
+        (statuses.len(), statuses.into_iter().filter(|status| *status == 429).count())
+    };
+    assert_eq!(bring(&ids[0]).await, (1, 0));
+    let (asked, refused) = bring(&ids[1]).await;
+    assert!(refused >= 1 && asked == refused + 1, "refused {refused} of {asked}, and not for ever");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    uploads.fault(FaultKind::Slow { bytes_per_second: 2 << 20 });
+    let (asked, refused) = bring(&ids[2]).await;
+    assert!(std::fs::read(folder.join("film.mp4")).unwrap() == std::fs::read(&large).unwrap(), "other bytes");
+    assert!(asked > 2, "it was fetched in {asked} pieces");
+    assert_eq!(refused, 0, "of {asked}");
 }
 
 #[tokio::test]

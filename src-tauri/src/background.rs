@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Engine, Settings};
+use ferry_engine::Engine;
 use tauri::{AppHandle, Manager as _};
 use tauri_plugin_notification::NotificationExt as _;
 
@@ -110,7 +110,7 @@ pub(crate) fn hide(app: &AppHandle) {
             tracing::debug!(%error, "a notice could not be shown");
             return;
         }
-        if let Err(error) = engine.save_settings(Settings { told_of_tray: true, ..engine.settings() }).await {
+        if let Err(error) = engine.change_settings(|settings| settings.told_of_tray = true).await {
             tracing::warn!(%error, "the same notice will come again");
         }
     });
@@ -160,29 +160,45 @@ pub(crate) fn mind_the_panel(app: &AppHandle) {
             }
         }
     };
-    let panel_gone = gone.clone();
-    gio::bus_watch_name(
-        gio::BusType::Session,
-        WATCHER,
-        gio::BusNameWatcherFlags::NONE,
-        |_, _, _| {},
-        move |_, _| gone(),
+    let bus = match gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) {
+        Ok(bus) => bus,
+        // Nothing brings a hidden window back then, so none is hidden.
+        Err(error) => {
+            tracing::debug!(%error, "no session bus");
+            return;
+        }
+    };
+    // A bus that ends would take Ferry with it: that is GLib's habit unless it is told otherwise.
+    bus.set_exit_on_close(false);
+    let bus_gone = gone.clone();
+    bus.connect_closed(move |_, _, _| bus_gone());
+    // Not `bus_watch_name`: without a bus, or when it ends, that calls back without a connection, which its binding takes
+    // for granted; and a panic in a callback from C ends the program.
+    let watcher_gone = gone.clone();
+    bus.signal_subscribe(
+        Some("org.freedesktop.DBus"),
+        Some("org.freedesktop.DBus"),
+        Some("NameOwnerChanged"),
+        Some("/org/freedesktop/DBus"),
+        Some(WATCHER),
+        gio::DBusSignalFlags::NONE,
+        move |_, _, _, _, _, change| {
+            let owner = change.try_child_value(2).and_then(|owner| owner.get::<String>());
+            if owner.is_some_and(|owner| owner.is_empty()) {
+                watcher_gone();
+            }
+        },
     );
     // Where something else than the panel looks after the icons, it says that the panel has gone.
-    match gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) {
-        Ok(bus) => {
-            bus.signal_subscribe(
-                Some(WATCHER),
-                Some(WATCHER),
-                Some("StatusNotifierHostUnregistered"),
-                None,
-                None,
-                gio::DBusSignalFlags::NONE,
-                move |_, _, _, _, _, _| panel_gone(),
-            );
-        }
-        Err(error) => tracing::debug!(%error, "no session bus"),
-    }
+    bus.signal_subscribe(
+        Some(WATCHER),
+        Some(WATCHER),
+        Some("StatusNotifierHostUnregistered"),
+        None,
+        None,
+        gio::DBusSignalFlags::NONE,
+        move |_, _, _, _, _, _| gone(),
+    );
 }
 
 /// Whether a panel is there that shows tray icons.

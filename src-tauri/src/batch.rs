@@ -9,10 +9,9 @@ use crate::spoken::{Spoken, fill};
 /// Runs, or will run without anybody doing anything. What waits for a key, for room or for the network may wait for
 /// days: it keeps no computer awake and no window open.
 pub(crate) fn is_working(transfer: &Transfer) -> bool {
-    let waits_for_the_world = transfer
-        .wait
-        .as_ref()
-        .is_some_and(|wait| matches!(wait.reason, WaitReason::Key | WaitReason::Space | WaitReason::Network));
+    let waits_for_the_world = transfer.wait.as_ref().is_some_and(|wait| {
+        matches!(wait.reason, WaitReason::Key | WaitReason::Quota | WaitReason::Space | WaitReason::Network)
+    });
     matches!(transfer.state, State::Queued | State::Running | State::Verifying) && !waits_for_the_world
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use ferry_engine::{
     AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, Hidden,
     Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening, PathSummary, Phrase,
-    Pictures, Recognised, Secret, ServiceStatus, Settings, State as Stands, TakenBack, TimelineEntry,
-    Transfer, TransferId, UploadRequest, Where,
+    Pictures, Recognised, Secret, ServiceStatus, Settings, SettingsPatch, State as Stands, TakenBack,
+    TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -349,30 +349,28 @@ pub(crate) async fn remove_key(engine: State<'_, Engine>, service: String) -> An
     engine.remove_key(&service).await.map_err(failure)
 }
 
-/// Saves the settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
-/// dialog changes, and what was said once.
+/// Changes settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
+/// dialog changes, and what was said once. Gives what is in force now.
 #[tauri::command]
 pub(crate) async fn save_settings(
     window: WebviewWindow,
     engine: State<'_, Engine>,
-    mut settings: Settings,
-) -> Answer<()> {
+    changes: SettingsPatch,
+) -> Answer<Settings> {
     let before = engine.settings();
-    settings.downloads_folder = before.downloads_folder;
-    settings.told_of_tray = before.told_of_tray;
-    let (theme, start_at_login) = (settings.theme, settings.start_at_login);
-    engine.save_settings(settings).await.map_err(failure)?;
-    if start_at_login != before.start_at_login
-        && let Err(refused) = start_with_desktop(window.app_handle(), start_at_login)
+    let changes = changes.without("downloads_folder").without("told_of_tray");
+    let after = engine.patch_settings(changes).await.map_err(failure)?;
+    if after.start_at_login != before.start_at_login
+        && let Err(refused) = start_with_desktop(window.app_handle(), after.start_at_login)
     {
-        let settings = Settings { start_at_login: before.start_at_login, ..engine.settings() };
-        engine.save_settings(settings).await.map_err(failure)?;
+        let back = |settings: &mut Settings| settings.start_at_login = before.start_at_login;
+        engine.change_settings(back).await.map_err(failure)?;
         return Err(refused);
     }
-    if theme != before.theme {
-        show_theme(&window, theme);
+    if after.theme != before.theme {
+        show_theme(&window, after.theme);
     }
-    Ok(())
+    Ok(after)
 }
 
 /// Whether the window may be closed and Ferry go on: whether a tray icon is there to bring it back.
@@ -486,9 +484,9 @@ pub(crate) async fn pick_downloads_folder(
 ) -> Answer<Option<String>> {
     let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_downloads_folder);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
-    let mut settings = engine.settings();
-    settings.downloads_folder = Some(chosen.path().to_owned());
-    engine.save_settings(settings).await.map_err(failure)?;
+    let folder = chosen.path().to_owned();
+    let change = |settings: &mut Settings| settings.downloads_folder = Some(folder);
+    engine.change_settings(change).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
 }
 

@@ -212,14 +212,12 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
 /// Whether Ferry starts with the desktop is the desktop's to say: it may have been changed there.
 fn follow_desktop(app: &AppHandle, engine: &Engine) {
     let Ok(starts) = app.autolaunch().is_enabled() else { return };
-    let settings = engine.settings();
-    if settings.start_at_login == starts {
+    if engine.settings().start_at_login == starts {
         return;
     }
     let engine = engine.clone();
     tauri::async_runtime::spawn(async move {
-        let settings = ferry_engine::Settings { start_at_login: starts, ..settings };
-        if let Err(error) = engine.save_settings(settings).await {
+        if let Err(error) = engine.change_settings(|settings| settings.start_at_login = starts).await {
             tracing::warn!(%error, "the settings still say otherwise about starting with the desktop");
         }
     });

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Engine, Kind, ListWindow, State, TransferId};
+use ferry_engine::{Can, Engine, Kind, ListWindow};
 use tauri::menu::{Menu, MenuItem, PredefinedMenuItem};
 use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 use tauri::window::{ProgressBarState, ProgressBarStatus};
@@ -274,28 +274,25 @@ fn build_tray(app: &AppHandle) -> tauri::Result<Tray> {
     Ok(Tray { icon: builder.build(app)?, speeds, open, pause, resume, quit: quit_ferry })
 }
 
+/// As the page's own command does: rows that were removed and may still come back are none of all.
 fn pause_all(app: &AppHandle) {
-    let engine = app.state::<Engine>().inner().clone();
+    let app = app.clone();
     tauri::async_runtime::spawn(async move {
-        let ids = ids(&engine, |state| matches!(state, State::Queued | State::Running | State::Verifying));
-        if let Err(error) = engine.pause(&ids).await {
+        let ids = app.state::<ListWindow>().which(None, Can::Pause);
+        if let Err(error) = app.state::<Engine>().pause(&ids).await {
             tracing::warn!(%error, "pausing everything failed");
         }
     });
 }
 
 fn resume_all(app: &AppHandle) {
-    let engine = app.state::<Engine>().inner().clone();
+    let app = app.clone();
     tauri::async_runtime::spawn(async move {
-        let ids = ids(&engine, |state| matches!(state, State::Paused));
-        if let Err(error) = engine.resume(&ids).await {
+        let ids = app.state::<ListWindow>().which(None, Can::Resume);
+        if let Err(error) = app.state::<Engine>().resume(&ids).await {
             tracing::warn!(%error, "resuming everything failed");
         }
     });
-}
-
-fn ids(engine: &Engine, wanted: impl Fn(&State) -> bool) -> Vec<TransferId> {
-    engine.transfers(|transfer| wanted(&transfer.state)).iter().map(|transfer| transfer.id).collect()
 }
 
 /// What is on show just now, so that nothing is drawn twice.

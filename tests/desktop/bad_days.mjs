@@ -54,7 +54,7 @@ const says = (name, words, seconds = 30) =>
   );
 const save = async (changes) => {
   const settings = await stage.settings();
-  const { refused } = await page.invoke('save_settings', { settings: { ...settings, ...changes } });
+  const { refused } = await page.invoke('save_settings', { changes: { ...settings, ...changes } });
   assert.equal(refused, undefined, JSON.stringify(refused));
 };
 

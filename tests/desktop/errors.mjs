@@ -62,7 +62,7 @@ const is = (name, state, seconds = 20) =>
 const bytes = (name) => until('some bytes', async () => (await named(name))?.bytes > 1_000_000);
 
 async function save(changes) {
-  const { refused } = await page.invoke('save_settings', { settings: { ...(await stage.settings()), ...changes } });
+  const { refused } = await page.invoke('save_settings', { changes: { ...(await stage.settings()), ...changes } });
   assert.equal(refused, undefined, JSON.stringify(refused));
 }
 
@@ -200,17 +200,28 @@ const cases = {
     await until('the row again', async () => (await stage.rows()).length === 1);
   },
 
-  'not_ready: later it is': async () => {
+  'not_ready: it is asked for again, and comes by itself': async () => {
     const detail = 'Descarga no disponible o no completada';
-    await service.fault({ fault: 'status', status: 404, body: JSON.stringify({ detail }), path: '/file' });
+    await service.fault({ fault: 'status', status: 404, retry_after: '6', body: JSON.stringify({ detail }), path: '/file', times: 1 });
     await download('https://videos.example.org/watch/keynote', 'offline-tube');
-    const { name } = await until('the failure', async () => {
+    const { name } = await until('a wait', async () => {
       const [row] = await stage.transfers();
-      return row?.state.is === 'failed' && row;
+      return row?.wait?.reason === 'retry' && row;
     });
-    await service.heal();
-    await fails(name, 'not_ready', 'retry');
+    await opened(name, 'not_ready-waits');
     await until('the file', async () => (await stage.transfers())[0].state.is === 'completed');
+  },
+
+  'quota_exceeded: one question, and all go on': async () => {
+    await service.fault({ fault: 'balance_used_up', spelling: 'http', path: '/upload/signed-url' });
+    await drop(file('take 1.mp4'));
+    await is('take 1.mp4', 'failed');
+    await drop(file('take 2.mp4'));
+    await until('a wait', async () => (await named('take 2.mp4'))?.wait?.reason === 'quota');
+    await service.heal();
+    await fails('take 1.mp4', 'quota_exceeded', 'retry');
+    await is('take 1.mp4', 'completed');
+    await is('take 2.mp4', 'completed');
   },
 
   'service_error: the server’s trouble passes': async () => {

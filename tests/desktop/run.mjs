@@ -214,7 +214,7 @@ async function test() {
     const before = (await stage.settings()).downloads_folder;
     const settings = await stage.settings();
     await page.invoke('save_settings', {
-      settings: { ...settings, downloads_folder: '/etc' },
+      changes: { ...settings, downloads_folder: '/etc' },
     });
     assert.equal((await stage.settings()).downloads_folder, before);
     assert.equal((await transfers()).length, 3);
@@ -326,7 +326,7 @@ async function test() {
     async () => {
       const settings = await stage.settings();
       await page.invoke('save_settings', {
-        settings: { ...settings, language: 'es' },
+        changes: { ...settings, language: 'es' },
       });
       const second = stage.start({
         DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent',
@@ -337,7 +337,7 @@ async function test() {
       const { code, said } = await second.ended;
       assert.equal(code, 1);
       assert.match(said, /error\[busy_data_dir\]/);
-      await page.invoke('save_settings', { settings });
+      await page.invoke('save_settings', { changes: settings });
     },
   );
 
@@ -348,7 +348,7 @@ async function test() {
       // Settings that another than the page changed reach it with the next opening.
       await stage.settings();
       await page.invoke('save_settings', {
-        settings: { ...settings, ...more },
+        changes: { ...settings, ...more },
       });
     };
     for (const [language, title] of Object.entries(titles)) {
@@ -378,7 +378,7 @@ async function test() {
   await step('quitting while a transfer runs is a question', async () => {
     const settings = await stage.settings();
     await page.invoke('save_settings', {
-      settings: { ...settings, limit_down: 300_000 },
+      changes: { ...settings, limit_down: 300_000 },
     });
     await page.click('nav button', 'Library');
     // What was sent last comes in above: a click before that would miss.
@@ -422,7 +422,7 @@ async function test() {
     const settings = await stage.settings();
     assert.equal(settings.welcomed, true);
     await page.invoke('save_settings', {
-      settings: { ...settings, limit_down: null },
+      changes: { ...settings, limit_down: null },
     });
     await until('the rest', async () => (await unfinished()) === undefined, 30);
     await until('four finished rows', async () => (await rows()).filter((row) => /Verified/.test(row)).length === 4);

@@ -17,7 +17,7 @@ const hidden = () => until('the window to go', async () => !(await shown()));
 
 async function closesToTray(page, close_to_tray) {
   const settings = await stage.settings();
-  const saved = await page.invoke('save_settings', { settings: { ...settings, close_to_tray, welcomed: true } });
+  const saved = await page.invoke('save_settings', { changes: { ...settings, close_to_tray, welcomed: true } });
   assert.ok(!saved.refused, JSON.stringify(saved));
 }
 
@@ -74,7 +74,7 @@ async function test() {
 
   await step('quitting from the tray asks while work runs', async () => {
     const settings = await stage.settings();
-    await page.invoke('save_settings', { settings: { ...settings, limit_down: 300_000 } });
+    await page.invoke('save_settings', { changes: { ...settings, limit_down: 300_000 } });
     await page.invoke('download', { request: { what: SAMPLE, service: 'sandbox' } });
     await until('the transfer to run', async () => (await stage.transfers()).some((one) => one.state.is === 'running'));
     await close();

@@ -16,6 +16,11 @@ impl Chance {
         Self(test.bytes().fold(seed, |mixed, byte| mixed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)))
     }
 
+    /// Another generator that this one decides on, for work beside the first.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// The next number.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

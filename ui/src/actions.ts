@@ -133,8 +133,8 @@ async function withFile(id: TransferId, run: (id: TransferId) => Promise<unknown
 export async function upload(paths: string[], service: string | null = null): Promise<TransferId[]> {
   if (paths.length === 0) return [];
   const first = settings.current?.welcomed === false;
-  service ??= first ? (services.receiving?.id ?? null) : null;
-  const target = services.name(service ?? settings.current?.default_service ?? '');
+  service ??= services.chosen;
+  const target = services.name(service ?? '');
   const then = Date.now();
   try {
     const added = await beforeSending.add(paths, service, target);
@@ -170,8 +170,8 @@ export async function pickAndUpload(folders: boolean, service: string | null = n
   }
 }
 
-/** Brings something here and offers to take it back. */
-export const download = (what: string, service: string | null, said: string) =>
+/** Brings something here from a service and offers to take it back. */
+export const download = (what: string, service: string, said: string) =>
   bring(() => ipc.download(what, service), said);
 
 /** Brings once more what was downloaded before. */

@@ -36,9 +36,16 @@ const stages: Record<Stage, () => string> = {
 export const stageName = (stage: Stage) => stages[stage]();
 
 /** The badge of something that is done, and what it means in full. */
-export function proof(verified: Verified | undefined): { text: string; title: string; strong: boolean } {
+export function proof(
+  verified: Verified | undefined,
+  kind: Transfer['kind'],
+): { text: string; title: string; strong: boolean } {
   if (verified === undefined || verified === 'none')
-    return { text: m.verified_none(), title: m.verified_none_long(), strong: false };
+    return {
+      text: m.verified_none(),
+      title: kind === 'upload' ? m.verified_none_sent() : m.verified_none_long(),
+      strong: false,
+    };
   if (verified === 'length') return { text: m.verified_length(), title: m.verified_length_long(), strong: false };
   const how = checksums[verified];
   return { text: m.verified_by({ how }), title: m.verified_long({ how }), strong: true };
@@ -68,8 +75,12 @@ export function waiting(wait: Wait, now: number): string {
       return m.wait_network();
     case 'key':
       return m.wait_key();
+    case 'quota':
+      return m.wait_quota();
     case 'space':
       return m.wait_space();
+    case 'answer':
+      return m.wait_answer();
   }
 }
 
@@ -206,6 +217,7 @@ const headlines: Record<Code, () => string> = {
   unsupported: m.error_unsupported,
   busy_data_dir: m.error_busy_data_dir,
   invalid_input: m.error_invalid_input,
+  quota_exceeded: m.error_quota_exceeded,
   internal: m.error_internal,
 };
 
@@ -352,7 +364,7 @@ export function rowName(transfer: Transfer, service: string, gone = false): stri
     if (seconds_left !== undefined && !wait) parts.push(m.time_left({ time: format.duration(seconds_left) }));
   } else {
     parts.push(kind === 'upload' ? m.row_upload({ service }) : m.row_download({ service }), stateName(transfer));
-    if (state.is === 'completed') parts.push(gone ? m.file_gone() : proof(transfer.verified).text);
+    if (state.is === 'completed') parts.push(gone ? m.file_gone() : proof(transfer.verified, kind).text);
     if (state.is === 'failed') parts.push(failure(state).title);
   }
   return parts.join(', ');

@@ -32,7 +32,6 @@ import type {
 
 export type Unlisten = () => void;
 
-/** The first look, also after a gap in what was told. */
 /** The first look, and the one after a gap. A `fresh` page hides nothing yet. */
 export const open = (look: Look, fresh: boolean) => invoke<Opening>('open', { look, fresh });
 
@@ -124,7 +123,8 @@ export const check = (service: string) => invoke<CheckReport>('check', { service
 export const setKey = (service: string, key: string) => invoke<KeyState>('set_key', { service, key });
 export const removeKey = (service: string) => invoke<undefined>('remove_key', { service });
 
-export const saveSettings = (settings: Settings) => invoke<undefined>('save_settings', { settings });
+/** Changes these fields; answers all settings as they are now. */
+export const saveSettings = (changes: Partial<Settings>) => invoke<Settings>('save_settings', { changes });
 
 /** Whether a tray icon is there to bring a closed window back. */
 export const trayThere = () => invoke<boolean>('tray_there');

@@ -16,17 +16,27 @@ export const isOwn = (words: Words | null | undefined): words is Phrase =>
 export const SIZES: ReadonlySet<string> = new Set(['needed', 'done', 'total', 'missing']);
 
 export const checksums: Record<Verified, string> = {
+  sha512: 'SHA-512',
   sha256: 'SHA-256',
+  sha1: 'SHA-1',
   md5: 'MD5',
+  crc64nvme: 'CRC64NVME',
+  crc64ecma: 'CRC64ECMA',
   crc32c: 'CRC32C',
+  crc32: 'CRC32',
   length: '',
   none: '',
 };
 
 const proofs: Record<Verified, () => string> = {
+  sha512: () => m.verified_by({ how: checksums.sha512 }),
   sha256: () => m.verified_by({ how: checksums.sha256 }),
+  sha1: () => m.verified_by({ how: checksums.sha1 }),
   md5: () => m.verified_by({ how: checksums.md5 }),
+  crc64nvme: () => m.verified_by({ how: checksums.crc64nvme }),
+  crc64ecma: () => m.verified_by({ how: checksums.crc64ecma }),
   crc32c: () => m.verified_by({ how: checksums.crc32c }),
+  crc32: () => m.verified_by({ how: checksums.crc32 }),
   length: m.verified_length,
   none: m.verified_none,
 };
@@ -35,6 +45,7 @@ const methods: Record<UploadMethod, () => string> = {
   auto: m.method_auto,
   put: m.method_put,
   post: m.method_post,
+  'post-raw': m.method_post_raw,
   resumable: m.method_resumable,
 };
 

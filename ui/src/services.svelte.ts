@@ -41,6 +41,14 @@ class Services {
     return ready.find((service) => service.id === settings.current?.default_service) ?? ready[0];
   }
 
+  /**
+   * The service that a request goes to for which nobody chose one. The same for drops, picks and samples, named in each
+   * request: what is shown is where it goes.
+   */
+  get chosen(): string | null {
+    return this.receiving?.id ?? settings.current?.default_service ?? null;
+  }
+
   /** How one stands: what its last check found counts as much as what the engine knows. */
   standing(service: ServiceStatus): 'ready' | 'problem' | 'unreached' | 'off' {
     const report = this.checks[service.id];

@@ -5,7 +5,7 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
 import { transfers } from './transfers.svelte';
-import type { Failure, ListChanges, Listing, Look, ServiceStatus } from './types';
+import type { Failure, ListChanges, Listing, Look, ServiceStatus, Settings } from './types';
 
 /**
  * Keeps the window in step with the engine: it opens the list, asks for what it wants to see of it, and is told what
@@ -16,6 +16,7 @@ export class Session {
   trouble = $state.raw<Failure | null>(null);
   #revision = -1;
   #servicesRevision = -1;
+  #settingsRevision = -1;
   #opened = false;
   #asking: Promise<void> | null = null;
   /** What was told while an answer was under way. */
@@ -41,9 +42,10 @@ export class Session {
     this.#unlisten = undefined;
   }
 
-  #hear({ list, ended, services: told }: ListChanges) {
+  #hear({ list, ended, services: told, settings: changed, downloads_folder }: ListChanges) {
     announcer.note(ended);
     if (told) this.#tell(list.revision, told);
+    if (changed) this.#tellSettings(list.revision, changed, downloads_folder ?? undefined);
     if (this.#asking) this.#aside.push(list);
     else this.#receive(list);
   }
@@ -53,6 +55,12 @@ export class Session {
     if (revision < this.#servicesRevision) return;
     this.#servicesRevision = revision;
     services.set(told);
+  }
+
+  #tellSettings(revision: number, changed: Settings, downloadsFolder?: string) {
+    if (revision < this.#settingsRevision) return;
+    this.#settingsRevision = revision;
+    settings.set(changed, downloadsFolder);
   }
 
   #receive(list: Listing) {
@@ -99,7 +107,7 @@ export class Session {
   async #open(look: Look): Promise<void> {
     const opening = await ipc.open(look, !this.#noticed);
     this.#tell(opening.list.revision, opening.services);
-    settings.set(opening.settings, opening.downloads_folder);
+    this.#tellSettings(opening.list.revision, opening.settings, opening.downloads_folder);
     this.#show(opening.list, look);
     if (!this.#noticed) opening.notices.forEach((notice) => toasts.show({ text: sentences([say(notice)]) }));
     this.#noticed = true;

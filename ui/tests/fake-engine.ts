@@ -82,7 +82,7 @@ interface Commands {
   check: (args: { service: string }) => CheckReport;
   set_key: (args: { service: string; key: string }) => KeyState;
   remove_key: (args: { service: string }) => void;
-  save_settings: (args: { settings: Settings }) => void;
+  save_settings: (args: { changes: Partial<Settings> }) => Settings;
   tray_there: (args: Record<string, never>) => boolean;
   reset_settings: (args: Record<string, never>) => Settings;
   export_settings: (args: Record<string, never>) => boolean;
@@ -103,6 +103,7 @@ interface Change {
   changed?: Transfer[];
   removed?: TransferId[];
   services?: ServiceStatus[];
+  settings?: Settings;
 }
 
 /** What tests see of it, as `window.fake`. */
@@ -170,6 +171,7 @@ export function start(scenario: Scenario, live = true): void {
   const callbacks = new Map<number, Handler>();
   const listeners = new Map<string, Set<number>>();
   let offered: LinkOffer | null = null;
+  const newKeys = new Set<string>();
   const curves = new Map<TransferId, SpeedSample[]>();
   let endComparing: ((failure: Failure) => void) | undefined;
   let nextCallback = 1;
@@ -183,12 +185,18 @@ export function start(scenario: Scenario, live = true): void {
     for (const id of listeners.get(event) ?? []) callbacks.get(id)?.({ event, id, payload });
   };
 
-  function change({ changed, removed, services: told }: Change, skip = 0) {
+  function change({ changed, removed, services: told, settings: set }: Change, skip = 0) {
     changed?.forEach((one) => list.put(one));
     removed?.forEach((id) => list.delete(id));
     if (fake.openings === 0) return;
     list.revision += skip;
-    const news: ListChanges = { list: list.tell(), ended: list.ended(), services: told ?? null };
+    const news: ListChanges = {
+      list: list.tell(),
+      ended: list.ended(),
+      services: told ?? null,
+      settings: set ?? null,
+      downloads_folder: set ? downloads_folder : null,
+    };
     emit('transfers-changed', news);
   }
 
@@ -424,10 +432,14 @@ export function start(scenario: Scenario, live = true): void {
         const what = { is: 'server_not_found' } as const;
         const advice = { is: 'check_address_and_network' } as const;
         const problem: Failure = { code: 'network', what, why: null, advice, remedy: 'check_service' };
-        return { service, reached_in: null, tls: true, key_accepted: null, problem };
+        return { service, now_default: false, reached_in: null, tls: true, key_accepted: null, problem };
       }
+      const accepted = one?.key !== 'unneeded' && one?.problem === null;
+      const now_default = accepted && newKeys.delete(service) && settings.default_service === 'sandbox';
+      if (now_default) change({ settings: (settings = { ...settings, default_service: service }) });
       return {
         service,
+        now_default,
         reached_in: 84,
         tls: service !== 'sandbox',
         key_accepted: one?.key === 'unneeded' ? null : one?.problem === null,
@@ -436,6 +448,7 @@ export function start(scenario: Scenario, live = true): void {
     },
     set_key: ({ service, key: secret }) => {
       const key: KeyState = fake.keychain ? 'keychain' : 'memory';
+      newKeys.add(service);
       if (secret.startsWith('bad'))
         changeService(service, {
           key,
@@ -452,18 +465,21 @@ export function start(scenario: Scenario, live = true): void {
       return key;
     },
     remove_key: ({ service }) => changeService(service, { key: 'missing', ready: false, problem: null }),
-    save_settings: (args) => {
-      if (args.settings.limit_down !== null && args.settings.limit_down < 1024)
+    save_settings: ({ changes }) => {
+      const next = { ...settings, ...changes };
+      if (next.limit_down !== null && next.limit_down < 1024)
         refuse({ what: { is: 'download_limit_too_low' }, why: null });
-      const { concurrent_uploads: value, offline_tube_url: typed } = args.settings;
+      const { concurrent_uploads: value, offline_tube_url: typed } = next;
       if (value < 1 || value > 16) refuse({ what: { is: 'uploads_out_of_range', low: 1, high: 16, value } });
       if (typed !== '' && !/^https?:/.test(typed))
         refuse({ what: { is: 'address_unusable', service: 'offline-tube' }, why: { is: 'without_scheme' } });
-      ({ settings } = args);
+      settings = next;
       sessionStorage.setItem(LANGUAGE, settings.language);
       const address = settings.offline_tube_url;
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });
+      change({ settings });
+      return settings;
     },
     tray_there: () => fake.tray,
     reset_settings: () => (settings = { ...opening.settings, density: 'normal', theme: 'system', connections: 16 }),

@@ -516,6 +516,7 @@ export function cards() {
     tls: true,
     key_accepted: true,
     problem: null,
+    now_default: false,
     ...of,
   });
   const services: ServiceStatus[] = [

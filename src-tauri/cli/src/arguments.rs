@@ -1,11 +1,12 @@
 //! What can be typed: every command and option, with its help.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use ferry_engine::{TransferId, UploadMethod};
+use ferry_engine::{Header, TransferId, UploadMethod};
 
 use crate::size;
 
@@ -134,6 +135,13 @@ pub struct Upload {
     /// How to send [default: by what the signed URL says].
     #[arg(long, value_enum)]
     pub method: Option<Method>,
+    /// The type of the content, where the signed URL has it bound [default: by the URL and the file's name].
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// With --to: a header for that host alone, `NAME: VALUE`; `@FILE` reads them from a file, one a line, so that they
+    /// are not in the process list. Repeatable.
+    #[arg(long = "header", value_name = "HEADER", value_parser = headers, requires = "to")]
+    pub headers: Vec<Headers>,
     /// What becomes of files whose content was sent to the service before, under any name. Files of the same size as
     /// one of those are read for it.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, conflicts_with = "to")]
@@ -170,9 +178,60 @@ pub struct Download {
     /// Most connections for one file, 1 to 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub connections: Option<u8>,
+    /// For links: a header for that host alone, `NAME: VALUE`; `@FILE` reads them from a file, one a line, so that they
+    /// are not in the process list. Repeatable.
+    #[arg(long = "header", value_name = "HEADER", value_parser = headers)]
+    pub headers: Vec<Headers>,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,
+}
+
+/// What one `--header` names: one, or those of a file; or what is wrong with it. That is told by [`parse`], as a value that
+/// clap refuses is printed, and these are secrets.
+#[derive(Clone)]
+pub struct Headers(Result<Vec<Header>, String>);
+
+impl Headers {
+    /// All that these name.
+    pub fn all(some: &[Self]) -> Vec<Header> {
+        some.iter().filter_map(|one| one.0.clone().ok()).flatten().collect()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Reads `NAME: VALUE` or `@FILE`.
+impl From<&str> for Headers {
+    fn from(text: &str) -> Self {
+        let Some(file) = text.strip_prefix('@') else { return Self(header(text).map(|one| vec![one])) };
+        Self(match std::fs::read_to_string(file) {
+            Err(error) => Err(format!("--header: {file} cannot be read: {error}")),
+            Ok(text) => {
+                let lines = text.lines().map(str::trim);
+                lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(header).collect()
+            }
+        })
+    }
+}
+
+/// Always `Ok`: see [`Headers`].
+#[allow(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
+fn headers(text: &str) -> Result<Headers, String> {
+    Ok(Headers::from(text))
+}
+
+fn header(text: &str) -> Result<Header, String> {
+    let (name, value) = text.split_once(':').ok_or("--header takes `NAME: VALUE`")?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.trim().is_empty() || !name.trim().chars().all(is_name) {
+        return Err("--header: a name is made of letters, digits and hyphens".to_owned());
+    }
+    Ok(Header { name: name.trim().to_owned(), value: value.trim().to_owned() })
 }
 
 /// Speed and patience of this run.
@@ -334,6 +393,8 @@ pub enum Method {
     Put,
     /// POST as multipart form.
     Post,
+    /// POST of the bare bytes.
+    PostRaw,
     /// Resumable session.
     Resumable,
 }
@@ -366,6 +427,7 @@ impl From<Method> for UploadMethod {
             Method::Auto => Self::Auto,
             Method::Put => Self::Put,
             Method::Post => Self::Post,
+            Method::PostRaw => Self::PostRaw,
             Method::Resumable => Self::Resumable,
         }
     }
@@ -387,7 +449,22 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, cla
 }
 
 /// What cannot be meant, with the command's name.
-fn conflict(command: &Command) -> Option<(&'static str, &'static str)> {
+fn conflict(command: &Command) -> Option<(&'static str, String)> {
+    let headers = match command {
+        Command::Upload(upload) => Some(("upload", &upload.headers)),
+        Command::Download(download) => Some(("download", &download.headers)),
+        _ => None,
+    };
+    if let Some((name, headers)) = headers
+        && let Some(why) = headers.iter().find_map(|one| one.0.as_ref().err())
+    {
+        return Some((name, why.clone()));
+    }
+    let (name, why) = impossible(command)?;
+    Some((name, why.to_owned()))
+}
+
+fn impossible(command: &Command) -> Option<(&'static str, &'static str)> {
     match command {
         Command::Upload(upload) => {
             let is_url =

@@ -209,8 +209,13 @@ fn needs_the_user(transfer: &Transfer) -> Option<Failure> {
             Remedy::EnterKey,
             format!("set a key that the service accepts with `ferry key set {}`, {resume}", transfer.service),
         ),
+        WaitReason::Quota => (
+            Code::QuotaExceeded,
+            Remedy::Retry,
+            format!("recharge the account of {} or make room in it, {resume}", transfer.service),
+        ),
         WaitReason::Space => (Code::DiskFull, Remedy::FreeSpace, format!("make room, {resume}")),
-        WaitReason::Retry | WaitReason::RateLimit | WaitReason::Network => return None,
+        WaitReason::Retry | WaitReason::RateLimit | WaitReason::Network | WaitReason::Answer => return None,
     };
     Some(Failure { code, what: wait.what.clone(), why: wait.why.clone(), advice: advice.into(), remedy })
 }

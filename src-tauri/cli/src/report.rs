@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, WaitReason};
+use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason};
 use serde::Serialize;
 
 use crate::arguments::Everywhere;
@@ -205,6 +205,9 @@ impl Report {
 
     /// Something happened to a transfer.
     pub fn event(&mut self, event: Event, transfer: &Transfer, path: Option<&str>) {
+        if matches!(event, Event::Completed) && transfer.verified == Some(Verified::None) {
+            self.note(&unconfirmed(transfer));
+        }
         self.object(&TransferLine { event: Some(event), ..TransferLine::new(transfer, path) });
     }
 
@@ -271,6 +274,15 @@ impl Report {
     }
 }
 
+/// What is to be known of a transfer that ended in order, and of which nothing proves that the content is right.
+fn unconfirmed(transfer: &Transfer) -> String {
+    let (done, why) = match transfer.kind {
+        Kind::Upload => ("sent", "the service named neither checksum nor length of what it holds"),
+        Kind::Download => ("saved", "the server named neither checksum nor length of the file"),
+    };
+    format!("{}: {done}, not confirmed: nothing proves the content, as {why}", transfer.name)
+}
+
 /// How a transfer stands, in words: `45 %, 12.3 of 27.0 MiB, 5.1 MiB/s, 3 s left`.
 pub fn standing(transfer: &Transfer) -> String {
     let mut words = Vec::new();
@@ -322,7 +334,9 @@ fn waiting(reason: WaitReason, until: Option<u64>) -> String {
         WaitReason::RateLimit => "the service asked for a pause",
         WaitReason::Network => "waiting for the network",
         WaitReason::Key => "waiting for a key",
+        WaitReason::Quota => "waiting for the account to be recharged",
         WaitReason::Space => "waiting for room on the disk",
+        WaitReason::Answer => "waiting for the server to get the file ready",
     };
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -20,11 +20,12 @@ use crate::files::part_file::PartFile;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
-use crate::queue::{Queue, Stop, no_such_transfer};
+use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
-use crate::secrets::{Keys, Secret};
+use crate::rows::Stop;
+use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, Services};
-use crate::settings::{Settings, UploadMethod};
+use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
@@ -65,6 +66,8 @@ pub struct Changes {
     pub removed: Vec<TransferId>,
     /// The services, if any of them changed.
     pub services: Option<Vec<ServiceStatus>>,
+    /// The settings, if they were changed, by whomever.
+    pub settings: Option<Box<Settings>>,
 }
 
 /// One service as the services page shows it.
@@ -127,6 +130,8 @@ pub struct CheckReport {
     pub key_accepted: Option<bool>,
     /// What is wrong, with the way out.
     pub problem: Option<Failure>,
+    /// This check made it the default service: its key is new, and until now the sandbox was the default.
+    pub now_default: bool,
 }
 
 /// One file at a service that this app sent or saw.
@@ -212,6 +217,14 @@ pub struct UploadRequest {
     pub method: Option<UploadMethod>,
     /// A signed URL of the user's own: the one file goes there, no service is asked. A secret.
     pub to: Option<String>,
+    /// The type of the content, for signed URLs that have it bound; absent = by the URL and the file's name.
+    #[serde(default)]
+    #[ts(optional)]
+    pub content_type: Option<String>,
+    /// Headers for the signed URL's own origin.
+    #[serde(default)]
+    #[ts(optional, as = "Option<Vec<Header>>")]
+    pub headers: Vec<Header>,
     /// What becomes of files that were sent to the service before; absent = they are sent again.
     #[serde(default)]
     #[ts(optional, as = "Option<IfSent>")]
@@ -239,6 +252,10 @@ pub struct DownloadRequest {
     pub remove_after: Option<bool>,
     /// Most connections for this download; absent = the setting.
     pub connections: Option<u8>,
+    /// Headers for the link's own origin.
+    #[serde(default)]
+    #[ts(optional, as = "Option<Vec<Header>>")]
+    pub headers: Vec<Header>,
 }
 
 /// What the add bar made of a text.
@@ -352,6 +369,10 @@ struct Inner {
     notices: Mutex<Vec<Words>>,
     /// The default service that stands in for the sandbox while its key is known, which is for this run only.
     default_for_this_run: Mutex<Option<String>>,
+    /// Held by whoever changes the settings: one change after the other, each of what the one before left.
+    changing_settings: tokio::sync::Mutex<()>,
+    /// Services whose key was given in this run and not accepted yet.
+    new_keys: Mutex<HashSet<String>>,
     /// Ends the comparisons with what was sent before that are going on.
     comparing: Mutex<CancellationToken>,
     /// Held for as long as the engine lives: one process at a time owns the data folder.
@@ -419,6 +440,8 @@ impl Engine {
                 settings_file,
                 notices: Mutex::default(),
                 default_for_this_run: Mutex::new(default_for_this_run),
+                changing_settings: tokio::sync::Mutex::default(),
+                new_keys: Mutex::default(),
                 comparing: Mutex::default(),
                 _lock: lock,
             }),
@@ -474,7 +497,7 @@ impl Engine {
                         row.name.clone_from(&journal.name);
                         row.bytes = journal.proven();
                         row.total = journal.total;
-                        row.resumable = journal.validator.is_some();
+                        row.resumable = journal.identity.can_be_shown();
                         if let Task::Download(download) = &task {
                             self.queue().names.keep(id, &download.folder, &journal.name);
                         }
@@ -491,7 +514,7 @@ impl Engine {
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
-        self.queue().insert(added.collect());
+        self.queue().insert(added.collect(), false);
         Ok(ids)
     }
 
@@ -594,11 +617,19 @@ impl Engine {
                 Error::invalid(Phrase::NoSignedUrl).because(why).advise(Phrase::PasteWholeUrl)
             })?;
         }
+        if request.to.is_none() && !request.headers.is_empty() {
+            return Err(Error::invalid(Phrase::HeadersForUrlsOnly));
+        }
+        header_map(&request.headers)?;
+        if let Some(content_type) = &request.content_type {
+            let header = Header { name: "content-type".to_owned(), value: content_type.clone() };
+            header_map(&[header])?;
+        }
         let files = self.expand(request.paths).await?;
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
-        let unfinished =
+        let mut unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
         let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
@@ -623,6 +654,13 @@ impl Engine {
                 }
             }
         }
+        let is_skipped = |place: &usize| request.if_sent == IfSent::Skip && found.contains_key(place);
+        let going_on = files.iter().enumerate().filter(|(place, _)| !is_skipped(place));
+        let going_on: Vec<TransferId> =
+            going_on.filter_map(|(_, path)| unfinished.get(path).copied()).collect();
+        let there = self.queue().release_those_there(&going_on).await?;
+        // What was removed in this moment is sent anew.
+        unfinished.retain(|_, id| there.contains(id));
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, path) in files.into_iter().enumerate() {
@@ -641,14 +679,19 @@ impl Engine {
             answer.reused += u64::from(sent.is_some());
             let reuse = sent.map(|(asset, source)| Box::new(Reuse { asset_id: asset.asset_id, source }));
             let to_own_url = request.to.is_some();
-            let task =
-                Task::Upload(UploadTask { path, method: request.method, to_own_url, source: None, reuse });
-            let record = Resume { url: request.to.clone(), ..Resume::default() };
+            let task = Task::Upload(UploadTask {
+                path,
+                method: request.method,
+                content_type: request.content_type.clone(),
+                to_own_url,
+                source: None,
+                reuse,
+            });
+            let record =
+                Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
             new.push((row_for(&task, &service), task, record));
             ids.push(None);
         }
-        let known: Vec<TransferId> = ids.iter().flatten().copied().collect();
-        self.queue().release(&known).await?;
         let mut added = self.write_down(new).await?.into_iter();
         answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
         Ok(answer)
@@ -697,20 +740,28 @@ impl Engine {
     /// The same for many at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
         let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
-        let unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
-        let (mut places, mut known, mut new) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
+        unfinished.retain(|same, _| wanted.contains(same));
+        let known: Vec<TransferId> = unfinished.values().copied().collect();
+        for asked in asked.iter().flatten().filter(|asked| !asked.headers.is_empty()) {
+            if let Some(id) = unfinished.get(&asked.same()) {
+                self.renew_headers(*id, &asked.headers).await?;
+            }
+        }
+        let there = self.queue().release_those_there(&known).await?;
+        // What was removed in this moment is fetched anew.
+        unfinished.retain(|_, id| there.contains(id));
+        let (mut places, mut new) = (HashMap::new(), Vec::new());
         // For each request the transfer that is there already, or its place among the new ones.
         let mut answers = Vec::with_capacity(asked.len());
         for asked in asked {
             answers.push(match asked {
                 Err(error) => Err(error),
                 Ok(asked) => Ok(match unfinished.get(&asked.same()) {
-                    Some(id) => {
-                        known.push(*id);
-                        Ok(*id)
-                    }
+                    Some(id) => Ok(*id),
                     None => Err(*places.entry(asked.same()).or_insert_with(|| {
-                        let record = Resume { url: asked.url, ..Resume::default() };
+                        let record = Resume { url: asked.url, headers: asked.headers, ..Resume::default() };
                         let task = Task::Download(asked.task);
                         new.push((row_for(&task, &asked.service), task, record));
                         new.len() - 1
@@ -718,10 +769,20 @@ impl Engine {
                 }),
             });
         }
-        self.queue().release(&known).await?;
         let added = self.write_down(new).await?;
         let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
         Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
+    }
+
+    /// The headers that a download goes on with are those that were given last.
+    async fn renew_headers(&self, id: TransferId, headers: &[Header]) -> Result<()> {
+        let (folder, headers) = (self.queue().resume_folder.clone(), headers.to_vec());
+        let written = blocking(move || {
+            let mut record = folder.read(id);
+            record.headers = headers;
+            folder.write(id, &record)
+        });
+        written.await?.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))
     }
 
     /// Understands a request.
@@ -750,6 +811,10 @@ impl Engine {
         if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
             return Err(Error::invalid(Phrase::IdsOnly { service: Peer::service(about.id) }));
         }
+        if service != "link" && !request.headers.is_empty() {
+            return Err(Error::invalid(Phrase::HeadersForUrlsOnly));
+        }
+        header_map(&request.headers)?;
         let folder = match request.folder {
             Some(folder) => std::path::absolute(&folder)
                 .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?,
@@ -779,7 +844,7 @@ impl Engine {
             connections: request.connections.or(self.queue().overrides().connections),
             server_id: None,
         };
-        Ok(Asked { service, task, url: is_url.then_some(what) })
+        Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
     }
 
     /// Which of these are on the list already, and not finished.
@@ -790,9 +855,15 @@ impl Engine {
         let shown: HashSet<&[u8]> = wanted.map(|asked| asked.task.what.as_bytes()).collect();
         let mut found: Vec<(TransferId, Asked)> =
             self.queue().find_same(shown.into_iter(), |row, task| match task {
-                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => {
-                    Some((row.id, Asked { service: row.service.clone(), task: task.clone(), url: None }))
-                }
+                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => Some((
+                    row.id,
+                    Asked {
+                        service: row.service.clone(),
+                        task: task.clone(),
+                        url: None,
+                        headers: Vec::new(),
+                    },
+                )),
                 _ => None,
             });
         // Of several, the latest.
@@ -829,18 +900,19 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect());
-        queue.release(&ids).await?;
+        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect(), true);
         Ok(ids)
     }
 
     /// Stops transfers where they stand.
     pub async fn pause(&self, ids: &[TransferId]) -> Result<()> {
-        self.queue().stop(ids, Stop::Pause).await
+        self.queue().pause(ids).await
     }
 
-    /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run.
+    /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run. An account that had nothing left is
+    /// given another chance.
     pub async fn resume(&self, ids: &[TransferId]) -> Result<()> {
+        self.queue().account_was_seen_to(ids);
         self.queue().release(ids).await
     }
 
@@ -849,7 +921,8 @@ impl Engine {
         self.queue().cancel(ids).await
     }
 
-    /// Tries failed transfers again; what is confirmed is kept. A refused key is given another chance.
+    /// Tries failed transfers again; what is confirmed is kept. A refused key, or an account that
+    /// had nothing left, is given another chance.
     pub async fn retry(&self, ids: &[TransferId]) -> Result<()> {
         for id in ids {
             let row = self.queue().row(*id).ok_or_else(|| no_such_transfer(*id))?;
@@ -878,6 +951,7 @@ impl Engine {
             quality: task.quality,
             remove_after: task.remove_after,
             connections: task.connections,
+            headers: Vec::new(),
         })
         .await
     }
@@ -887,7 +961,8 @@ impl Engine {
         let folder = std::path::absolute(folder)
             .map_err(|error| Error::invalid(Phrase::FolderUnusable).because(error.to_string()))?;
         let queue = self.queue();
-        queue.stop(&[id], Stop::Pause).await?;
+        let turn = queue.turn(id).await;
+        queue.stop_in(&turn, Stop::Pause).await?;
         let row = queue.row(id).ok_or_else(|| no_such_transfer(id))?;
         let Some(Task::Download(task)) = queue.task(id) else {
             return Err(Error::invalid(Phrase::OnlyDownloadsHaveFolder));
@@ -922,7 +997,7 @@ impl Engine {
             let journal = journal.map(|journal| Journal { moved_from: None, ..journal });
             self.put_in(id, &folder, journal).await?;
         }
-        queue.release(&[id]).await
+        queue.release_in(&turn).await
     }
 
     /// Writes down where a download goes, and what its part file there proves.
@@ -1069,7 +1144,8 @@ impl Engine {
         self.queue().services.look_up_keys().await;
     }
 
-    /// Asks a service something harmless: is it there, does it accept the key?
+    /// Asks a service something harmless: is it there, does it accept the key? The first key of a service that takes
+    /// uploads makes it the default one once it is accepted, if that is still the sandbox.
     pub async fn check(&self, service: &str) -> Result<CheckReport> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
         let began = Instant::now();
@@ -1096,7 +1172,9 @@ impl Engine {
             }
             Err(_) => {}
         }
+        let now_default = result.is_ok() && needs_key && self.becomes_default(service).await;
         Ok(CheckReport {
+            now_default,
             service: service.to_owned(),
             reached_in: reached.then(|| began.elapsed().as_millis() as u64),
             tls: status.is_some_and(|status| status.address.starts_with("https:")),
@@ -1111,24 +1189,48 @@ impl Engine {
         })
     }
 
-    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run.
+    /// Makes a service the default one, now that its new key was accepted, if until now that is the sandbox. Whether it
+    /// is the default from now on and was not before.
+    async fn becomes_default(&self, service: &str) -> bool {
+        let takes_uploads = services::about(service).is_some_and(|about| about.uploads);
+        if !self.new_keys().remove(service) || !takes_uploads {
+            return false;
+        }
+        let is_kept = self.inner.keys.state(service) == KeyState::Keychain;
+        let _changing = self.inner.changing_settings.lock().await;
+        let mut settings = self.settings();
+        let was = std::mem::replace(&mut settings.default_service, service.to_owned());
+        // What was so for this run only stays.
+        let was_for_this_run = is_kept && self.default_for_this_run().take_if(|it| it == service).is_some();
+        if was != "sandbox" && !was_for_this_run {
+            return false;
+        }
+        if is_kept {
+            if let Err(error) = self.put_settings(settings).await {
+                tracing::warn!(%error, "the default service stays as it was");
+                return false;
+            }
+        } else {
+            // A key in memory ends with this run.
+            *self.default_for_this_run() = Some(service.to_owned());
+            self.queue().set_settings(settings);
+        }
+        was != service
+    }
+
+    fn new_keys(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.inner.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run. Whether it is any good
+    /// is found out by [`Engine::check`].
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
         let state = self.inner.keys.set(service, key).await?;
-        let mine = self.default_for_this_run().take_if(|mine| mine == service && state == KeyState::Keychain);
-        if about.uploads && (self.settings().default_service == "sandbox" || mine.is_some()) {
-            // The sandbox is the default only until a real service is set up; with a key in memory for this run.
-            let settings = Settings { default_service: service.to_owned(), ..self.settings() };
-            if state == KeyState::Keychain {
-                self.save_settings(settings).await?;
-            } else {
-                *self.default_for_this_run() = Some(service.to_owned());
-                self.queue().set_settings(settings);
-            }
-        }
+        self.new_keys().insert(service.to_owned());
         self.queue().clear_problem(service);
         self.queue().services_changed();
         Ok(state)
@@ -1137,6 +1239,7 @@ impl Engine {
     /// Forgets a service's key. What was wrong with it is forgotten too: what waits says that there is none.
     pub async fn remove_key(&self, service: &str) -> Result<()> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
+        self.new_keys().remove(service);
         let removed = self.inner.keys.remove(service).await;
         if removed.is_ok() {
             self.queue().clear_problem(service);
@@ -1151,7 +1254,43 @@ impl Engine {
     }
 
     /// Checks, writes and applies settings; what runs keeps to them from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::change_settings`].
     pub async fn save_settings(&self, settings: Settings) -> Result<()> {
+        self.change_settings(|all| *all = settings).await.map(drop)
+    }
+
+    /// Changes some of the settings, checks, writes and applies them. Several changes at once are made one after the
+    /// other, and each leaves alone what it does not name. Gives what is in force now; every listener is told, too.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for values that cannot work, `disk_full` or `permission_denied` when they cannot be written; then
+    /// nothing is changed.
+    pub async fn change_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<Settings> {
+        let _changing = self.inner.changing_settings.lock().await;
+        let mut settings = self.settings();
+        change(&mut settings);
+        self.put_settings(settings.clone()).await?;
+        Ok(settings)
+    }
+
+    /// [`Engine::change_settings`] by the names of the fields.
+    ///
+    /// # Errors
+    ///
+    /// Those, and `internal` for a field that there is none of.
+    pub async fn patch_settings(&self, patch: SettingsPatch) -> Result<Settings> {
+        let _changing = self.inner.changing_settings.lock().await;
+        let settings = self.settings().patched(patch)?;
+        self.put_settings(settings.clone()).await?;
+        Ok(settings)
+    }
+
+    /// For one who holds `changing_settings`.
+    async fn put_settings(&self, settings: Settings) -> Result<()> {
         let (file, mut written) = (self.inner.settings_file.clone(), settings.clone());
         {
             let mut for_this_run = self.default_for_this_run();
@@ -1169,9 +1308,7 @@ impl Engine {
 
     /// Everything as it was at first, but where files and keys go. Gives what is in force now.
     pub async fn reset_settings(&self) -> Result<Settings> {
-        let settings = Settings::default().keeping_places_of(&self.settings());
-        self.save_settings(settings.clone()).await?;
-        Ok(settings)
+        self.change_settings(|all| *all = Settings::default().keeping_places_of(all)).await
     }
 
     /// Writes the settings to a file, for another computer or another day. Keys are not in it.
@@ -1191,9 +1328,8 @@ impl Engine {
             };
             Settings::parse(&read_up_to(&file, LARGEST, another)?).map_err(another)
         };
-        let settings = blocking(read).await??.keeping_places_of(&self.settings());
-        self.save_settings(settings.clone()).await?;
-        Ok(settings)
+        let settings = blocking(read).await??;
+        self.change_settings(|all| *all = settings.keeping_places_of(all)).await
     }
 
     fn default_for_this_run(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -1259,6 +1395,8 @@ struct Asked {
     task: DownloadTask,
     /// The whole link, if it is one.
     url: Option<String>,
+    /// Secrets that go along with it.
+    headers: Vec<Header>,
 }
 
 /// What makes two requests the same download.
@@ -1292,7 +1430,10 @@ fn row_for(task: &Task, service: &str) -> Transfer {
             let last = download.what.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             let guess = match &download.name {
                 Some(name) => filename::make_safe(name),
-                None => url.as_ref().and_then(filename::last_segment).or_else(|| filename::make_safe(last)),
+                None => url
+                    .as_ref()
+                    .and_then(|url| filename::last_segment(url, filename::system_language()))
+                    .or_else(|| filename::make_safe(last)),
             };
             row.name = guess.unwrap_or_else(|| "download".to_owned());
             row.host = url.and_then(|url| url.host_str().map(str::to_owned));
@@ -1387,6 +1528,7 @@ fn limits(overrides: &Overrides) -> Limits {
     let mut limits = Limits::default();
     if let Some(stall) = overrides.stall.or_else(variable).filter(|stall| !stall.is_zero()) {
         limits.stall = stall;
+        limits.first_byte = limits.first_byte.min(stall * 10);
         limits.answer = limits.answer.min(stall * 4);
     }
     limits.stuck = overrides.stuck.unwrap_or(limits.stuck);

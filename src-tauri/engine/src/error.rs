@@ -68,6 +68,8 @@ pub enum Code {
     BusyDataDir,
     /// What was asked for makes no sense as it stands.
     InvalidInput,
+    /// The account's balance, its points or its space are used up.
+    QuotaExceeded,
     /// A fault in Ferry itself.
     Internal,
 }
@@ -100,6 +102,7 @@ impl Code {
             Self::Unsupported => "unsupported",
             Self::BusyDataDir => "busy_data_dir",
             Self::InvalidInput => "invalid_input",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::Internal => "internal",
         }
     }
@@ -150,16 +153,26 @@ pub enum Cause {
     Unauthorized,
     /// The service counts requests and wants a pause.
     RateLimited,
+    /// The service says that a limit was exceeded, in words that it has for invalid requests as well.
+    LimitOrInvalid,
+    /// The account at the service or the store has nothing left.
+    QuotaExceeded,
     /// The item is unknown.
     NotFound,
     /// The item is not ready yet.
     NotReady,
+    /// HTTP 202: the server is about to make it, and is asked again.
+    NotYet,
+    /// A job on a server no longer moves on.
+    JobStuck,
     /// HTTP 408, 500, 502, 503, 504 and their like: the server's trouble, likely to pass.
     ServerTrouble,
     /// The service said "network abnormal" or similar under its own code: may pass, tried twice.
     ServiceHiccup,
     /// The service refused for a reason of its own.
     ServiceRefused,
+    /// It was done before: there, or gone, already.
+    Duplicate,
     /// The answer is no valid answer.
     BadResponse,
     /// The connection ended before the body did.
@@ -172,6 +185,8 @@ pub enum Cause {
     ChangedAtSource,
     /// A signed URL that Ferry can ask for anew has expired.
     Expired,
+    /// A signed URL whose time has not come, by the store's clock.
+    NotYetValid,
     /// A signed URL or link that only the user can replace has expired.
     LinkExpired,
     /// No space left.
@@ -194,6 +209,8 @@ pub enum Cause {
     Dns,
     /// Refused, reset, unreachable.
     Unreachable,
+    /// The proxy wants to know who asks.
+    ProxyRefused,
     /// No byte for the stall limit.
     Stalled,
     /// Certificate or protocol trouble.

@@ -39,6 +39,7 @@ mod progress;
 mod queue;
 mod resume;
 mod retry;
+mod rows;
 mod run;
 mod secrets;
 mod services;
@@ -47,6 +48,7 @@ mod speed_limit;
 mod store;
 mod task;
 mod transfer;
+mod turns;
 mod upload;
 mod words;
 
@@ -62,8 +64,8 @@ pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,
 };
-pub use secrets::Secret;
-pub use settings::{Density, Language, Settings, Theme, Units, UploadMethod};
+pub use secrets::{Header, Secret};
+pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };

@@ -225,6 +225,10 @@ pub struct ListChanges {
     pub ended: Endings,
     /// The services, if any of them changed.
     pub services: Option<Vec<ServiceStatus>>,
+    /// The settings, if they were changed, by whomever.
+    pub settings: Option<Settings>,
+    /// Where downloads go, in full, if the settings were changed.
+    pub downloads_folder: Option<String>,
 }
 
 /// All that a window needs to draw itself.
@@ -314,7 +318,7 @@ impl ListWindow {
             list: list.seen(&self.engine),
             services: self.engine.services(),
             settings: self.engine.settings(),
-            downloads_folder: self.engine.downloads_folder().display().to_string(),
+            downloads_folder: self.downloads_folder(),
             notices: self.engine.notices(),
         }
     }
@@ -332,7 +336,13 @@ impl ListWindow {
         if list.is_open {
             let ended = list.apply(&changes.changed, &changes.removed);
             let listing = list.told(&self.engine, &changes.changed);
-            (self.tell)(ListChanges { list: listing, ended, services: changes.services.clone() });
+            (self.tell)(ListChanges {
+                list: listing,
+                ended,
+                services: changes.services.clone(),
+                settings: changes.settings.as_deref().cloned(),
+                downloads_folder: changes.settings.as_ref().map(|_| self.downloads_folder()),
+            });
         }
     }
 
@@ -342,9 +352,18 @@ impl ListWindow {
         if list.is_open {
             let look = list.look.clone();
             let ended = list.read(&self.engine, look);
-            let services = Some(self.engine.services());
-            (self.tell)(ListChanges { list: list.seen(&self.engine), ended, services });
+            (self.tell)(ListChanges {
+                list: list.seen(&self.engine),
+                ended,
+                services: Some(self.engine.services()),
+                settings: Some(self.engine.settings()),
+                downloads_folder: Some(self.downloads_folder()),
+            });
         }
+    }
+
+    fn downloads_folder(&self) -> String {
+        self.engine.downloads_folder().display().to_string()
     }
 
     /// These rows, without those that are unknown.
@@ -387,12 +406,19 @@ impl ListWindow {
     /// Those of [`Engine::pause`]; then all of them are in sight.
     pub async fn hide(&self, ids: &[TransferId]) -> Result<Hidden> {
         let paused = self.which(Some(ids), Can::Pause);
-        self.engine.pause(&paused).await?;
+        let (hidden, next) = {
+            let mut list = self.list();
+            let next = list.beside(ids);
+            // Before they stop: whoever resumes all of the others meanwhile leaves these alone.
+            (list.set_hidden(ids, true), next)
+        };
+        let stopped = self.engine.pause(&paused).await;
         let mut list = self.list();
-        let next = list.beside(ids);
-        let ids = list.set_hidden(ids, true);
+        if stopped.is_err() {
+            list.set_hidden(&hidden, false);
+        }
         list.retell(self);
-        Ok(Hidden { ids, paused, next })
+        stopped.map(|()| Hidden { ids: hidden, paused, next })
     }
 
     /// Shows hidden rows again.
@@ -567,7 +593,9 @@ impl Card {
     fn tab(&self) -> Filter {
         match (self.stands, self.wait) {
             (Stands::Completed | Stands::Canceled, _) => Filter::Done,
-            (Stands::Failed, _) | (_, Some(WaitReason::Key | WaitReason::Space)) => Filter::Attention,
+            (Stands::Failed, _) | (_, Some(WaitReason::Key | WaitReason::Quota | WaitReason::Space)) => {
+                Filter::Attention
+            }
             _ => Filter::Active,
         }
     }
@@ -920,7 +948,13 @@ impl List {
     fn retell(&mut self, window: &ListWindow) {
         if self.is_open {
             let list = self.told(&window.engine, &[]);
-            (window.tell)(ListChanges { list, ended: Endings::default(), services: None });
+            (window.tell)(ListChanges {
+                list,
+                ended: Endings::default(),
+                services: None,
+                settings: None,
+                downloads_folder: None,
+            });
         }
     }
 

@@ -2,8 +2,7 @@
 //!
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -11,16 +10,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::curve::{Curves, SpeedSample};
+use crate::curve::SpeedSample;
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::files::folder::OpenFolders;
 use crate::files::reserved_names::ReservedNames;
 use crate::http::Http;
-use crate::lane::{Busy, Lane, Origin, Place, SHORT};
-use crate::progress::{Counter, Meter, now};
+use crate::lane::{Lane, Origin};
+use crate::progress::{Meter, now};
 use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
+use crate::rows::{Entry, Rows, Slot, Stop};
 use crate::run::Run;
 use crate::services::Services;
 use crate::settings::Settings;
@@ -28,6 +28,7 @@ use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
 use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
+use crate::turns::{Turn, Turns};
 use crate::words::{Phrase, Seconds};
 use crate::{download, memory, upload};
 
@@ -43,8 +44,6 @@ const BACKLOG: usize = 64;
 const EXTRA_CONNECTIONS: usize = 24;
 /// A running row is written down this often, so that a kill shows nearly the truth.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
-/// What takes longer than this is not quick, whatever its size.
-const QUICK: Duration = Duration::from_secs(5);
 /// How often a lost network or a full disk is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -54,13 +53,16 @@ const ROOM_AGAIN: u64 = 1 << 20;
 const TRY_AGAIN: Duration = Duration::from_secs(300);
 
 /// Everything that the transfers share.
+///
+/// Locks: a command first takes the [`Turns`] of its transfers, for as long as it goes on. `rows` is locked for moments,
+/// never across a wait, and comes before every other lock (`settings`, those of `services`, `names`, `turns`); nothing
+/// locks `rows` while it holds one of these. What is written of a row is handed to the store while `rows` is locked, so
+/// that the disk sees changes in the order in which they were made.
 pub(crate) struct Queue {
     pub store: Store,
     pub http: Http,
     pub services: Services,
     pub resume_folder: ResumeFolder,
-    /// The links of canceled transfers. No file has them any more: as long as this runs, one that is taken back goes on.
-    canceled_links: Mutex<HashMap<TransferId, String>>,
     pub names: Arc<ReservedNames>,
     pub folders: Arc<OpenFolders>,
     pub limit_up: SpeedLimit,
@@ -71,6 +73,7 @@ pub(crate) struct Queue {
     overrides: Overrides,
     /// The window holds transfers back until the user has entered a key; a terminal run must come to an end.
     patient: bool,
+    turns: Turns,
     rows: Mutex<Rows>,
     /// Something may be able to start.
     scheduling: Notify,
@@ -80,133 +83,6 @@ pub(crate) struct Queue {
     all_ended: Notify,
     changes: broadcast::Sender<Arc<Changes>>,
     closing: CancellationToken,
-}
-
-#[derive(Default)]
-struct Rows {
-    entries: HashMap<TransferId, Entry>,
-    /// Every transfer by what it sends or brings, in hashes; made when it is first asked for.
-    by_subject: Option<BTreeSet<(u64, TransferId)>>,
-    uploads: Lane,
-    downloads: Lane,
-    active: HashSet<TransferId>,
-    curves: Curves,
-    revision: u64,
-    dirty: HashSet<TransferId>,
-    removed: Vec<TransferId>,
-    services_changed: bool,
-    /// That of the row that came last: the next is often of the same.
-    last_origin: Option<Arc<Origin>>,
-}
-
-/// Small, as a table has room for more than it holds, and is moved as it grows.
-struct Entry {
-    row: Box<Transfer>,
-    task: Box<Task>,
-    origin: Arc<Origin>,
-    running: Option<Box<Running>>,
-    /// A journal was written for it, in this run or an earlier one.
-    has_journal: bool,
-}
-
-impl Entry {
-    fn place(&self) -> Place {
-        (self.row.position, self.row.id)
-    }
-
-    /// Whether it is more than a moment's work, as far as that is known.
-    fn is_long(&self) -> bool {
-        let bytes = self.running.as_ref().map_or(self.row.bytes, |running| running.counter.get());
-        let takes_time = self.running.as_ref().is_some_and(|running| running.since.elapsed() > QUICK);
-        takes_time || self.row.total.unwrap_or(bytes) > SHORT
-    }
-}
-
-struct Running {
-    since: Instant,
-    stop: CancellationToken,
-    counter: Arc<Counter>,
-    meter: Meter,
-    /// What becomes of it when the work has returned; set by whoever stops it.
-    then: State,
-    /// It waits for its turn again.
-    again: bool,
-    ended: CancellationToken,
-}
-
-/// A transfer that has just been given a slot; from then on it counts as running.
-struct Slot {
-    id: TransferId,
-    stop: CancellationToken,
-    counter: Arc<Counter>,
-    ended: CancellationToken,
-}
-
-/// Why a run is stopped from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    Pause,
-    Cancel,
-    Shutdown,
-}
-
-impl Rows {
-    fn insert(&mut self, row: Box<Transfer>, task: Box<Task>, has_journal: bool) {
-        let host = row.host.as_ref().filter(|_| row.service == "link");
-        let known = self
-            .last_origin
-            .take()
-            .filter(|origin| origin.service == row.service && origin.host.as_ref() == host);
-        let origin =
-            known.unwrap_or_else(|| Arc::new(Origin { service: row.service.clone(), host: host.cloned() }));
-        self.last_origin = Some(Arc::clone(&origin));
-        self.entries.insert(row.id, Entry { row, task, origin, running: None, has_journal });
-    }
-
-    fn lane(&mut self, kind: Kind) -> &mut Lane {
-        match kind {
-            Kind::Upload => &mut self.uploads,
-            Kind::Download => &mut self.downloads,
-        }
-    }
-
-    fn release(&mut self, id: TransferId) {
-        if let Some(entry) = self.entries.get(&id) {
-            let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
-            self.lane(kind).add(&origin, place);
-        }
-    }
-
-    /// Whether it waited for its turn.
-    fn hold(&mut self, id: TransferId) -> bool {
-        let Some(entry) = self.entries.get(&id) else { return false };
-        let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
-        self.lane(kind).remove(&origin, place)
-    }
-
-    fn busy(&self, kind: Kind) -> Busy {
-        let mut busy = Busy::default();
-        for entry in self.active.iter().filter_map(|id| self.entries.get(id)) {
-            if entry.row.kind == kind {
-                busy.total += 1;
-                busy.long += usize::from(entry.is_long());
-                busy.origins.insert(Arc::clone(&entry.origin));
-            }
-        }
-        busy
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        /// Fewer are dropped in a moment.
-        const MANY: usize = 10_000;
-        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if rows.entries.len() > MANY {
-            // Only the end of the program drops it: the system takes all of the memory back at once.
-            std::mem::forget(std::mem::take(&mut rows.entries));
-        }
-    }
 }
 
 impl Queue {
@@ -230,7 +106,7 @@ impl Queue {
             (overrides.limit_rate.or(settings.limit_up), overrides.limit_rate.or(settings.limit_down))
         };
         let (mut rows, names) = (Rows::default(), ReservedNames::default());
-        rows.entries.reserve(stored.len());
+        rows.reserve(stored.len());
         for stored in stored {
             let Stored { mut row, task, journal } = stored;
             if row.state.is_active() {
@@ -255,7 +131,6 @@ impl Queue {
             http,
             services,
             resume_folder,
-            canceled_links: Mutex::default(),
             names: Arc::new(names),
             folders: Arc::default(),
             limit_up: SpeedLimit::new(limit_up),
@@ -264,6 +139,7 @@ impl Queue {
             settings,
             overrides,
             patient,
+            turns: Turns::default(),
             rows: Mutex::new(rows),
             scheduling: Notify::new(),
             publishing: Notify::new(),
@@ -293,6 +169,7 @@ impl Queue {
         self.limit_up.set(self.overrides.limit_rate.or(settings.limit_up));
         self.limit_down.set(self.overrides.limit_rate.or(settings.limit_down));
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.rows().settings_changed = true;
         self.services_changed();
         self.scheduling.notify_one();
     }
@@ -305,45 +182,39 @@ impl Queue {
     pub fn all(&self, wanted: impl Fn(&Transfer) -> bool) -> (u64, Vec<Transfer>) {
         let rows = self.rows();
         // Rows are large: their places are put in order, not they.
-        let mut all: Vec<&Transfer> =
-            rows.entries.values().map(|entry| &*entry.row).filter(|row| wanted(row)).collect();
+        let mut all: Vec<&Transfer> = rows.all().map(|entry| &*entry.row).filter(|row| wanted(row)).collect();
         all.sort_unstable_by_key(|row| (row.position, row.id));
         (rows.revision, all.into_iter().cloned().collect())
     }
 
     /// Shows every row, in no order, without a copy. The list waits meanwhile.
     pub fn look(&self, look: impl FnMut(&Transfer)) {
-        self.rows().entries.values().map(|entry| &*entry.row).for_each(look);
+        self.rows().all().map(|entry| &*entry.row).for_each(look);
     }
 
     /// Whether there is a row like this.
     pub fn any(&self, wanted: impl Fn(&Transfer) -> bool) -> bool {
-        self.rows().entries.values().any(|entry| wanted(&entry.row))
+        self.rows().all().any(|entry| wanted(&entry.row))
     }
 
     pub fn some(&self, ids: &[TransferId]) -> Vec<Transfer> {
         let rows = self.rows();
-        ids.iter().filter_map(|id| rows.entries.get(id)).map(|entry| Transfer::clone(&entry.row)).collect()
+        ids.iter().filter_map(|id| rows.get(*id)).map(|entry| Transfer::clone(&entry.row)).collect()
     }
 
     pub fn row(&self, id: TransferId) -> Option<Transfer> {
-        self.rows().entries.get(&id).map(|entry| Transfer::clone(&entry.row))
+        self.rows().get(id).map(|entry| Transfer::clone(&entry.row))
     }
 
     /// The speed of a transfer so far, and where its bytes lie if it is running.
     pub fn course(&self, id: TransferId) -> (Vec<SpeedSample>, Option<Vec<Extent>>) {
         let rows = self.rows();
-        let running = rows.entries.get(&id).and_then(|entry| entry.running.as_ref());
+        let running = rows.get(id).and_then(Entry::running);
         (rows.curves.of(id), running.map(|running| running.counter.extents()))
     }
 
     pub fn task(&self, id: TransferId) -> Option<Task> {
-        self.rows().entries.get(&id).map(|entry| Task::clone(&entry.task))
-    }
-
-    /// What is picked out of all rows and tasks.
-    pub fn find<T>(&self, pick: impl Fn(&Transfer, &Task) -> Option<T>) -> Vec<T> {
-        self.rows().entries.values().filter_map(|entry| pick(&entry.row, &entry.task)).collect()
+        self.rows().get(id).map(|entry| Task::clone(&entry.task))
     }
 
     /// What is picked out of the transfers that send or bring one of these.
@@ -352,34 +223,21 @@ impl Queue {
         subjects: impl Iterator<Item = &'a [u8]>,
         pick: impl Fn(&Transfer, &Task) -> Option<T>,
     ) -> Vec<T> {
-        let mut rows = self.rows();
-        let Rows { entries, by_subject, .. } = &mut *rows;
-        let known = by_subject.get_or_insert_with(|| {
-            entries.iter().map(|(id, entry)| (hash_of(entry.task.subject()), *id)).collect()
-        });
-        let mut found = Vec::new();
-        for subject in subjects {
-            let hash = hash_of(subject);
-            let same = known.range((hash, TransferId(0))..=(hash, TransferId(u64::MAX)));
-            let same = same.filter_map(|(_, id)| entries.get(id));
-            let same = same.filter(|entry| entry.task.subject() == subject);
-            found.extend(same.filter_map(|entry| pick(&entry.row, &entry.task)));
-        }
-        found
+        self.rows().find_same(subjects, pick)
     }
 
     /// Those of these that no transfer needs anything for any more: it has ended, or is not on the list.
     pub fn without_need(&self, mut ids: Vec<TransferId>) -> Vec<TransferId> {
         let rows = self.rows();
         let is_over = |entry: &Entry| matches!(entry.row.state, State::Completed | State::Canceled);
-        ids.retain(|id| rows.entries.get(id).is_none_or(is_over));
+        ids.retain(|id| rows.get(*id).is_none_or(is_over));
         ids
     }
 
     /// Changes a row in memory; the change reaches the listeners soon, the database at the next milestone.
     pub fn update(&self, id: TransferId, change: impl FnOnce(&mut Transfer)) {
         let mut rows = self.rows();
-        if let Some(entry) = rows.entries.get_mut(&id) {
+        if let Some(entry) = rows.get_mut(id) {
             change(&mut entry.row);
             rows.dirty.insert(id);
             self.publishing.notify_one();
@@ -389,14 +247,14 @@ impl Queue {
     /// Changes a task in memory and gives the new one.
     pub fn change_task(&self, id: TransferId, change: impl FnOnce(&mut Task)) -> Option<Task> {
         let mut rows = self.rows();
-        let entry = rows.entries.get_mut(&id)?;
+        let entry = rows.get_mut(id)?;
         change(&mut entry.task);
         Some(Task::clone(&entry.task))
     }
 
     /// How far a download is provable. The database is asked only where there is something.
     pub async fn journal(&self, id: TransferId) -> Result<Option<Journal>> {
-        if self.rows().entries.get(&id).is_none_or(|entry| entry.has_journal) {
+        if self.rows().get(id).is_none_or(|entry| entry.has_journal) {
             return self.store.journal(id).await;
         }
         Ok(None)
@@ -404,7 +262,7 @@ impl Queue {
 
     /// From here on there is a journal.
     pub fn begins_journal(&self, id: TransferId) {
-        if let Some(entry) = self.rows().entries.get_mut(&id) {
+        if let Some(entry) = self.rows().get_mut(id) {
             entry.has_journal = true;
         }
     }
@@ -436,30 +294,63 @@ impl Queue {
         self.publishing.notify_one();
     }
 
-    /// Adds transfers that are on disk already, with whether they have a journal there. They wait to be released.
-    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>) {
+    /// Adds transfers that are on disk already, with whether they have a journal there. They run as their turn comes
+    /// (`released`), or wait to be released.
+    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>, released: bool) {
         let mut rows = self.rows();
         for (row, task, has_journal) in added {
             let id = row.id;
-            if let Some(known) = &mut rows.by_subject {
-                known.insert((hash_of(task.subject()), id));
-            }
             rows.insert(Box::new(row), Box::new(task), has_journal);
             rows.dirty.insert(id);
+            if released {
+                rows.wait(id);
+            }
         }
         drop(rows);
         self.publishing.notify_one();
+        self.scheduling.notify_one();
+    }
+
+    /// Refuses ids that are not on the list: a command is for all of its transfers or for none.
+    fn require(&self, ids: &[TransferId]) -> Result<()> {
+        let rows = self.rows();
+        match ids.iter().find(|id| !rows.has(**id)) {
+            Some(unknown) => Err(no_such_transfer(*unknown)),
+            None => Ok(()),
+        }
     }
 
     /// Lets transfers go on: what was paused, failed, canceled or left over by an earlier run.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an id that is not on the list; then nothing is changed.
     pub async fn release(&self, ids: &[TransferId]) -> Result<()> {
-        self.bring_links_back(ids).await?;
-        let mut changed = Vec::new();
-        {
+        self.require(ids)?;
+        self.release_those_there(ids).await.map(drop)
+    }
+
+    /// Lets those of these go on that are on the list when their turn comes, and answers which.
+    pub async fn release_those_there(&self, ids: &[TransferId]) -> Result<HashSet<TransferId>> {
+        let (mut left, mut there) = (ids.to_vec(), HashSet::new());
+        while !left.is_empty() {
+            let turn = self.turns.take_some(&mut left).await;
+            self.release_in(&turn).await?;
+            let rows = self.rows();
+            there.extend(turn.ids().iter().copied().filter(|id| rows.has(*id)));
+        }
+        Ok(there)
+    }
+
+    /// Lets transfers go on for one who has the turn.
+    pub async fn release_in(&self, turn: &Turn<'_>) -> Result<()> {
+        self.bring_links_back(turn.ids()).await?;
+        let saved = {
             let mut rows = self.rows();
-            for id in ids {
-                let Some(entry) = rows.entries.get_mut(id) else { return Err(no_such_transfer(*id)) };
-                if entry.running.is_some() || matches!(entry.row.state, State::Completed) {
+            let mut changed = Vec::new();
+            for id in turn.ids() {
+                let Some(entry) = rows.get_mut(*id) else { continue };
+                if entry.running().is_some() || matches!(entry.row.state, State::Completed) {
                     continue;
                 }
                 // A new row is on disk like this already, and told of; so is one that a start only lets wait again.
@@ -469,64 +360,77 @@ impl Queue {
                     changed.push(Transfer::clone(&entry.row));
                     rows.dirty.insert(*id);
                 }
-                rows.release(*id);
+                rows.wait(*id);
             }
-        }
+            (!changed.is_empty()).then(|| self.store.save_rows(changed))
+        };
         self.publishing.notify_one();
         self.scheduling.notify_one();
-        if changed.is_empty() {
-            return Ok(());
+        match saved {
+            Some(saved) => saved.await,
+            None => Ok(()),
         }
-        self.store.save_rows(changed).await
+    }
+
+    /// The right to command one transfer for as long as it is held.
+    pub async fn turn(&self, id: TransferId) -> Turn<'_> {
+        self.turns.take(id).await
     }
 
     /// Stops transfers and waits until each has written down what it has.
-    pub async fn stop(&self, ids: &[TransferId], why: Stop) -> Result<()> {
-        let mut changed = Vec::new();
-        let mut ends = Vec::new();
-        {
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an id that is not on the list; then nothing is changed.
+    pub async fn pause(&self, ids: &[TransferId]) -> Result<()> {
+        self.require(ids)?;
+        let mut left = ids.to_vec();
+        while !left.is_empty() {
+            let turn = self.turns.take_some(&mut left).await;
+            self.stop_in(&turn, Stop::Pause).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops transfers for one who has the turn, and waits until each has written down what it has.
+    pub async fn stop_in(&self, turn: &Turn<'_>, why: Stop) -> Result<()> {
+        let then = if why == Stop::Cancel { State::Canceled } else { State::Paused };
+        let (ends, saved) = {
             let mut rows = self.rows();
-            // All or none of them.
-            if let Some(unknown) = ids.iter().find(|id| !rows.entries.contains_key(id)) {
-                return Err(no_such_transfer(*unknown));
-            }
-            for id in ids {
+            let (mut ends, mut changed) = (Vec::new(), Vec::new());
+            for id in turn.ids() {
                 rows.hold(*id);
-                let Some(entry) = rows.entries.get_mut(id) else { return Err(no_such_transfer(*id)) };
-                let then = match why {
-                    Stop::Pause => State::Paused,
-                    Stop::Cancel => State::Canceled,
-                    Stop::Shutdown => State::Queued,
-                };
-                if let Some(running) = &mut entry.running {
-                    running.then = then;
-                    running.stop.cancel();
-                    ends.push(running.ended.clone());
+                if let Some(end) = ask_to_stop(&mut rows, *id, why) {
+                    ends.push(end);
                     continue;
                 }
+                let Some(entry) = rows.get_mut(*id) else { continue };
                 let may_change = match why {
-                    Stop::Pause => !entry.row.state.has_ended(),
                     Stop::Cancel => !matches!(entry.row.state, State::Completed | State::Canceled),
-                    Stop::Shutdown => false,
+                    Stop::Pause | Stop::Shutdown => !entry.row.state.has_ended(),
                 };
                 if may_change {
-                    if then == State::Canceled {
-                        entry.row.ended_at = Some(now());
-                    }
-                    entry.row.state = then;
+                    entry.row.ended_at = then.has_ended().then(now);
+                    entry.row.state = then.clone();
                     entry.row.wait = None;
                     changed.push(Transfer::clone(&entry.row));
                     rows.dirty.insert(*id);
                 }
             }
-        }
+            (ends, self.store.save_rows(changed))
+        };
         self.publishing.notify_one();
+        let any_ran = !ends.is_empty();
         for end in ends {
             end.cancelled().await;
         }
-        self.store.save_rows(changed).await?;
+        saved.await?;
+        if any_ran {
+            // An end that was changed while it was being written.
+            self.store.flush().await?;
+        }
         if why == Stop::Cancel {
-            for id in ids {
+            for id in turn.ids() {
                 self.resume_folder.remove(*id);
                 self.give_up_asset(*id).await?;
             }
@@ -535,20 +439,29 @@ impl Queue {
     }
 
     /// Gives transfers up for as long as nobody takes that back.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an id that is not on the list; then nothing is changed.
     pub async fn cancel(&self, ids: &[TransferId]) -> Result<()> {
-        let links = self.hidden_links(ids);
-        self.stop(ids, Stop::Cancel).await?;
-        let mut kept = self.canceled_links();
-        kept.extend(links.into_iter().filter(|(id, _)| self.is_canceled(*id)));
+        self.require(ids)?;
+        let mut left = ids.to_vec();
+        while !left.is_empty() {
+            let turn = self.turns.take_some(&mut left).await;
+            // Before the files forget them.
+            let links = self.hidden_links(turn.ids());
+            self.rows().canceled_links.extend(links);
+            let stopped = self.stop_in(&turn, Stop::Cancel).await;
+            let mut rows = self.rows();
+            for id in turn.ids() {
+                if rows.get(*id).is_none_or(|entry| entry.row.state != State::Canceled) {
+                    rows.canceled_links.remove(id);
+                }
+            }
+            drop(rows);
+            stopped?;
+        }
         Ok(())
-    }
-
-    fn is_canceled(&self, id: TransferId) -> bool {
-        self.row(id).is_some_and(|row| row.state == State::Canceled)
-    }
-
-    fn canceled_links(&self) -> MutexGuard<'_, HashMap<TransferId, String>> {
-        self.canceled_links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What cannot be asked for again once the files forget it.
@@ -563,17 +476,21 @@ impl Queue {
 
     /// Writes the links of canceled transfers down again before they go on.
     async fn bring_links_back(&self, ids: &[TransferId]) -> Result<()> {
-        let links: Vec<(TransferId, String)> = {
-            let kept = self.canceled_links();
-            ids.iter().filter_map(|id| Some((*id, kept.get(id)?.clone()))).collect()
+        let records: Vec<(TransferId, Resume)> = {
+            let rows = self.rows();
+            let record = |id: &TransferId| {
+                let url = rows.canceled_links.get(id)?.clone();
+                let entry = rows.get(*id).filter(|entry| entry.row.state == State::Canceled)?;
+                let (task, service) = (Some(Task::clone(&entry.task)), Some(entry.row.service.clone()));
+                Some((*id, Resume { url: Some(url), task, service, ..Resume::default() }))
+            };
+            ids.iter().filter_map(record).collect()
         };
-        let records = links.into_iter().filter(|(id, _)| self.is_canceled(*id)).filter_map(|(id, url)| {
-            let (task, service) = (Some(self.task(id)?), Some(self.row(id)?.service));
-            Some((id, Resume { url: Some(url), task, service, ..Resume::default() }))
-        });
-        self.save_new_resumes(records.collect()).await?;
+        let back: Vec<TransferId> = records.iter().map(|(id, _)| *id).collect();
+        self.save_new_resumes(records).await?;
         // Not before they are on the disk.
-        self.canceled_links().retain(|id, _| !ids.contains(id));
+        let mut rows = self.rows();
+        back.iter().for_each(|id| drop(rows.canceled_links.remove(id)));
         Ok(())
     }
 
@@ -590,9 +507,23 @@ impl Queue {
     }
 
     /// Takes transfers off the list. A part file goes with its row: that is how the user says so.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an id that is not on the list; then nothing is changed.
     pub async fn remove(&self, ids: &[TransferId]) -> Result<()> {
-        self.stop(ids, Stop::Cancel).await?;
-        for id in ids {
+        self.require(ids)?;
+        let mut left = ids.to_vec();
+        while !left.is_empty() {
+            let turn = self.turns.take_some(&mut left).await;
+            self.remove_in(&turn).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_in(&self, turn: &Turn<'_>) -> Result<()> {
+        self.stop_in(turn, Stop::Cancel).await?;
+        for id in turn.ids() {
             if let (Some(Task::Download(task)), Some(row)) = (self.task(*id), self.row(*id))
                 && row.state != State::Completed
                 && let Ok(Some(journal)) = self.journal(*id).await
@@ -605,105 +536,103 @@ impl Queue {
                 let _ = discarded.await;
             }
         }
-        self.store.remove(ids.to_vec()).await?;
+        self.store.remove(turn.ids().to_vec()).await?;
         let mut rows = self.rows();
-        for id in ids {
+        for id in turn.ids() {
             self.names.forget(*id);
-            self.canceled_links().remove(id);
-            if let Some(entry) = rows.entries.remove(id)
-                && let Some(known) = &mut rows.by_subject
-            {
-                known.remove(&(hash_of(entry.task.subject()), *id));
-            }
-            rows.curves.forget(*id);
-            rows.dirty.remove(id);
-            rows.removed.push(*id);
+            rows.remove(*id);
         }
         drop(rows);
         self.publishing.notify_one();
         Ok(())
     }
 
-    /// Moves rows before another one, or to the end.
+    /// Moves rows before another one, or to the end. Before one of those that move is where that one stands.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an id that is not on the list; then nothing is moved.
     pub async fn reorder(&self, ids: &[TransferId], before: Option<TransferId>) -> Result<()> {
-        let changed = {
+        let saved = {
             let mut rows = self.rows();
+            if let Some(unknown) = ids.iter().chain(&before).find(|id| !rows.has(**id)) {
+                return Err(no_such_transfer(*unknown));
+            }
             let moved: HashSet<TransferId> = ids.iter().copied().collect();
-            let mut order: Vec<TransferId> =
-                rows.entries.keys().copied().filter(|id| !moved.contains(id)).collect();
-            order.sort_by_key(|id| (rows.entries[id].row.position, *id));
-            let at =
-                before.and_then(|before| order.iter().position(|id| *id == before)).unwrap_or(order.len());
-            let low = at.checked_sub(1).map_or(i64::MIN >> 1, |at| rows.entries[&order[at]].row.position);
-            let high = order.get(at).map_or(low.saturating_add(2 << 20), |id| rows.entries[id].row.position);
-            let wanted: Vec<TransferId> =
-                ids.iter().copied().filter(|id| rows.entries.contains_key(id)).collect();
-            let low = if low == i64::MIN >> 1 { high - ((wanted.len() as i64 + 1) << 20) } else { low };
-            let step = (high - low) / (wanted.len() as i64 + 1);
+            let mut all: Vec<(i64, TransferId)> =
+                rows.all().map(|entry| (entry.row.position, entry.row.id)).collect();
+            all.sort_unstable();
+            let from = before.map_or(all.len(), |before| {
+                all.iter().position(|(_, id)| *id == before).unwrap_or(all.len())
+            });
+            let at = all[..from].iter().filter(|(_, id)| !moved.contains(id)).count();
+            let order: Vec<(i64, TransferId)> =
+                all.into_iter().filter(|(_, id)| !moved.contains(id)).collect();
+            let low = at.checked_sub(1).map_or(i64::MIN >> 1, |at| order[at].0);
+            let high = order.get(at).map_or(low.saturating_add(2 << 20), |(position, _)| *position);
+            let low = if low == i64::MIN >> 1 { high - ((ids.len() as i64 + 1) << 20) } else { low };
+            let step = (high - low) / (ids.len() as i64 + 1);
             let places: Vec<(TransferId, i64)> = if step > 0 {
-                wanted.iter().zip(1..).map(|(id, n)| (*id, low + step * n)).collect()
+                ids.iter().zip(1..).map(|(id, n)| (*id, low + step * n)).collect()
             } else {
                 // No room left between two neighbours: all rows get new places.
-                order.splice(at..at, wanted);
+                let mut order: Vec<TransferId> = order.into_iter().map(|(_, id)| id).collect();
+                order.splice(at..at, ids.iter().copied());
                 order.iter().zip(1..).map(|(id, n)| (*id, n << 20)).collect()
             };
             let mut changed = Vec::new();
             for (id, position) in places {
-                let waited = rows.hold(id);
-                if let Some(entry) = rows.entries.get_mut(&id) {
-                    entry.row.position = position;
+                rows.put(id, position);
+                if let Some(entry) = rows.get(id).filter(|entry| entry.may_be_saved()) {
                     changed.push(Transfer::clone(&entry.row));
                 }
-                if waited {
-                    rows.release(id);
-                }
-                rows.dirty.insert(id);
             }
-            changed
+            self.store.save_rows(changed)
         };
         self.publishing.notify_one();
-        self.store.save_rows(changed).await
+        saved.await
     }
 
-    /// A service is fine again: what waited for its key goes on, in the window also what failed for it.
-    pub fn clear_problem(&self, service: &str) {
-        let had_problem = self.services.clear_problem(service);
-        if had_problem && self.patient {
-            let failed = self.find(|row, _| {
-                let waits_for_key =
-                    matches!(&row.state, State::Failed(failure) if failure.code == Code::Unauthorized);
-                (row.service == service && waits_for_key).then_some(row.id)
-            });
-            let mut rows = self.rows();
-            for id in failed {
-                if let Some(entry) = rows.entries.get_mut(&id) {
-                    entry.row.state = State::Queued;
-                    entry.row.ended_at = None;
-                    self.store.save_row_later(Transfer::clone(&entry.row));
-                }
-                rows.dirty.insert(id);
-                rows.release(id);
+    /// The user lets transfers go on whose account had nothing left: it is asked again, for all of them.
+    pub fn account_was_seen_to(&self, ids: &[TransferId]) {
+        let services: HashSet<String> = self.some(ids).into_iter().map(|row| row.service).collect();
+        for service in services {
+            if self.services.problem(&service).is_some_and(|problem| problem.code == Code::QuotaExceeded) {
+                self.clear_problem(&service);
             }
         }
-        if had_problem {
+    }
+
+    /// A service is fine again: what waited for its key or its account goes on, in the window also what failed for it.
+    pub fn clear_problem(&self, service: &str) {
+        if self.services.clear_problem(service) {
             let mut rows = self.rows();
             rows.services_changed = true;
-            rows.uploads.forget_told();
-            rows.downloads.forget_told();
-            let waiting: Vec<TransferId> = rows
-                .entries
-                .values()
-                .filter(|entry| {
-                    entry.row.service == service
-                        && entry.row.wait.as_ref().is_some_and(|w| w.reason == WaitReason::Key)
-                })
-                .map(|entry| entry.row.id)
-                .collect();
-            for id in waiting {
-                if let Some(entry) = rows.entries.get_mut(&id) {
-                    entry.row.wait = None;
+            rows.lane(Kind::Upload).forget_told();
+            rows.lane(Kind::Download).forget_told();
+            let of_it: Vec<TransferId> =
+                rows.all().filter(|entry| entry.row.service == service).map(|entry| entry.row.id).collect();
+            for id in of_it {
+                let Some(entry) = rows.get_mut(id) else { continue };
+                let row = &mut *entry.row;
+                if row
+                    .wait
+                    .as_ref()
+                    .is_some_and(|wait| matches!(wait.reason, WaitReason::Key | WaitReason::Quota))
+                {
+                    row.wait = None;
+                    rows.dirty.insert(id);
+                    continue;
                 }
-                rows.dirty.insert(id);
+                let failed_for_it =
+                    matches!(&row.state, State::Failed(failure) if is_of_service(failure.code));
+                // A command that is busy with it decides what becomes of it.
+                if failed_for_it && self.patient && !self.turns.is_taken(id) {
+                    (row.state, row.ended_at) = (State::Queued, None);
+                    self.store.save_row_later(row.clone());
+                    rows.dirty.insert(id);
+                    rows.wait(id);
+                }
             }
         }
         self.publishing.notify_one();
@@ -712,10 +641,15 @@ impl Queue {
 
     /// Stops everything that runs, each where it stands.
     pub async fn close(&self) {
-        self.closing.cancel();
-        let active: Vec<TransferId> = self.rows().active.iter().copied().collect();
-        if let Err(error) = self.stop(&active, Stop::Shutdown).await {
-            tracing::warn!(%error, "closing the queue");
+        let ends = {
+            let mut rows = self.rows();
+            // Under the lock: nothing starts after those that run were counted.
+            self.closing.cancel();
+            let active = rows.active_ids();
+            active.into_iter().filter_map(|id| ask_to_stop(&mut rows, id, Stop::Shutdown)).collect::<Vec<_>>()
+        };
+        for end in ends {
+            end.cancelled().await;
         }
         self.services.shut_down().await;
         if let Err(error) = self.store.flush().await {
@@ -736,7 +670,7 @@ impl Queue {
                 works = true;
                 tokio::spawn(Arc::clone(&self).run(slot));
             }
-            if works && self.rows().active.is_empty() {
+            if works && self.rows().is_at_rest() {
                 works = false;
                 self.all_ended.notify_one();
             }
@@ -761,45 +695,30 @@ impl Queue {
     /// Takes the next transfer that may start and gives it its slot.
     fn next(self: &Arc<Self>) -> Option<Slot> {
         let mut rows = self.rows();
+        if self.closing.is_cancelled() {
+            return None;
+        }
         for kind in [Kind::Upload, Kind::Download] {
             let (slots, exactly) = self.slots(kind);
             let must_wait =
                 |origin: &Origin| self.patient && self.services.problem(&origin.service).is_some();
             for id in rows.lane(kind).untold(must_wait) {
-                if let Some(entry) = rows.entries.get_mut(&id)
+                if let Some(entry) = rows.get_mut(id)
                     && let Some(failure) = self.services.problem(&entry.row.service)
                     && entry.row.wait.is_none()
                 {
-                    entry.row.wait = Some(Box::new(waiting_for(WaitReason::Key, &failure)));
+                    let reason = match failure.code {
+                        Code::QuotaExceeded => WaitReason::Quota,
+                        _ => WaitReason::Key,
+                    };
+                    entry.row.wait = Some(Box::new(waiting_for(reason, &failure)));
                     rows.dirty.insert(id);
                     self.publishing.notify_one();
                 }
             }
-            let busy = rows.busy(kind);
-            let is_long = |id| rows.entries.get(&id).is_none_or(Entry::is_long);
-            let lane = if kind == Kind::Upload { &rows.uploads } else { &rows.downloads };
-            let Some((_, id)) = lane.next(&busy, slots, exactly, |origin| !must_wait(origin), is_long) else {
-                continue;
-            };
-            rows.hold(id);
-            rows.active.insert(id);
-            rows.dirty.insert(id);
-            let entry = rows.entries.get_mut(&id)?;
-            let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
-            let counter = Arc::new(Counter::default());
-            counter.set(entry.row.bytes);
-            entry.row.state = State::Running;
-            (entry.row.wait, entry.row.ended_at) = (None, None);
-            entry.running = Some(Box::new(Running {
-                since: Instant::now(),
-                stop: stop.clone(),
-                counter: Arc::clone(&counter),
-                meter: Meter::default(),
-                then: State::Queued,
-                again: false,
-                ended: ended.clone(),
-            }));
-            return Some(Slot { id, stop, counter, ended });
+            if let Some(slot) = rows.start_next(kind, slots, exactly, |origin| !must_wait(origin)) {
+                return Some(slot);
+            }
         }
         None
     }
@@ -807,19 +726,14 @@ impl Queue {
     /// A transfer has learned its size. If it is a long one too many, it waits for its turn again; nothing was written.
     pub fn steps_back(&self, id: TransferId) -> bool {
         let mut rows = self.rows();
-        let Some(entry) = rows.entries.get(&id).filter(|entry| entry.is_long()) else { return false };
-        let (kind, origin) = (entry.row.kind, Arc::clone(&entry.origin));
+        let Some(entry) = rows.get(id).filter(|entry| entry.is_long()) else { return false };
+        let kind = entry.row.kind;
         let (slots, exactly) = self.slots(kind);
-        let of_its_origin = |other: &&TransferId| {
-            rows.entries.get(other).is_some_and(|other| other.origin == origin && other.row.kind == kind)
-        };
-        let is_alone = rows.active.iter().filter(of_its_origin).count() == 1;
+        let is_alone = rows.is_alone_of_its_origin(entry);
         if !Lane::is_one_too_many(&rows.busy(kind), slots, exactly, is_alone) {
             return false;
         }
-        let Some(running) = rows.entries.get_mut(&id).and_then(|entry| entry.running.as_mut()) else {
-            return false;
-        };
+        let Some(running) = rows.get_mut(id).and_then(Entry::running_mut) else { return false };
         if running.stop.is_cancelled() {
             return false;
         }
@@ -845,12 +759,10 @@ impl Queue {
             return Err(Error::internal("The transfer is no longer on the list"));
         };
         if let Some(failure) = self.services.problem(&run.row().service) {
-            let mut error = Error::new(Cause::Unauthorized, failure.what).advise(failure.advice);
-            error.why = failure.why;
-            return Err(error);
+            return Err(of_service(failure));
         }
         let retries = self.overrides.retries.unwrap_or_else(|| self.settings().retries);
-        let mut attempts = Attempts::new(retries);
+        let mut attempts = Attempts::new(retries, self.http.limits.stuck);
         let mut best = run.counter.get();
         let mut kept_download = download::Kept::default();
         let mut kept_upload = upload::Kept::new();
@@ -868,7 +780,9 @@ impl Queue {
             if run.stop.is_cancelled() {
                 return Err(Error::canceled());
             }
-            if error.cause == Cause::Unauthorized {
+            if error.cause == Cause::Unauthorized
+                || (error.cause == Cause::QuotaExceeded && self.services.has_account(&run.row().service))
+            {
                 match self.services.key_refused(&run.row().service, &Failure::from(&error), keys) {
                     None => continue,
                     Some(true) => self.services_changed(),
@@ -892,7 +806,7 @@ impl Queue {
                 Self::wait_for_network(run, &error).await?;
                 continue;
             }
-            let Some(wait) = attempts.next(&error) else { return Err(error) };
+            let Some(wait) = attempts.next(&error) else { return Err(attempts.given_up(error)) };
             let reason = match error.cause {
                 Cause::RateLimited => WaitReason::RateLimit,
                 _ => WaitReason::Retry,
@@ -954,20 +868,22 @@ impl Queue {
         let id = run.id;
         let mut row = {
             let mut rows = self.rows();
-            let Some(entry) = rows.entries.get(&id) else {
-                rows.active.remove(&id);
+            let Some(entry) = rows.get_mut(id) else {
+                drop(rows);
+                // It was removed: nothing may stay of what its work wrote since.
+                self.names.forget(id);
+                self.resume_folder.remove(id);
                 return;
             };
-            let then = entry.running.as_ref().map_or(State::Queued, |running| running.then.clone());
             let was_quick = result.is_ok() && !entry.is_long();
             let mut row = Transfer::clone(&entry.row);
+            let asked = entry.running_mut().and_then(|running| {
+                running.is_ending = true;
+                running.asked
+            });
             let (slots, _) = self.slots(row.kind);
             rows.lane(row.kind).ended(slots, was_quick);
-            row.state = match &result {
-                Ok(()) => State::Completed,
-                Err(error) if error.cause == Cause::Canceled => then,
-                Err(error) => State::Failed(Box::new(Failure::from(error))),
-            };
+            row.state = state_after(&result, asked);
             row.bytes = match (&result, row.total) {
                 (Ok(()), Some(total)) => total,
                 _ => run.counter.get(),
@@ -977,43 +893,42 @@ impl Queue {
             row.ended_at = row.state.has_ended().then(now);
             row
         };
-        let line = match (&row.state, &result) {
-            (State::Completed, _) => match row.verified {
-                Some(verified) => Phrase::CompletedWithProof { proof: verified },
-                None => Phrase::Completed,
-            },
-            (State::Failed(_), Err(error)) => Phrase::Failed { what: error.happened() },
-            (State::Paused, _) => Phrase::WasPaused,
-            (State::Canceled, _) => Phrase::WasCanceled,
-            _ => Phrase::WentBackToQueue,
-        };
-        self.store.tell(id, now(), &line.into());
+        self.store.tell(id, now(), &how_it_ended(&row, &result).into());
         // The end is on disk before anybody hears of it, and before what is needed to go on is thrown away: a kill
         // between any two of these steps leaves a transfer that has ended, or one that can still go on.
         let saved = self.store.save_rows(vec![row.clone()]).await;
         {
             let mut rows = self.rows();
-            rows.active.remove(&id);
             if row.state != State::Completed {
                 rows.curves.note(id, now(), 0);
             }
+            let Some(running) = rows.end(id) else { return };
+            let written = (row.state.clone(), row.position);
+            // Whoever asked for another end meanwhile gets it.
+            let state = state_after(&result, running.asked);
+            if state != row.state {
+                row.ended_at = state.has_ended().then(now);
+                row.state = state;
+                self.store.tell(id, now(), &how_it_ended(&row, &result).into());
+            }
             // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
-            let has_new_key = matches!(&result, Err(error) if error.cause == Cause::Unauthorized)
+            let has_new_key = matches!(&result, Err(error) if is_of_service(error.code()))
+                && self.services.has_account(&row.service)
+                && matches!(row.state, State::Failed(_))
                 && self.patient
                 && self.services.problem(&row.service).is_none();
             if has_new_key {
                 (row.state, row.ended_at) = (State::Queued, None);
-                self.store.save_row_later(row.clone());
             }
-            let mut again = has_new_key;
-            if let Some(entry) = rows.entries.get_mut(&id) {
-                again |=
-                    entry.running.take().is_some_and(|running| running.again) && row.state == State::Queued;
+            if let Some(entry) = rows.get_mut(id) {
                 row.position = entry.row.position;
                 *entry.row = row.clone();
             }
-            if again {
-                rows.release(id);
+            if written != (row.state.clone(), row.position) {
+                self.store.save_row_later(row.clone());
+            }
+            if has_new_key || (running.again && row.state == State::Queued) {
+                rows.wait(id);
             }
             rows.dirty.insert(id);
         }
@@ -1033,11 +948,16 @@ impl Queue {
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
-            let ended = self.row(id).filter(|row| !row.state.is_active() && row.state != State::Queued);
-            let Some(row) = ended else { return };
-            let state = row.state.clone();
-            if self.store.save_rows(vec![row]).await.is_ok() {
-                if matches!(state, State::Completed | State::Canceled) {
+            let _turn = self.turns.take(id).await;
+            let saved = {
+                let rows = self.rows();
+                let row = rows.get(id).map(|entry| &*entry.row);
+                let ended = row.filter(|row| !row.state.is_active() && row.state != State::Queued);
+                let Some(row) = ended else { return };
+                self.store.save_rows(vec![row.clone()])
+            };
+            if saved.await.is_ok() {
+                if self.row(id).is_some_and(|row| matches!(row.state, State::Completed | State::Canceled)) {
                     self.forget_resume(id);
                 }
                 return;
@@ -1058,7 +978,7 @@ impl Queue {
         let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
         let mut told_end_at: Option<Instant> = None;
         loop {
-            let moving = !self.rows().active.is_empty();
+            let moving = !self.rows().is_at_rest();
             if moving {
                 self.gather(&mut told_end_at).await;
             } else {
@@ -1075,7 +995,7 @@ impl Queue {
                 saved_at = Instant::now();
                 self.save_active();
             }
-            let at_rest = moving && self.rows().active.is_empty();
+            let at_rest = moving && self.rows().is_at_rest();
             let often_enough = if at_rest { memory::EVERY_REST } else { memory::EVERY };
             if gave_back_at.elapsed() >= often_enough {
                 gave_back_at = Instant::now();
@@ -1095,7 +1015,7 @@ impl Queue {
             () = tokio::time::sleep(PUBLISH_EVERY) => {}
             () = self.all_ended.notified(), if may_tell => {
                 // An end that was told with the others already uses nothing up.
-                if self.rows().active.is_empty() {
+                if self.rows().is_at_rest() {
                     *told_end_at = Some(Instant::now());
                 }
             }
@@ -1104,49 +1024,51 @@ impl Queue {
 
     fn save_active(&self) {
         let rows = self.rows();
-        let active = rows.active.iter().filter_map(|id| rows.entries.get(id));
-        active.for_each(|entry| self.store.save_row_later(Transfer::clone(&entry.row)));
+        let unended = rows.active().filter(|entry| entry.may_be_saved());
+        unended.for_each(|entry| self.store.save_row_later(Transfer::clone(&entry.row)));
     }
 
     fn publish_once(&self) {
         let at = Instant::now();
         let mut rows = self.rows();
-        let active: Vec<TransferId> = rows.active.iter().copied().collect();
-        for id in active {
-            let Some(entry) = rows.entries.get_mut(&id) else { continue };
-            let Some(running) = &mut entry.running else { continue };
+        for id in rows.active_ids() {
+            let Some(entry) = rows.get_mut(id) else { continue };
+            let (row, Some(running)) = entry.parts_mut() else { continue };
             let bytes = running.counter.get();
             running.meter.sample(at, bytes);
-            if entry.row.wait.is_some() {
+            if row.wait.is_some() {
                 // What was measured before says nothing of the time after the wait.
                 running.meter = Meter::default();
             }
-            let (speed, left) = (running.meter.speed(), running.meter.seconds_left(entry.row.total));
-            if (entry.row.bytes, entry.row.speed, entry.row.seconds_left) != (bytes, speed, left) {
-                (entry.row.bytes, entry.row.speed, entry.row.seconds_left) = (bytes, speed, left);
+            let (speed, left) = (running.meter.speed(), running.meter.seconds_left(row.total));
+            if (row.bytes, row.speed, row.seconds_left) != (bytes, speed, left) {
+                (row.bytes, row.speed, row.seconds_left) = (bytes, speed, left);
                 rows.dirty.insert(id);
             }
             rows.curves.note(id, now(), speed.unwrap_or(0));
         }
-        if rows.dirty.is_empty() && rows.removed.is_empty() && !rows.services_changed {
+        if rows.dirty.is_empty()
+            && rows.removed.is_empty()
+            && !rows.services_changed
+            && !rows.settings_changed
+        {
             return;
         }
         rows.revision += 1;
         let mut dirty: Vec<TransferId> = rows.dirty.drain().collect();
         if dirty.len() > MOST_CHANGED {
-            dirty.sort_unstable_by_key(|id| (rows.entries.get(id).map(|entry| entry.row.position), *id));
+            dirty.sort_unstable_by_key(|id| (rows.get(*id).map(|entry| entry.row.position), *id));
             rows.dirty.extend(dirty.drain(MOST_CHANGED..));
             self.publishing.notify_one();
         }
-        let mut changed: Vec<Transfer> = dirty
-            .iter()
-            .filter_map(|id| rows.entries.get(id))
-            .map(|entry| Transfer::clone(&entry.row))
-            .collect();
+        let mut changed: Vec<Transfer> =
+            dirty.iter().filter_map(|id| rows.get(*id)).map(|entry| Transfer::clone(&entry.row)).collect();
         changed.sort_by_key(|row| (row.position, row.id));
         let services = std::mem::take(&mut rows.services_changed).then(|| self.services.statuses());
+        let settings = std::mem::take(&mut rows.settings_changed).then(|| Box::new(self.settings()));
         let changes = Changes {
             revision: rows.revision,
+            settings,
             changed,
             removed: std::mem::take(&mut rows.removed),
             services,
@@ -1157,10 +1079,37 @@ impl Queue {
     }
 }
 
-fn hash_of(subject: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    subject.hash(&mut hasher);
-    hasher.finish()
+/// Tells work to stop. Gives what says that its end is written down; nothing for what does not run.
+fn ask_to_stop(rows: &mut Rows, id: TransferId, why: Stop) -> Option<CancellationToken> {
+    let running = rows.get_mut(id)?.running_mut()?;
+    running.asked = running.asked.max(Some(why));
+    running.stop.cancel();
+    Some(running.ended.clone())
+}
+
+/// What has become of a transfer whose work returned this, and which was asked to stop or not.
+fn state_after(result: &Result<()>, asked: Option<Stop>) -> State {
+    match (result, asked) {
+        (Ok(()), _) => State::Completed,
+        (Err(_), Some(Stop::Cancel)) => State::Canceled,
+        (Err(error), _) if error.cause != Cause::Canceled => State::Failed(Box::new(Failure::from(error))),
+        (Err(_), Some(Stop::Pause)) => State::Paused,
+        (Err(_), Some(Stop::Shutdown) | None) => State::Queued,
+    }
+}
+
+/// The line about it in the history.
+fn how_it_ended(row: &Transfer, result: &Result<()>) -> Phrase {
+    match (&row.state, result) {
+        (State::Completed, _) => match row.verified {
+            Some(verified) => Phrase::CompletedWithProof { proof: verified },
+            None => Phrase::Completed,
+        },
+        (State::Failed(_), Err(error)) => Phrase::Failed { what: error.happened() },
+        (State::Paused, _) => Phrase::WasPaused,
+        (State::Canceled, _) => Phrase::WasCanceled,
+        _ => Phrase::WentBackToQueue,
+    }
 }
 
 /// Free bytes in each of these folders; nothing where the system does not tell.
@@ -1182,6 +1131,19 @@ async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static)
 /// The refusal for an id that is not on the list.
 pub(crate) fn no_such_transfer(id: TransferId) -> Error {
     Error::invalid(Phrase::TransferUnknown { id }).advise(Phrase::SeeQueue)
+}
+
+/// Whether it is the service's key or account that is at fault, and with it all that goes there.
+fn is_of_service(code: Code) -> bool {
+    matches!(code, Code::Unauthorized | Code::QuotaExceeded)
+}
+
+/// What all that goes to a service ends with while that stands still.
+fn of_service(failure: Failure) -> Error {
+    let cause = if failure.code == Code::QuotaExceeded { Cause::QuotaExceeded } else { Cause::Unauthorized };
+    let mut error = Error::new(cause, failure.what).advise(failure.advice);
+    error.why = failure.why;
+    error
 }
 
 /// Standing still until something happens, because of this.

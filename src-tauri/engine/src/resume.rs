@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::files::folder::{SharedSync, read_at, write_at};
+use crate::secrets::Header;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 
@@ -31,6 +32,9 @@ pub(crate) struct Resume {
     /// Download of a link: the whole URL. Upload with `--to`: the user's signed URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Download: where the link led, as its mirrors differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
     /// Upload: the signed URL that the service gave for [`Resume::asset_id`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_url: Option<String>,
@@ -43,6 +47,13 @@ pub(crate) struct Resume {
     /// Upload: the asset id that the signed URL belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asset_id: Option<String>,
+    /// Headers that the user gave, for the URL's own origin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Header>,
+    /// Upload: the last chunk of the session has gone out, or was about to. A store that says that it has the file before
+    /// that is wrong.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last_chunk_sent: bool,
     /// Upload: URI of the resumable session, once the store has opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -60,13 +71,17 @@ impl Resume {
     /// Reads a record; a broken one is an empty one, and a journal that contradicts itself proves nothing.
     pub fn read(bytes: &[u8]) -> Self {
         let mut record: Self = serde_json::from_slice(bytes).unwrap_or_default();
-        record.journal = record.journal.filter(Journal::is_sound);
+        record.journal = record.journal.and_then(Journal::checked);
         record
     }
 
     /// Whether there is anything to keep.
     pub fn is_empty(&self) -> bool {
-        self.url.is_none() && self.signed_url.is_none() && self.session.is_none() && self.journal.is_none()
+        self.url.is_none()
+            && self.signed_url.is_none()
+            && self.session.is_none()
+            && self.headers.is_empty()
+            && self.journal.is_none()
     }
 
     /// Whether the signed URL has not ended; once a session is open, its end no longer counts.
@@ -210,7 +225,7 @@ impl ResumeFolder {
     /// Writes a record so that a crash leaves either the old or the new one.
     pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
         replace(&self.file(id), &serde_json::to_vec(record)?)?;
-        self.sync.run(|| sync_folder(&self.path))?;
+        self.sync.run(|| crate::files::folder::sync_names(&self.path))?;
         self.forget_shared(id);
         Ok(())
     }
@@ -320,7 +335,7 @@ pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
 /// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes)?;
-    path.parent().map_or(Ok(()), sync_folder)
+    path.parent().map_or(Ok(()), crate::files::folder::sync_names)
 }
 
 /// The same without the last step: after a power cut it may be the old file that is there.
@@ -345,15 +360,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&beside);
     }
     done
-}
-
-#[cfg_attr(not(unix), allow(clippy::unnecessary_wraps, reason = "only Unix has folders that can be synced"))]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use crate::error::{Cause, Code, Error, Remedy};
-use crate::words::Phrase;
+use crate::words::{Phrase, Seconds};
 
 /// The longest wait that a server can ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// A pause that is asked for lasts this long at least.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -25,9 +27,17 @@ pub enum Again {
     AtMost(u32),
     /// As often as the user's setting says.
     Setting,
-    /// Without counting: the other side asked for a pause, it is not a failure.
+    /// Without counting, until so much time was waited in all without progress: the other side asked for a pause, that
+    /// is no failure.
+    Within(Duration),
+    /// The same for as long as work on a server may stand still ([`crate::http::Limits::stuck`]).
+    UntilStuck,
+    /// Without counting and without end: what is waited for is on this computer.
     Uncounted,
 }
+
+/// A service that asks for pauses and brings nothing for this long is given up.
+const LONGEST_PAUSES: Duration = Duration::from_secs(3600);
 
 /// One row of the table.
 #[derive(Debug, Clone)]
@@ -52,18 +62,24 @@ const fn row(cause: Cause, code: Code, again: Again, remedy: Remedy, advice: Phr
 #[rustfmt::skip]
 pub const TABLE: &[Rule] = &[
     row(Cause::Unauthorized, Code::Unauthorized, Again::Never, Remedy::EnterKey, Phrase::EnterKey),
-    row(Cause::RateLimited, Code::RateLimited, Again::Uncounted, Remedy::Retry, Phrase::WaitALittle),
+    row(Cause::RateLimited, Code::RateLimited, Again::Within(LONGEST_PAUSES), Remedy::Retry, Phrase::WaitALittle),
+    row(Cause::LimitOrInvalid, Code::ServiceError, Again::AtMost(3), Remedy::Retry, Phrase::ReadTheReasonOrLater),
+    row(Cause::QuotaExceeded, Code::QuotaExceeded, Again::Never, Remedy::Retry, Phrase::RechargeThenResume),
     row(Cause::NotFound, Code::NotFound, Again::Never, Remedy::Remove, Phrase::CheckIdOrLink),
-    row(Cause::NotReady, Code::NotReady, Again::Never, Remedy::Retry, Phrase::TryWhenFinished),
+    row(Cause::NotReady, Code::NotReady, Again::UntilStuck, Remedy::Retry, Phrase::TryWhenFinished),
+    row(Cause::NotYet, Code::NotReady, Again::Setting, Remedy::Retry, Phrase::TryWhenFinished),
+    row(Cause::JobStuck, Code::NotReady, Again::Never, Remedy::Retry, Phrase::TryWhenFinished),
     row(Cause::ServerTrouble, Code::ServiceError, Again::Setting, Remedy::Retry, Phrase::TryLater),
     row(Cause::ServiceHiccup, Code::ServiceError, Again::AtMost(2), Remedy::Retry, Phrase::CheckIdOrTryLater),
     row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
+    row(Cause::Duplicate, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
     row(Cause::BadResponse, Code::BadResponse, Again::Never, Remedy::CheckService, Phrase::CheckAddress),
     row(Cause::CutShort, Code::Incomplete, Again::Setting, Remedy::Retry, Phrase::TryAgainArrivedKept),
     row(Cause::Integrity, Code::IntegrityMismatch, Again::AtMost(1), Remedy::StartOver, Phrase::StartOverOrDamaged),
     row(Cause::StoredWrong, Code::IntegrityMismatch, Again::Never, Remedy::DeleteAsset, Phrase::DeleteWrongAsset),
     row(Cause::ChangedAtSource, Code::ChangedAtSource, Again::AtMost(3), Remedy::StartOver, Phrase::StartOverForNewVersion),
     row(Cause::Expired, Code::ExpiredUrl, Again::AtMost(3), Remedy::SignAgain, Phrase::SignAgain),
+    row(Cause::NotYetValid, Code::NotReady, Again::UntilStuck, Remedy::Retry, Phrase::WaitForItsTime),
     row(Cause::LinkExpired, Code::ExpiredUrl, Again::Never, Remedy::NewLink, Phrase::GetNewLink),
     row(Cause::DiskFull, Code::DiskFull, Again::Never, Remedy::FreeSpace, Phrase::MakeRoom),
     row(Cause::FileTooLarge, Code::FileTooLarge, Again::Never, Remedy::ChooseFolder, Phrase::ChooseLargerDisk),
@@ -75,6 +91,7 @@ pub const TABLE: &[Rule] = &[
     row(Cause::Offline, Code::Network, Again::Uncounted, Remedy::Retry, Phrase::ConnectToNetwork),
     row(Cause::Dns, Code::Network, Again::Setting, Remedy::Retry, Phrase::CheckAddressAndNetwork),
     row(Cause::Unreachable, Code::Network, Again::Setting, Remedy::Retry, Phrase::CheckNetworkConfirmedKept),
+    row(Cause::ProxyRefused, Code::Network, Again::Never, Remedy::Retry, Phrase::SignInToProxy),
     row(Cause::Stalled, Code::TimedOut, Again::Setting, Remedy::Retry, Phrase::TryAgainConfirmedKept),
     row(Cause::Tls, Code::Tls, Again::Never, Remedy::CheckService, Phrase::CheckAddressAndClock),
     row(Cause::InsecureRedirect, Code::InsecureRedirect, Again::Never, Remedy::NewLink, Phrase::AskForDirectLink),
@@ -94,32 +111,33 @@ pub fn rule(cause: Cause) -> &'static Rule {
 #[derive(Debug, Clone)]
 pub struct Attempts {
     limit: u32,
+    /// How long work on a server may stand still.
+    stuck: Duration,
     failed: u32,
     uncounted: u32,
+    /// What was waited in all without being counted.
+    waited: Duration,
 }
 
 impl Attempts {
-    /// Allows `limit` failed attempts without progress in between.
-    pub fn new(limit: u32) -> Self {
-        Self { limit, failed: 0, uncounted: 0 }
+    /// Allows `limit` failed attempts without progress in between, and `stuck` of waiting for work on a server.
+    pub fn new(limit: u32, stuck: Duration) -> Self {
+        Self { limit, stuck, failed: 0, uncounted: 0, waited: Duration::ZERO }
     }
 
     /// Bytes were confirmed: the line works, count from nothing again.
     pub fn progressed(&mut self) {
-        self.failed = 0;
-        self.uncounted = 0;
+        *self = Self::new(self.limit, self.stuck);
     }
 
     /// After this failure: how long to wait before the next attempt, or `None` to give up.
     pub fn next(&mut self, error: &Error) -> Option<Duration> {
+        let asked = error.retry_after.map(|wait| wait.min(LONGEST_WAIT));
         let allowed = match rule(error.cause).again {
             Again::Never => return None,
-            Again::Uncounted => {
-                self.uncounted += 1;
-                return Some(
-                    error.retry_after.map_or_else(|| backoff(self.uncounted), |wait| wait.min(LONGEST_WAIT)),
-                );
-            }
+            Again::Within(longest) => return self.pause(asked, longest),
+            Again::UntilStuck => return self.pause(asked, self.stuck),
+            Again::Uncounted => return self.pause(asked, Duration::MAX),
             Again::AtMost(limit) => limit.min(self.limit),
             Again::Setting => self.limit,
         };
@@ -127,7 +145,31 @@ impl Attempts {
         if self.failed > allowed {
             return None;
         }
-        Some(error.retry_after.map_or_else(|| backoff(self.failed), |wait| wait.min(LONGEST_WAIT)))
+        Some(asked.unwrap_or_else(|| backoff(self.failed)))
+    }
+
+    fn pause(&mut self, asked: Option<Duration>, longest: Duration) -> Option<Duration> {
+        if self.waited >= longest {
+            return None;
+        }
+        self.uncounted += 1;
+        // Never at once: a server that asks for no time at all would be asked for an hour without a breath.
+        let wait = asked.unwrap_or_else(|| backoff(self.uncounted)).max(SHORTEST_PAUSE);
+        // The last look is at the end of the time, not long before it.
+        let wait = wait.min(longest - self.waited);
+        self.waited += wait;
+        Some(wait)
+    }
+
+    /// An error after which nothing is tried any more: what was waited for in vain is said with it.
+    pub fn given_up(&self, mut error: Error) -> Error {
+        if self.waited > Duration::ZERO
+            && matches!(rule(error.cause).again, Again::Within(_) | Again::UntilStuck)
+        {
+            let seconds = Seconds(self.waited.as_secs());
+            error.what = Phrase::StillSo { what: error.what, seconds }.into();
+        }
+        error
     }
 }
 
@@ -156,6 +198,13 @@ mod tests {
         remedy: Remedy,
         /// Attempts that are allowed after the first, with the user's setting at 5; absent = never counted.
         again: Option<u32>,
+        /// Seconds that are waited in all where attempts are not counted, with ten minutes for work on a server; absent =
+        /// without end.
+        waits: Option<u64>,
+    }
+
+    fn five() -> Attempts {
+        Attempts::new(5, Duration::from_secs(600))
     }
 
     /// The promise in `docs/reliability.md`, row by row, against the table that decides.
@@ -168,10 +217,16 @@ mod tests {
         for row in rows {
             let rule = rule(row.cause);
             assert_eq!((rule.cause, rule.code, rule.remedy), (row.cause, row.code, row.remedy));
-            let mut attempts = Attempts::new(5);
+            let mut attempts = five();
             let error = Error::new(row.cause, "x");
-            let allowed = (0..50).take_while(|_| attempts.next(&error).is_some()).count() as u32;
-            assert_eq!(Some(allowed).filter(|allowed| *allowed < 50), row.again, "{:?}", row.cause);
+            // No wait is longer than a minute, and none shorter than the shortest pause.
+            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error)).take(40_000).collect();
+            if row.again.is_some() || row.waits.is_none() {
+                let allowed = Some(waits.len() as u32).filter(|allowed| *allowed < 40_000);
+                assert_eq!(allowed, row.again, "{:?}", row.cause);
+            } else {
+                assert_eq!(Some(waits.iter().sum::<Duration>().as_secs()), row.waits, "{:?}", row.cause);
+            }
         }
     }
 
@@ -179,21 +234,21 @@ mod tests {
     fn waits_grow_to_a_minute_and_what_the_server_asks_for_wins_within_ten() {
         let longest: Vec<u64> = (1..=8).map(|n| longest_backoff(n).as_secs()).collect();
         assert_eq!(longest, [1, 2, 4, 8, 16, 32, 60, 60]);
-        let mut attempts = Attempts::new(50);
+        let mut attempts = Attempts::new(50, Duration::ZERO);
         for n in 1..=50 {
             let wait = attempts.next(&Error::new(Cause::CutShort, "x")).unwrap();
             assert!(wait <= longest_backoff(n), "attempt {n} waits {wait:?}");
         }
         let mut asked = Error::new(Cause::ServerTrouble, "x");
         asked.retry_after = Some(Duration::from_secs(7));
-        assert_eq!(Attempts::new(1).next(&asked), Some(Duration::from_secs(7)));
+        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked), Some(Duration::from_secs(7)));
         asked.retry_after = Some(Duration::from_secs(86_400));
-        assert_eq!(Attempts::new(1).next(&asked), Some(LONGEST_WAIT));
+        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked), Some(LONGEST_WAIT));
     }
 
     #[test]
     fn progress_gives_all_attempts_back() {
-        let mut attempts = Attempts::new(1);
+        let mut attempts = Attempts::new(1, Duration::ZERO);
         let cut = Error::new(Cause::CutShort, "x");
         assert!(attempts.next(&cut).is_some());
         attempts.progressed();
@@ -202,11 +257,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_the_service_asks_for_is_no_failed_attempt() {
-        let mut attempts = Attempts::new(0);
-        for _ in 0..100 {
-            assert!(attempts.next(&Error::new(Cause::RateLimited, "x")).is_some());
+    fn a_pause_that_the_service_asks_for_is_no_failed_attempt_and_ends_all_the_same() {
+        let mut asked = Error::new(Cause::RateLimited, "x");
+        let mut attempts = Attempts::new(0, Duration::ZERO);
+        for seconds in [0, 1, 600, 86_400] {
+            asked.retry_after = Some(Duration::from_secs(seconds));
+            assert!(attempts.next(&asked).is_some());
         }
         assert!(attempts.next(&Error::new(Cause::CutShort, "x")).is_none());
+        let more = std::iter::from_fn(|| attempts.next(&asked)).count();
+        assert_eq!(more, 4, "an hour in all, by ten minutes at a time");
+        let said = attempts.given_up(asked.clone()).to_string();
+        assert!(said.starts_with("x, and still so after 3600 s of waiting"), "{said}");
+        attempts.progressed();
+        assert!(attempts.next(&asked).is_some(), "with bytes in between it is a slow line, not a dead one");
+        // One that names no time at all is not asked without a breath.
+        asked.retry_after = Some(Duration::ZERO);
+        assert!(attempts.next(&asked).is_some_and(|wait| wait > Duration::ZERO));
     }
 }

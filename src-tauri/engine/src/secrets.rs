@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
 use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
 use crate::words::{Peer, Phrase};
@@ -39,6 +43,52 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("•••")
     }
+}
+
+/// A header for one transfer by a link or a signed URL. Its value is a secret as the URL's query is: `Debug` hides it, and it
+/// is kept in `resume/` only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: •••", self.name)
+    }
+}
+
+/// These headers for a request, fit for the origin that the user named them for and for no other. Those that say how a
+/// message is framed and to whom it goes are Ferry's own.
+pub(crate) fn header_map(headers: &[Header]) -> Result<HeaderMap> {
+    const OWN: [&str; 10] = [
+        "host",
+        "connection",
+        "content-length",
+        "content-range",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "range",
+        "if-range",
+    ];
+    let mut map = HeaderMap::new();
+    for header in headers {
+        let unusable = || Error::invalid(Phrase::HeaderUnusable { name: header.name.trim().to_owned() });
+        let name = HeaderName::from_bytes(header.name.trim().as_bytes()).map_err(|_| unusable())?;
+        let mut value = HeaderValue::from_str(header.value.trim()).map_err(|_| unusable())?;
+        if OWN.contains(&name.as_str()) {
+            return Err(unusable());
+        }
+        value.set_sensitive(true);
+        map.append(name, value);
+    }
+    Ok(map)
 }
 
 /// How long a keychain is believed that it has no key.

@@ -23,6 +23,9 @@ pub enum UploadMethod {
     Put,
     /// POST as multipart form.
     Post,
+    /// POST of the bare bytes.
+    #[serde(rename = "post-raw")]
+    PostRaw,
     /// A resumable session.
     Resumable,
 }
@@ -145,6 +148,20 @@ pub struct Settings {
     pub told_of_tray: bool,
 }
 
+/// Settings to be changed: fields by their names, with their new values. The others stay as they are.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct SettingsPatch(serde_json::Map<String, serde_json::Value>);
+
+impl SettingsPatch {
+    /// The same without a field.
+    #[must_use]
+    pub fn without(mut self, field: &str) -> Self {
+        self.0.remove(field);
+        self
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -220,6 +237,21 @@ impl Settings {
             return refuse(Phrase::ServiceUnknown { id: self.default_service.clone() });
         }
         Ok(())
+    }
+
+    /// These with the fields of the patch.
+    pub(crate) fn patched(&self, patch: SettingsPatch) -> Result<Self> {
+        let wrong =
+            |why: String| Error::internal("Settings were changed that there are none of").because(why);
+        let all = serde_json::to_value(self).map_err(|error| wrong(error.to_string()))?;
+        let serde_json::Value::Object(mut all) = all else { return Err(wrong(all.to_string())) };
+        for (field, value) in patch.0 {
+            match all.get_mut(&field) {
+                Some(there) => *there = value,
+                None => return Err(wrong(field)),
+            }
+        }
+        serde_json::from_value(all.into()).map_err(|error| wrong(error.to_string()))
     }
 
     /// These, but what says where files and keys go, and what belongs to this computer, as it is in `here`. A file that

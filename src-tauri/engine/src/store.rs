@@ -273,9 +273,12 @@ impl Store {
         .await
     }
 
-    /// Writes rows as they are now.
-    pub async fn save_rows(&self, rows: Vec<Transfer>) -> Result<()> {
-        self.run(move |transaction| rows.iter().try_for_each(|row| save_row(transaction, row))).await
+    /// Writes rows as they are now. They are handed over by the call itself, so that the order of calls is that on disk;
+    /// the answer comes when they are there.
+    pub fn save_rows(&self, rows: Vec<Transfer>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let handed_over =
+            self.hand_over(move |transaction| rows.iter().try_for_each(|row| save_row(transaction, row)));
+        async move { handed_over?.await.map_err(|_| Error::internal("The database thread has ended"))? }
     }
 
     /// Writes a row without waiting for the disk.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::http::identity::Identity;
 use crate::http::range::Validator;
 use crate::settings::UploadMethod;
 use crate::transfer::{Extent, Verified};
@@ -44,6 +45,9 @@ pub(crate) struct UploadTask {
     /// How to send it, if the user said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<UploadMethod>,
+    /// The type of the content, if the user said so: for signatures that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
     /// Whether it goes to a signed URL of the user's own (kept in `resume/`).
     pub to_own_url: bool,
     /// The file as it was when its first byte was read.
@@ -124,7 +128,11 @@ impl DownloadTask {
 pub(crate) struct Journal {
     /// Final name that the part file is reserved for.
     pub name: String,
-    /// What tells whether the source is still the same.
+    /// Of which version the bytes are, and all that was promised of it: it decides at the end, over cuts and kills.
+    #[serde(default)]
+    pub identity: Identity,
+    /// What an earlier Ferry kept in its place.
+    #[serde(default, skip_serializing)]
     pub validator: Option<Validator>,
     /// Size of the whole file, if known.
     pub total: Option<u64>,
@@ -160,10 +168,19 @@ pub(crate) struct ProvenWhole {
 impl Journal {
     /// Reads a stored journal. One that contradicts itself or names a file elsewhere proves nothing: `None`.
     pub fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().filter(Self::is_sound)
+        serde_json::from_str(text).ok().and_then(Self::checked)
     }
 
-    pub fn is_sound(&self) -> bool {
+    /// The same for one that was read with something else: in today's form, if it is sound.
+    pub fn checked(mut self) -> Option<Self> {
+        if let Some(validator) = self.validator.take() {
+            self.identity = Identity::of_validator(Some(validator), self.total);
+        }
+        self.identity.size = self.total;
+        self.is_sound().then_some(self)
+    }
+
+    fn is_sound(&self) -> bool {
         let in_order = self.pieces.iter().all(|piece| piece.start < piece.end)
             && self.pieces.windows(2).all(|two| two[0].end <= two[1].start);
         let end = self.pieces.last().map_or(0, |piece| piece.end);
@@ -239,5 +256,26 @@ mod tests {
         let whole = good.replace("\"total\"", &format!("\"proven_whole\":{elsewhere},\"total\""));
         assert!(Journal::read(&whole).is_none());
         assert!(Journal::read(&whole.replace("../../a", "a (1).mp4")).is_some());
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_ferry_still_proves_what_it_did() {
+        let text = |validator: &str| {
+            format!(
+                r#"{{"name":"a.mp4","validator":{validator},"total":30,"pieces":[{{"start":0,"end":10,"crc32c":7}}],
+                "proven_whole":null,"drive":null,"moved_from":null}}"#
+            )
+        };
+        for (old, validator) in [
+            (r#"{"etag":"\"v1\""}"#, Some(Validator::Etag("\"v1\"".into()))),
+            (r#"{"last_modified":"yesterday"}"#, Some(Validator::LastModified("yesterday".into()))),
+            ("null", None),
+        ] {
+            let journal = Journal::read(&text(old)).unwrap();
+            assert_eq!(journal.identity.validator(), validator);
+            assert_eq!((journal.identity.size, journal.proven()), (Some(30), 10));
+            let kept = serde_json::to_string(&journal).unwrap();
+            assert_eq!(Journal::read(&kept), Some(journal), "and is written in today's form");
+        }
     }
 }

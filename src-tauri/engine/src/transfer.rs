@@ -155,8 +155,12 @@ pub enum WaitReason {
     Network,
     /// A key that the service accepts.
     Key,
+    /// The account at the service to have something left again.
+    Quota,
     /// Room on the disk.
     Space,
+    /// The first byte of an answer: the server makes or packs the file.
+    Answer,
 }
 
 /// How much is known about the bytes being right.
@@ -164,12 +168,22 @@ pub enum WaitReason {
 #[serde(rename_all = "lowercase")]
 #[ts(export, export_to = "types.ts")]
 pub enum Verified {
+    /// Compared by SHA-512.
+    Sha512,
     /// Compared by SHA-256.
     Sha256,
+    /// Compared by SHA-1.
+    Sha1,
     /// Compared by MD5.
     Md5,
+    /// Compared by CRC-64/NVME.
+    Crc64Nvme,
+    /// Compared by CRC-64 with ECMA-182's polynomial, reflected.
+    Crc64Ecma,
     /// Compared by CRC32C.
     Crc32c,
+    /// Compared by CRC-32.
+    Crc32,
     /// The other side offered no checksum; the length is right.
     Length,
     /// Neither checksum nor length was to be had; the connection ended in order.
@@ -177,15 +191,37 @@ pub enum Verified {
 }
 
 impl Verified {
-    /// `crc32c`, `md5`, `sha256`, `length` or `none`.
+    /// `sha512`, `sha256`, `sha1`, `md5`, `crc64nvme`, `crc64ecma`, `crc32c`, `crc32`, `length` or `none`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Sha512 => "sha512",
             Self::Sha256 => "sha256",
+            Self::Sha1 => "sha1",
             Self::Md5 => "md5",
+            Self::Crc64Nvme => "crc64nvme",
+            Self::Crc64Ecma => "crc64ecma",
             Self::Crc32c => "crc32c",
+            Self::Crc32 => "crc32",
             Self::Length => "length",
             Self::None => "none",
         }
+    }
+}
+
+impl Verified {
+    /// The digest that proved it, if one did.
+    pub(crate) fn algorithm(self) -> Option<Algorithm> {
+        Some(match self {
+            Self::Sha512 => Algorithm::Sha512,
+            Self::Sha256 => Algorithm::Sha256,
+            Self::Sha1 => Algorithm::Sha1,
+            Self::Md5 => Algorithm::Md5,
+            Self::Crc64Nvme => Algorithm::Crc64Nvme,
+            Self::Crc64Ecma => Algorithm::Crc64Ecma,
+            Self::Crc32c => Algorithm::Crc32c,
+            Self::Crc32 => Algorithm::Crc32,
+            Self::Length | Self::None => return None,
+        })
     }
 }
 
@@ -198,9 +234,14 @@ impl std::fmt::Display for Verified {
 impl From<Algorithm> for Verified {
     fn from(algorithm: Algorithm) -> Self {
         match algorithm {
+            Algorithm::Crc32 => Self::Crc32,
             Algorithm::Crc32c => Self::Crc32c,
+            Algorithm::Crc64Ecma => Self::Crc64Ecma,
+            Algorithm::Crc64Nvme => Self::Crc64Nvme,
             Algorithm::Md5 => Self::Md5,
+            Algorithm::Sha1 => Self::Sha1,
             Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Sha512 => Self::Sha512,
         }
     }
 }

@@ -123,6 +123,11 @@ impl Peer {
         Self(if id == "link" { "server" } else { id }.to_owned())
     }
 
+    /// The service that it is, if it is one.
+    pub(crate) fn about(&self) -> Option<&'static crate::services::About> {
+        crate::services::about(&self.0)
+    }
+
     /// The store behind a signed URL.
     pub(crate) fn store() -> Self {
         Self("store".to_owned())
@@ -151,6 +156,7 @@ impl fmt::Display for Way {
             UploadMethod::Auto => "the usual way",
             UploadMethod::Put => "a plain PUT",
             UploadMethod::Post => "a form POST",
+            UploadMethod::PostRaw => "a plain POST",
             UploadMethod::Resumable => "a resumable session",
         })
     }
@@ -193,6 +199,18 @@ phrases! {
     // ---- what happened: services ----
     KeyRefused { service: Peer } = "{service} refused the key";
     PauseAsked { service: Peer } = "{service} asks for a pause";
+    LimitOrInvalid { service: Peer } = "{service} says that a limit was exceeded: too many requests, or one that is not valid";
+    NothingLeft { service: Peer } = "{service} has nothing left for this account: its balance or its space is used up";
+    PaymentAsked { service: Peer } = "{service} wants to be paid for this first";
+    NotLetIn { service: Peer } = "{service} does not let this account or this computer in";
+    KeyNotForThis { service: Peer } = "{service} does not let this key do that";
+    MethodNotTaken { service: Peer } = "{service} does not take this kind of request";
+    TypeNotTaken { service: Peer } = "{service} does not take this type";
+    SizeNotTaken { service: Peer } = "{service} does not take anything this large";
+    ThereAlready { service: Peer } = "{service} says that this was done already";
+    OtherBytesCame { service: Peer } = "{service} received other bytes than were announced";
+    InAnotherRegion { service: Peer } = "{service} keeps this in another region than the URL is signed for";
+    IsArchived { service: Peer } = "{service} has this in an archive, from where it must be brought back first";
     ItemNotThere { service: Peer } = "{service} does not have this item";
     ItemNotThereOrTrouble { service: Peer } = "{service} does not have this item, or has trouble";
     ItemNotFinished { service: Peer } = "{service} has not finished this item yet";
@@ -240,12 +258,15 @@ phrases! {
     ServerNotFound = "The server's name was not found";
     NoSecureConnection = "A secure connection could not be made";
     NoAnswerInTime = "The server did not answer in time";
+    ProxyWantsSignIn = "The proxy wants to know who you are before it connects (407)";
+    ProxyDidNotConnect = "The proxy did not connect to the server";
     ServerNotReached = "The server could not be reached";
     RequestImpossible = "The request could not be made";
     NoValidHttp = "The server’s answer is not valid HTTP";
     ConnectionBroke = "The connection broke before everything had arrived";
     NothingMoved { seconds: Seconds } = "Nothing moved for {seconds} seconds";
     TooManyRedirects = "The server redirected more than ten times";
+    WantsCookies = "The site redirects for ever, as it wants cookies back that it does not accept";
     RedirectUnreadable = "The server redirected to something unreadable";
     RedirectToNoAddress = "The server redirected to something that is not an address";
     RedirectOutOfTheWeb = "The server redirected to something that is not a web address";
@@ -253,6 +274,7 @@ phrases! {
     RedirectWithUserName = "The server redirected to an address with a user name in it";
     RedirectNotAllowed = "The service redirected a request that must not be redirected";
     FewerConnections = "The server wants fewer connections";
+    ServerTakesSoMany { most: Count } = "This server takes no more than {most} at a time";
     TroubleWithConnections = "The server has trouble with several connections";
     PartNotGiven = "The server did not give the part that was asked for";
     ConnectionEndedEarly = "The connection ended before the file did";
@@ -260,6 +282,10 @@ phrases! {
     // ---- what happened: downloads ----
     KeepsChanging = "The file keeps changing at its source";
     PartNotAskedFor { service: Peer } = "{service} sent a part of the file that was not asked for";
+    AnsweredUnchanged = "The server said that nothing has changed, though that was not the question";
+    NoContentThere = "The server says that there is no content";
+    NotReadyThere { service: Peer } = "{service} has not finished making the file";
+    ServerPreparesAnswer = "The server is getting the file ready; it has not answered yet";
     SentCompressed = "The server sent the file compressed although that was not asked for";
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";
@@ -277,13 +303,22 @@ phrases! {
 
     // ---- what happened: uploads ----
     SignedUrlExpired = "The signed URL has expired";
+    SignedUrlNotYetValid = "The signed URL is not valid yet";
     SignedUrlNotKept = "The signed URL is no longer kept";
     SignedUrlUnusable = "The signed URL cannot be used";
     NoSignedUrl = "This is not a signed URL";
     UnknownSignedHeaders = "The signed URL requires headers whose values Ferry cannot know";
+    SignedForEmptyFile = "The URL was signed for an empty file";
+    SignedForOtherBytes = "The URL was signed for a file with other content";
+    SignedForAnotherType { tried: String } = "The signature covers the type of the content, and the store takes none of these: {tried}";
+    SignedForAnotherRegion { region: String } = "The URL was signed for another region than {region}, where the store keeps this";
+    StoreLeadsElsewhere { host: String } = "The store leads to {host}, for which this URL is not good";
+    UrlNotYetValid = "The signed URL is not valid yet";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
     StoreKeepsNothing = "The store does not keep what it is sent";
+    StoredTooEarly = "The store said that it has the file before all of it was sent";
+    LargerThanStoreTakes { limit: Size } = "The file is larger than the {limit} that the store takes in one request";
     StoreUnclear = "The store did not say clearly how much it has";
     SessionUnusable = "The store’s session cannot be used";
     SessionWithoutPlace = "The store opened a session without saying where it is";
@@ -297,12 +332,15 @@ phrases! {
     FileFailed { doing: String, path: String } = "{doing} `{path}` failed";
     IsFolder { path: String } = "`{path}` is a folder, not a file";
     IsDevice { path: String } = "`{path}` is a pipe or a device, not a file";
+    SizeUntold { path: String } = "`{path}` holds more than the size that it gives";
     NameNotText { path: String } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
     NothingToDownload = "There is nothing to download";
     LinkNotFetchable = "This is not a link that Ferry can fetch";
     FolderUnusable = "This folder cannot be used";
     OwnUrlTakesNoService = "A signed URL of your own needs no service";
+    HeadersForUrlsOnly = "Headers can be given for links and signed URLs only";
+    HeaderUnusable { name: String } = "The header `{name}` cannot be sent";
     SignedUrlTakesOneFile { count: Count } = "A signed URL takes one file, not {count}";
     OnlyDownloadsHaveFolder = "Only a download has a target folder";
     AlreadyFinished = "This download is finished";
@@ -362,6 +400,9 @@ phrases! {
     // ---- what to do, as the table of `retry.rs` has it ----
     EnterKey = "enter a key that the service accepts";
     WaitALittle = "wait a little, then try again";
+    RechargeThenResume = "recharge the account or make room in it, then retry; everything that waits for it goes on";
+    ReadTheReasonOrLater = "read the service's reason, or try again later";
+    WaitForItsTime = "wait until it is, or check the clock of whoever signed it";
     CheckIdOrLink = "check the id or the link";
     TryWhenFinished = "try again when the service has finished it";
     TryLater = "try again later";
@@ -384,6 +425,7 @@ phrases! {
     ConnectToNetwork = "connect to the network; Ferry goes on by itself";
     CheckAddressAndNetwork = "check the address and your network, then try again";
     CheckNetworkConfirmedKept = "check your network, then try again; what is confirmed is kept";
+    SignInToProxy = "put your name and password into the address of the proxy (`http://name:password@proxy:8080`), or ask whoever runs it";
     TryAgainConfirmedKept = "try again; what is confirmed is kept";
     CheckAddressAndClock = "check the address and this computer's clock";
     AskForDirectLink = "ask whoever gave you the link for a direct one";
@@ -402,6 +444,8 @@ phrases! {
     ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";
     LookAtMediaServer = "look at the media server, then try again";
     StartAgain = "start it again";
+    RechargeAt { place: String } = "recharge the account at {place}, then retry; everything that waits for it goes on";
+    SeeAccount { place: String } = "see what is wrong with the account at {place}";
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
     EnterKeyOf { id: String } = "enter one under Services, or run `ferry key set {id}`";
     ChangeVariable = "change the variable, or start Ferry without it";
@@ -411,12 +455,17 @@ phrases! {
     PutItBack = "put it back where it was, or connect its drive; the details say whether it can be downloaded again";
     PasteWholeUrl = "paste the whole URL";
     GetUrlWithoutHeaders = "get a URL that is signed without them";
+    SignWithoutChecksum = "get one that is signed without a checksum";
+    NameTheType = "name the type that was signed (`--content-type`)";
+    TryWhenValid = "try again when it is";
+    SendInParts = "get a URL for a resumable session, or send the file in parts";
     GetNewSignedUrl = "get a new signed URL and send again";
     GiveOneOfTheTwo = "give one of the two";
     GiveLinkOrId = "give a link, an asset id or a video number";
     MoveFileItself = "move the file itself";
     ChooseExported = "choose a file that Ferry exported";
     ChooseFile = "choose a file";
+    CopyThenSend = "copy it to a disk and send the copy";
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";
     SeeQueue = "see `ferry queue` for the ids";
@@ -431,6 +480,7 @@ phrases! {
 
     // ---- the history of a transfer, and notes on it ----
     WhatAndWhy { what: Words, why: Words } = "{what}; {why}";
+    StillSo { what: Words, seconds: Seconds } = "{what}, and still so after {seconds} s of waiting";
     TriedAgain { what: Words, seconds: Seconds } = "{what}; next attempt in {seconds} s";
     Completed = "Completed";
     CompletedWithProof { proof: Verified } = "Completed; proof: {proof}";
@@ -444,10 +494,12 @@ phrases! {
     HadItsName = "It had its final name already";
     PartFileGone = "The part file is gone; started over";
     BesidePartName = "Something else has the part file's name; started over beside it";
+    NameFitted { name: String } = "This disk does not take the file’s name as it is; the file is called `{name}`";
     PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`; started over";
     ServerSends = "The server sends the file";
     GoesOnAt { done: Size } = "Goes on at {done}";
     CannotContinueHere = "This server cannot continue a download; started over";
+    SameFileNotShown = "Nothing shows that the server still has the same file; started over";
     SeveralParts = "The server answered with several parts; started over";
     ContinuedElsewhere = "The server continued at the wrong place; started over";
     ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`; started over";
@@ -462,6 +514,7 @@ phrases! {
     SignedAgain = "The signed URL had expired; signed again";
     SignedBy { service: Peer } = "Signed by {service}";
     OtherMethod { method: Way, other: Way } = "The store does not take {method}; trying {other}";
+    OtherType { tried: String } = "The signature does not fit; trying the type {tried}";
     SentFromBeginning = "This way of sending cannot be continued; sent from the beginning";
     StoreHas { done: Size } = "The store has {done}; goes on there";
     SessionOpened = "Resumable session opened";
@@ -471,11 +524,15 @@ phrases! {
     GoneThere { service: Peer } = "Sent before, but {service} no longer has it; it is sent again";
     ChangedSinceCompared = "The file changed after it was compared with what was sent before; it is sent";
     NotYetConfirmed = "Sent, not yet confirmed by the service";
+    NotConfirmed = "Sent; nothing confirms what was stored";
     PageBegun = "The media server began to fetch the page";
     NoValueThere = "it has no value";
     NotBetweenColons = "its value is not between colons";
     WrongLength = "its value has the wrong length";
     NotBase64 = "its value is not base64";
+    NotHex = "its value is not hexadecimal";
+    NotNumber = "its value is no number";
+    NotVerifiedThere = "the server has not verified it itself";
     Contradicts = "it contradicts another checksum of the same answer";
     NotText = "it is not text";
     ColumnMissing { name: String } = "there is no column `{name}`";

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    LAST_MODIFIED, RANGE,
+    IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::Call;
 use crate::content::{Content, goog_hash, gzipped, paced};
-use crate::faults::{FaultKind, Moment};
+use crate::faults::{FaultKind, HeaderBytes, Moment};
 use crate::ranges::{Wanted, wanted};
 use crate::timestamp;
 use crate::wire::Misbehaviour;
@@ -49,8 +49,32 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
     let mut faults = call.claim(Moment::Download);
     faults.extend(call.claim(if ranged { Moment::RangedDownload } else { Moment::WholeDownload }));
 
+    if let Some(mirror) = call.mirror {
+        content.etag = format!("\"m{mirror}-{}\"", content.etag.trim_matches('"'));
+    }
+    let mut headers = headers.clone();
     for fault in &faults {
         match fault {
+            FaultKind::RangeAnswer { status, retry_after, body, content_type } => {
+                let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut response = (status, body.clone().unwrap_or_default()).into_response();
+                if let Some(content_type) = content_type {
+                    set(response.headers_mut(), CONTENT_TYPE, content_type);
+                }
+                if let Some(wait) = retry_after {
+                    set(response.headers_mut(), RETRY_AFTER, wait);
+                }
+                return response;
+            }
+            FaultKind::IfRangeIgnored { revision } => {
+                headers.remove(IF_RANGE);
+                if *revision > 0 {
+                    content = content.changed(*revision);
+                }
+            }
+            FaultKind::Alternating { revision } if call.faults.is_other_version() => {
+                content = content.changed(*revision);
+            }
             FaultKind::JsonError { code, msg } => {
                 return Json(
                     json!({"code": code, "msg": msg, "data": null, "success": false, "failed": true}),
@@ -68,7 +92,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
 
     let last_modified = httpdate::fmt_http_date(timestamp::system_time(content.modified));
     let wanted = if ranged && !faults.contains(&FaultKind::IgnoreRange) {
-        wanted(headers, content.size, Some(&content.etag), Some(&last_modified))
+        wanted(&headers, content.size, Some(&content.etag), Some(&last_modified))
     } else {
         Wanted::Whole
     };
@@ -123,6 +147,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
             FaultKind::WrongRangeStart { by } => {
                 start = start.saturating_add_signed(by).min(end.saturating_sub(1));
             }
+            FaultKind::ShortRanges { most } => end = end.min(start.saturating_add(most.max(1))),
             FaultKind::WrongRangeTotal { by } => total = total.saturating_add_signed(by),
             _ => {}
         }
@@ -151,6 +176,19 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
     for fault in faults {
         match fault {
             FaultKind::WeakEtag => set(&mut answer, ETAG, &format!("W/{}", content.etag)),
+            FaultKind::IfRangeIgnored { .. } => {
+                answer.remove(ETAG);
+                answer.remove(LAST_MODIFIED);
+                answer.remove("x-goog-hash");
+            }
+            FaultKind::SurplusBytes { by } => {
+                body = joined(String::new(), body, "+".repeat(by));
+                length = length.map(|length| length + by as u64);
+            }
+            FaultKind::TwoFramings { length: told } => {
+                length = None;
+                misbehaviour.headers.push(("content-length".to_owned(), HeaderBytes::Text(told.to_string())));
+            }
             FaultKind::NoValidators => {
                 answer.remove(ETAG);
                 answer.remove(LAST_MODIFIED);
@@ -178,7 +216,7 @@ pub(crate) fn serve(call: &Call, headers: &HeaderMap, mut content: Content, habi
                 misbehaviour.length_error = -i64::try_from(by).unwrap_or(i64::MAX);
             }
             FaultKind::CloseDelimited => misbehaviour.close_delimited = true,
-            FaultKind::Headers { headers } => misbehaviour.headers = headers,
+            FaultKind::Headers { headers } => misbehaviour.headers.extend(headers),
             _ => continue,
         }
         by_hand |= misbehaviour.cut_after.is_some()

@@ -1,9 +1,11 @@
 //! Faults that can be switched on and off while the sandbox runs, so that a test can say exactly what goes
 //! wrong, where and how often.
 
+use std::collections::HashMap;
 use std::mem::discriminant;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,29 @@ pub enum FaultKind {
     ClockAhead {
         /// Seconds; negative: behind.
         seconds: i64,
+    },
+    /// Any request: nothing comes for this long, then all goes on as if nothing had been.
+    FirstByteAfter {
+        /// Milliseconds of silence.
+        milliseconds: u64,
+    },
+    /// MAVI and Visual Search: an endpoint that was asked less than this long ago answers 429. A refused request counts
+    /// as well.
+    AccountLimit {
+        /// Milliseconds between two requests.
+        milliseconds: u64,
+    },
+    /// Any request: the account's balance or points are used up, in one of the spellings of the services.
+    BalanceUsedUp {
+        /// Which spelling.
+        spelling: BalanceSpelling,
+    },
+    /// Any request without the cookie `ferry=1`: redirected to itself, with that cookie.
+    CookieWall,
+    /// Any GET: redirected to the next one of so many mirrors in turn, each of which has an `ETag` of its own.
+    Mirrors {
+        /// How many there are.
+        count: u64,
     },
     /// MAVI and Visual Search: the API key is refused.
     KeyRevoked,
@@ -108,6 +133,46 @@ pub enum FaultKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content_range: Option<String>,
     },
+    /// Download with `Range`: answered with this in place of the file.
+    RangeAnswer {
+        /// HTTP status.
+        status: u16,
+        /// `Retry-After`, sent as it stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<String>,
+        /// Its body; empty when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+        /// `Content-Type` of `body`; plain text when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_type: Option<String>,
+    },
+    /// Download with `Range`: a 206 whatever `If-Range` says, without validators and hashes.
+    IfRangeIgnored {
+        /// Which other content, as in `changed`; 0: the same.
+        #[serde(default)]
+        revision: u8,
+    },
+    /// Download with `Range`: more bytes come than `Content-Range` names; `Content-Length` counts them.
+    SurplusBytes {
+        /// How many more.
+        by: usize,
+    },
+    /// Download with `Range`: no more than so many bytes of what was asked for, and an honest `Content-Range`.
+    ShortRanges {
+        /// The most bytes of an answer.
+        most: u64,
+    },
+    /// Download: every second answer is of another version, which is `changed` in itself.
+    Alternating {
+        /// Which other content, as in `changed`.
+        revision: u8,
+    },
+    /// Download: chunked, and a `Content-Length` besides that is not true.
+    TwoFramings {
+        /// What `Content-Length` says.
+        length: u64,
+    },
     /// Download: the `ETag` is weak.
     WeakEtag,
     /// Download: neither `ETag` nor `Last-Modified`.
@@ -160,6 +225,15 @@ pub enum FaultKind {
     },
     /// The store says that the signed URL has expired.
     ExpiredUrls,
+    /// The store says that the time of the signed URL has not come yet.
+    NotYetValidUrls,
+    /// Answers to uploads: these headers, in place of those of the same name and otherwise beside them.
+    UploadHeaders {
+        /// Names and values, in order.
+        headers: Vec<(String, String)>,
+    },
+    /// Resumable session: a chunk that is not the last is answered as if it were, and the whole not stored.
+    DoneEarly,
     /// Signing: the URL lives this long.
     UrlLifetime {
         /// Seconds.
@@ -222,6 +296,18 @@ pub enum RateLimitSpelling {
     TextCode,
     /// HTTP 400, `msg` "Request has exceeded the limit."
     BadRequest,
+}
+
+/// How a service says that nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BalanceSpelling {
+    /// HTTP 402, `code` 402 (v2).
+    Http,
+    /// HTTP 400, `msg` "Insufficient balance … Please recharge and try again."
+    BadRequest,
+    /// HTTP 200, `code` `"0402"` (v1).
+    TextCode,
 }
 
 /// The value of a header: text (sent as UTF-8) or, in JSON, a list of bytes.
@@ -334,6 +420,9 @@ impl From<FaultKind> for Fault {
 pub(crate) enum Moment {
     Request,
     Clock,
+    Account,
+    Cookie,
+    Mirror,
     Auth,
     Download,
     WholeDownload,
@@ -356,9 +445,16 @@ impl FaultKind {
     fn hits_at(&self, moment: Moment) -> bool {
         use FaultKind as F;
         match self {
-            F::Status { .. } | F::RateLimit { .. } | F::Redirect { .. } | F::NoAnswer | F::Silence => {
-                moment == Moment::Request
-            }
+            F::Status { .. }
+            | F::RateLimit { .. }
+            | F::Redirect { .. }
+            | F::NoAnswer
+            | F::Silence
+            | F::FirstByteAfter { .. }
+            | F::BalanceUsedUp { .. } => moment == Moment::Request,
+            F::AccountLimit { .. } => moment == Moment::Account,
+            F::CookieWall => moment == Moment::Cookie,
+            F::Mirrors { .. } => moment == Moment::Mirror,
             F::ClockAhead { .. } => moment == Moment::Clock,
             F::KeyRevoked => moment == Moment::Auth,
             F::Cut { .. }
@@ -374,6 +470,8 @@ impl FaultKind {
             | F::LoginPage
             | F::EmptyBody
             | F::Headers { .. }
+            | F::Alternating { .. }
+            | F::TwoFramings { .. }
             | F::Changed { .. } => moment == Moment::Download,
             F::Slow { .. } => matches!(moment, Moment::Download | Moment::Upload),
             F::WrongHash | F::MalformedHash | F::NoHash => {
@@ -383,10 +481,16 @@ impl FaultKind {
             | F::WrongRangeStart { .. }
             | F::WrongRangeTotal { .. }
             | F::MultipartRanges
+            | F::RangeAnswer { .. }
+            | F::IfRangeIgnored { .. }
+            | F::SurplusBytes { .. }
+            | F::ShortRanges { .. }
             | F::RangeRefused { .. } => moment == Moment::RangedDownload,
             F::UnaskedRange => moment == Moment::WholeDownload,
             F::CutUpload { .. } | F::StallUpload { .. } => moment == Moment::Upload,
-            F::ExpiredUrls => moment == Moment::Signature,
+            F::ExpiredUrls | F::NotYetValidUrls => moment == Moment::Signature,
+            F::UploadHeaders { .. } => moment == Moment::UploadAnswer,
+            F::DoneEarly => moment == Moment::SessionChunk,
             F::UrlLifetime { .. } => moment == Moment::Signing,
             F::KeepFewer { .. } => moment == Moment::SessionChunk,
             F::SessionGone { .. } => moment == Moment::Session,
@@ -408,6 +512,15 @@ impl FaultKind {
 pub struct Faults {
     switched_on: Arc<Mutex<Vec<Fault>>>,
     count: Arc<AtomicU64>,
+    turns: Arc<Turns>,
+}
+
+/// What faults that depend on what was before remember.
+#[derive(Debug, Default)]
+struct Turns {
+    mirror: AtomicU64,
+    version: AtomicU64,
+    asked: Mutex<HashMap<String, Instant>>,
 }
 
 impl Faults {
@@ -416,6 +529,24 @@ impl Faults {
         let mut list = self.lock();
         list.push(fault.into());
         self.count.store(list.len() as u64, Ordering::Release);
+    }
+
+    /// The number of the next mirror, from 0.
+    pub(crate) fn next_mirror(&self, count: u64) -> u64 {
+        self.turns.mirror.fetch_add(1, Ordering::Relaxed) % count.max(1)
+    }
+
+    /// Whether it is the other version's turn.
+    pub(crate) fn is_other_version(&self) -> bool {
+        self.turns.version.fetch_add(1, Ordering::Relaxed) % 2 == 1
+    }
+
+    /// Whether this endpoint was asked less than `pause` ago; from now on it was asked now.
+    pub(crate) fn was_asked_within(&self, endpoint: &str, pause: Duration) -> bool {
+        let now = Instant::now();
+        let mut asked = self.turns.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = asked.insert(endpoint.to_owned(), now);
+        last.is_some_and(|last| now.duration_since(last) < pause)
     }
 
     /// Switches all faults off.

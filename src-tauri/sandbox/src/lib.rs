@@ -22,6 +22,7 @@
 //! | `/store/{bucket}/{object}`, `/{bucket}/{object}` | the store behind signed URLs |
 //! | `/files/{name}` | files from the folder `files` of the root |
 //! | `/generate/{size}/{name}` | generated files of any size |
+//! | `/mirror/{number}/…` | the same as below the rest of the path, with an `ETag` of the mirror's own |
 //! | `/sink` | counts and hashes what is sent |
 //! | `/_sandbox/faults`, `requests`, `settings`, `trust` | faults, request log, kind of signed URL and trusted keys over HTTP |
 
@@ -55,7 +56,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use faults::{Fault, FaultKind, Faults, HeaderBytes, RateLimitSpelling};
+pub use faults::{BalanceSpelling, Fault, FaultKind, Faults, HeaderBytes, RateLimitSpelling};
 pub use requests::Request;
 
 /// An API key that MAVI and Visual Search always accept.
@@ -257,6 +258,8 @@ pub(crate) struct Call {
     pub(crate) entry: Arc<requests::Entry>,
     pub(crate) faults: Faults,
     pub(crate) gone: CancellationToken,
+    /// The mirror that it came to, if it came to one.
+    pub(crate) mirror: Option<u64>,
 }
 
 impl Call {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header::{ALLOW, CONTENT_TYPE, DATE, HOST, LOCATION, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, DATE, HOST, LOCATION, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::faults::{FaultKind, Moment, RateLimitSpelling};
+use crate::faults::{BalanceSpelling, FaultKind, Moment, RateLimitSpelling};
 use crate::requests::Entry;
 use crate::signature::{Provider, Refusal};
 use crate::wire::{self, Hangup, Metered, Misbehaviour, Wire};
@@ -30,6 +30,11 @@ use crate::{Call, Shared, control, files, mavi, offline_tube, store, timestamp, 
 
 /// hyper reads up to this much at once; its default would cost several times the system calls.
 const LARGEST_READ: usize = 1 << 20;
+
+/// Where the mirrors are.
+const MIRROR: &str = "/mirror/";
+/// What the wall wants to be sent back.
+const COOKIE_WANTED: &str = "ferry=1";
 
 /// Serves until told to stop.
 pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping: CancellationToken) {
@@ -113,7 +118,7 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     let version = parts.version;
     let entry = shared.requests.begin(connection, &parts);
-    let call = Call { entry: Arc::clone(&entry), faults: shared.faults.clone(), gone };
+    let call = Call { entry: Arc::clone(&entry), faults: shared.faults.clone(), gone, mirror: None };
     let (body, body_over) = Metered::request(Body::new(body), &entry);
     parts.extensions.insert(call.clone());
     let request = Request::from_parts(parts, body);
@@ -199,6 +204,10 @@ async fn respond(request: Request, mut router: Router, call: &Call) -> Response 
                 header(&mut response, LOCATION, &location);
                 return response;
             }
+            FaultKind::FirstByteAfter { milliseconds } => {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            }
+            FaultKind::BalanceUsedUp { spelling } => return balance_used_up(spelling),
             FaultKind::RateLimit { spelling, retry_after } => {
                 let mut response = rate_limited(&path, spelling);
                 if let Some(wait) = retry_after {
@@ -229,6 +238,35 @@ async fn respond(request: Request, mut router: Router, call: &Call) -> Response 
             }
             _ => {}
         }
+    }
+    if is_service(&path) && is_over_limit(call, request.method(), &path) {
+        return rate_limited(&path, RateLimitSpelling::Http);
+    }
+    let cookies = request.headers().get_all(COOKIE);
+    let has_cookie = cookies.iter().any(|cookies| {
+        cookies.to_str().is_ok_and(|cookies| cookies.split(';').any(|cookie| cookie.trim() == COOKIE_WANTED))
+    });
+    if !has_cookie && !call.claim(Moment::Cookie).is_empty() {
+        let mut response = StatusCode::FOUND.into_response();
+        header(&mut response, LOCATION, &request.uri().to_string());
+        header(&mut response, SET_COOKIE, &format!("{COOKIE_WANTED}; Path=/; HttpOnly"));
+        return response;
+    }
+    let mut request = request;
+    if let Some((number, rest)) = path.strip_prefix(MIRROR).and_then(|path| path.split_once('/')) {
+        let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+        let (Ok(number), Ok(uri)) = (number.parse(), format!("/{rest}{query}").parse()) else {
+            return (StatusCode::NOT_FOUND, "There is no such mirror.").into_response();
+        };
+        *request.uri_mut() = uri;
+        request.extensions_mut().insert(Call { mirror: Some(number), ..call.clone() });
+    } else if *request.method() == Method::GET
+        && let [FaultKind::Mirrors { count }] = call.claim(Moment::Mirror)[..]
+    {
+        let mut response = StatusCode::FOUND.into_response();
+        let number = call.faults.next_mirror(count);
+        header(&mut response, LOCATION, &format!("{MIRROR}{number}{}", request.uri()));
+        return response;
     }
     if *request.method() == Method::HEAD && is_service(&path) {
         // FastAPI answers HEAD on a GET route so; the others do not document it.
@@ -285,6 +323,31 @@ fn error_of(path: &str, status: StatusCode) -> Response {
             _ => "InternalError",
         };
         store::refused(&Refusal::new(Provider::Google, status.as_u16(), code, text))
+    }
+}
+
+/// Whether the account has asked this endpoint too often.
+fn is_over_limit(call: &Call, method: &Method, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // Deleting has the asset's id for its last part.
+    let endpoint = if *method == Method::DELETE { method.to_string() } else { format!("{method} {name}") };
+    call.claim(Moment::Account).into_iter().any(|fault| match fault {
+        FaultKind::AccountLimit { milliseconds } => {
+            call.faults.was_asked_within(&endpoint, Duration::from_millis(milliseconds))
+        }
+        _ => false,
+    })
+}
+
+fn balance_used_up(spelling: BalanceSpelling) -> Response {
+    let msg = "Insufficient balance. Please recharge and try again.";
+    match spelling {
+        BalanceSpelling::Http => mavi::error(StatusCode::PAYMENT_REQUIRED, "Payment Required"),
+        BalanceSpelling::BadRequest => mavi::error(StatusCode::BAD_REQUEST, msg),
+        BalanceSpelling::TextCode => {
+            Json(json!({"code": "0402", "msg": msg, "data": null, "success": false, "failed": true}))
+                .into_response()
+        }
     }
 }
 

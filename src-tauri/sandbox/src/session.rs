@@ -248,8 +248,17 @@ impl Sessions {
             return Outcome::NoAnswer;
         }
         for fault in call.claim(Moment::SessionChunk) {
-            if let FaultKind::KeepFewer { bytes } = fault {
-                came = came.saturating_sub(bytes);
+            match fault {
+                FaultKind::KeepFewer { bytes } => came = came.saturating_sub(bytes),
+                FaultKind::DoneEarly if !is_last => {
+                    return Outcome::Done(Objects::new_object(
+                        &record.bucket,
+                        &record.name,
+                        record.content_type.clone(),
+                        &after,
+                    ));
+                }
+                _ => {}
             }
         }
         if came < length {

@@ -244,6 +244,32 @@ impl Signed<'_> {
         (!values.is_empty()).then(|| values.join(","))
     }
 
+    /// How the store whose signature it is says that the URL begins later, five minutes from now.
+    pub(crate) fn is_early(&self) -> Refusal {
+        let (start, now) = (self.now + 300, self.now);
+        if self.parameter("sig").is_some() && self.parameter("sv").is_some() {
+            let date = |seconds: i64| {
+                httpdate::fmt_http_date(timestamp::system_time(u64::try_from(seconds).unwrap_or(0) * 1000))
+            };
+            let message = "Server failed to authenticate the request.";
+            let detail = format!(
+                "Signature not valid in the specified time frame: Start [{}] - Expiry [{}] - Current [{}]",
+                date(start),
+                date(start + 3600),
+                date(now)
+            );
+            return Refusal::new(Provider::Azure, 403, "AuthenticationFailed", message)
+                .detail("AuthenticationErrorDetail", detail);
+        }
+        let is_amazon =
+            ["X-Amz-Signature", "AWSAccessKeyId"].iter().any(|name| self.parameter(name).is_some());
+        let provider = if is_amazon { Provider::Amazon } else { Provider::Google };
+        Refusal::new(provider, 403, "AccessDenied", "Request is not yet valid")
+            .detail("X-Amz-Date", format!("{start}000"))
+            .detail("Expires", timestamp::iso(start + 3600))
+            .detail("ServerTime", timestamp::iso(now))
+    }
+
     /// Checks whichever signature the query holds.
     pub(crate) fn verify(&self, keys: &Keys) -> Result<Provider, Refusal> {
         if self.parameter("X-Goog-Algorithm").is_some() || self.parameter("X-Goog-Signature").is_some() {

@@ -65,8 +65,11 @@ async fn answer(shared: &Shared, call: &Call, request: Request) -> Response {
     if let Some(id) = signed.parameter("upload_id") {
         return session_request(shared, call, &parts, &id, body).await;
     }
-    let signed =
-        Signed { expired: call.claim(Moment::Signature).contains(&FaultKind::ExpiredUrls), ..signed };
+    let faults = call.claim(Moment::Signature);
+    if faults.contains(&FaultKind::NotYetValidUrls) {
+        return refused(&signed.is_early());
+    }
+    let signed = Signed { expired: faults.contains(&FaultKind::ExpiredUrls), ..signed };
     let result = if parts.method == Method::POST && is_form(&parts.headers) {
         form(shared, call, &parts, &signed, bucket, name, body).await
     } else {
@@ -280,6 +283,12 @@ fn stored_answer(call: &Call, provider: Provider, object: &Object) -> Response {
     }
     for fault in call.claim(Moment::UploadAnswer) {
         spoil_hashes(&mut headers, &fault);
+        let FaultKind::UploadHeaders { headers: told } = fault else { continue };
+        for (name, value) in told {
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                set(&mut headers, name, &value);
+            }
+        }
     }
     (status, headers).into_response()
 }

@@ -52,7 +52,7 @@ test('the choice that an earlier window kept by itself moves into the settings',
   await page.evaluate(() => localStorage.removeItem('language'));
   await page.reload();
   await page.getByRole('navigation', { name: 'Principal' }).waitFor();
-  expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { language: 'es', welcomed: true } });
+  expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { language: 'es' } });
   await page.waitForFunction(() => localStorage.getItem('PARAGLIDE_LOCALE') === null);
   expect(await page.evaluate(() => document.documentElement.lang)).toBe('es');
 });

@@ -11,7 +11,7 @@ describe('first run', () => {
     const page = await open({ scenario: 'first-run' });
     await page.getByRole('button', { name: 'Start with the sandbox' }).click();
     expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { welcomed: true, default_service: 'sandbox' },
+      changes: { welcomed: true, default_service: 'sandbox' },
     });
     await page.getByRole('button', { name: 'Make a sample transfer' }).click();
     expect(await lastCall(page, 'download')).toMatchObject({ request: { service: 'sandbox' } });
@@ -25,7 +25,7 @@ describe('first run', () => {
     await page.getByText('MAVI is connected.').waitFor();
     expect(await lastCall(page, 'set_key')).toEqual({ service: 'mavi', key: 'good-key' });
     expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { default_service: 'mavi', welcomed: true },
+      changes: { default_service: 'mavi', welcomed: true },
     });
     expect(await page.content()).not.toContain('good-key');
   });
@@ -35,10 +35,7 @@ describe('first run', () => {
     await page.getByLabel('Key for MAVI').fill('bad-key');
     await page.getByRole('button', { name: 'Connect' }).click();
     await page.getByText('MAVI refused the key. Enter a key that the service accepts.').waitFor();
-    // A key makes its service the default one: that is taken back too.
-    expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { default_service: 'sandbox', welcomed: false },
-    });
+    expect(await lastCall(page, 'save_settings')).toBeUndefined();
   });
 
   test('a refused key is not kept: nothing can be sent with it', async () => {
@@ -91,7 +88,7 @@ describe('first run', () => {
     else await page.keyboard.press('Control+o');
     expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
     expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { welcomed: true, default_service: 'sandbox' },
+      changes: { welcomed: true, default_service: 'sandbox' },
     });
     await page.getByRole('grid', { name: 'Transfers' }).getByRole('row').first().waitFor();
   });
@@ -108,7 +105,7 @@ describe('first run', () => {
     await page.getByRole('button', { name: 'Start with the sandbox' }).waitFor();
     await paste('https://files.example.org/a.mp4');
     await page.getByText('Link to files.example.org').first().waitFor();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { welcomed: true } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { welcomed: true } });
   });
 
   test('a ferry:// link that is accepted ends it', async () => {
@@ -232,8 +229,45 @@ describe('services', () => {
     await card.getByText('Reached in 84 ms').waitFor();
     await card.getByText('Saved in the keychain').waitFor();
     expect(await page.content()).not.toContain('secret-key');
-    await card.getByRole('button', { name: 'Make default' }).click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { default_service: 'mavi' } });
+    await card.getByText('Default', { exact: true }).waitFor();
+    await page.getByText('Files now go to MAVI unless you choose another service.').waitFor();
+  });
+
+  test('where files go is where the window says, however they come, also after the default changed', async () => {
+    const page = await open({ scenario: 'empty' });
+    const service = async () => ((await lastCall(page, 'upload')) as { request: { service: string } }).request.service;
+    await page.keyboard.press('Control+o');
+    await page.getByText(/to Sandbox/).first().waitFor();
+    expect(await service()).toBe('sandbox');
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'MAVI', exact: true });
+    await card.getByRole('button', { name: 'Enter a key' }).first().click();
+    await card.getByLabel('Key for MAVI').fill('secret-key');
+    await page.keyboard.press('Enter');
+    await page.getByText('Files now go to MAVI').waitFor();
+    await nav(page, 'Transfers');
+    await page.keyboard.press('Control+o');
+    await page.getByText(/to MAVI/).first().waitFor();
+    expect(await service()).toBe('mavi');
+    await page.evaluate(() => window.fake.drag('drop', 30, 700));
+    expect(await service()).toBe('mavi');
+    // The next switch leaves it alone.
+    await nav(page, 'Settings');
+    await page.getByLabel('Tell me when a batch is done').click();
+    expect(await lastCall(page, 'save_settings')).toEqual({ changes: { notifications: false } });
+  });
+
+  test('a refused key leaves the default service as it was', async () => {
+    const page = await open({ scenario: 'empty' });
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'MAVI', exact: true });
+    await card.getByRole('button', { name: 'Enter a key' }).first().click();
+    await card.getByLabel('Key for MAVI').fill('bad-key');
+    await page.keyboard.press('Enter');
+    await card.getByText('Key refused').waitFor();
+    await page.keyboard.press('Control+o');
+    await page.getByText(/to Sandbox/).first().waitFor();
+    expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
   });
 
   test('a refused key shows its cross and its way out', async () => {
@@ -255,7 +289,7 @@ describe('services', () => {
     await media.getByLabel('Address of Media server').fill('https://media.example.org');
     await media.getByRole('button', { name: 'Save' }).click();
     expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { offline_tube_url: 'https://media.example.org' },
+      changes: { offline_tube_url: 'https://media.example.org' },
     });
     await page.getByRole('button', { name: 'Remove the key: MAVI' }).click();
     await page.getByRole('alertdialog').getByRole('button', { name: 'Remove the key' }).click();
@@ -302,31 +336,25 @@ describe('services', () => {
     await nav(page, 'Services');
     await page.getByRole('combobox', { name: /^Upload as/ }).click();
     await page.getByRole('option', { name: 'A form (POST)' }).click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { upload_method: 'post' } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { upload_method: 'post' } });
   });
 });
 
 describe('settings', () => {
-  test('go out whole, one change at a time', async () => {
+  test('go out one change at a time, and of each only what it changes', async () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');
     await page.getByLabel('Limit downloads').fill('2.5');
     await page.keyboard.press('Tab');
-    expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { limit_down: 2_500_000, concurrent_uploads: 3 },
-    });
+    expect(await lastCall(page, 'save_settings')).toEqual({ changes: { limit_down: 2_500_000 } });
     await page.getByLabel('Uploads at a time').fill('99');
     await page.keyboard.press('Tab');
     await page.waitForFunction(() => window.fake.calls.length === 2);
-    expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { limit_down: 2_500_000, concurrent_uploads: 99 },
-    });
+    expect(await lastCall(page, 'save_settings')).toEqual({ changes: { concurrent_uploads: 99 } });
     await page.getByText('The number of uploads at a time must be between 1 and 16, not 99.').waitFor();
     await page.getByLabel('Tell me when a batch is done').click();
     await page.waitForFunction(() => window.fake.calls.length === 3);
-    expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { notifications: false, concurrent_uploads: 3 },
-    });
+    expect(await lastCall(page, 'save_settings')).toEqual({ changes: { notifications: false } });
     await page.getByRole('button', { name: 'Change…' }).click();
     await page.getByText('/media/ada/Data').waitFor();
   });
@@ -354,7 +382,7 @@ describe('settings', () => {
     await field.fill('4');
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => window.fake.calls.length === 2);
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { concurrent_uploads: 4 } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { concurrent_uploads: 4 } });
   });
 
   test('no limit and a limit of 0 are the same, too low a one is refused', async () => {
@@ -362,7 +390,7 @@ describe('settings', () => {
     await nav(page, 'Settings');
     const field = page.getByLabel('Limit downloads');
     const limit = async () =>
-      ((await lastCall(page, 'save_settings')) as { settings: { limit_down: number | null } }).settings.limit_down;
+      ((await lastCall(page, 'save_settings')) as { changes: { limit_down: number | null } }).changes.limit_down;
     await field.fill('3');
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => window.fake.calls.length === 1);
@@ -408,7 +436,7 @@ describe('settings', () => {
     await nav(page, 'Settings');
     await page.getByRole('combobox', { name: /^Sizes/ }).click();
     await page.getByRole('option', { name: /^KiB/ }).click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { units: 'binary' } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { units: 'binary' } });
     await nav(page, 'Transfers');
     await page.getByText('778 MiB').waitFor();
     expect(await page.getByRole('row', { name: /interview-raw/ }).textContent()).toMatch(/36 MiB\/s/);
@@ -418,10 +446,9 @@ describe('settings', () => {
     const page = await open({ scenario: 'busy' });
     await nav(page, 'Settings');
     await page.getByRole('switch', { name: 'Keep the computer awake' }).click();
+    expect(await lastCall(page, 'save_settings')).toEqual({ changes: { keep_awake: false } });
     await page.getByRole('switch', { name: 'Start at login' }).click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({
-      settings: { keep_awake: false, start_at_login: true },
-    });
+    expect(await lastCall(page, 'save_settings')).toEqual({ changes: { start_at_login: true } });
   });
 
   test('closing to the tray is offered where a tray is', async () => {
@@ -429,14 +456,14 @@ describe('settings', () => {
     const toggle = page.getByRole('switch', { name: 'Keep running when the window is closed' });
     await nav(page, 'Settings');
     await toggle.click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { close_to_tray: true } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { close_to_tray: true } });
 
     await page.evaluate(() => (window.fake.tray = false));
     await nav(page, 'Transfers');
     await nav(page, 'Settings');
     await page.getByText('This desktop shows no tray icons').waitFor();
     await toggle.click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { close_to_tray: false } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { close_to_tray: false } });
     expect(await toggle.isDisabled()).toBe(true);
   });
 
@@ -449,7 +476,7 @@ describe('settings', () => {
     await page.getByText('The settings were imported.').waitFor();
     expect(await page.evaluate(() => document.documentElement.dataset.density)).toBe('compact');
     await page.getByRole('button', { name: 'Undo' }).click();
-    expect(await lastCall(page, 'save_settings')).toMatchObject({ settings: { density: 'normal' } });
+    expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { density: 'normal' } });
     await page.waitForFunction(() => document.documentElement.dataset.density === 'normal');
     await page.getByRole('button', { name: 'Reset', exact: true }).click();
     await page.getByText('The settings were reset.').waitFor();

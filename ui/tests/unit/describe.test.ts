@@ -138,10 +138,20 @@ describe('words', () => {
   });
 
   test('only a checksum counts as verified', () => {
-    expect(proof('crc32c')).toMatchObject({ strong: true, text: 'Verified · CRC32C' });
-    expect(proof('length')).toMatchObject({ strong: false, text: 'Length checked' });
-    expect(proof('none').strong).toBe(false);
-    expect(proof(undefined).strong).toBe(false);
+    expect(proof('crc32c', 'download')).toMatchObject({ strong: true, text: 'Verified · CRC32C' });
+    expect(proof('length', 'download')).toMatchObject({ strong: false, text: 'Length checked' });
+    expect(proof(undefined, 'download').strong).toBe(false);
+  });
+
+  test('what nothing proves is not confirmed, and says why', () => {
+    const sent = proof('none', 'upload');
+    expect(sent).toMatchObject({ strong: false, text: 'Not confirmed' });
+    expect(sent.title).toContain('Nothing proves that the content is right');
+    const brought = proof('none', 'download');
+    expect(brought).toMatchObject({ strong: false, text: 'Not confirmed' });
+    expect(brought.title).toContain('Nothing proves that the file is whole');
+    const row = transfer({ name: 'a', kind: 'upload', state: { is: 'completed' }, verified: 'none' });
+    expect(rowName(row, 'MAVI')).toContain('Not confirmed');
   });
 
   test('every failure says what to do', () => {

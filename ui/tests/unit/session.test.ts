@@ -21,6 +21,7 @@ vi.mock('../../src/ipc', () => ({
 const { announcer } = await import('../../src/announcer.svelte');
 const { services } = await import('../../src/services.svelte');
 const { Session } = await import('../../src/session.svelte');
+const { settings } = await import('../../src/settings.svelte');
 const { transfers } = await import('../../src/transfers.svelte');
 
 const empty = world('empty').opening;
@@ -31,7 +32,7 @@ const NONE = { completed: 0, completed_name: null, failed: 0, failed_name: null,
 /** What the engine tells of the row with so many bytes. */
 function change(bytes: number, of: Partial<ListChanges> = {}): ListChanges {
   engine.put(row(bytes));
-  return { list: engine.tell(), ended: NONE, services: null, ...of };
+  return { list: engine.tell(), ended: NONE, services: null, settings: null, downloads_folder: null, ...of };
 }
 const named = (name: string) => empty.services.slice(0, 1).map((service) => ({ ...service, id: 'x', name }));
 const settled = () => new Promise((resolve) => setTimeout(resolve));
@@ -61,6 +62,18 @@ beforeEach(() => {
   engine = new FakeListing([row(10)], (id) => id);
   open.mockReset().mockImplementation((wish) => Promise.resolve(opening(wish)));
   look.mockReset().mockImplementation((wish) => Promise.resolve(engine.look(wish)));
+});
+
+describe('the settings', () => {
+  test('follow what is told of them, whoever changed them', async () => {
+    await new Session().start();
+    const changed = { ...empty.settings, default_service: 'mavi' };
+    send(change(20, { settings: changed, downloads_folder: '/elsewhere' }));
+    expect(settings.current?.default_service).toBe('mavi');
+    expect(settings.downloadsFolder).toBe('/elsewhere');
+    send(change(30));
+    expect(settings.current?.default_service).toBe('mavi');
+  });
 });
 
 describe('the stream of changes', () => {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Session;
 use crate::Outcome;
-use crate::arguments::Download;
+use crate::arguments::{Download, Headers};
 use crate::follow::{Item, follow};
 
 /// So many are written down together: few enough that the first ones begin at once.
@@ -21,6 +21,7 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
     };
     let engine = session.open_with(download.pace, download.connections).await?;
     let changes = engine.subscribe();
+    let headers = Headers::all(&download.headers);
     let (sender, added) = mpsc::channel(64);
     let adding = async {
         for some in download.what.chunks(AT_ONCE) {
@@ -33,6 +34,7 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
                 quality: download.quality.clone(),
                 remove_after: download.remove_after.then_some(true),
                 connections: download.connections,
+                headers: headers.clone(),
             });
             let added = engine.download_all(requests.collect()).await;
             for added in added.unwrap_or_else(|error| vec![Err(error)]) {

@@ -32,5 +32,16 @@ async fn set(service: KeyedService, session: &mut Session) -> Result<Outcome, Er
     }
     session.report.note(&format!("The key of {} is in the keychain.", service.id()));
     session.report.object(&serde_json::json!({"event": "key_set", "service": service.id()}));
+    let check = engine.check(service.id()).await?;
+    match check.problem {
+        Some(problem) => session.report.complaint(&problem),
+        None => session.report.note(&format!("{} accepts it.", service.id())),
+    }
+    if check.now_default {
+        session.report.note(&format!(
+            "Uploads and ids go to {} from now on, unless --service names another.",
+            service.id()
+        ));
+    }
     Ok(Outcome::Completed)
 }

@@ -16,7 +16,7 @@ pub fn is_unfinished(transfer: &Transfer) -> bool {
 }
 
 /// Whether `ferry resume` without an id goes on with it: everything that has not ended, and what only the
-/// circumstances stopped. What failed for good (an unknown id, a refused key) is for `ferry retry`.
+/// circumstances stopped, an account without balance among them. What failed for good (an unknown id, a refused key) is for `ferry retry`.
 fn is_resumable(transfer: &Transfer) -> bool {
     match &transfer.state {
         State::Failed(failure) => matches!(
@@ -25,6 +25,7 @@ fn is_resumable(transfer: &Transfer) -> bool {
                 | Code::TimedOut
                 | Code::Incomplete
                 | Code::DiskFull
+                | Code::QuotaExceeded
                 | Code::RateLimited
                 | Code::NotReady
         ),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Session, read_secret};
 use crate::Outcome;
-use crate::arguments::Upload;
+use crate::arguments::{Headers, Upload};
 use crate::follow::{Added, Item, as_given, follow};
 
 /// Paths that are written down together: one sync of the disk for many files, and results early all the same.
@@ -24,6 +24,8 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
         service: upload.service.map(|service| service.id().to_owned()),
         method: upload.method.map(Into::into),
         to,
+        content_type: upload.content_type,
+        headers: Headers::all(&upload.headers),
         if_sent: upload.if_sent.into(),
     };
     let engine = session.open(upload.pace).await?;

@@ -12,17 +12,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::Response;
-use reqwest::header::{CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
+use reqwest::header::{HeaderMap, IF_RANGE, RANGE};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use url::Url;
 
-use crate::download::part_writer::Inbox;
+use super::part_writer::Inbox;
+use super::response::header;
 use crate::error::{Cause, Error, Result};
-use crate::http::range::{ContentRange, Validator};
-use crate::http::{self, Fetch};
+use crate::http::Fetch;
+use crate::http::body::Body;
+use crate::http::head::{Asked, Reading};
+use crate::http::identity::{Identity, Sameness};
 use crate::run::Run;
 use crate::words::{Phrase, Size};
 
@@ -88,6 +90,12 @@ impl Segment {
         (bounds.at, bounds.end)
     }
 
+    /// Its answer brings no more than this, though more was asked for.
+    fn reaches(&self, end: Option<u64>) {
+        let mut bounds = self.bounds();
+        bounds.reach = bounds.reach.map(|reach| end.map_or(reach, |end| reach.min(end)));
+    }
+
     /// Takes the next `length` bytes, or as many as are left of it: their place and number.
     fn claim(&self, length: usize) -> (u64, usize) {
         let mut bounds = self.bounds();
@@ -133,12 +141,16 @@ impl Segment {
 }
 
 /// What all connections of a download share.
-pub(crate) struct Connections {
+pub(super) struct Connections {
     run: Run,
     fetch: Fetch,
+    /// Where the bytes are from, and more of them are to be asked for.
+    from: Url,
     inbox: Inbox,
-    /// What tells that a further answer is about the same file; `None` = one connection only.
-    several: Option<(Validator, u64)>,
+    /// The version that every further answer must show to be of; `None` = nothing more is asked for.
+    of: Option<Identity>,
+    /// A server that does not understand `If-Range` is asked without it.
+    on_condition: AtomicBool,
     most: usize,
     busy: Mutex<Vec<Arc<Segment>>>,
     free: Mutex<Vec<Arc<Segment>>>,
@@ -153,42 +165,54 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// `gaps` is what is still to be fetched; the first one belongs to the answer that is already coming in, which the
-    /// server took the time `answered` for.
-    pub fn new(
-        run: &Run,
-        fetch: &Fetch,
-        inbox: Inbox,
-        several: Option<(Validator, u64)>,
-        most: u8,
-        gaps: &[(u64, u64)],
-        answered: Duration,
-    ) -> Arc<Self> {
-        let segments = gaps.iter().map(|(start, end)| Arc::new(Segment::new(*start, *end)));
-        let most = if several.is_some() { usize::from(most) } else { 1 };
-        Arc::new(Self {
+    pub fn new(run: &Run, fetch: &Fetch, from: Url, inbox: Inbox) -> Self {
+        Self {
             run: run.clone(),
             fetch: fetch.clone(),
+            from,
             inbox,
-            several,
-            most,
+            of: None,
+            on_condition: AtomicBool::new(true),
+            most: 1,
             busy: Mutex::default(),
-            // The last one is taken first.
-            free: Mutex::new(segments.rev().collect()),
-            look_every: look_every(answered),
+            free: Mutex::default(),
+            look_every: *LOOK_EVERY.start(),
             began: Instant::now(),
             before: run.counter.get(),
             held: AtomicU64::new(0),
             alone: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// The version that the bytes are of: whether more of it may be asked for at all, and by several connections.
+    #[must_use]
+    pub fn about(mut self, identity: Identity, can_continue: bool, gives_ranges: bool) -> Self {
+        if can_continue && identity.size.is_some() {
+            self.most = if gives_ranges { usize::MAX } else { 1 };
+            self.of = Some(identity);
+        }
+        self
+    }
+
+    /// `gaps` is what is still to be fetched; the first one belongs to the answer that is already coming in, which the
+    /// server took the time `answered` for.
+    pub fn start(mut self, most: u8, gaps: &[(u64, u64)], answered: Duration) -> Arc<Self> {
+        let ceiling = self.run.queue().http.ceiling(&self.from).unwrap_or(usize::MAX);
+        self.most = self.most.min(most.into()).min(ceiling);
+        // The last one is taken first.
+        let segments = gaps.iter().rev().map(|(start, end)| Arc::new(Segment::new(*start, *end)));
+        self.free = Mutex::new(segments.collect());
+        self.look_every = look_every(answered);
+        self.began = Instant::now();
+        Arc::new(self)
     }
 
     /// Saves everything: the answer that is coming in, then the rest, by as many connections as help.
-    pub async fn save_all(self: Arc<Self>, answer: Response, begun: Vec<Bytes>) -> Result<()> {
+    pub async fn save_all(self: Arc<Self>, body: Body) -> Result<()> {
         let mut team: JoinSet<Result<()>> = JoinSet::new();
         // Taken here and not by the task: no other connection may get hold of what this answer brings.
         let first = self.take();
-        team.spawn(Arc::clone(&self).first(first, answer, begun));
+        team.spawn(Arc::clone(&self).first(first, body));
         let mut trouble = None;
         let mut gain = Gain::new(self.run.counter.get(), self.look_every);
         let mut looks = tokio::time::interval_at(Instant::now() + self.look_every, self.look_every);
@@ -229,7 +253,7 @@ impl Connections {
             }
         }
         match trouble {
-            Some(error) if self.left() > 0 || self.several.is_none() => Err(error),
+            Some(error) if self.left() > 0 || self.of.is_none() => Err(error),
             _ => Ok(()),
         }
     }
@@ -241,19 +265,15 @@ impl Connections {
         busy.saturating_add(free)
     }
 
-    async fn first(
-        self: Arc<Self>,
-        segment: Option<Arc<Segment>>,
-        answer: Response,
-        begun: Vec<Bytes>,
-    ) -> Result<()> {
+    async fn first(self: Arc<Self>, segment: Option<Arc<Segment>>, body: Body) -> Result<()> {
         if let Some(segment) = segment {
             segment.ask();
-            let result = self.pump(&segment, answer, begun).await;
+            segment.reaches(body.end());
+            let result = self.pump(&segment, body).await;
             self.give_back(&segment);
             result?;
         }
-        while self.several.is_some()
+        while self.of.is_some()
             && let Some(segment) = self.take()
         {
             self.bring(&segment).await?;
@@ -336,66 +356,91 @@ impl Connections {
         }
     }
 
+    /// Asks for a segment until it is there: an honest answer may bring less than was asked for, and then the rest is asked
+    /// for at once.
     async fn fetch(&self, segment: &Segment) -> Result<()> {
-        let Some((validator, total)) = &self.several else { return Ok(()) };
-        let (start, end) = segment.ask();
-        let header =
-            |text: String| text.parse().map_err(|_| Error::internal("A header could not be written"));
-        let mut headers = HeaderMap::new();
-        headers.insert(RANGE, header(format!("bytes={start}-{}", end - 1))?);
-        headers.insert(IF_RANGE, header(validator.if_range().to_owned())?);
-        let answer = self.run.or_stop(self.run.queue().http.fetch(&self.fetch, &headers)).await??;
-        let range = answer.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-        let fits = matches!(range.and_then(ContentRange::parse),
-            Some(ContentRange::Part { first, total: Some(known), .. }) if first == start && known == *total);
-        match answer.status().as_u16() {
-            206 if fits && validator.agrees_with(answer.headers()) != Some(false) => {
-                self.pump(segment, answer, Vec::new()).await
+        let Some(identity) = &self.of else { return Ok(()) };
+        while segment.left() > 0 {
+            let before = segment.left();
+            match self.ask(segment, identity).await? {
+                Some(body) => {
+                    segment.reaches(body.end());
+                    self.pump(segment, body).await?;
+                    if segment.left() == before {
+                        return Err(Error::new(Cause::CutShort, Phrase::PartNotGiven));
+                    }
+                }
+                None => self.on_condition.store(false, Ordering::Relaxed),
             }
-            429 => Err(Error::new(Cause::RateLimited, Phrase::FewerConnections)),
-            500..=599 => Err(Error::new(Cause::ServerTrouble, Phrase::TroubleWithConnections)),
+        }
+        Ok(())
+    }
+
+    /// Asks for a segment once. `None`: it must be asked for without a condition.
+    async fn ask(&self, segment: &Segment, identity: &Identity) -> Result<Option<Body>> {
+        let http = &self.run.queue().http;
+        let (start, end) = segment.ask();
+        let mut headers = HeaderMap::new();
+        headers.insert(RANGE, header(&format!("bytes={start}-{}", end - 1))?);
+        let on_condition = self.on_condition.load(Ordering::Relaxed);
+        if on_condition && let Some(validator) = identity.validator() {
+            headers.insert(IF_RANGE, header(validator.if_range())?);
+        }
+        let reached = self.run.or_stop(http.fetch(&self.fetch, &self.from, &headers)).await??;
+        let asked = Asked::Part { start, end: Some(end), of: identity };
+        match Reading::of(reached, asked) {
+            Reading::Part(answer) => Ok(Some(answer.body)),
+            Reading::Whole(answer)
+                if on_condition && identity.same_as(&answer.facts.identity) == Sameness::Same =>
+            {
+                Ok(None)
+            }
+            Reading::Refusal(answer) => {
+                let status = answer.status().as_u16();
+                if matches!(status, 403 | 429 | 503) {
+                    http.learn_ceiling(&self.from);
+                }
+                Err(match status {
+                    429 => Error::new(Cause::RateLimited, Phrase::FewerConnections),
+                    500..=599 => Error::new(Cause::ServerTrouble, Phrase::TroubleWithConnections),
+                    _ => Error::new(Cause::CutShort, Phrase::PartNotGiven),
+                })
+            }
             // Whether the file changed is for the next attempt to find out, with one connection.
             _ => Err(Error::new(Cause::CutShort, Phrase::PartNotGiven)),
         }
     }
 
-    /// Moves a body from the network to the writer, up to the end of its segment, which may come nearer meanwhile.
-    async fn pump(&self, segment: &Segment, mut answer: Response, begun: Vec<Bytes>) -> Result<()> {
+    /// Moves a body from the network to the writer, up to its own end or that of its segment, which may come nearer
+    /// meanwhile.
+    async fn pump(&self, segment: &Segment, mut body: Body) -> Result<()> {
         let stall = self.run.queue().http.limits.stall;
-        let mut begun = begun.into_iter();
         while segment.left() > 0 {
-            let chunk = match begun.next() {
-                Some(chunk) => Some(chunk),
-                None => next_chunk(&self.run, &mut answer, stall).await?,
-            };
-            let Some(mut chunk) = chunk else {
+            let Some(mut placed) = self.run.or_stop(body.next(stall)).await?? else {
                 return match segment.left() {
+                    // It ended where it was said to.
+                    _ if body.is_complete() && self.of.is_some() => Ok(()),
                     // Its end is not known: the protocol said that this was it.
-                    left if left > u64::MAX / 2 => Ok(()),
+                    left if left > u64::MAX / 2 && body.end().is_none() => Ok(()),
                     left => Err(Error::new(Cause::CutShort, Phrase::ConnectionEndedEarly)
                         .because(Phrase::AreMissing { missing: Size(left) })),
                 };
             };
             let came = Instant::now();
-            self.run.or_stop(self.run.queue().limit_down.pass(chunk.len(), |_| {})).await?;
+            self.run.or_stop(self.run.queue().limit_down.pass(placed.bytes().len(), |_| {})).await?;
             // What lies beyond the segment belongs to somebody else, or to nobody.
-            let (at, taken) = segment.claim(chunk.len());
-            chunk.truncate(taken);
-            if taken > 0 && !self.run.or_stop(self.inbox.write(at, chunk)).await? {
+            let (at, taken) = segment.claim(placed.bytes().len());
+            if at != placed.at() {
+                return Err(Error::internal("Bytes came for another place"));
+            }
+            placed.truncate(taken);
+            if taken > 0 && !self.run.or_stop(self.inbox.write(placed)).await? {
                 // The writer has stopped; its own error says why. Nobody may ask for more that has no place.
                 return Err(Error::internal("Writing to the disk has stopped"));
             }
             self.held.fetch_add(came.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
         Ok(())
-    }
-}
-
-/// The next bytes of a body, no later than the stall limit.
-pub(crate) async fn next_chunk(run: &Run, answer: &mut Response, stall: Duration) -> Result<Option<Bytes>> {
-    match run.or_stop(tokio::time::timeout(stall, answer.chunk())).await? {
-        Ok(chunk) => chunk.map_err(|error| http::from_reqwest(&error)),
-        Err(_) => Err(http::stalled(stall)),
     }
 }
 

@@ -6,13 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 use crate::files::folder::write_at;
 use crate::files::part_file::PartFile;
-use crate::http::checksum::Hasher;
+use crate::http::body::Placed;
+use crate::http::checksum::{Algorithm, Hasher};
 use crate::run::Run;
 use crate::task::{Journal, Piece};
 
@@ -52,12 +52,12 @@ pub(crate) fn pieces(stretches: &[Stretch]) -> Vec<Piece> {
 
 /// Where connections hand their chunks in.
 #[derive(Clone)]
-pub(crate) struct Inbox(mpsc::Sender<(u64, Bytes)>);
+pub(crate) struct Inbox(mpsc::Sender<Placed>);
 
 impl Inbox {
-    /// Hands over the bytes that begin at `offset`; false when the writer has stopped.
-    pub async fn write(&self, offset: u64, bytes: Bytes) -> bool {
-        self.0.send((offset, bytes)).await.is_ok()
+    /// Hands bytes over; false when the writer has stopped.
+    pub async fn write(&self, placed: Placed) -> bool {
+        self.0.send(placed).await.is_ok()
     }
 }
 
@@ -124,27 +124,31 @@ impl Writer {
 }
 
 fn write_all(
-    mut inbox: mpsc::Receiver<(u64, Bytes)>,
+    mut inbox: mpsc::Receiver<Placed>,
     mut stretches: Vec<Stretch>,
     syncer: &Arc<Syncer>,
 ) -> (Vec<Stretch>, Result<()>) {
+    // Of pieces only these can be put together; what else was promised is computed when the file is whole.
+    let cheap: Vec<Algorithm> =
+        syncer.journal.identity.digests.algorithms().into_iter().filter(|one| one.is_crc()).collect();
     let (mut unsynced, mut synced_at) = (0, Instant::now());
     let mut last = 0;
-    while let Some((offset, bytes)) = inbox.blocking_recv() {
+    while let Some(placed) = inbox.blocking_recv() {
+        let (offset, bytes) = (placed.at(), placed.bytes());
         if syncer.has_failed() {
             // Nothing that comes could be relied on.
             return (stretches, Ok(()));
         }
-        if let Err(error) = write_at(syncer.part.file(), &bytes, offset) {
+        if let Err(error) = write_at(syncer.part.file(), bytes, offset) {
             return (stretches, Err(Error::target_io("Writing to", &syncer.part.path(), &error)));
         }
         if stretches.get(last).is_none_or(|stretch| stretch.end() != offset) {
             last = stretches.iter().position(|stretch| stretch.end() == offset).unwrap_or_else(|| {
-                stretches.push(Stretch { start: offset, hasher: Hasher::new(None) });
+                stretches.push(Stretch { start: offset, hasher: Hasher::new(&cheap) });
                 stretches.len() - 1
             });
         }
-        stretches[last].hasher.update(&bytes);
+        stretches[last].hasher.update(bytes);
         syncer.run.counter.add_at(offset, bytes.len() as u64);
         unsynced += bytes.len() as u64;
         if unsynced >= SYNC_BYTES || synced_at.elapsed() >= SYNC_TIME {
@@ -168,7 +172,7 @@ struct Syncer {
 
 impl Syncer {
     fn sync(&self, pieces: Vec<Piece>) {
-        if let Err(error) = self.part.file().sync_data() {
+        if let Err(error) = self.part.sync_data() {
             *self.failure() = Some(Error::target_io("Writing to", &self.part.path(), &error));
             return;
         }

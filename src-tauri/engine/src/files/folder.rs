@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
+use crate::filename;
+use crate::files::disk::Disk;
 
 /// An open folder that files are made in.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub(crate) struct Folder {
     /// The same without links on the way.
     real: PathBuf,
     drive: Option<PathBuf>,
+    disk: Arc<Disk>,
     sync: SharedSync,
     inner: platform::Folder,
 }
@@ -53,7 +56,27 @@ impl Folder {
             .map_err(|error| Error::target_io("Opening the folder", path, &error))?;
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let drive = mount_of(&real);
-        Ok(Self { path: path.to_owned(), real, drive, sync: SharedSync::default(), inner })
+        let disk = inner.disk();
+        Ok(Self { path: path.to_owned(), real, drive, disk, sync: SharedSync::default(), inner })
+    }
+
+    /// What its disk can do.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// A name as this disk can store it, with room for the suffixes of a part file; the same name if it can.
+    pub fn fitted(&self, name: &str) -> String {
+        let facts = self.disk.facts();
+        filename::fitted(name, self.disk.longest_name(), facts.any_letters != Some(false))
+    }
+
+    /// Learns from the refusal of a name. True when [`Self::fitted`] gives another one now.
+    pub fn learn_from_refusal(&self, name: &str, error: &io::Error) -> bool {
+        self.disk.learn_from_refusal(name, error, |length| {
+            let asked = self.inner.find(&"x".repeat(length));
+            asked.is_err_and(|error| error.kind() == io::ErrorKind::InvalidFilename)
+        })
     }
 
     /// Its path without links on the way.
@@ -78,7 +101,9 @@ impl Folder {
 
     /// Makes a new file; `AlreadyExists` if anything, also a dangling link, has that name.
     pub fn create_new(&self, name: &str) -> io::Result<File> {
-        self.inner.create_new(name)
+        let file = self.inner.create_new(name)?;
+        self.inner.learn_numbers(name, &file, &self.disk, true);
+        Ok(file)
     }
 
     /// Opens an existing ordinary file for reading and writing. Links, and files with a second name, are refused by an
@@ -87,28 +112,35 @@ impl Folder {
         let file = self.inner.open_existing(name)?;
         let facts = file.metadata()?;
         #[cfg(unix)]
-        let second_name = std::os::unix::fs::MetadataExt::nlink(&facts) > 1;
+        let second_name = std::os::unix::fs::MetadataExt::nlink(&facts)
+            > self.disk.facts().names_of_new.unwrap_or(1).max(1);
         #[cfg(not(unix))]
         let second_name = false;
         if !facts.is_file() || second_name {
             return Err(not_ordinary());
         }
+        self.inner.learn_numbers(name, &file, &self.disk, false);
         Ok(file)
     }
 
-    /// Whether anything has that name.
+    /// Whether anything has that name, or may have it: a disk that does not answer says nothing.
     pub fn has(&self, name: &str) -> bool {
-        self.inner.has(name)
+        self.find(name).unwrap_or(true)
+    }
+
+    /// Whether anything has that name; an error if the disk does not say.
+    pub fn find(&self, name: &str) -> io::Result<bool> {
+        self.inner.find(name)
     }
 
     /// Whether this name stands for this very file, which has no other name; an error if nothing has it.
     pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
-        self.inner.is_same(name, file)
+        self.inner.is_same(name, file, &self.disk)
     }
 
     /// Gives a file its other name, or fails with `AlreadyExists`: nothing is ever replaced.
     pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename_new(from, to)
+        self.inner.rename_new(from, to, &self.disk)
     }
 
     /// Whether its drive was taken out of the place where the user sees it. A file may still be written there, and
@@ -122,9 +154,9 @@ impl Folder {
         self.inner.remove(name)
     }
 
-    /// Makes names durable.
+    /// Makes names durable, as far as the disk can.
     pub fn sync(&self) -> io::Result<()> {
-        self.sync.run(|| self.inner.sync())
+        self.sync.run(|| self.disk.sync_folder(|| self.inner.sync()))
     }
 
     /// How many times that has failed, for whomever.
@@ -132,7 +164,7 @@ impl Folder {
         self.sync.failures()
     }
 
-    /// Bytes that this user can still write; `None` where the system does not tell.
+    /// Bytes that this user can still write; `None` where the disk does not tell.
     pub fn free_space(&self) -> Option<u64> {
         self.inner.free_space()
     }
@@ -190,9 +222,18 @@ pub(crate) fn allocated(file: &File) -> u64 {
     })
 }
 
-/// Sets blocks aside for a file without changing its length. Not every file system can; that is no error.
-pub(crate) fn reserve(file: &File, length: u64) -> io::Result<()> {
-    platform::reserve(file, length)
+/// Makes the names in a folder durable, as far as its disk can.
+#[cfg(unix)]
+pub(crate) fn sync_names(path: &Path) -> io::Result<()> {
+    let folder = platform::Folder::open(path)?;
+    folder.disk().sync_folder(|| folder.sync())
+}
+
+/// Names there are written through by the rename itself.
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "as on Unix")]
+pub(crate) fn sync_names(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// One sync for all who need one at the same time.
@@ -267,15 +308,34 @@ pub(crate) fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Res
     file.read_exact(bytes)
 }
 
+/// Whether two files of the same length begin and end with the same bytes.
+#[cfg(unix)]
+fn begin_and_end_alike(one: &File, other: &File) -> io::Result<bool> {
+    const EDGE: u64 = 64 * 1024;
+    let length = one.metadata()?.len();
+    let edge = EDGE.min(length);
+    let (mut here, mut there) = (vec![0; edge as usize], vec![0; edge as usize]);
+    for at in [0, length - edge] {
+        read_at(one, &mut here, at)?;
+        read_at(other, &mut there, at)?;
+        if here != there {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(unix)]
 mod platform {
     use std::fs::File;
     use std::io;
     use std::path::Path;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Arc, PoisonError};
 
     use rustix::fs::{self, AtFlags, Mode, OFlags};
     use rustix::io::Errno;
+
+    use crate::files::disk::{self, Disk, DiskId, LONGEST_NAME};
 
     #[derive(Debug)]
     pub(super) struct Folder(File);
@@ -284,6 +344,38 @@ mod platform {
         pub fn open(path: &Path) -> io::Result<Self> {
             let fd = fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
             Ok(Self(File::from(fd)))
+        }
+
+        pub fn disk(&self) -> Arc<Disk> {
+            use std::os::unix::fs::MetadataExt as _;
+            let told = self.0.metadata().ok().zip(disk::file_system(&self.0));
+            let Some((facts, file_system)) = told else { return Arc::default() };
+            let disk = Disk::known(DiskId { device: facts.dev(), file_system });
+            if disk.facts().longest_name.is_none()
+                && let Some(told) = fs::fstatvfs(&self.0).ok().and_then(|facts| usize::try_from(facts.f_namemax).ok())
+                // FAT tells how many bytes its letters could take at most, and some tell nothing.
+                && (1..LONGEST_NAME).contains(&told)
+            {
+                disk.learn(|facts| facts.longest_name = Some(told));
+            }
+            disk
+        }
+
+        /// Looks, once on a disk, whether a file that was just opened under this name is known again by its number.
+        pub fn learn_numbers(&self, name: &str, file: &File, disk: &Disk, is_new: bool) {
+            let known = disk.facts();
+            if known.stable_numbers.is_some() && (known.names_of_new.is_some() || !is_new) {
+                return;
+            }
+            let there = fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW);
+            let (Ok(there), Ok(ours)) = (there, fs::fstat(file)) else { return };
+            let stable = ours.st_ino != 0 && numbers(&there) == numbers(&ours);
+            disk.learn(|facts| {
+                facts.stable_numbers = Some(stable);
+                if is_new {
+                    facts.names_of_new = Some(u64::from(ours.st_nlink));
+                }
+            });
         }
 
         pub fn create_new(&self, name: &str) -> io::Result<File> {
@@ -318,38 +410,56 @@ mod platform {
             }
         }
 
-        pub fn has(&self, name: &str) -> bool {
-            !matches!(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
-        }
-
-        pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
-            let there = fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let ours = fs::fstat(file)?;
-            Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) && there.st_nlink == 1)
-        }
-
-        pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-            match fs::renameat_with(&self.0, from, &self.0, to, fs::RenameFlags::NOREPLACE) {
-                Ok(()) => Ok(()),
-                // Some network file systems know no such rename: a second name, then the first one away.
-                Err(error) if is_unknown(error) => {
-                    match fs::linkat(&self.0, from, &self.0, to, AtFlags::empty()) {
-                        Ok(()) => Ok(fs::unlinkat(&self.0, from, AtFlags::empty())?),
-                        // FAT and its like in user space, on sticks and in cameras, know no second name either. What is
-                        // left is to look and to rename: docs/decisions/0012.
-                        Err(Errno::PERM) => self.rename_if_free(from, to),
-                        Err(error) if is_unknown(error) => self.rename_if_free(from, to),
-                        Err(error) => Err(error.into()),
-                    }
-                }
+        pub fn find(&self, name: &str) -> io::Result<bool> {
+            match fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Ok(true),
+                Err(Errno::NOENT) => Ok(false),
                 Err(error) => Err(error.into()),
             }
         }
 
-        fn rename_if_free(&self, from: &str, to: &str) -> io::Result<()> {
-            /// Two transfers that look at the same time must not both find the name free.
-            static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-            let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        pub fn is_same(&self, name: &str, file: &File, disk: &Disk) -> io::Result<bool> {
+            let there = fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let ours = fs::fstat(file)?;
+            let known = disk.facts();
+            if u64::from(there.st_nlink) > known.names_of_new.unwrap_or(1).max(1) {
+                return Ok(false);
+            }
+            if known.stable_numbers != Some(false) && ours.st_ino != 0 {
+                return Ok(numbers(&there) == numbers(&ours));
+            }
+            // The disk gives numbers as they come. What was put in the file's place has another length, time or content.
+            if there.st_dev != ours.st_dev || (there.st_size, there.st_mtime) != (ours.st_size, ours.st_mtime)
+            {
+                return Ok(false);
+            }
+            super::begin_and_end_alike(&self.open_existing(name)?, file)
+        }
+
+        pub fn rename_new(&self, from: &str, to: &str, disk: &Disk) -> io::Result<()> {
+            match fs::renameat_with(&self.0, from, &self.0, to, fs::RenameFlags::NOREPLACE) {
+                // Some network file systems know no such rename, and some guards of the system do not let it through: a
+                // second name, then the first one away.
+                Err(error) if error == Errno::PERM || disk::is_unsupported(&error.into()) => {
+                    match fs::linkat(&self.0, from, &self.0, to, AtFlags::empty()) {
+                        Ok(()) => fs::unlinkat(&self.0, from, AtFlags::empty()).map_err(|error| {
+                            // One file with two names could be changed behind the transfer's back.
+                            let _ = fs::unlinkat(&self.0, to, AtFlags::empty());
+                            error.into()
+                        }),
+                        Err(Errno::EXIST) => Err(Errno::EXIST.into()),
+                        // FAT and its like in user space, on sticks and in cameras, know no second name either, and have
+                        // many words for that. What is left is to look and to rename: docs/decisions/0012.
+                        Err(_) => self.rename_if_free(from, to, disk),
+                    }
+                }
+                result => Ok(result?),
+            }
+        }
+
+        fn rename_if_free(&self, from: &str, to: &str, disk: &Disk) -> io::Result<()> {
+            // Two transfers that look at the same time must not both find the name free.
+            let _alone = disk.naming.lock().unwrap_or_else(PoisonError::into_inner);
             match fs::statat(&self.0, to, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => Ok(fs::renameat(&self.0, from, &self.0, to)?),
                 Err(error) => Err(error.into()),
@@ -367,26 +477,17 @@ mod platform {
 
         pub fn free_space(&self) -> Option<u64> {
             let facts = fs::fstatvfs(&self.0).ok()?;
-            Some(facts.f_bavail.saturating_mul(facts.f_frsize))
+            // A disk without blocks, or with more free ones than it has, has not told.
+            if facts.f_blocks == 0 || facts.f_bavail > facts.f_blocks {
+                return None;
+            }
+            let block = if facts.f_frsize == 0 { facts.f_bsize } else { facts.f_frsize };
+            (block > 0).then(|| facts.f_bavail.saturating_mul(block))
         }
     }
 
-    /// Whether a file system says that it knows no such call.
-    fn is_unknown(error: Errno) -> bool {
-        matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
-    }
-
-    #[cfg(target_os = "linux")]
-    pub(super) fn reserve(file: &File, length: u64) -> io::Result<()> {
-        match fs::fallocate(file, fs::FallocateFlags::KEEP_SIZE, 0, length) {
-            Err(error @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn reserve(_file: &File, _length: u64) -> io::Result<()> {
-        Ok(())
+    fn numbers(facts: &fs::Stat) -> (u64, u64) {
+        (facts.st_dev as u64, facts.st_ino)
     }
 }
 
@@ -397,7 +498,9 @@ mod platform {
     use std::os::windows::ffi::OsStrExt as _;
     use std::os::windows::fs::OpenOptionsExt as _;
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
+    use crate::files::disk::Disk;
     use windows_sys::Win32::Storage::FileSystem as win;
 
     #[derive(Debug)]
@@ -414,6 +517,14 @@ mod platform {
             }
             Ok(Self(path.to_owned()))
         }
+
+        /// Of a disk there nothing is asked: its own calls name, and refuse, what it cannot do.
+        pub fn disk(&self) -> Arc<Disk> {
+            Arc::default()
+        }
+
+        /// Files are known by handles there.
+        pub fn learn_numbers(&self, _name: &str, _file: &File, _disk: &Disk, _is_new: bool) {}
 
         pub fn create_new(&self, name: &str) -> io::Result<File> {
             OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))
@@ -435,17 +546,21 @@ mod platform {
             std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
         }
 
-        pub fn has(&self, name: &str) -> bool {
-            std::fs::symlink_metadata(self.0.join(name)).is_ok()
+        pub fn find(&self, name: &str) -> io::Result<bool> {
+            match std::fs::symlink_metadata(self.0.join(name)) {
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            }
         }
 
-        pub fn is_same(&self, name: &str, file: &File) -> io::Result<bool> {
+        pub fn is_same(&self, name: &str, file: &File, _disk: &Disk) -> io::Result<bool> {
             let there = same_file::Handle::from_file(self.open_existing(name)?)?;
             Ok(there == same_file::Handle::from_file(file.try_clone()?)?)
         }
 
         #[allow(unsafe_code, reason = "the standard library's rename always replaces on Windows")]
-        pub fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        pub fn rename_new(&self, from: &str, to: &str, _disk: &Disk) -> io::Result<()> {
             let (from, to) = (wide(&self.0.join(from)), wide(&self.0.join(to)));
             // SAFETY: both are NUL-terminated and outlive the call.
             let done = unsafe { win::MoveFileExW(from.as_ptr(), to.as_ptr(), win::MOVEFILE_WRITE_THROUGH) };
@@ -476,10 +591,6 @@ mod platform {
             };
             (done != 0).then_some(free)
         }
-    }
-
-    pub(super) fn reserve(_file: &File, _length: u64) -> io::Result<()> {
-        Ok(())
     }
 }
 

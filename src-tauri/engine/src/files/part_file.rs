@@ -13,13 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
-use crate::files::folder::{self, Folder};
+use crate::files::disk::Disk;
+use crate::files::folder::Folder;
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::words::{Phrase, Size, shown};
 
 /// How many numbered names are tried before Ferry gives up on a folder.
 const MOST_NUMBERS: u32 = 10_000;
 const READ_BUFFER: usize = 1024 * 1024;
+/// Files larger than this may come over several connections, each with a place of its own in the file.
+const GAPS_FROM: u64 = 16 * 1024 * 1024;
 /// How long a part file may be in use by somebody who is about to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,14 +35,27 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    /// The first name like `wanted` that neither a file nor a part file has, nor another transfer has reserved.
+    /// The first name like `wanted` that the disk takes, and that neither a file nor a part file has, nor another
+    /// transfer has reserved.
     pub fn free_name(folder: &Folder, wanted: &str, is_reserved: impl Fn(&str) -> bool) -> Result<String> {
-        numbered_names(wanted)
-            .find(|name| !folder.has(name) && !folder.has(&part_name(name)) && !is_reserved(name))
-            .ok_or_else(|| too_many(wanted))
+        'fitted: loop {
+            let wanted = folder.fitted(wanted);
+            for name in numbered_names(folder, &wanted) {
+                let part = part_name(&name);
+                match folder.find(&name).and_then(|has| Ok(has || folder.find(&part)?)) {
+                    Ok(false) if !is_reserved(&name) => return Ok(name),
+                    Ok(_) => {}
+                    // Shorter at once, not by another number.
+                    Err(error) if folder.learn_from_refusal(&part, &error) => continue 'fitted,
+                    Err(error) => return Err(Error::target_io("Opening", &folder.path_of(&name), &error)),
+                }
+            }
+            return Err(too_many(&wanted));
+        }
     }
 
-    /// Makes the part file of a name; `None` when somebody else has made it meanwhile.
+    /// Makes the part file of a name; `None` when somebody else has made it meanwhile, or the disk does not take the
+    /// name: [`Self::free_name`] gives another one then.
     pub fn create(folder: Arc<Folder>, name: &str) -> Result<Option<Self>> {
         match folder.create_new(&part_name(name)) {
             Ok(file) => {
@@ -48,6 +64,7 @@ impl PartFile {
                 part.map(Some).map_err(|error| Error::target_io("Creating", &path, &error))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) if folder.learn_from_refusal(&part_name(name), &error) => Ok(None),
             Err(error) => Err(Error::target_io("Creating", &folder.path_of(&part_name(name)), &error)),
         }
     }
@@ -116,15 +133,20 @@ impl PartFile {
     /// Makes sure that there is room for the rest of a file of this size, and sets it aside.
     pub fn make_room(&self, total: u64) -> Result<()> {
         self.find_room(total)?;
-        folder::reserve(&self.file, total)
+        let disk = self.folder.disk();
+        if total > GAPS_FROM {
+            disk.look_for_gaps(&self.file);
+        }
+        disk.set_aside(&self.file, total)
             .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
     }
 
     /// Makes sure that there is room for the rest of a file of this size.
     pub fn find_room(&self, total: u64) -> Result<()> {
         // Room that an earlier attempt set aside is no longer free, but it is ours.
-        let needed = total.saturating_sub(folder::allocated(&self.file));
-        if let Some(free) = self.folder.free_space()
+        let needed = total.saturating_sub(crate::files::folder::allocated(&self.file));
+        // A disk that tells of no room at all may only not know; one that is full says so by itself, to whoever writes.
+        if let Some(free) = self.folder.free_space().filter(|free| *free > 0)
             && free < needed
         {
             return Err(Error::new(Cause::DiskFull, Phrase::NoRoom).because(Phrase::MoreNeeded {
@@ -139,7 +161,7 @@ impl PartFile {
     /// name a new, empty part file.
     pub fn set_aside(self) -> Result<(Self, String)> {
         let part = part_name(&self.name);
-        for old in numbered_names(&format!("{}.old", self.name)) {
+        for old in numbered_names(&self.folder, &format!("{}.old", self.name)) {
             let aside = part_name(&old);
             match self.folder.rename_new(&part, &aside) {
                 Ok(()) => {
@@ -159,17 +181,29 @@ impl PartFile {
 
     /// The first name like the reserved one that is still free: somebody else may have taken that meanwhile.
     pub fn final_name(&self) -> Result<String> {
-        numbered_names(&self.name).find(|name| !self.folder.has(name)).ok_or_else(|| too_many(&self.name))
+        let mut names = numbered_names(&self.folder, &self.name);
+        names.find(|name| !self.folder.has(name)).ok_or_else(|| too_many(&self.name))
     }
 
     /// Makes the bytes durable.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(|error| Error::target_io("Writing to", &self.path(), &error))
+        Disk::judge_file_sync(self.file.sync_all())
+            .map_err(|error| Error::target_io("Writing to", &self.path(), &error))
+    }
+
+    /// Makes the bytes durable that were written so far, as far as the disk can.
+    pub fn sync_data(&self) -> io::Result<()> {
+        Disk::judge_file_sync(self.file.sync_data())
+    }
+
+    /// Whether bytes can be written far behind the end at no cost: not where the disk fills what lies before them.
+    pub fn takes_gaps(&self) -> bool {
+        self.folder.disk().facts().leaves_gaps != Some(false)
     }
 
     /// Makes the bytes durable, and the name that they have.
     pub fn sync_with_name(&self) -> Result<()> {
-        let synced = self.file.sync_all().and_then(|()| self.folder.sync());
+        let synced = Disk::judge_file_sync(self.file.sync_all()).and_then(|()| self.folder.sync());
         synced.map_err(|error| Error::target_io("Writing to", &self.target(), &error))
     }
 
@@ -223,7 +257,7 @@ impl PartFile {
         &self,
         start: u64,
         length: u64,
-        extra: Option<Algorithm>,
+        extra: &[Algorithm],
         stop: &CancellationToken,
     ) -> io::Result<Hasher> {
         let mut hasher = Hasher::new(extra);
@@ -276,8 +310,9 @@ pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<
     let is_linked = std::fs::hard_link(&old, &target).is_ok();
     if !is_linked {
         let mut copy = folder.create_new(&new).map_err(failed)?;
-        let copied =
-            File::open(&old).and_then(|mut old| io::copy(&mut old, &mut copy)).and_then(|_| copy.sync_all());
+        let copied = File::open(&old)
+            .and_then(|mut old| io::copy(&mut old, &mut copy))
+            .and_then(|_| Disk::judge_file_sync(copy.sync_all()));
         if let Err(error) = copied {
             // Half a copy helps nobody; the old part is still there.
             let _ = folder.remove(&new);
@@ -328,8 +363,9 @@ fn too_many(name: &str) -> Error {
     Error::new(Cause::PermissionDenied, Phrase::TooManyOfThatName { name: name.to_owned() })
 }
 
-fn numbered_names(wanted: &str) -> impl Iterator<Item = String> {
+fn numbered_names(folder: &Folder, wanted: &str) -> impl Iterator<Item = String> + use<> {
+    let longest = folder.disk().longest_name();
     let first = std::iter::once(wanted.to_owned());
     let wanted = wanted.to_owned();
-    first.chain((1..MOST_NUMBERS).map(move |number| filename::numbered(&wanted, number)))
+    first.chain((1..MOST_NUMBERS).map(move |number| filename::numbered(&wanted, number, longest)))
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::filename::is_invisible;
 use crate::http::range::retry_after;
+use crate::http::refusals::{GENERAL, Row, look_up, look_up_own, short_number};
 
 /// The longest message that is shown, in characters.
 pub(crate) const LONGEST_MESSAGE: usize = 500;
@@ -41,6 +42,17 @@ pub(crate) struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+impl Refusal {
+    /// What it means by the table of the service that it came from; `None` where that says nothing of its own.
+    pub fn meaning_in(&self, rows: &[Row]) -> Option<RefusalKind> {
+        // Nothing that was understood as a broken contract is a refusal by the service's own rules.
+        if self.kind == RefusalKind::NotAsDocumented {
+            return None;
+        }
+        look_up_own(rows, self.http_status, self.code.as_deref().unwrap_or_default(), &self.message)
+    }
+}
+
 /// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefusalKind {
@@ -52,14 +64,38 @@ pub(crate) enum RefusalKind {
     NotFound,
     /// No such item, or trouble that passes: one code for both.
     NotFoundOrTrouble,
+    /// Too many requests, or one that is not valid: the same answer for both.
+    LimitOrInvalid,
+    /// The account's balance, its points or its space are used up.
+    QuotaExceeded,
+    /// Somebody is to pay first (402), and no account with a balance is known.
+    PaymentAsked,
+    /// The account is disabled, or this computer's address is not let in.
+    Disabled,
+    /// The key is good, and not for this.
+    NoPermission,
     /// The item is not ready, or not known: only the list tells.
     NotReady,
     /// The signed URL has ended.
     Expired,
+    /// The signed URL begins later, by the clock of whoever answered.
+    NotYetValid,
     /// The store computed another signature.
     SignatureMismatch,
     /// Not with this method: a form where a PUT belongs, or the other way round.
     WrongMethod,
+    /// Not of this type.
+    TypeNotTaken,
+    /// Not of this size.
+    TooLarge,
+    /// It is there already; of a deletion: it is gone already.
+    Duplicate,
+    /// What came does not have the digest that was sent with it.
+    DigestRefused,
+    /// The store keeps this in another region.
+    WrongRegion,
+    /// It lies in an archive and has to be brought back first.
+    Archived,
     /// The request is wrong in another way; trying the same again is useless.
     MalformedRequest,
     /// No refusal at all: a success that is not what the service's documents say, as a page to sign in to a network.
@@ -76,10 +112,12 @@ struct Said {
     code: Option<String>,
     message: String,
     request_id: Option<String>,
-    /// The store's XML names the time at which the URL ended.
-    names_expiry: bool,
-    /// Azure's reason for a failed authentication.
-    detail: Option<String>,
+    /// A word for the reason, beside a code that is only HTTP's.
+    reason: String,
+    /// What the times that the store names, or its reason for a failed authentication, say of the URL.
+    times: Option<RefusalKind>,
+    /// When the URL begins.
+    begins: Option<SystemTime>,
 }
 
 /// Decodes an answer that is an error, whatever form it has. `body`: at most the first 64 KiB.
@@ -96,9 +134,14 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<T, Refusal> {
+    // Done, and nothing to say: a 204 to a deletion.
+    if status == StatusCode::NO_CONTENT && body.trim_ascii().is_empty() {
+        return serde_json::from_value(Value::Null)
+            .map_err(|error| not_as_documented(status, headers, body, &error));
+    }
     let Ok(Value::Object(mut envelope)) = serde_json::from_slice(body) else {
         let mut refusal = decode(status, headers, body);
-        if status.is_success() {
+        if status.is_success() && refusal.kind != RefusalKind::NotReady {
             refusal.kind = RefusalKind::NotAsDocumented;
         }
         return Err(refusal);
@@ -107,12 +150,22 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
         return Err(decode(status, headers, body));
     }
     let data = envelope.remove("data").unwrap_or(Value::Null);
-    serde_json::from_value(data).map_err(|error| {
-        let mut refusal = decode(status, headers, body);
+    serde_json::from_value(data).map_err(|error| not_as_documented(status, headers, body, &error))
+}
+
+/// An answer that says success and holds something else. One that was only accepted (202) may hold it later.
+fn not_as_documented(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    error: &serde_json::Error,
+) -> Refusal {
+    let mut refusal = decode(status, headers, body);
+    if status != StatusCode::ACCEPTED {
         refusal.kind = RefusalKind::NotAsDocumented;
         refusal.message = clean(&error.to_string(), LONGEST_MESSAGE);
-        refusal
-    })
+    }
+    refusal
 }
 
 /// Whether a 2xx answer to a download is a JSON error rather than the file: an object with `code` and `msg`, or
@@ -288,8 +341,14 @@ fn any_json(object: &Map<String, Value>) -> Said {
         message: text_of(inner, &["message", "msg", "error_description", "error", "reason"])
             .unwrap_or_default(),
         request_id: request_id_of(object),
+        reason: reason_of(inner).unwrap_or_default(),
         ..Said::default()
     }
+}
+
+/// Google's `"errors":[{"reason":"rateLimitExceeded",…}]`.
+fn reason_of(error: &Map<String, Value>) -> Option<String> {
+    text_of(error.get("errors")?.as_array()?.first()?.as_object()?, &["reason"])
 }
 
 /// A store's `<Error><Code>…</Code><Message>…</Message>…</Error>`, also inside `<ErrorResponse>`.
@@ -306,6 +365,7 @@ fn read_xml(text: &str) -> Option<Said> {
     let mut path: Vec<String> = Vec::new();
     let mut said = Said::default();
     let mut details = String::new();
+    let mut times = Times::default();
     let mut seen = false;
     loop {
         let piece = match reader.read_event() {
@@ -348,9 +408,9 @@ fn read_xml(text: &str) -> Option<Said> {
             ["Message"] => said.message.push_str(&piece),
             ["Details"] => details.push_str(&piece),
             ["RequestId"] => said.request_id.get_or_insert_default().push_str(&piece),
-            ["AuthenticationErrorDetail"] => said.detail.get_or_insert_default().push_str(&piece),
-            // S3 has one code for "no right" and "too late"; only the latter names both times.
-            ["Expires" | "ServerTime"] => said.names_expiry = true,
+            ["AuthenticationErrorDetail"] => times.detail.push_str(&piece),
+            ["Expires" | "ServerTime"] => times.names_expiry = true,
+            ["X-Amz-Date"] => times.signed_at.push_str(&piece),
             _ => {}
         }
     }
@@ -358,7 +418,52 @@ fn read_xml(text: &str) -> Option<Said> {
         said.message = format!("{} {details}", said.message);
     }
     said.code = said.code.map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
+    times.judge(&mut said);
     seen.then_some(said)
+}
+
+/// What a store's XML says of the times of a signed URL.
+#[derive(Default)]
+struct Times {
+    /// S3 has one code for "no right" and "not at this time"; only the latter names both times.
+    names_expiry: bool,
+    /// When S3's URL was signed, in milliseconds since 1970, where its time has not come yet.
+    signed_at: String,
+    /// Azure's reason for a failed authentication.
+    detail: String,
+}
+
+impl Times {
+    fn judge(&self, said: &mut Said) {
+        match said.code.as_deref() {
+            Some("AccessDenied") if self.names_expiry => {
+                let message = said.message.to_lowercase();
+                let is_early = message.contains("not yet valid") || message.contains("not valid yet");
+                said.times = Some(if is_early { RefusalKind::NotYetValid } else { RefusalKind::Expired });
+                if is_early && let Ok(millis) = self.signed_at.trim().parse::<u64>() {
+                    said.begins = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+                }
+            }
+            // Azure has one code for a wrong signature, an early URL and a late one.
+            Some("AuthenticationFailed") if self.detail.contains("did not match") => {
+                said.times = Some(RefusalKind::SignatureMismatch);
+            }
+            // "Signature not valid in the specified time frame: Start [date] - Expiry [date] - Current [date]"
+            Some("AuthenticationFailed") => {
+                let start = dated(&self.detail, "Start [");
+                if start > dated(&self.detail, "Current [") {
+                    (said.times, said.begins) = (Some(RefusalKind::NotYetValid), start);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The time in brackets after this word.
+fn dated(text: &str, word: &str) -> Option<SystemTime> {
+    let (_, rest) = text.split_once(word)?;
+    httpdate::parse_http_date(rest.split(']').next()?.trim()).ok()
 }
 
 fn looks_like_page(text: &str) -> bool {
@@ -409,6 +514,12 @@ fn without_tags(page: &str, lower: &str) -> String {
 }
 
 fn judge(status: StatusCode, headers: &HeaderMap, said: Said) -> Refusal {
+    let mut said = said;
+    if said.code.is_none() {
+        // Azure says it here also where there is no body.
+        let code = headers.get("x-ms-error-code").and_then(|code| code.to_str().ok());
+        said.code = code.map(str::to_owned);
+    }
     let kind = classify(status, &said);
     let mut message = clean(&said.message, LONGEST_MESSAGE);
     if message.is_empty() && !status.is_success() {
@@ -429,7 +540,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, said: Said) -> Refusal {
         kind,
         // By the clock of whoever asks for it: this computer's may be off by a day.
         retry_after: wait
-            .and_then(|value| retry_after(value, their_time(headers).unwrap_or_else(SystemTime::now))),
+            .and_then(|value| retry_after(value, their_time(headers).unwrap_or_else(SystemTime::now)))
+            .or_else(|| said.begins?.duration_since(their_time(headers)?).ok()),
     }
 }
 
@@ -439,58 +551,17 @@ pub(crate) fn their_time(headers: &HeaderMap) -> Option<SystemTime> {
 }
 
 fn classify(status: StatusCode, said: &Said) -> RefusalKind {
-    use RefusalKind as K;
-    let code = said.code.as_deref().unwrap_or_default();
-    // Codes that are HTTP's in disguise: 401, "0401".
-    let number: Option<u16> = if code.len() <= 4 { code.parse().ok() } else { None };
-    let says = |words: &str| said.message.to_lowercase().contains(words);
-    let named = match code {
-        "SignatureDoesNotMatch" => Some(K::SignatureMismatch),
-        "ExpiredToken" | "ExpiredRequest" | "RequestExpired" | "TokenExpired" => Some(K::Expired),
-        "AccessDenied" if said.names_expiry || says("request has expired") => Some(K::Expired),
-        // A form's policy that has ended; both clouds say so in the text only.
-        "AccessDenied" | "InvalidPolicyDocument" if says("policy expired") => Some(K::Expired),
-        // Azure has one code for both; only its detail tells a wrong signature from a late one.
-        "AuthenticationFailed" => {
-            let mismatch = said.detail.as_deref().is_some_and(|detail| detail.contains("did not match"));
-            Some(if mismatch { K::SignatureMismatch } else { K::Expired })
-        }
-        "InvalidPolicyDocument" | "MethodNotAllowed" | "NotImplemented" => Some(K::WrongMethod),
-        "SlowDown" | "TooManyRequests" | "RequestLimitExceeded" => Some(K::RateLimited),
-        "InternalError" | "ServiceUnavailable" | "RequestTimeout" | "ServerBusy" | "OperationTimedOut" => {
-            Some(K::ServerTrouble)
-        }
-        "NoSuchKey" | "NoSuchBucket" | "NoSuchUpload" | "BlobNotFound" | "ContainerNotFound"
-        | "ResourceNotFound" => Some(K::NotFound),
-        "MalformedSecurityHeader" | "InvalidArgument" => Some(K::MalformedRequest),
-        _ => None,
-    };
-    if let Some(kind) = named {
+    if let Some(kind) = said.times {
         return kind;
     }
-    // A rate limit and a refused key are spelt by code under any status.
-    match number {
-        Some(429) => return K::RateLimited,
-        Some(401) => return K::Unauthorized,
-        _ => {}
-    }
-    // The one message that stands for a code: MAVI's documented rate limit is a 400 with these words.
-    if status == StatusCode::BAD_REQUEST && says("request has exceeded the limit") {
-        return K::RateLimited;
-    }
-    let effective = if status.is_success() { number.unwrap_or(200) } else { status.as_u16() };
-    match effective {
-        401 => K::Unauthorized,
-        429 => K::RateLimited,
-        // The media downloader has one 404 for "not finished" and "unknown"; its other one means that the file is gone.
-        404 if says("no disponible o no completada") => K::NotReady,
-        404 | 410 => K::NotFound,
-        405 | 501 => K::WrongMethod,
-        425 => K::NotReady,
-        408 | 500 | 502..=599 => K::ServerTrouble,
-        400 | 411..=417 | 422 | 431 => K::MalformedRequest,
-        _ => K::Other,
-    }
+    let code = said.code.as_deref().unwrap_or_default();
+    // Google's JSON has HTTP's status for a code, and its own word for the reason.
+    let named = look_up(GENERAL, 0, &said.reason, &said.message).filter(|_| !said.reason.is_empty());
+    let known = named.or_else(|| look_up(GENERAL, status.as_u16(), code, &said.message));
+    known.unwrap_or_else(|| {
+        let number = short_number(code).filter(|_| status.is_success()).unwrap_or(status.as_u16());
+        if (500..600).contains(&number) { RefusalKind::ServerTrouble } else { RefusalKind::Other }
+    })
 }
 
 /// Makes a text of the other side's fit to show: one line, nothing invisible, no secrets, at most `limit` characters.
@@ -607,6 +678,8 @@ mod tests {
     #[derive(Deserialize)]
     struct Row {
         name: String,
+        /// Whose table is asked first; absent: nobody's.
+        service: Option<String>,
         status: u16,
         #[serde(default)]
         headers: BTreeMap<String, String>,
@@ -640,8 +713,10 @@ mod tests {
             let refusal = decode(status(row.status), &headers, row.body.as_bytes());
             assert!(!format!("{refusal:?}").contains("MARKED-SECRET"), "{}: {refusal:?}", row.name);
             assert_eq!(refusal.http_status, row.status);
+            let rows =
+                row.service.as_deref().map_or(&[][..], |id| crate::services::about(id).unwrap().refusals);
             let got = Expected {
-                kind: format!("{:?}", refusal.kind),
+                kind: format!("{:?}", refusal.meaning_in(rows).unwrap_or(refusal.kind)),
                 code: refusal.code,
                 message: refusal.message,
                 request_id: refusal.request_id,

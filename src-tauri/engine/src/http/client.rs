@@ -8,23 +8,28 @@
 //! would go no faster than the window that the server grants, and each byte costs more (docs/decisions/0021). A server
 //! that speaks HTTP/2 only is asked that way.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::cookie::{CookieStore as _, Jar};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rustls::AlertDescription;
 use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
+use crate::http::pace::Pace;
 use crate::secrets::Secret;
+use crate::upload::signed_url::is_loopback;
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// No byte for this long is a stall (design: "no byte for 30 s").
 const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// A server may pack or fetch the file before it can send the first byte of its answer.
+const FIRST_BYTE_LIMIT: Duration = Duration::from_secs(300);
 /// How long a store may think after it has the last byte of an upload.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// A server's own work whose state and count do not change for this long is stuck.
@@ -38,6 +43,8 @@ const ERROR_BODY_LIMIT: usize = 64 * 1024;
 pub(crate) struct Limits {
     /// No byte for this long: the connection is given up and made anew.
     pub stall: Duration,
+    /// From a request for a file to the first byte of the answer.
+    pub first_byte: Duration,
     /// From the last byte of an upload to the answer.
     pub answer: Duration,
     /// A job on a server that does not move on for this long is given up.
@@ -46,17 +53,27 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { stall: STALL_LIMIT, answer: ANSWER_LIMIT, stuck: STUCK_LIMIT }
+        Self { stall: STALL_LIMIT, first_byte: FIRST_BYTE_LIMIT, answer: ANSWER_LIMIT, stuck: STUCK_LIMIT }
     }
+}
+
+/// The clients for one way out, and the servers that were found out about.
+#[derive(Debug, Clone)]
+struct Clients {
+    http1: reqwest::Client,
+    /// For servers that speak nothing else.
+    http2: reqwest::Client,
 }
 
 /// The client and its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    client: reqwest::Client,
-    /// For servers that speak nothing else, and which those are.
-    http2: reqwest::Client,
+    /// By way of a proxy, if there is one.
+    outward: Clients,
+    /// For this computer itself.
+    loopback: Clients,
     only_http2: Arc<Mutex<HashSet<Origin>>>,
+    servers: Arc<Mutex<HashMap<Origin, Server>>>,
     /// How long to wait for what.
     pub limits: Limits,
 }
@@ -66,49 +83,74 @@ impl Http {
     pub fn new(limits: Limits) -> Result<Self> {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = |http2: bool| {
-            let builder = reqwest::Client::builder();
-            let builder = if http2 { builder.http2_adaptive_window(true) } else { builder.http1_only() };
-            builder
-                .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(CONNECT_LIMIT)
-                .tcp_nodelay(true)
-                .pool_max_idle_per_host(16)
-        };
-        let build = |http2| {
-            builder(http2)
-                .build()
-                .or_else(|error| {
-                    // A small system may have no list of authorities. What needs none of them works all the same, and
-                    // every secure connection is refused with its own error.
-                    tracing::warn!(%error, "no certificates of authorities were found on this computer");
-                    builder(http2).tls_certs_only([]).build()
-                })
-                .map_err(|error| {
-                    Error::internal("The network part of Ferry did not start")
-                        .because(error.without_url().to_string())
-                })
-        };
-        Ok(Self { client: build(false)?, http2: build(true)?, only_http2: Arc::default(), limits })
+        let clients =
+            |has_proxy| Ok(Clients { http1: client(false, has_proxy)?, http2: client(true, has_proxy)? });
+        Ok(Self {
+            outward: clients(true)?,
+            loopback: clients(false)?,
+            only_http2: Arc::default(),
+            servers: Arc::default(),
+            limits,
+        })
     }
 
     fn only_http2(&self) -> std::sync::MutexGuard<'_, HashSet<Origin>> {
         self.only_http2.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn servers(&self) -> std::sync::MutexGuard<'_, HashMap<Origin, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most connections at a time that a server has been seen to allow, in this run of Ferry.
+    pub fn ceiling(&self, url: &Url) -> Option<usize> {
+        self.servers().get(&url.origin())?.ceiling
+    }
+
+    /// A place among those who fetch from a server at a time. `Err` is the most that it allows, if all are taken.
+    pub fn seat(&self, url: &Url) -> Result<Seat, usize> {
+        let origin = url.origin();
+        let mut servers = self.servers();
+        let server = servers.entry(origin.clone()).or_default();
+        if let Some(ceiling) = server.ceiling.filter(|ceiling| server.seats >= *ceiling) {
+            return Err(ceiling);
+        }
+        server.seats += 1;
+        drop(servers);
+        Ok(Seat { servers: Arc::clone(&self.servers), origin, brings: false })
+    }
+
+    /// A server has refused one more than those who are being served by it just now. False if there are none: then that
+    /// was no reason.
+    pub fn learn_ceiling(&self, url: &Url) -> bool {
+        let mut servers = self.servers();
+        let Some(server) = servers.get_mut(&url.origin()).filter(|server| server.brings > 0) else {
+            return false;
+        };
+        server.ceiling = Some(server.ceiling.map_or(server.brings, |known| known.min(server.brings)));
+        true
+    }
+
+    fn clients(&self, url: &Url) -> &Clients {
+        if is_loopback(url) { &self.loopback } else { &self.outward }
+    }
+
     /// A request to be completed by the caller.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let client = if self.only_http2().contains(&url.origin()) { &self.http2 } else { &self.client };
+        let clients = self.clients(&url);
+        let client = if self.only_http2().contains(&url.origin()) { &clients.http2 } else { &clients.http1 };
         client.request(method, url)
     }
 
     /// Sends a request and waits for the answer's head, no longer than the stall limit.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        match tokio::time::timeout(self.limits.stall, self.execute(request)).await {
+        self.send_within(self.limits.stall, request).await
+    }
+
+    async fn send_within(&self, limit: Duration, request: RequestBuilder) -> Result<Response> {
+        match tokio::time::timeout(limit, self.execute(request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(stalled(self.limits.stall)),
+            Err(_) => Err(stalled(limit)),
         }
     }
 
@@ -116,49 +158,159 @@ impl Http {
     pub async fn execute(&self, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| from_reqwest(&error))?;
-        let (origin, again) = (request.url().origin(), request.try_clone());
-        match client.execute(request).await {
-            Err(error) if refuses_http1(&error) => {}
-            answer => return answer.map_err(|error| from_reqwest(&error)),
+        let (url, again) = (request.url().clone(), request.try_clone());
+        let answer = match client.execute(request).await {
+            Err(error) if refuses_http1(&error) => {
+                tracing::debug!("a server speaks HTTP/2 only");
+                self.only_http2().insert(url.origin());
+                let Some(request) = again else {
+                    // A body that cannot be sent twice: the next attempt goes the other way.
+                    return Err(Error::new(Cause::CutShort, Phrase::ConnectionBroke));
+                };
+                self.clients(&url).http2.execute(request).await
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(|error| from_reqwest(&error))?;
+        // Of a server this would make no sense (RFC 9110 §15.5.8): it is the proxy that speaks.
+        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(proxy_wants_sign_in());
         }
-        tracing::debug!("a server speaks HTTP/2 only");
-        self.only_http2().insert(origin);
-        match again {
-            Some(request) => self.http2.execute(request).await.map_err(|error| from_reqwest(&error)),
-            // A body that cannot be sent twice: the next attempt goes the other way.
-            None => Err(Error::new(Cause::CutShort, Phrase::ConnectionBroke)),
-        }
+        Ok(answer)
     }
 
-    /// Fetches by the rules for redirects: GET at most ten, the key dropped on any change of origin, never from
-    /// https to http, never out of http; a POST only within its origin, by 307 or 308.
-    pub async fn fetch(&self, fetch: &Fetch, extra: &HeaderMap) -> Result<Response> {
-        let mut url = fetch.url.clone();
+    /// Fetches by the rules for redirects: GET at most ten, secrets dropped on any change of origin, never from https to
+    /// http, never out of http; a POST only within its origin, by 307 or 308. `from` is where to begin: the address
+    /// itself, or where it led before.
+    pub async fn fetch(&self, fetch: &Fetch, from: &Url, extra: &HeaderMap) -> Result<Reached> {
+        let (mut url, mut hops, mut wants_cookies) = (from.clone(), Vec::new(), false);
         for _ in 0..=MOST_REDIRECTS {
             let mut headers = extra.clone();
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            if let Some(key) = &fetch.key
-                && url.origin() == fetch.url.origin()
-            {
-                headers.insert(AUTHORIZATION, header_secret(key)?);
+            if url.origin() == fetch.url.origin() {
+                for (name, value) in &fetch.headers {
+                    headers.append(name.clone(), value.clone());
+                }
+                if let Some(key) = &fetch.key {
+                    headers.insert(AUTHORIZATION, header_secret(key)?);
+                }
+            }
+            if let Some(cookies) = fetch.cookies.cookies(&url) {
+                headers.entry(COOKIE).or_insert(cookies);
             }
             let mut request = self.request(fetch.method(), url.clone()).headers(headers);
             if let Some(body) = &fetch.post {
                 request = request.json(body.as_ref());
             }
-            let answer = self.send(request).await?;
-            if !is_redirect(answer.status()) {
-                return Ok(answer);
+            let pace = fetch.pace.as_ref().filter(|_| url.origin() == fetch.url.origin());
+            if let Some(pace) = pace {
+                pace.ready().await;
             }
-            let Some(location) = answer.headers().get(LOCATION) else { return Ok(answer) };
-            url = redirected(&url, location, fetch.post.is_some(), answer.status())?;
+            let answer = self.send_within(self.limits.first_byte, request).await?;
+            if let Some(pace) = pace
+                && asks_for_less(answer.status())
+            {
+                pace.keep();
+            }
+            if answer.headers().contains_key(SET_COOKIE) {
+                wants_cookies = true;
+                fetch.cookies.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &url);
+            }
+            if !is_redirect(answer.status()) {
+                return Ok(Reached { answer, hops });
+            }
+            let Some(location) = answer.headers().get(LOCATION) else { return Ok(Reached { answer, hops }) };
+            let next = redirected(&url, location, fetch.post.is_some(), answer.status())?;
+            hops.push(std::mem::replace(&mut url, next));
         }
-        Err(Error::new(Cause::BadResponse, Phrase::TooManyRedirects))
+        let what = if wants_cookies { Phrase::WantsCookies } else { Phrase::TooManyRedirects };
+        Err(Error::new(Cause::BadResponse, what))
     }
 }
 
+/// What is known of a server for as long as Ferry runs.
+#[derive(Debug, Default)]
+struct Server {
+    /// Who asks it or is being served by it.
+    seats: usize,
+    /// Those to whom a body is coming in.
+    brings: usize,
+    /// The most of them that it allows, once it has refused one more.
+    ceiling: Option<usize>,
+}
+
+/// A place among those who fetch from a server; free again when it is dropped.
+pub(crate) struct Seat {
+    servers: Arc<Mutex<HashMap<Origin, Server>>>,
+    origin: Origin,
+    brings: bool,
+}
+
+impl Seat {
+    /// A body is coming in.
+    pub fn is_served(&mut self) {
+        if !std::mem::replace(&mut self.brings, true)
+            && let Some(server) =
+                self.servers.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&self.origin)
+        {
+            server.brings += 1;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(server) = servers.get_mut(&self.origin) else { return };
+        server.seats -= 1;
+        server.brings -= usize::from(self.brings);
+        if server.seats == 0 && server.ceiling.is_none() {
+            servers.remove(&self.origin);
+        }
+    }
+}
+
+/// One client: HTTP/2 alone or HTTP/1.1 alone, with the system's proxies or without.
+fn client(http2: bool, has_proxy: bool) -> Result<reqwest::Client> {
+    let builder = || {
+        let builder = reqwest::Client::builder();
+        let builder = if http2 { builder.http2_adaptive_window(true) } else { builder.http1_only() };
+        let builder = if has_proxy { builder } else { builder.no_proxy() };
+        builder
+            .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_LIMIT)
+            .tcp_nodelay(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .pool_max_idle_per_host(16)
+    };
+    builder()
+        .build()
+        .or_else(|error| {
+            // A small system may have no list of authorities. What needs none of them works all the same, and every
+            // secure connection is refused with its own error.
+            tracing::warn!(%error, "no certificates of authorities were found on this computer");
+            builder().tls_certs_only([]).build()
+        })
+        .map_err(|error| {
+            Error::internal("The network part of Ferry did not start")
+                .because(error.without_url().to_string())
+        })
+}
+
+/// An answer, and how it was come by.
+pub(crate) struct Reached {
+    /// What the last address answered.
+    pub answer: Response,
+    /// The addresses that led there, in order, without the last.
+    pub hops: Vec<Url>,
+}
+
 /// One thing to fetch.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Fetch {
     /// Where from. May be a secret: never shown whole.
     pub url: Url,
@@ -166,12 +318,31 @@ pub(crate) struct Fetch {
     pub post: Option<Arc<serde_json::Value>>,
     /// The service's key, for its own origin only.
     pub key: Option<Secret>,
+    /// Headers of the user's own, for that origin only.
+    pub headers: HeaderMap,
+    /// What servers on the way wanted to have back. Lives as long as this transfer runs.
+    cookies: Arc<Jar>,
+    /// How often the service lets itself be asked for files: each request waits for its turn.
+    pub pace: Option<Pace>,
+}
+
+impl std::fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fetch({})", self.url.host_str().unwrap_or_default())
+    }
 }
 
 impl Fetch {
     /// A plain GET.
     pub fn get(url: Url, key: Option<Secret>) -> Self {
-        Self { url, post: None, key }
+        Self { url, post: None, key, headers: HeaderMap::new(), cookies: Arc::default(), pace: None }
+    }
+
+    /// The same as a POST of this JSON, if there is one.
+    #[must_use]
+    pub fn posting(mut self, body: Option<serde_json::Value>) -> Self {
+        self.post = body.map(Arc::new);
+        self
     }
 
     fn method(&self) -> Method {
@@ -187,14 +358,27 @@ pub(crate) fn header_secret(key: &Secret) -> Result<HeaderValue> {
     Ok(value)
 }
 
+/// A `Location` may hold raw bytes of any encoding; as browsers do, those that are no UTF-8 are percent-encoded as they are.
+fn raw_location(location: &HeaderValue) -> String {
+    let bytes = location.as_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => percent_encoding::percent_encode(bytes, percent_encoding::CONTROLS).to_string(),
+    }
+}
+
+/// Whether an answer may mean that too much was asked: a service says so by 400, too.
+pub(crate) fn asks_for_less(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 429)
+}
+
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 fn redirected(from: &Url, location: &HeaderValue, is_post: bool, status: StatusCode) -> Result<Url> {
     let bad = |what| Error::new(Cause::BadResponse, what);
-    let text = std::str::from_utf8(location.as_bytes()).map_err(|_| bad(Phrase::RedirectUnreadable))?;
-    let target = from.join(text).map_err(|_| bad(Phrase::RedirectToNoAddress))?;
+    let target = from.join(&raw_location(location)).map_err(|_| bad(Phrase::RedirectToNoAddress))?;
     if !matches!(target.scheme(), "http" | "https") {
         return Err(Error::new(Cause::InsecureRedirect, Phrase::RedirectOutOfTheWeb)
             .because(Phrase::LeadsToScheme { scheme: target.scheme().to_owned() }));
@@ -264,6 +448,12 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
             cause = Some(Cause::Tls);
         }
         let text = source.to_string();
+        // Of the tunnel that a proxy was asked for.
+        match text.as_str() {
+            "tunnel error: proxy authorization required" => return proxy_wants_sign_in(),
+            "tunnel error: unsuccessful" => return proxy_refused(),
+            _ => {}
+        }
         if text.contains("dns error") || text.contains("failed to lookup address") {
             cause = cause.or(Some(Cause::Dns));
         }
@@ -300,6 +490,14 @@ pub(crate) fn from_reqwest(error: &reqwest::Error) -> Error {
         fault.why = Some(plain.into());
     }
     fault
+}
+
+fn proxy_wants_sign_in() -> Error {
+    Error::new(Cause::ProxyRefused, Phrase::ProxyWantsSignIn)
+}
+
+fn proxy_refused() -> Error {
+    Error::new(Cause::Unreachable, Phrase::ProxyDidNotConnect)
 }
 
 /// Words of the HTTP library for a head that cannot be read, or is larger than any that means well.

@@ -4,8 +4,13 @@
 //! wait. A cancelled call leaves nothing behind but a closed connection.
 
 pub(crate) mod answer;
+pub(crate) mod body;
 pub(crate) mod checksum;
 mod client;
+pub(crate) mod head;
+pub(crate) mod identity;
+pub(crate) mod pace;
 pub(crate) mod range;
+pub(crate) mod refusals;
 
 pub(crate) use client::*;

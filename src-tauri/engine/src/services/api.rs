@@ -1,19 +1,16 @@
 //! What the services' APIs have in common: a base URL, a key, a pace, and one reading of every answer.
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use reqwest::header::AUTHORIZATION;
-use reqwest::{Method, Response};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
 use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::pace::{Limit, Pace, Paces};
 use crate::http::{self, Fetch, Http};
 use crate::secrets::Secret;
 use crate::services::About;
@@ -23,39 +20,24 @@ use crate::words::{Peer, Phrase};
 /// The most of an API answer that is read: lists of ten thousand entries fit.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 
-/// One pace for each (service, key, endpoint), shared by all transfers.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Limiters(Arc<Mutex<HashMap<String, Arc<DefaultDirectRateLimiter>>>>);
-
-impl Limiters {
-    async fn turn(&self, name: String, quota: Quota) {
-        let limiter = {
-            let mut limiters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(limiters.entry(name).or_insert_with(|| Arc::new(RateLimiter::direct(quota))))
-        };
-        limiter.until_ready().await;
-    }
-}
-
-/// How often an endpoint may be asked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
-    /// Once in this time.
-    OnceIn(Duration),
-    /// This often a second.
-    PerSecond(NonZeroU32),
-    /// As often as wanted.
-    Free,
-}
-
 /// A service's API.
 #[derive(Clone)]
 pub(crate) struct Api {
     http: Http,
     about: &'static About,
+    /// Whose habits it has: the sandbox's parts have those of the services that they stand for.
+    part: &'static About,
     base: Url,
     key: Option<Secret>,
-    limiters: Limiters,
+    paces: Paces,
+}
+
+/// A call of an endpoint: what, where, with what.
+pub(super) struct Call<'a> {
+    pub method: Method,
+    pub url: Url,
+    pub body: Option<&'a Value>,
+    pub pace: Pace,
 }
 
 impl Api {
@@ -65,13 +47,13 @@ impl Api {
         about: &'static About,
         base: &str,
         key: Option<Secret>,
-        limiters: Limiters,
+        paces: Paces,
     ) -> Result<Self> {
         let base = Url::parse(base).map_err(|error| {
             Error::invalid(Phrase::AddressUnusable { service: Peer::service(about.id) })
                 .because(error.to_string())
         })?;
-        Ok(Self { http, about, base, key, limiters })
+        Ok(Self { http, about, part: about, base, key, paces })
     }
 
     /// The URL of an endpoint. Every part becomes exactly one path segment, whatever it holds.
@@ -87,84 +69,82 @@ impl Api {
         Ok(url)
     }
 
-    /// How to fetch a file from this service.
-    pub fn fetch(&self, url: Url, post: Option<Value>) -> Fetch {
-        Fetch { url, post: post.map(Arc::new), key: self.key.clone() }
+    /// The same API with the habits of this service.
+    pub fn of(self, part: &'static About) -> Self {
+        Self { part, ..self }
     }
 
-    /// Waits for this endpoint's turn. A service on this computer is asked as often as wanted: the published
-    /// limits are those of the real ones.
-    pub async fn turn(&self, endpoint: &str, pace: Pace) {
-        let quota = match pace {
-            Pace::OnceIn(time) => Quota::with_period(time),
-            Pace::PerSecond(times) => Some(Quota::per_second(times)),
-            Pace::Free => None,
-        };
-        if let Some(quota) = quota
-            && !is_loopback(&self.base)
-        {
-            self.limiters.turn(format!("{}/{endpoint}", self.about.id), quota).await;
-        }
+    /// How to fetch a file from this endpoint.
+    pub fn fetch(&self, url: Url, post: Option<Value>, endpoint: &str, limit: Limit) -> Fetch {
+        let mut fetch = Fetch::get(url, self.key.clone()).posting(post);
+        fetch.pace = Some(self.pace(endpoint, limit));
+        fetch
     }
 
-    /// Calls an endpoint and gives the answer, whatever it is.
-    pub async fn call(&self, method: Method, url: Url, body: Option<&Value>) -> Result<(Response, String)> {
-        let endpoint = format!("{method} {}", url.path());
-        let mut request = self.http.request(method, url);
+    /// The pace of an endpoint. A service on this computer is asked as often as wanted until it says that this is too
+    /// much: the published limits are those of the real ones.
+    fn pace(&self, endpoint: &str, limit: Limit) -> Pace {
+        let name = format!("{}/{}/{endpoint}", self.about.id, self.part.id);
+        self.paces.of(name, limit, is_loopback(&self.base))
+    }
+
+    /// A call of this endpoint, in its turn.
+    pub fn call<'a>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&'a Value>,
+        endpoint: &str,
+        limit: Limit,
+    ) -> Call<'a> {
+        Call { method, url, body, pace: self.pace(endpoint, limit) }
+    }
+
+    /// Makes a call and gives the answer, whatever it is.
+    async fn ask(&self, call: &Call<'_>) -> Result<(StatusCode, HeaderMap, Vec<u8>)> {
+        let mut request = self.http.request(call.method.clone(), call.url.clone());
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, http::header_secret(key)?);
         }
-        if let Some(body) = body {
+        if let Some(body) = call.body {
             request = request.json(body);
         }
-        Ok((self.http.send(request).await?, endpoint))
+        call.pace.ready().await;
+        let answer = self.http.send(request).await?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Ok((status, headers, self.body(answer).await?))
     }
 
-    /// Calls an endpoint that answers with the envelope, and gives its `data`.
-    pub async fn data<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<&Value>,
-    ) -> Result<T> {
-        Ok(self.dated_data(method, url, body).await?.0)
+    /// Makes a call that is answered with the envelope, and gives its `data`.
+    pub async fn data<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
+        Ok(self.dated_data(call).await?.0)
     }
 
     /// The same, with what time it is for the service.
-    pub async fn dated_data<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<&Value>,
-    ) -> Result<(T, Option<SystemTime>)> {
-        let (answer, endpoint) = self.call(method, url, body).await?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = self.body(answer).await?;
+    pub async fn dated_data<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<(T, Option<SystemTime>)> {
+        let (status, headers, body) = self.ask(&call).await?;
         let data = answer::envelope_data(status, &headers, &body)
-            .map_err(|refusal| self.refused(&refusal, &endpoint))?;
+            .map_err(|refusal| self.refused(&refusal, &call))?;
         Ok((data, answer::their_time(&headers)))
     }
 
-    /// Calls an endpoint that answers with bare JSON.
-    pub async fn json<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<&Value>,
-    ) -> Result<T> {
-        let (answer, endpoint) = self.call(method, url, body).await?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = self.body(answer).await?;
+    /// Makes a call that is answered with bare JSON.
+    pub async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
+        let (status, headers, body) = self.ask(&call).await?;
         if !status.is_success() {
-            return Err(self.refused(&answer::decode(status, &headers, &body), &endpoint));
+            return Err(self.refused(&answer::decode(status, &headers, &body), &call));
         }
-        serde_json::from_slice(&body).map_err(|error| {
+        let text = if status == StatusCode::NO_CONTENT { b"null" } else { &body[..] };
+        serde_json::from_slice(text).map_err(|error| {
             let mut refusal = answer::decode(status, &headers, &body);
-            refusal.kind = RefusalKind::NotAsDocumented;
+            // What was only accepted (202) may hold it later.
+            if refusal.kind != RefusalKind::NotReady {
+                refusal.kind = RefusalKind::NotAsDocumented;
+            }
             if refusal.message.is_empty() {
                 refusal.message = answer::clean(&error.to_string(), answer::LONGEST_MESSAGE);
             }
-            self.refused(&refusal, &endpoint)
+            self.refused(&refusal, &call)
         })
     }
 
@@ -190,8 +170,13 @@ impl Api {
     }
 
     /// What a refusal means for the user of this service.
-    pub fn refused(&self, refusal: &Refusal, endpoint: &str) -> Error {
-        from_refusal(refusal, self.peer(), endpoint)
+    fn refused(&self, refusal: &Refusal, call: &Call<'_>) -> Error {
+        let kind = refusal.meaning_in(self.part.refusals).unwrap_or(refusal.kind);
+        if matches!(kind, RefusalKind::RateLimited | RefusalKind::LimitOrInvalid) {
+            call.pace.keep();
+        }
+        let endpoint = format!("{} {}", call.method, call.url.path());
+        from_refusal(&Refusal { kind, ..refusal.clone() }, self.peer(), &endpoint)
     }
 
     fn peer(&self) -> Peer {
@@ -201,16 +186,33 @@ impl Api {
 
 /// Turns a decoded refusal into Ferry's error.
 pub(crate) fn from_refusal(refusal: &Refusal, service: Peer, endpoint: &str) -> Error {
+    use RefusalKind as K;
+    let account = service.about().and_then(|about| about.account);
     let (cause, what) = match refusal.kind {
-        RefusalKind::Unauthorized => (Cause::Unauthorized, Phrase::KeyRefused { service }),
-        RefusalKind::RateLimited => (Cause::RateLimited, Phrase::PauseAsked { service }),
-        RefusalKind::NotFound => (Cause::NotFound, Phrase::ItemNotThere { service }),
-        RefusalKind::NotFoundOrTrouble => (Cause::ServiceHiccup, Phrase::ItemNotThereOrTrouble { service }),
-        RefusalKind::NotReady => (Cause::NotReady, Phrase::ItemNotFinished { service }),
-        RefusalKind::Expired => (Cause::Expired, Phrase::SignedUrlExpired),
-        RefusalKind::ServerTrouble => (Cause::ServerTrouble, Phrase::ServiceHasTrouble { service }),
-        RefusalKind::NotAsDocumented => (Cause::BadResponse, Phrase::UnexpectedAnswer { service }),
-        _ => (Cause::ServiceRefused, Phrase::ServiceRefused { service }),
+        K::Unauthorized => (Cause::Unauthorized, Phrase::KeyRefused { service }),
+        K::RateLimited => (Cause::RateLimited, Phrase::PauseAsked { service }),
+        K::LimitOrInvalid => (Cause::LimitOrInvalid, Phrase::LimitOrInvalid { service }),
+        K::QuotaExceeded => (Cause::QuotaExceeded, Phrase::NothingLeft { service }),
+        K::PaymentAsked => (Cause::ServiceRefused, Phrase::PaymentAsked { service }),
+        K::NotFound => (Cause::NotFound, Phrase::ItemNotThere { service }),
+        K::NotFoundOrTrouble => (Cause::ServiceHiccup, Phrase::ItemNotThereOrTrouble { service }),
+        K::NotReady => (Cause::NotReady, Phrase::ItemNotFinished { service }),
+        K::Expired => (Cause::Expired, Phrase::SignedUrlExpired),
+        K::NotYetValid => (Cause::NotYetValid, Phrase::SignedUrlNotYetValid),
+        K::ServerTrouble => (Cause::ServerTrouble, Phrase::ServiceHasTrouble { service }),
+        K::NotAsDocumented => (Cause::BadResponse, Phrase::UnexpectedAnswer { service }),
+        K::Disabled => (Cause::ServiceRefused, Phrase::NotLetIn { service }),
+        K::NoPermission => (Cause::ServiceRefused, Phrase::KeyNotForThis { service }),
+        K::WrongMethod => (Cause::ServiceRefused, Phrase::MethodNotTaken { service }),
+        K::TypeNotTaken => (Cause::ServiceRefused, Phrase::TypeNotTaken { service }),
+        K::TooLarge => (Cause::ServiceRefused, Phrase::SizeNotTaken { service }),
+        K::Duplicate => (Cause::Duplicate, Phrase::ThereAlready { service }),
+        K::DigestRefused => (Cause::ServiceRefused, Phrase::OtherBytesCame { service }),
+        K::WrongRegion => (Cause::ServiceRefused, Phrase::InAnotherRegion { service }),
+        K::Archived => (Cause::ServiceRefused, Phrase::IsArchived { service }),
+        K::SignatureMismatch | K::MalformedRequest | K::Other => {
+            (Cause::ServiceRefused, Phrase::ServiceRefused { service })
+        }
     };
     let mut words = vec![format!("“{}”", refusal.message)];
     if refusal.message.is_empty() {
@@ -225,9 +227,13 @@ pub(crate) fn from_refusal(refusal: &Refusal, service: Peer, endpoint: &str) -> 
         words.push(format!("request {request}"));
     }
     let mut error = Error::new(cause, what).because(words.join(", "));
-    if refusal.kind == RefusalKind::NotAsDocumented {
-        error.advice = Some(Phrase::CheckAddressAndSignIn.into());
-    }
+    error.advice = match (refusal.kind, account) {
+        (K::NotAsDocumented, _) => Some(Phrase::CheckAddressAndSignIn.into()),
+        (K::QuotaExceeded, Some(place)) => Some(Phrase::RechargeAt { place: place.to_owned() }.into()),
+        (K::Disabled, Some(place)) => Some(Phrase::SeeAccount { place: place.to_owned() }.into()),
+        (K::WrongRegion, _) => Some(Phrase::GetNewSignedUrl.into()),
+        _ => None,
+    };
     error.retry_after = refusal.retry_after;
     error.http_status = Some(refusal.http_status);
     error

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::error::{Error, Result};
 use crate::http::Fetch;
 use crate::run::Run;
+use crate::secrets::header_map;
 use crate::services::{About, Plan, Service};
 use crate::task::DownloadTask;
 use crate::upload::signed_url;
@@ -18,6 +19,8 @@ pub(super) const ABOUT: About = About {
     downloads: true,
     needs_key: false,
     takes: |_| false,
+    account: None,
+    refusals: &[],
 };
 
 pub(crate) struct Link;
@@ -34,17 +37,14 @@ impl Service for Link {
     }
 
     async fn prepare(&self, task: &DownloadTask, run: &Run) -> Result<Plan> {
-        let text = task.url(run.resume_record().url).ok_or_else(link_not_kept)?;
+        let record = run.resume_record();
+        let text = task.url(record.url).ok_or_else(link_not_kept)?;
         let url =
             signed_url::parse_http(&text).map_err(|why| Error::invalid(Phrase::LinkUnusable).because(why))?;
-        Ok(Plan {
-            id: url.host_str().unwrap_or("download").to_owned(),
-            fetch: Fetch::get(url, None),
-            rangeable: true,
-            title: None,
-            expected_size: None,
-            pages_welcome: true,
-        })
+        let id = url.host_str().unwrap_or("download").to_owned();
+        let mut fetch = Fetch::get(url, None);
+        fetch.headers = header_map(&record.headers)?;
+        Ok(Plan { id, fetch, rangeable: true, title: None, expected_size: None, pages_welcome: true })
     }
 
     async fn check(&self) -> Result<()> {

@@ -1,18 +1,19 @@
 //! MAVI v2 (documents S0, S2, S4): signed upload, download, metadata, delete.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
-use crate::http::answer::{Refusal, RefusalKind, number_or_string};
+use crate::http::answer::{RefusalKind, number_or_string};
+use crate::http::pace::Limit;
+use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
-use crate::services::api::{Api, Pace};
+use crate::services::api::Api;
 use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id};
 use crate::task::DownloadTask;
 use crate::upload::signed_url::SignedUrl;
@@ -26,10 +27,24 @@ pub(super) const ABOUT: About = About {
     downloads: true,
     needs_key: true,
     takes: |id| id.strip_prefix("re_").is_some_and(is_plain_id),
+    account: Some("memories.ai"),
+    refusals: REFUSALS,
 };
 
+/// Its page of errors: the HTTP status is the code. A 400 alone says nothing but that: it is told apart by the words of
+/// the page's samples, and those that the page itself calls ambiguous mean no more than that.
+#[rustfmt::skip]
+const REFUSALS: &[Row] = &[
+    words(400, "insufficient balance", RefusalKind::QuotaExceeded),
+    words(400, "request has exceeded the limit", RefusalKind::LimitOrInvalid),
+    words(400, "asset not found", RefusalKind::NotFound),
+    status(402, RefusalKind::QuotaExceeded),
+    code("402", RefusalKind::QuotaExceeded),
+    status(403, RefusalKind::Disabled),
+];
+
 /// Published limit: one request a second for each endpoint and account.
-const PACE: Pace = Pace::OnceIn(Duration::from_secs(1));
+const PACE: Limit = Limit::OnceIn(Duration::from_secs(1));
 /// A signed URL counts as ended this long before it does: a request takes its time, clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 
@@ -44,7 +59,7 @@ struct SignedAnswer {
     #[serde(default, deserialize_with = "number_or_string")]
     expires_in: Option<u64>,
     #[serde(default, alias = "form_fields", alias = "form_data")]
-    fields: Option<BTreeMap<String, Value>>,
+    fields: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -69,9 +84,9 @@ impl Mavi {
     }
 
     async fn metadata(&self, asset_id: &str) -> Result<Option<Resource>> {
-        self.api.turn("metadata", PACE).await;
         let url = self.api.url(&[asset_id, "metadata"])?;
-        let found: Option<Metadata> = self.api.data(Method::GET, url, None).await.map_err(about_an_asset)?;
+        let found: Option<Metadata> =
+            self.api.data(self.api.call(Method::GET, url, None, "metadata", PACE)).await?;
         let mut resources = found.map(|found| found.resource).unwrap_or_default();
         let at = resources.iter().position(|r| r.asset_id.as_deref() == Some(asset_id));
         Ok(match at {
@@ -81,16 +96,6 @@ impl Mavi {
     }
 }
 
-/// MAVI answers an unknown asset with 400, not 404. Where the asset id is all that a request holds, nothing else
-/// can be meant.
-fn about_an_asset(mut error: Error) -> Error {
-    if error.http_status == Some(400) && error.cause == Cause::ServiceRefused {
-        error.cause = Cause::NotFound;
-        error.what = Phrase::AssetNotThere { service: Peer::service(ABOUT.id) }.into();
-    }
-    error
-}
-
 #[async_trait]
 impl Service for Mavi {
     fn about(&self) -> &'static About {
@@ -98,12 +103,11 @@ impl Service for Mavi {
     }
 
     async fn sign(&self, file_name: &str) -> Result<Signed> {
-        self.api.turn("upload/signed-url", PACE).await;
         let url = self.api.url(&["upload", "signed-url"])?;
         let asked_at = SystemTime::now();
         let wanted = json!({ "original_filename": file_name });
-        let (answer, their_time): (SignedAnswer, _) =
-            self.api.dated_data(Method::POST, url, Some(&wanted)).await?;
+        let call = self.api.call(Method::POST, url, Some(&wanted), "upload/signed-url", PACE);
+        let (answer, their_time): (SignedAnswer, _) = self.api.dated_data(call).await?;
         let bad = |why: Words| Error::new(Cause::BadResponse, Phrase::SignedUrlOfService).because(why);
         let asset_id = answer
             .asset_id
@@ -136,10 +140,10 @@ impl Service for Mavi {
     }
 
     async fn prepare(&self, task: &DownloadTask, _run: &Run) -> Result<Plan> {
-        self.api.turn("download", PACE).await;
         let url = self.api.url(&[&task.what, "download"])?;
         Ok(Plan {
-            fetch: self.api.fetch(url, None),
+            // Each piece of a file is a request of its own.
+            fetch: self.api.fetch(url, None, "download", PACE),
             rangeable: true,
             title: None,
             id: task.what.clone(),
@@ -167,15 +171,12 @@ impl Service for Mavi {
     }
 
     async fn delete(&self, asset_id: &str) -> Result<()> {
-        self.api.turn("delete", PACE).await;
         let url = self.api.url(&[asset_id])?;
-        let _: Value = self.api.data(Method::DELETE, url, None).await.map_err(about_an_asset)?;
-        Ok(())
-    }
-
-    fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
-        (refusal.http_status == 400 && refusal.kind == RefusalKind::MalformedRequest)
-            .then_some(RefusalKind::NotFound)
+        match self.api.data::<Value>(self.api.call(Method::DELETE, url, None, "delete", PACE)).await {
+            // Deleted twice, perhaps because the first answer was lost: it is gone, which is what was wanted.
+            Err(error) if error.cause == Cause::Duplicate => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// Asks for the metadata of an asset that cannot exist: costs nothing, and tells a refused key ("401")

@@ -15,11 +15,13 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use url::Url;
 
-pub(crate) use api::{Limiters, from_refusal as refused};
+pub(crate) use api::from_refusal as refused;
 
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::http::answer::{Refusal, RefusalKind};
+use crate::http::pace::Paces;
+use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
 use crate::run::Run;
 use crate::secrets::Keys;
@@ -42,6 +44,10 @@ pub(crate) struct About {
     pub needs_key: bool,
     /// Whether a text can be one of its ids.
     pub takes: fn(&str) -> bool,
+    /// Where its account is looked after, for people.
+    pub account: Option<&'static str>,
+    /// What its refusals mean, where that differs from what they mean everywhere.
+    pub refusals: &'static [Row],
 }
 
 /// A signed URL with what belongs to it.
@@ -124,8 +130,8 @@ pub(crate) trait Service: Send + Sync {
     async fn check(&self) -> Result<()>;
 
     /// What a refusal means at this service, where that differs from what it means everywhere.
-    fn meaning(&self, _refusal: &Refusal) -> Option<RefusalKind> {
-        None
+    fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
+        refusal.meaning_in(self.about().refusals)
     }
 
     /// The refusal for what this service cannot do.
@@ -140,7 +146,7 @@ pub(crate) struct Services {
     keys: Arc<Keys>,
     settings: Arc<RwLock<Settings>>,
     addresses: HashMap<&'static str, String>,
-    limiters: Limiters,
+    paces: Paces,
     sandbox: sandbox::Launcher,
     problems: Mutex<HashMap<String, Failure>>,
     methods: Mutex<HashMap<String, UploadMethod>>,
@@ -176,7 +182,7 @@ impl Services {
             keys,
             settings,
             addresses,
-            limiters: Limiters::default(),
+            paces: Paces::default(),
             sandbox: sandbox::Launcher::new(sandbox_root),
             problems: Mutex::default(),
             methods: Mutex::default(),
@@ -196,7 +202,7 @@ impl Services {
                 let api = self.api(&offline_tube::ABOUT).await?;
                 Arc::new(offline_tube::OfflineTube::new(api, settings.quality, settings.remove_after))
             }
-            "sandbox" => Arc::new(self.sandbox.service(&self.http, &self.settings(), &self.limiters).await?),
+            "sandbox" => Arc::new(self.sandbox.service(&self.http, &self.settings(), &self.paces).await?),
             "link" => Arc::new(link::Link),
             other => return Err(unknown(other)),
         })
@@ -219,7 +225,7 @@ impl Services {
             )
             .advise(Phrase::EnterKeyOf { id: about.id.to_owned() }));
         }
-        Api::new(self.http.clone(), about, &address, key, self.limiters.clone())
+        Api::new(self.http.clone(), about, &address, key, self.paces.clone())
     }
 
     fn settings(&self) -> Settings {
@@ -281,7 +287,7 @@ impl Services {
         self.keys.changes()
     }
 
-    /// A service refused its key and stands still until it has another. Says whether that is news; `None` when the key
+    /// A service refused its key, or the account has nothing left: it stands still until the user has seen to that. Says whether that is news; `None` when the key
     /// has been changed since `key_changes`: then it was an old one that was refused.
     pub fn key_refused(&self, id: &str, failure: &Failure, key_changes: u64) -> Option<bool> {
         let mut problems = lock(&self.problems);
@@ -290,6 +296,11 @@ impl Services {
             return None;
         }
         Some(problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(failure))
+    }
+
+    /// Whether all that goes to a service belongs to one account, so that one refusal is everybody's.
+    pub fn has_account(&self, id: &str) -> bool {
+        about(id).is_some_and(|about| about.needs_key)
     }
 
     /// A service no longer stands still. Says whether it did.

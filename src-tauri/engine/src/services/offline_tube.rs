@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
-use crate::http::answer::number_or_string;
+use crate::http::answer::{RefusalKind, number_or_string};
+use crate::http::pace::Limit;
+use crate::http::refusals::words;
 use crate::run::Run;
-use crate::services::api::{Api, Pace};
+use crate::services::api::{Api, Call};
 use crate::services::link::link_not_kept;
 use crate::services::{About, Plan, Service, is_plain_id};
 use crate::task::DownloadTask;
@@ -31,6 +34,11 @@ pub(super) const ABOUT: About = About {
     needs_key: false,
     // A UUID.
     takes: |job| job.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && is_plain_id(job),
+    account: None,
+    refusals: &[
+        // One 404 for "not finished" and "unknown"; its other one means that the file is gone.
+        words(404, "no disponible o no completada", RefusalKind::NotReady),
+    ],
 };
 
 const FIRST_POLL: Duration = Duration::from_millis(500);
@@ -69,9 +77,13 @@ impl OfflineTube {
         Self { api, quality, remove_after }
     }
 
+    fn call<'a>(&self, method: Method, url: Url, body: Option<&'a Value>) -> Call<'a> {
+        self.api.call(method, url, body, "jobs", Limit::Free)
+    }
+
     async fn job(&self, id: &str) -> Result<Option<Job>> {
         let url = self.api.url(&["api", "downloads"])?;
-        let jobs: Vec<Value> = self.api.json(Method::GET, url, None).await?;
+        let jobs: Vec<Value> = self.api.json(self.call(Method::GET, url, None)).await?;
         // One entry that cannot be read must not hide the others.
         Ok(jobs
             .into_iter()
@@ -82,8 +94,8 @@ impl OfflineTube {
     async fn start(&self, page: &str, task: &DownloadTask) -> Result<String> {
         let url = self.api.url(&["api", "download"])?;
         let quality = task.quality.as_ref().unwrap_or(&self.quality);
-        let started: Started =
-            self.api.json(Method::POST, url, Some(&json!({ "url": page, "quality": quality }))).await?;
+        let wanted = json!({ "url": page, "quality": quality });
+        let started: Started = self.api.json(self.call(Method::POST, url, Some(&wanted))).await?;
         started
             .download_id
             .filter(|id| !id.is_empty())
@@ -118,7 +130,7 @@ impl OfflineTube {
                         (last, changed_at, pause) = (Some(job), Instant::now(), FIRST_POLL);
                     } else if changed_at.elapsed() > stuck {
                         return Err(Error::new(
-                            Cause::NotReady,
+                            Cause::JobStuck,
                             Phrase::JobStuck { seconds: Seconds(stuck.as_secs()) },
                         )
                         .advise(Phrase::LookAtMediaServer));
@@ -182,7 +194,7 @@ impl Service for OfflineTube {
         };
         let url = self.api.url(&["api", "download", &id, "file"])?;
         Ok(Plan {
-            fetch: self.api.fetch(url, None),
+            fetch: self.api.fetch(url, None, "file", Limit::Free),
             rangeable: true,
             title: job.title.or_else(|| job.filename.map(|name| without_id(&name, &id))),
             id,
@@ -197,7 +209,7 @@ impl Service for OfflineTube {
         }
         let id = task.server_id.as_deref().unwrap_or(&task.what);
         let url = self.api.url(&["api", "downloads", id, "remove"])?;
-        let _: Value = self.api.json(Method::DELETE, url, None).await?;
+        let _: Value = self.api.json(self.call(Method::DELETE, url, None)).await?;
         Ok(())
     }
 
@@ -217,14 +229,13 @@ impl Service for OfflineTube {
 
     async fn delete(&self, id: &str) -> Result<()> {
         let url = self.api.url(&["api", "downloads", id, "remove"])?;
-        let _: Value = self.api.json(Method::DELETE, url, None).await?;
+        let _: Value = self.api.json(self.call(Method::DELETE, url, None)).await?;
         Ok(())
     }
 
     async fn check(&self) -> Result<()> {
-        self.api.turn("downloads", Pace::Free).await;
         let url = self.api.url(&["api", "downloads"])?;
-        let _: Vec<Value> = self.api.json(Method::GET, url, None).await?;
+        let _: Vec<Value> = self.api.json(self.call(Method::GET, url, None)).await?;
         Ok(())
     }
 }

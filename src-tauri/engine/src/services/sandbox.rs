@@ -13,9 +13,10 @@ use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result, plain_os_words};
 use crate::http::Http;
 use crate::http::answer::{Refusal, RefusalKind};
+use crate::http::pace::Paces;
 use crate::run::Run;
 use crate::secrets::Secret;
-use crate::services::api::{Api, Limiters};
+use crate::services::api::Api;
 use crate::services::{About, Confirmation, Plan, Service, Signed, mavi, offline_tube, visual_search};
 use crate::settings::Settings;
 use crate::task::DownloadTask;
@@ -31,6 +32,9 @@ pub(super) const ABOUT: About = About {
     takes: |id| {
         [&mavi::ABOUT, &visual_search::ABOUT, &offline_tube::ABOUT].iter().any(|part| (part.takes)(id))
     },
+    account: None,
+    // Each of its parts has its own.
+    refusals: &[],
 };
 
 /// Starts the sandbox when it is first needed.
@@ -51,12 +55,7 @@ impl Launcher {
     }
 
     /// The service, started if need be.
-    pub async fn service(
-        &self,
-        http: &Http,
-        settings: &Settings,
-        limiters: &Limiters,
-    ) -> Result<SandboxService> {
+    pub async fn service(&self, http: &Http, settings: &Settings, paces: &Paces) -> Result<SandboxService> {
         let mut running = self.running.lock().await;
         if running.is_none() {
             let options = Options { root: self.root.clone(), port: 0, api_key: None };
@@ -67,17 +66,18 @@ impl Launcher {
             *running = Some(sandbox);
         }
         let sandbox = running.as_ref().ok_or_else(|| Error::internal(Phrase::SandboxNotStarted))?;
-        let api =
-            |base: String, key: Option<Secret>| Api::new(http.clone(), &ABOUT, &base, key, limiters.clone());
+        let api = |part: &'static About, base: String, key: Option<Secret>| {
+            Api::new(http.clone(), &ABOUT, &base, key, paces.clone()).map(|api| api.of(part))
+        };
         let key = Some(Secret::new(API_KEY));
         Ok(SandboxService {
-            mavi: mavi::Mavi::new(api(sandbox.mavi_url(), key.clone())?),
+            mavi: mavi::Mavi::new(api(&mavi::ABOUT, sandbox.mavi_url(), key.clone())?),
             search: visual_search::VisualSearch::new(
-                api(sandbox.visual_search_url(), key)?,
+                api(&visual_search::ABOUT, sandbox.visual_search_url(), key)?,
                 settings.unique_id.clone(),
             ),
             tube: offline_tube::OfflineTube::new(
-                api(sandbox.offline_tube_url(), None)?,
+                api(&offline_tube::ABOUT, sandbox.offline_tube_url(), None)?,
                 settings.quality.clone(),
                 settings.remove_after,
             ),
@@ -135,7 +135,9 @@ impl Service for SandboxService {
     }
 
     fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
-        self.search.meaning(refusal).or_else(|| self.mavi.meaning(refusal))
+        // Their codes do not meet: v1 has four digits, v2 has HTTP's status, the media downloader has none.
+        let parts = [&visual_search::ABOUT, &mavi::ABOUT, &offline_tube::ABOUT];
+        parts.iter().find_map(|part| refusal.meaning_in(part.refusals))
     }
 
     async fn info(&self, asset_id: &str) -> Result<AssetInfo> {

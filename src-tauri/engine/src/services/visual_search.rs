@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
-use crate::http::answer::{Refusal, RefusalKind, number_or_string};
+use crate::http::answer::{RefusalKind, number_or_string};
+use crate::http::pace::Limit;
+use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
-use crate::services::api::{Api, Pace};
+use crate::services::api::Api;
 use crate::services::{About, Plan, Service, is_plain_id};
 use crate::task::DownloadTask;
 use crate::words::{Peer, Phrase};
@@ -28,11 +30,29 @@ pub(super) const ABOUT: About = About {
         number.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
             && is_plain_id(number)
     },
+    account: Some("memories.ai"),
+    refusals: REFUSALS,
 };
 
+/// Its page of errors: codes under HTTP 200. `PARSE_ERROR` and `UNPARSE` are states of a video, not errors.
+#[rustfmt::skip]
+const REFUSALS: &[Row] = &[
+    // "No such video" and "network abnormal" alike: worth two more tries, not more.
+    code("0001", RefusalKind::NotFoundOrTrouble),
+    code("0003", RefusalKind::MalformedRequest),
+    status(402, RefusalKind::QuotaExceeded),
+    code("0402", RefusalKind::QuotaExceeded),
+    status(403, RefusalKind::Disabled),
+    code("0403", RefusalKind::Disabled),
+    code("0409", RefusalKind::Duplicate),
+    code("9009", RefusalKind::NoPermission),
+    words(400, "insufficient balance", RefusalKind::QuotaExceeded),
+    words(400, "request has exceeded the limit", RefusalKind::LimitOrInvalid),
+];
+
 /// Published limits: 12 downloads a minute, 5 lists a second.
-const DOWNLOADS: Pace = Pace::OnceIn(Duration::from_secs(5));
-const LISTS: Pace = Pace::PerSecond(NonZeroU32::MIN.saturating_add(4));
+const DOWNLOADS: Limit = Limit::OnceIn(Duration::from_secs(5));
+const LISTS: Limit = Limit::PerSecond(NonZeroU32::MIN.saturating_add(4));
 
 pub(crate) struct VisualSearch {
     api: Api,
@@ -63,10 +83,10 @@ impl VisualSearch {
 
     /// The service's list entry for one video; `None` when it has none.
     async fn video(&self, video_no: &str, unique_id: &str) -> Result<Option<Video>> {
-        self.api.turn("list_videos", LISTS).await;
         let url = self.api.url(&["list_videos"])?;
         let body = json!({ "page": 1, "size": 20, "unique_id": unique_id, "video_no": video_no });
-        let listing: Listing = self.api.data(Method::POST, url, Some(&body)).await?;
+        let listing: Listing =
+            self.api.data(self.api.call(Method::POST, url, Some(&body), "list_videos", LISTS)).await?;
         Ok(listing.videos.into_iter().find(|video| video.video_no.as_deref() == Some(video_no)))
     }
 }
@@ -82,7 +102,9 @@ impl Service for VisualSearch {
         // The list knows the name and the size that the download itself does not give. It is a help, not a must.
         let listed = match self.video(&task.what, unique_id).await {
             Ok(listed) => listed,
-            Err(error) if matches!(error.cause, Cause::Unauthorized | Cause::RateLimited) => {
+            Err(error)
+                if matches!(error.cause, Cause::Unauthorized | Cause::RateLimited | Cause::QuotaExceeded) =>
+            {
                 return Err(error);
             }
             Err(error) => {
@@ -101,21 +123,16 @@ impl Service for VisualSearch {
                 .because(reason));
             }
         }
-        self.api.turn("download", DOWNLOADS).await;
         let url = self.api.url(&["download"])?;
+        let wanted = json!({ "video_no": task.what, "unique_id": unique_id });
         Ok(Plan {
-            fetch: self.api.fetch(url, Some(json!({ "video_no": task.what, "unique_id": unique_id }))),
+            fetch: self.api.fetch(url, Some(wanted), "download", DOWNLOADS),
             rangeable: false,
             title: listed.as_ref().and_then(|video| video.video_name.clone()),
             id: task.what.clone(),
             expected_size: listed.and_then(|video| video.size).filter(|size| *size > 0),
             pages_welcome: false,
         })
-    }
-
-    /// `0001` is "no such video" and "network abnormal" alike: worth two more tries, not more.
-    fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
-        (refusal.code.as_deref() == Some("0001")).then_some(RefusalKind::NotFoundOrTrouble)
     }
 
     async fn info(&self, video_no: &str) -> Result<AssetInfo> {
@@ -137,10 +154,10 @@ impl Service for VisualSearch {
     }
 
     async fn check(&self) -> Result<()> {
-        self.api.turn("list_videos", LISTS).await;
         let url = self.api.url(&["list_videos"])?;
         let body = json!({ "page": 1, "size": 1, "unique_id": self.unique_id });
-        let _: Value = self.api.data(Method::POST, url, Some(&body)).await?;
+        let _: Value =
+            self.api.data(self.api.call(Method::POST, url, Some(&body), "list_videos", LISTS)).await?;
         Ok(())
     }
 }

@@ -1,90 +1,84 @@
 //! An upload: sign, send, verify, confirm.
 //!
 //! The asset id is written down before the first byte goes out. How the bytes go is decided by the signed URL
-//! (services.md §3.1), changed once if the store's refusal says so, and remembered. A resumable session is continued
-//! only from what the store says it has. "The store took it" is no proof: its checksum and the service's metadata are.
+//! (services.md §3.1), changed if the store's refusal says so, and remembered. A resumable session is continued only from
+//! what the store says it has. "The store took it" is no proof: its checksums, its lengths and the service's metadata are.
+//!
+//! One file each for the phases: `sign` gives a [`sign::Target`], `whole` and `session` turn it into an
+//! [`acknowledged::Taken`], `verify` turns that into the row's proof. Called by the queue alone. No lock is held over an
+//! await. A cancel leaves what the store has confirmed, and the record in `resume/` that says where to go on.
 
+mod acknowledged;
+mod body;
+mod multipart;
 pub(crate) mod sent_before;
+mod session;
+mod sign;
 pub(crate) mod signed_url;
 pub(crate) mod source_file;
+mod verify;
+mod whole;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use futures_util::Stream;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
-use reqwest::{Body, Method as Verb, RequestBuilder, Response, multipart};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use url::Url;
 
-use crate::engine::{Asset, AssetStatus};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Failure, Result};
 use crate::http::answer::{self, Refusal, RefusalKind};
-use crate::http::checksum::{Algorithm, Digests, Offered, Proof, compare, etag_md5, offered};
-use crate::http::range;
-use crate::http::{error_body, from_reqwest, stalled};
-use crate::progress::{Counter, now};
+use crate::http::checksum::{Algorithm, Hasher};
 use crate::run::Run;
+use crate::secrets::header_map;
 use crate::services::{Confirmation, Service, refused};
 use crate::settings::UploadMethod;
 use crate::task::{Task, UploadTask};
-use crate::transfer::{Stage, Verified};
+use crate::transfer::{Stage, Wait, WaitReason};
+use crate::upload::acknowledged::{Refused, Taken, too_early};
+use crate::upload::sign::{Target, abandon, target};
 use crate::upload::signed_url::{Method, SignedUrl};
 use crate::upload::source_file::SourceFile;
-use crate::words::{Count, Peer, Phrase, Size, Way};
+use crate::words::{Peer, Phrase, Size, Way};
 
-/// The store's unit: every chunk but the last is a multiple of it.
-const UNIT: u64 = 256 * 1024;
-const FIRST_CHUNK: u64 = 8 * 1024 * 1024;
-const SMALLEST_CHUNK: u64 = 4 * UNIT;
-/// Below the hundred megabytes that some servers before a store take at once.
-const LARGEST_CHUNK: u64 = 64 * 1024 * 1024;
-/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks, and each is a request.
-const SLOW_CHUNK: Duration = Duration::from_secs(8);
-const QUICK_CHUNK: Duration = Duration::from_secs(1);
-/// What was quick grows towards this, but not by more than so much at once: a chunk may have been quick by chance.
-const GOOD_CHUNK: Duration = Duration::from_secs(2);
-const MOST_GROWTH: f64 = 4.0;
-/// How long a pause waits for a service that is just signing: less than quitting takes.
-const LAST_WORD: Duration = Duration::from_millis(1500);
-/// The service is asked this often, this long, whether it has the file.
-const CONFIRM_EVERY: Duration = Duration::from_secs(2);
-const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
-/// Clocks of computers are off by hours and time zones, hardly by more than this.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(48 * 3600);
+/// A URL that will be valid is waited for this long in all; clocks that differ by more are somebody's mistake.
+const LONGEST_START: Duration = Duration::from_secs(300);
+const MOST_REDIRECTS: u32 = 3;
 
 /// What one attempt leaves to the next within a run.
 pub(crate) struct Kept {
     /// No attempt was made in this run yet.
     is_first: bool,
     source: Option<SourceFile>,
-    /// The method after the store refused the first one.
+    /// The method after the store refused the first one, and those that it refused.
     flipped: Option<Method>,
+    refused_methods: Vec<Method>,
+    /// Which of the types that may have been signed is the next to be tried.
+    content_type: usize,
+    /// Where the store wants the request instead.
+    elsewhere: Option<Url>,
+    redirects: u32,
     /// All bytes of a plain request went out, the answer got lost: the file may be there.
     sent_all: bool,
+    /// How often the store said that it has what it could not have.
+    too_early: u32,
+    lost_sessions: u32,
 }
 
 impl Kept {
     /// For a run that begins.
     pub fn new() -> Self {
-        Self { is_first: true, source: None, flipped: None, sent_all: false }
+        Self {
+            is_first: true,
+            source: None,
+            flipped: None,
+            refused_methods: Vec::new(),
+            content_type: 0,
+            elsewhere: None,
+            redirects: 0,
+            sent_all: false,
+            too_early: 0,
+            lost_sessions: 0,
+        }
     }
-}
-
-/// Where the bytes go.
-struct Target {
-    url: SignedUrl,
-    form: Vec<(String, String)>,
-    asset_id: Option<String>,
-}
-
-/// What the store said when it had everything.
-struct Taken {
-    headers: HeaderMap,
-    /// What the request held in all, if it was a form that Ferry chose by itself: a store that keeps this much has kept
-    /// the form, not the file.
-    form_size: Option<u64>,
 }
 
 /// How an attempt ended that did not fail.
@@ -93,6 +87,65 @@ enum Outcome {
     Proven,
     /// The store kept the form with the file in it.
     FormKept,
+}
+
+/// All that a request with the file is made of.
+struct Sending<'a> {
+    run: &'a Run,
+    target: &'a Target,
+    source: &'a SourceFile,
+    name: &'a str,
+    /// The type that the user named.
+    given_type: Option<String>,
+    /// Headers that the user gave: secrets, for the signed URL's own origin.
+    headers: HeaderMap,
+}
+
+impl Sending<'_> {
+    fn url(&self) -> Result<Url> {
+        let url = self.target.url.to_url();
+        url.map_err(|why| Error::invalid(Phrase::SignedUrlUnusable).because(why))
+    }
+
+    fn is_link(&self) -> bool {
+        self.target.asset_id.is_none()
+    }
+
+    /// The user's headers, if this is where they belong.
+    fn headers_for(&self, url: &Url) -> HeaderMap {
+        let own = self.target.url.to_url().is_ok_and(|target| target.origin() == url.origin());
+        if own { self.headers.clone() } else { HeaderMap::new() }
+    }
+
+    /// The types that may have been signed, the likeliest first; one where the signature leaves it open.
+    fn content_types(&self) -> Vec<Option<String>> {
+        if self.given_type.is_some() {
+            return vec![self.given_type.clone()];
+        }
+        let url = &self.target.url;
+        let guess = Some(mime_guess::from_path(self.name).first_or_octet_stream().to_string());
+        let bytes = Some("application/octet-stream".to_owned());
+        let mut types = match url.header_in_query("content-type") {
+            Some(named) => vec![Some(named), guess, bytes, None],
+            None if url.signs_type_silently() => vec![None, bytes, guess],
+            None => vec![guess, bytes, None],
+        };
+        let mut seen = Vec::new();
+        types.retain(|one| {
+            !seen.contains(one) && {
+                seen.push(one.clone());
+                true
+            }
+        });
+        if !url.binds_type() {
+            types.truncate(1);
+        }
+        types
+    }
+
+    fn content_type(&self, kept: &Kept) -> Option<String> {
+        self.content_types().get(kept.content_type).cloned().flatten()
+    }
 }
 
 /// Makes one attempt at an upload; `kept` carries what is worth keeping to the next.
@@ -124,7 +177,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
             Cause::SourceChanged | Cause::StoredWrong | Cause::Expired | Cause::ServiceRefused => {
                 // What was begun cannot be continued: the next attempt begins with a URL of its own.
                 abandon(run, &row.service).await?;
-                kept.source = None;
+                (kept.source, kept.elsewhere) = (None, None);
                 run.counter.set(0);
             }
             Cause::LinkExpired | Cause::Canceled => {}
@@ -159,21 +212,33 @@ async fn attempt(
         && size == source.size()
     {
         run.tell(Phrase::AnswerLost);
-        finish(run, service_id, source, &target, Some(service), None).await?;
+        verify::finish(run, service_id, source, &target, Some(service), None).await?;
         return Ok(Outcome::Proven);
     }
     let host = target.url.host().to_owned();
     run.update(|row| row.host = Some(host));
-    let taken = send(run, task, &target, source, kept, name, &service_id).await?;
+    let headers = header_map(&record.headers)?;
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut sending = Sending {
+        run,
+        target: &target,
+        source,
+        name,
+        given_type: task.content_type.clone().or(given),
+        headers,
+    };
+    sending.headers.remove(CONTENT_TYPE);
+    let taken = send(&sending, task, kept, &service_id).await?;
     kept.sent_all = false;
     source.check_unchanged()?;
-    match finish(run, service_id.clone(), source, &target, service, Some(&taken)).await {
+    match verify::finish(run, service_id.clone(), source, &target, service, Some(&taken)).await {
         Err(error)
-            if error.cause == Cause::StoredWrong && form_was_kept(run, service, &target, &taken).await? =>
+            if error.cause == Cause::StoredWrong
+                && verify::form_was_kept(run, service, &target, &taken).await? =>
         {
             // Known from here on, also after a kill: the next file goes the right way at once.
-            let key = learned_key(&service_id, target.url.infer(!target.form.is_empty()));
-            run.queue().store.learn(key, "put".to_owned());
+            run.queue().store.learn(learned_key(&service_id, &target), "put".to_owned());
+            kept.refused_methods.push(Method::Post);
             kept.flipped = Some(Method::Put);
             Ok(Outcome::FormKept)
         }
@@ -181,26 +246,14 @@ async fn attempt(
     }
 }
 
-/// Whether the store has exactly as many bytes as the form around the file had, by its own word or by the service's.
-async fn form_was_kept(
-    run: &Run,
-    service: Option<&dyn Service>,
-    target: &Target,
-    taken: &Taken,
-) -> Result<bool> {
-    let Some(form_size) = taken.form_size else { return Ok(false) };
-    let by_store = taken.headers.get("x-goog-stored-content-length").and_then(|value| value.to_str().ok());
-    if let Some(stored) = by_store.and_then(|text| text.parse::<u64>().ok()) {
-        return Ok(stored == form_size);
+/// Under which name the method that worked is remembered: of a service's URLs, or of those at one host.
+fn learned_key(service: &str, target: &Target) -> String {
+    let inferred = target.url.infer(!target.form.is_empty());
+    if target.asset_id.is_none() {
+        format!("method/{service}/{}/{inferred:?}", target.url.host())
+    } else {
+        format!("method/{service}/{inferred:?}")
     }
-    let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
-    let answer = run.or_stop(service.confirm(asset_id)).await?;
-    Ok(matches!(answer, Ok(Confirmation::Success { size: Some(size) }) if size == form_size))
-}
-
-/// Under which name the method that worked is remembered.
-fn learned_key(service: &str, inferred: Method) -> String {
-    format!("method/{service}/{inferred:?}")
 }
 
 fn upload_task(run: &Run) -> Result<UploadTask> {
@@ -246,181 +299,251 @@ async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<So
     Ok(source)
 }
 
-/// Gives up what was begun at the service: its asset id will never hold this file.
-async fn abandon(run: &Run, service: &str) -> Result<()> {
-    let record = run.resume_record();
-    if let Some(asset_id) = &record.asset_id {
-        run.queue().store.set_asset_status(service, asset_id, AssetStatus::Abandoned).await?;
-        run.tell(Phrase::AssetGivenUp { id: asset_id.clone() });
-    }
-    run.change_task(|task| {
-        if let Task::Upload(upload) = task {
-            upload.source = None;
-        }
-    })
-    .await?;
-    run.change_resume(|record| {
-        (record.signed_url, record.session, record.asset_id, record.expires_at) = (None, None, None, None);
-        record.form.clear();
-    })
-    .await
-}
-
-// ---- sign ----
-
-/// The signed URL to send to: the user's own, the one from before while it is good, or a new one.
-async fn target(run: &Run, service: Option<&dyn Service>, name: &str, size: u64) -> Result<Target> {
-    let record = run.resume_record();
-    let parse = |text: &str| {
-        SignedUrl::parse(text)
-            .map_err(|why| Error::invalid(Phrase::NoSignedUrl).because(why).advise(Phrase::PasteWholeUrl))
-    };
-    let Some(service) = service else {
-        let text = record.url.ok_or_else(|| Error::new(Cause::LinkExpired, Phrase::SignedUrlNotKept))?;
-        let url = parse(&text)?;
-        // What ended lately is for the store to judge, whose clock may be another.
-        let long_ago = SystemTime::now().checked_sub(CLOCKS_DIFFER);
-        if record.session.is_none() && url.expires_at().is_some_and(|end| Some(end) <= long_ago) {
-            return Err(Error::new(Cause::LinkExpired, Phrase::SignedUrlExpired));
-        }
-        return Ok(Target { url, form: Vec::new(), asset_id: None });
-    };
-    if let (Some(text), Some(asset_id)) = (&record.signed_url, &record.asset_id) {
-        if record.is_good_at(SystemTime::now()) {
-            // A kill may have come between the record of this id and its place in the list and the library.
-            let (id, asset_id) = (service.about().id, asset_id.clone());
-            if run.row().asset_id.as_ref() != Some(&asset_id)
-                || run.queue().store.asset(Some(id), &asset_id).await?.is_none()
-            {
-                write_down_asset(run, id, &asset_id, name, size).await?;
-            }
-            return Ok(Target { url: parse(text)?, form: record.form, asset_id: Some(asset_id) });
-        }
-        run.note(Phrase::SignedAgain);
-        abandon(run, service.about().id).await?;
-    }
-    run.stage(Stage::Signing);
-    // An id that the service has given is not to be lost because the user pauses in this moment.
-    let signed = run.or_stop_after(LAST_WORD, service.sign(name)).await??;
-    // From here on this asset id exists: it is on disk before the first byte is sent.
-    run.change_resume(|record| {
-        record.signed_url = Some(signed.url.expose().to_owned());
-        record.form.clone_from(&signed.form);
-        record.asset_id = Some(signed.asset_id.clone());
-        record.session = None;
-        record.expires_at = signed
-            .expires_at
-            .and_then(|end| end.duration_since(UNIX_EPOCH).ok())
-            .map(|since| since.as_secs());
-    })
-    .await?;
-    write_down_asset(run, service.about().id, &signed.asset_id, name, size).await?;
-    if run.stop.is_cancelled() {
-        return Err(Error::canceled());
-    }
-    run.tell(Phrase::SignedBy { service: Peer::service(service.about().id) });
-    Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
-}
-
-/// Puts a new asset id into the library and the list.
-async fn write_down_asset(run: &Run, service: &str, asset_id: &str, name: &str, size: u64) -> Result<()> {
-    let asset = Asset {
-        service: service.to_owned(),
-        asset_id: asset_id.to_owned(),
-        name: name.to_owned(),
-        size: Some(size),
-        crc32c: None,
-        status: AssetStatus::Begun,
-        at: now(),
-    };
-    run.update(|row| row.asset_id = Some(asset_id.to_owned()));
-    // Both in one commit.
-    run.queue().store.save_row_later(run.row());
-    run.queue().store.save_asset(asset).await
-}
-
 // ---- send ----
 
-async fn send(
-    run: &Run,
-    task: &UploadTask,
-    target: &Target,
-    source: &SourceFile,
-    kept: &mut Kept,
-    name: &str,
-    service: &str,
-) -> Result<Taken> {
+async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service: &str) -> Result<Taken> {
+    let Sending { run, target, source, .. } = *sending;
     let inferred = target.url.infer(!target.form.is_empty());
     let wanted = task.method.filter(|method| *method != UploadMethod::Auto).or_else(|| {
         let setting = run.settings().upload_method;
         (service == "mavi" && setting != UploadMethod::Auto).then_some(setting)
     });
-    let learned_key = learned_key(service, inferred);
+    let learned_key = learned_key(service, target);
     let mut method = match (kept.flipped, wanted) {
         (Some(method), _) => method,
+        (None, Some(UploadMethod::Put)) if inferred == Method::AzurePut => Method::AzurePut,
         (None, Some(UploadMethod::Put)) => Method::Put,
+        (None, Some(UploadMethod::Post)) if inferred == Method::PostForm => Method::PostForm,
         (None, Some(UploadMethod::Post)) => Method::Post,
+        (None, Some(UploadMethod::PostRaw)) => Method::PostRaw,
         (None, Some(UploadMethod::Resumable)) if inferred != Method::Session => Method::Resumable,
         _ => match run.queue().store.learned(&learned_key).as_deref() {
             Some("put") => Method::Put,
             Some("post") => Method::Post,
+            Some("post-raw") => Method::PostRaw,
             _ => inferred,
         },
     };
-    check_signed_headers(&target.url)?;
-    if target.url.answers_with_md5() {
-        // And with nothing else; elsewhere it would only cost time.
-        source.also(Algorithm::Md5);
-    }
+    check_signed_headers(&target.url, &sending.headers)?;
+    // What it will name is computed while the bytes pass.
+    source.also(target.url.answers_with());
+    let mut waited = Duration::ZERO;
     loop {
+        check_size(&target.url, method, source.size())?;
         let resumable = matches!(method, Method::Resumable | Method::Session);
         run.update(|row| row.resumable = resumable);
         run.stage(Stage::Sending);
         let result = if resumable {
-            send_in_session(run, target, source, method, name).await
+            session::send(sending, method, kept).await
         } else {
-            send_whole(run, target, source, method, name, kept).await
+            whole::send(sending, method, kept).await
         };
-        match result {
+        let (refusal, headers) = match result {
             Ok(mut taken) => {
                 if kept.flipped.is_some() || wanted.is_some() || method != Method::Post {
                     taken.form_size = None;
                 }
-                if kept.flipped.is_some() && wanted.is_none() {
-                    let word = if method == Method::Put { "put" } else { "post" };
+                let was_found = kept.flipped.is_some() && wanted.is_none();
+                if was_found || (wanted == Some(UploadMethod::PostRaw) && sending.is_link()) {
+                    let word = match method {
+                        Method::Put | Method::AzurePut => "put",
+                        Method::PostRaw => "post-raw",
+                        _ => "post",
+                    };
                     run.queue().store.learn(learned_key, word.to_owned());
                 }
                 run.queue().services.set_method(service, shown(method));
                 return Ok(taken);
             }
             Err(Refused::Fault(error)) => return Err(error),
-            Err(Refused::ByStore(refusal)) => {
-                let other = signed_url::flips(&refusal, method, target.url.known_store());
-                if let (None, None, Some(other)) = (kept.flipped, wanted, other) {
-                    run.tell(Phrase::OtherMethod { method: Way(shown(method)), other: Way(shown(other)) });
-                    kept.flipped = Some(other);
-                    method = other;
-                    run.counter.set(0);
-                    continue;
-                }
-                return Err(store_refused(&refusal, service));
+            Err(Refused::TooEarly) => {
+                kept.too_early += 1;
+                return Err(too_early(kept.too_early));
+            }
+            Err(Refused::Elsewhere(place, refusal, headers)) => {
+                follow(sending, kept, &place, method, &refusal, &headers)?;
+                run.counter.set(0);
+                continue;
+            }
+            Err(Refused::ByStore(refusal, headers)) => (refusal, headers),
+        };
+        if let Some(wait) = begins_in(&refusal, &headers, &target.url, waited) {
+            if waited + wait > LONGEST_START {
+                return Err(not_yet_valid());
+            }
+            waited += wait;
+            let failure = Failure::from(&not_yet_valid());
+            let until = SystemTime::now().checked_add(wait).map(millis);
+            run.wait(Some(Wait { reason: WaitReason::Retry, until, what: failure.what, why: failure.why }));
+            run.sleep(wait).await?;
+            continue;
+        }
+        if let Some(error) = bound_to_other_bytes(sending, &refusal).await? {
+            return Err(error);
+        }
+        if let Some(region) = other_region(&refusal, &headers) {
+            return Err(for_another_region(region));
+        }
+        if refusal.kind == RefusalKind::SignatureMismatch || binds_missing_type(&refusal) {
+            let types = sending.content_types();
+            if kept.content_type + 1 < types.len() {
+                kept.content_type += 1;
+                run.tell(Phrase::OtherType {
+                    tried: types[kept.content_type].clone().unwrap_or_else(|| "-".to_owned()),
+                });
+                run.counter.set(0);
+                continue;
+            }
+            if target.url.binds_type() {
+                let tried: Vec<String> = types.into_iter().flatten().collect();
+                let mut error = store_refused(&refusal, service);
+                error.what = Phrase::SignedForAnotherType { tried: tried.join(", ") }.into();
+                error.advice = Some(Phrase::NameTheType.into());
+                return Err(error);
             }
         }
+        let other = kept.next_method(&refusal, method, &target.url);
+        if let (None, Some(other)) = (wanted, other) {
+            run.tell(Phrase::OtherMethod { method: Way(shown(method)), other: Way(shown(other)) });
+            kept.refused_methods.push(method);
+            kept.flipped = Some(other);
+            method = other;
+            run.counter.set(0);
+            continue;
+        }
+        return Err(store_refused(&refusal, service));
     }
 }
 
-/// Why a request came to nothing.
-enum Refused {
-    /// The store answered, and refused.
-    ByStore(Refusal),
-    /// Anything else.
-    Fault(Error),
+impl Kept {
+    /// The method to try after this refusal, if it is about the method. Each once at most; bare bytes by POST only where
+    /// the store has shown that it takes neither a form nor a PUT.
+    fn next_method(&self, refusal: &Refusal, sent: Method, url: &SignedUrl) -> Option<Method> {
+        let other = signed_url::flips(refusal, sent, url.known_store())?;
+        if self.flipped.is_none() {
+            return Some(other);
+        }
+        let form_refused = self.refused_methods.contains(&Method::Post);
+        (form_refused && sent == Method::Put && !self.refused_methods.contains(&Method::PostRaw))
+            .then_some(Method::PostRaw)
+            .filter(|_| matches!(refusal.http_status, 405 | 501))
+    }
 }
 
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Fault(error)
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn not_yet_valid() -> Error {
+    Error::new(Cause::NotReady, Phrase::UrlNotYetValid).advise(Phrase::TryWhenValid)
+}
+
+/// How long until the URL begins to hold, if that is what the refusal is about: by the store's own clock.
+fn begins_in(refusal: &Refusal, headers: &HeaderMap, url: &SignedUrl, waited: Duration) -> Option<Duration> {
+    if !matches!(refusal.http_status, 400 | 401 | 403) || refusal.kind == RefusalKind::SignatureMismatch {
+        return None;
     }
+    let left = url
+        .starts_at()
+        .zip(answer::their_time(headers))
+        .and_then(|(start, now)| start.duration_since(now).ok());
+    if let Some(left) = left.filter(|left| !left.is_zero()) {
+        return Some(left + Duration::from_secs(1));
+    }
+    let words = refusal.message.to_lowercase();
+    let says = ["not yet valid", "not valid yet", "not valid before"].iter().any(|text| words.contains(text));
+    // Nothing says when: longer each time.
+    says.then(|| waited.max(Duration::from_secs(1)))
+}
+
+/// Google names the type as missing where it was signed and not sent.
+fn binds_missing_type(refusal: &Refusal) -> bool {
+    refusal.code.as_deref() == Some("MalformedSecurityHeader")
+        && refusal.message.to_lowercase().contains("content-type")
+}
+
+/// The failure for a URL that was signed for other bytes: as kits do that put the checksum of "no file yet" into it.
+async fn bound_to_other_bytes(sending: &Sending<'_>, refusal: &Refusal) -> Result<Option<Error>> {
+    const ABOUT_CONTENT: [&str; 6] = [
+        "BadDigest",
+        "InvalidDigest",
+        "InvalidRequest",
+        "XAmzContentChecksumMismatch",
+        "XAmzContentSHA256Mismatch",
+        "ContentChecksumMismatch",
+    ];
+    let Some((header, bound)) = sending.target.url.bound_checksum() else { return Ok(None) };
+    let Some(algorithm) = whole::digest_of(&header) else { return Ok(None) };
+    if !refusal.code.as_deref().is_some_and(|code| ABOUT_CONTENT.contains(&code)) {
+        return Ok(None);
+    }
+    let shown = |algorithm: Algorithm, digests: &crate::http::checksum::Digests| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(digests.value(algorithm).unwrap_or_default())
+    };
+    if sending.source.size() > 0 && bound == shown(algorithm, &Hasher::new(&[algorithm]).finish()) {
+        let error = Error::new(Cause::ServiceRefused, Phrase::SignedForEmptyFile);
+        return Ok(Some(error.because(header).advise(Phrase::SignWithoutChecksum)));
+    }
+    let source = sending.source.clone();
+    let digests = sending.run.or_stop(blocking(move || source.digests(&[algorithm]))).await???;
+    Ok((bound != shown(algorithm, &digests)).then(|| {
+        Error::new(Cause::ServiceRefused, Phrase::SignedForOtherBytes)
+            .because(header)
+            .advise(Phrase::SignWithoutChecksum)
+    }))
+}
+
+/// The region that the store names instead of the one that was signed for.
+fn other_region(refusal: &Refusal, headers: &HeaderMap) -> Option<String> {
+    const ABOUT_REGION: [&str; 5] = [
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "AuthorizationHeaderMalformed",
+        "AuthorizationQueryParametersError",
+        "IllegalLocationConstraintException",
+    ];
+    if !refusal.code.as_deref().is_some_and(|code| ABOUT_REGION.contains(&code)) {
+        return None;
+    }
+    let named = headers.get("x-amz-bucket-region").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    named.or_else(|| {
+        let (_, rest) = refusal.message.split_once("expecting '")?;
+        Some(rest.split('\'').next()?.to_owned())
+    })
+}
+
+fn for_another_region(region: String) -> Error {
+    Error::new(Cause::ServiceRefused, Phrase::SignedForAnotherRegion { region })
+        .advise(Phrase::GetNewSignedUrl)
+}
+
+/// Goes where the store leads, where the signature holds there too; else says so.
+fn follow(
+    sending: &Sending<'_>,
+    kept: &mut Kept,
+    place: &Url,
+    method: Method,
+    refusal: &Refusal,
+    headers: &HeaderMap,
+) -> Result<()> {
+    kept.redirects += 1;
+    let here = sending.url()?;
+    let session_runs = method == Method::Session || sending.run.resume_record().session.is_some();
+    let holds = place.origin() == here.origin() || !sending.target.url.binds_host();
+    let is_safe = signed_url::parse_secure(place.as_str()).is_ok();
+    let asks_again = matches!(refusal.http_status, 307 | 308) && headers.contains_key(LOCATION);
+    if asks_again && holds && is_safe && !session_runs && kept.redirects <= MOST_REDIRECTS {
+        kept.elsewhere = Some(place.clone());
+        return Ok(());
+    }
+    if let Some(region) = other_region(refusal, headers) {
+        return Err(for_another_region(region));
+    }
+    let host = place.host_str().unwrap_or_default().to_owned();
+    let mut error = Error::new(Cause::ServiceRefused, Phrase::StoreLeadsElsewhere { host });
+    error.http_status = Some(refusal.http_status);
+    Err(error.because(format!("HTTP {}", refusal.http_status)).advise(Phrase::GetNewSignedUrl))
 }
 
 fn store_refused(refusal: &Refusal, service: &str) -> Error {
@@ -442,12 +565,14 @@ fn shown(method: Method) -> UploadMethod {
     match method {
         Method::Put | Method::AzurePut => UploadMethod::Put,
         Method::Post | Method::PostForm => UploadMethod::Post,
+        Method::PostRaw => UploadMethod::PostRaw,
         Method::Resumable | Method::Session => UploadMethod::Resumable,
     }
 }
 
-/// A header that was signed must be sent with the value that was signed. Ferry knows the values of these only.
-fn check_signed_headers(url: &SignedUrl) -> Result<()> {
+/// A header that was signed must be sent with the value that was signed: Ferry knows some, computes some, finds some in
+/// the query, and is given others by the user.
+fn check_signed_headers(url: &SignedUrl, given: &HeaderMap) -> Result<()> {
     const KNOWN: [&str; 6] = [
         "host",
         "content-type",
@@ -456,8 +581,13 @@ fn check_signed_headers(url: &SignedUrl) -> Result<()> {
         "x-ms-blob-type",
         "x-amz-content-sha256",
     ];
-    let unknown: Vec<String> =
-        url.signed_headers().into_iter().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+    let is_known = |name: &str| {
+        KNOWN.contains(&name)
+            || given.contains_key(name)
+            || whole::digest_of(name).is_some()
+            || url.header_in_query(name).is_some()
+    };
+    let unknown: Vec<String> = url.signed_headers().into_iter().filter(|name| !is_known(name)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
@@ -466,540 +596,13 @@ fn check_signed_headers(url: &SignedUrl) -> Result<()> {
         .advise(Phrase::GetUrlWithoutHeaders))
 }
 
-fn url_of(url: &SignedUrl) -> Result<Url> {
-    url.to_url().map_err(|why| Error::invalid(Phrase::SignedUrlUnusable).because(why))
-}
-
-/// A raw PUT or a form POST: one request with everything. A retry starts at the first byte.
-async fn send_whole(
-    run: &Run,
-    target: &Target,
-    source: &SourceFile,
-    method: Method,
-    name: &str,
-    kept: &mut Kept,
-) -> Result<Taken, Refused> {
-    if run.counter.get() > 0 {
-        run.note(Phrase::SentFromBeginning);
-    }
-    run.counter.set(0);
-    let mime = mime_guess::from_path(name).first_or_octet_stream();
-    let flow = Flow::new(run, 0);
-    let body = flow.body(run, source, 0, source.size());
-    let http = &run.queue().http;
-    let request = match method {
-        Method::Post | Method::PostForm => {
-            let mut form = multipart::Form::new();
-            for (field, value) in &target.form {
-                form = form.text(field.clone(), value.clone());
-            }
-            let part = multipart::Part::stream_with_length(body, source.size())
-                .file_name(name.to_owned())
-                .mime_str(mime.as_ref())
-                .map_err(|error| {
-                    Error::internal("A media type could not be written")
-                        .because(error.without_url().to_string())
-                })?;
-            http.request(Verb::POST, url_of(&target.url)?).multipart(form.part("file", part))
+/// What the store takes at most in one request is known before anything is sent.
+fn check_size(url: &SignedUrl, method: Method, size: u64) -> Result<()> {
+    match url.size_limit(method).filter(|limit| size > *limit) {
+        Some(limit) => {
+            Err(Error::new(Cause::FileTooLarge, Phrase::LargerThanStoreTakes { limit: Size(limit) })
+                .advise(Phrase::SendInParts))
         }
-        _ => {
-            let mut request = http
-                .request(Verb::PUT, url_of(&target.url)?)
-                .header(CONTENT_LENGTH, source.size())
-                .body(body);
-            if method == Method::AzurePut {
-                request = request.header("x-ms-blob-type", "BlockBlob");
-            }
-            if target.url.signed_headers().iter().any(|header| header == "x-amz-content-sha256") {
-                request = request.header("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
-            }
-            // V2 URLs sign the (absent) content type: any header would break the signature.
-            if target.url.is_v2() { request } else { request.header(CONTENT_TYPE, mime.as_ref()) }
-        }
-    };
-    let (client, request) = request.build_split();
-    let request = request.map_err(|error| from_reqwest(&error))?;
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let request = RequestBuilder::from_parts(client, request);
-    let answer =
-        flow.send(run, request).await.inspect_err(|_| kept.sent_all = flow.all_sent(source.size()))?;
-    Ok(Taken { form_size: length, ..accept(run, answer).await? })
-}
-
-/// Any 2xx means that the store took the bytes.
-async fn accept(run: &Run, answer: Response) -> Result<Taken, Refused> {
-    if answer.status().is_success() {
-        return Ok(Taken { headers: answer.headers().clone(), form_size: None });
-    }
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
-    Err(Refused::ByStore(answer::decode(status, &headers, &body)))
-}
-
-// ---- resumable sessions (services.md §3.2) ----
-
-async fn send_in_session(
-    run: &Run,
-    target: &Target,
-    source: &SourceFile,
-    method: Method,
-    name: &str,
-) -> Result<Taken, Refused> {
-    let total = source.size();
-    let kept = run.resume_record().session;
-    let is_new = kept.is_none() && method == Method::Resumable;
-    let session = match kept {
-        Some(text) => parse_session(&text)?,
-        None if method == Method::Session => url_of(&target.url)?,
-        None => begin_session(run, target, name).await?,
-    };
-    // What the store has counts, not what was sent. A session that was just opened has nothing.
-    let mut confirmed = if is_new {
-        0
-    } else {
-        match query(run, &session, total).await? {
-            Progress::Done(taken) => {
-                hash_whole(run, source).await?;
-                return Ok(taken);
-            }
-            Progress::Has(bytes) => bytes,
-        }
-    };
-    if confirmed > total {
-        return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
-    }
-    if confirmed > source.hashed() {
-        run.stage(Stage::Checking);
-        let source = source.clone();
-        run.or_stop(blocking(move || source.hash_up_to(confirmed))).await???;
-        run.stage(Stage::Sending);
-    }
-    if confirmed > 0 {
-        run.tell(Phrase::StoreHas { done: Size(confirmed) });
-    }
-    run.counter.set(confirmed);
-    let mut size = FIRST_CHUNK;
-    let mut idle = 0;
-    loop {
-        let end = total.min(confirmed + size);
-        source.check_unchanged()?;
-        let began = std::time::Instant::now();
-        // The store may have every byte and only be about to say so: then it is asked, there is nothing to send.
-        let answer = if confirmed == total && total > 0 {
-            run.sleep(QUICK_CHUNK).await?;
-            query(run, &session, total).await?
-        } else {
-            chunk(run, &session, source, confirmed, end).await?
-        };
-        match answer {
-            Progress::Done(taken) => {
-                run.counter.set(total);
-                return Ok(taken);
-            }
-            Progress::Has(bytes) if bytes > total => {
-                return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
-            }
-            Progress::Has(bytes) if bytes > confirmed && bytes < total => {
-                (confirmed, idle) = (bytes, 0);
-                run.counter.set(confirmed);
-            }
-            Progress::Has(_) => {
-                idle += 1;
-                if idle >= 3 {
-                    return Err(Error::new(Cause::ServerTrouble, Phrase::StoreKeepsNothing).into());
-                }
-                match query(run, &session, total).await? {
-                    Progress::Done(taken) => {
-                        run.counter.set(total);
-                        return Ok(taken);
-                    }
-                    Progress::Has(bytes) => {
-                        confirmed = bytes.min(total);
-                        run.counter.set(confirmed);
-                    }
-                }
-            }
-        }
-        size = next_size(size, began.elapsed());
-    }
-}
-
-/// How large the next chunk is, after one of this size took so long.
-fn next_size(size: u64, took: Duration) -> u64 {
-    if took < QUICK_CHUNK {
-        let growth = (GOOD_CHUNK.as_secs_f64() / took.as_secs_f64().max(0.001)).min(MOST_GROWTH);
-        let grown = (size as f64 * growth) as u64;
-        (grown - grown % UNIT).min(LARGEST_CHUNK)
-    } else if took > SLOW_CHUNK {
-        (size / 2).max(SMALLEST_CHUNK)
-    } else {
-        size
-    }
-}
-
-fn parse_session(text: &str) -> Result<Url> {
-    signed_url::parse_secure(text)
-        .map_err(|why| Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(why))
-}
-
-async fn begin_session(run: &Run, target: &Target, name: &str) -> Result<Url, Refused> {
-    let url = url_of(&target.url)?;
-    let mime = mime_guess::from_path(name).first_or_octet_stream();
-    let mut request = run
-        .queue()
-        .http
-        .request(Verb::POST, url.clone())
-        .header(CONTENT_LENGTH, 0)
-        .header("x-goog-resumable", "start");
-    if !target.url.is_v2() {
-        request = request.header(CONTENT_TYPE, mime.as_ref());
-    }
-    let answer = run.or_stop(run.queue().http.send(request)).await??;
-    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    accept(run, answer).await?;
-    let location = location.ok_or_else(|| Error::new(Cause::ServerTrouble, Phrase::SessionWithoutPlace))?;
-    let absolute = url.join(&location).map_err(|error| {
-        Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(error.to_string())
-    })?;
-    let session = parse_session(absolute.as_str())?;
-    run.change_resume(|record| record.session = Some(session.as_str().to_owned())).await?;
-    run.tell(Phrase::SessionOpened);
-    Ok(session)
-}
-
-/// How far the store is.
-enum Progress {
-    /// It has this many bytes.
-    Has(u64),
-    /// It has the file.
-    Done(Taken),
-}
-
-async fn query(run: &Run, session: &Url, total: u64) -> Result<Progress, Refused> {
-    let request = run
-        .queue()
-        .http
-        .request(Verb::PUT, session.clone())
-        .header(CONTENT_LENGTH, 0)
-        .header(CONTENT_RANGE, format!("bytes */{total}"));
-    let answer = run.or_stop(run.queue().http.send(request)).await??;
-    progress(run, answer).await
-}
-
-async fn chunk(
-    run: &Run,
-    session: &Url,
-    source: &SourceFile,
-    start: u64,
-    end: u64,
-) -> Result<Progress, Refused> {
-    let total = source.size();
-    let range =
-        if total == 0 { "bytes */0".to_owned() } else { format!("bytes {start}-{}/{total}", end - 1) };
-    // The counter shows what the store has confirmed; the bytes on their way only keep the watchdog quiet.
-    let flow = Flow::silent();
-    let request = run
-        .queue()
-        .http
-        .request(Verb::PUT, session.clone())
-        .header(CONTENT_LENGTH, end - start)
-        .header(CONTENT_RANGE, range)
-        .body(flow.body(run, source, start, end));
-    let answer = flow.send(run, request).await?;
-    progress(run, answer).await
-}
-
-async fn progress(run: &Run, answer: Response) -> Result<Progress, Refused> {
-    match answer.status().as_u16() {
-        308 => match range::resumable_range(answer.headers()) {
-            Some(kept) => Ok(Progress::Has(kept)),
-            // The next attempt asks again before anything is sent.
-            None => Err(Error::new(Cause::ServerTrouble, Phrase::StoreUnclear).into()),
-        },
-        404 | 410 => {
-            run.change_resume(|record| record.session = None).await?;
-            run.counter.set(0);
-            run.note(Phrase::SessionLost);
-            Err(Error::new(Cause::ServerTrouble, Phrase::SessionForgotten).into())
-        }
-        _ => Ok(Progress::Done(accept(run, answer).await?)),
-    }
-}
-
-async fn hash_whole(run: &Run, source: &SourceFile) -> Result<()> {
-    let (source, size) = (source.clone(), source.size());
-    run.stage(Stage::Checking);
-    run.or_stop(blocking(move || source.hash_up_to(size))).await???;
-    run.counter.set(size_of_hashed(run));
-    Ok(())
-}
-
-fn size_of_hashed(run: &Run) -> u64 {
-    run.row().total.unwrap_or(0)
-}
-
-// ---- bytes on their way ----
-
-/// Watches one request's bytes: counts them, and gives the request up when they stop moving.
-struct Flow {
-    counter: Option<Arc<Counter>>,
-    /// Bytes that are to go out in the request.
-    wanted: AtomicU64,
-    moved: Arc<AtomicU64>,
-    source_error: Arc<Mutex<Option<Error>>>,
-}
-
-impl Flow {
-    /// Counts bytes as they leave.
-    fn new(run: &Run, start: u64) -> Self {
-        run.counter.set(start);
-        Self { counter: Some(Arc::clone(&run.counter)), ..Self::silent() }
-    }
-
-    /// Watches without counting.
-    fn silent() -> Self {
-        Self { counter: None, wanted: AtomicU64::new(0), moved: Arc::default(), source_error: Arc::default() }
-    }
-
-    /// The bytes `start..end` of the source as a request body. A chunk counts when the next one is asked for, so
-    /// the last one never counts before the answer is here.
-    fn body(&self, run: &Run, source: &SourceFile, start: u64, end: u64) -> Body {
-        self.wanted.store(end - start, Ordering::Relaxed);
-        let inbox = source.read(start, end);
-        let state = (
-            inbox,
-            0_u64,
-            run.clone(),
-            self.counter.clone(),
-            Arc::clone(&self.moved),
-            Arc::clone(&self.source_error),
-        );
-        let stream = futures_util::stream::unfold(
-            state,
-            |(mut inbox, last, run, counter, moved, source_error)| async move {
-                if let Some(counter) = &counter {
-                    counter.add(last);
-                }
-                let chunk: std::io::Result<Bytes> = match inbox.recv().await? {
-                    Ok(chunk) => {
-                        // Bytes that wait for the speed limit are no standstill.
-                        let moves = |bytes: usize| {
-                            moved.fetch_add(bytes as u64, Ordering::Relaxed);
-                        };
-                        run.queue().limit_up.pass(chunk.len(), moves).await;
-                        Ok(chunk)
-                    }
-                    Err(error) => {
-                        *source_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                        Err(std::io::Error::other("the source file could not be read"))
-                    }
-                };
-                let length = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-                Some((chunk, (inbox, length, run, counter, moved, source_error)))
-            },
-        );
-        Body::wrap_stream(Exactly { stream: Box::pin(stream) })
-    }
-
-    fn all_sent(&self, size: u64) -> bool {
-        self.moved.load(Ordering::Relaxed) >= size
-    }
-
-    /// Sends, unless the transfer is to stop, the source fails, or nothing moves for too long.
-    async fn send(&self, run: &Run, request: RequestBuilder) -> Result<Response> {
-        let http = &run.queue().http;
-        let limits = http.limits;
-        let result = tokio::select! {
-            biased;
-            () = run.stop.cancelled() => return Err(Error::canceled()),
-            answer = http.execute(request) => answer,
-            limit = self.standstill(limits.stall, limits.answer) => Err(stalled(limit)),
-        };
-        match self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => result,
-        }
-    }
-
-    /// Returns when no byte has moved for the stall limit; when all have gone out, the last of them may still be on their
-    /// way, and the store may be thinking: then it is the longer one.
-    async fn standstill(&self, stall: Duration, answer: Duration) -> Duration {
-        let mut last = self.moved.load(Ordering::Relaxed);
-        let mut still = Duration::ZERO;
-        let step = stall.min(Duration::from_secs(1));
-        loop {
-            tokio::time::sleep(step).await;
-            let moved = self.moved.load(Ordering::Relaxed);
-            still = if moved == last { still + step } else { Duration::ZERO };
-            last = moved;
-            let limit = if moved < self.wanted.load(Ordering::Relaxed) { stall } else { answer.max(stall) };
-            if still >= limit {
-                return limit;
-            }
-        }
-    }
-}
-
-/// A stream in a box that is `Sync`-free and `Unpin`, as the client's body wants it.
-struct Exactly<S> {
-    stream: std::pin::Pin<Box<S>>,
-}
-
-impl<S: Stream<Item = std::io::Result<Bytes>>> Stream for Exactly<S> {
-    type Item = std::io::Result<Bytes>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.stream.as_mut().poll_next(context)
-    }
-}
-
-// ---- verify and confirm ----
-
-async fn finish(
-    run: &Run,
-    service_id: String,
-    source: &SourceFile,
-    target: &Target,
-    service: Option<&dyn Service>,
-    taken: Option<&Taken>,
-) -> Result<()> {
-    run.stage(Stage::Verifying);
-    let whole = source.clone();
-    let stored = taken.map(|taken| stored_checksums(&taken.headers, &target.url));
-    let wanted = stored.as_ref().and_then(|stored| stored.all.iter().map(|(algorithm, _)| *algorithm).max());
-    let digests = match whole.known_digests(wanted) {
-        Some(digests) => digests,
-        None => blocking(move || whole.digests(wanted)).await??,
-    };
-    let mut proof = match &stored {
-        Some(stored) => compare_stored(&digests, stored)?,
-        None => Verified::Length,
-    };
-    let mut status = AssetStatus::Sent;
-    if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
-        run.stage(Stage::Confirming);
-        match confirm(run, service, asset_id).await? {
-            Confirmation::Success { size } => {
-                if let Some(size) = size.filter(|size| *size != source.size()) {
-                    return Err(stored_wrong(size, source.size()));
-                }
-                status = AssetStatus::Confirmed;
-                if size.is_some() && proof == Verified::None {
-                    proof = Verified::Length;
-                }
-                run.tell(Phrase::ConfirmedByService);
-            }
-            Confirmation::Failed(word) => {
-                return Err(Error::new(Cause::ServiceRefused, Phrase::FileNotTaken).because(word));
-            }
-            Confirmation::Pending => run.note(Phrase::NotYetConfirmed),
-        }
-        let asset = Asset {
-            service: service_id,
-            asset_id: asset_id.clone(),
-            name: run.row().name,
-            size: Some(source.size()),
-            crc32c: Some(sent_before::shown(digests.crc32c)),
-            status,
-            at: now(),
-        };
-        sent_before::remember(&run.queue().store, source.path(), source.sighting(), digests.crc32c);
-        run.queue().store.save_asset(asset).await?;
-    }
-    run.counter.set(source.size());
-    let checksum = match proof {
-        Verified::Md5 => digests.hex(Algorithm::Md5),
-        _ => digests.hex(Algorithm::Crc32c),
-    };
-    run.update(|row| {
-        row.verified = Some(proof);
-        row.checksum = checksum;
-    });
-    Ok(())
-}
-
-/// The checksums that the store gave, an entity tag that is an MD5 included.
-fn stored_checksums(headers: &HeaderMap, url: &SignedUrl) -> Offered {
-    let mut stored = offered(headers, false);
-    // With a customer's own key, or one of the key service, the entity tag is no MD5 although it looks like one.
-    let encrypted = headers.contains_key("x-amz-server-side-encryption-customer-algorithm")
-        || headers.get("x-amz-server-side-encryption").is_some_and(|value| value != "AES256");
-    if stored.all.is_empty()
-        && url.answers_with_md5()
-        && !encrypted
-        && let Some(md5) = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5)
-    {
-        stored.all.push((Algorithm::Md5, md5.to_vec()));
-    }
-    stored
-}
-
-/// Compares the store's checksum, if it gave one, with what was sent.
-fn compare_stored(digests: &Digests, stored: &Offered) -> Result<Verified> {
-    match compare(digests, stored) {
-        Proof::Match(algorithm) => Ok(algorithm.into()),
-        Proof::Nothing => Ok(Verified::None),
-        Proof::Mismatch { algorithm, expected, got } => {
-            Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(Phrase::ChecksumThere {
-                algorithm: algorithm.as_str().to_owned(),
-                there: expected,
-                here: got,
-            }))
-        }
-    }
-}
-
-fn stored_wrong(there: u64, here: u64) -> Error {
-    let why = if there > here && there - here < 4096 {
-        Phrase::HoldsTheForm { more: Count(there - here) }
-    } else {
-        Phrase::HoldsAnotherSize { there: Count(there), here: Count(here) }
-    };
-    Error::new(Cause::StoredWrong, Phrase::ServiceHasOther).because(why)
-}
-
-/// Asks the service until it has the file, it failed, or two minutes have passed.
-async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Confirmation> {
-    let deadline = tokio::time::Instant::now() + run.scaled(CONFIRM_LIMIT);
-    loop {
-        match run.or_stop(service.confirm(asset_id)).await? {
-            Ok(Confirmation::Pending) => {}
-            Ok(answer) => return Ok(answer),
-            // The bytes are there; trouble with asking about them must not send them again. A refused key will not be
-            // taken by asking on: the next transfer makes it the service's question.
-            Err(error) if error.cause == Cause::Unauthorized || tokio::time::Instant::now() >= deadline => {
-                tracing::info!(%error, "the service was not reached for its confirmation");
-                return Ok(Confirmation::Pending);
-            }
-            Err(error) => tracing::debug!(%error, "the service has not confirmed"),
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return Ok(Confirmation::Pending);
-        }
-        run.sleep(CONFIRM_EVERY).await?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chunk_grows_with_the_speed_and_is_cut_where_the_line_is_slow() {
-        const MIB: u64 = 1024 * 1024;
-        let millis = Duration::from_millis;
-        let mut sizes = vec![FIRST_CHUNK];
-        for _ in 0..4 {
-            sizes.push(next_size(sizes[sizes.len() - 1], millis(10)));
-        }
-        assert_eq!(sizes, [8, 32, 64, 64, 64].map(|size| size * MIB), "no more than that is ever lost");
-        assert_eq!(next_size(8 * MIB, millis(800)), 20 * MIB, "two seconds' worth");
-        assert_eq!(next_size(8 * MIB + UNIT, millis(900)) % UNIT, 0, "the store's unit");
-        assert_eq!(next_size(32 * MIB, millis(3000)), 32 * MIB);
-        assert_eq!(next_size(32 * MIB, millis(9000)), 16 * MIB);
-        assert_eq!(next_size(MIB, millis(60_000)), MIB);
+        None => Ok(()),
     }
 }

@@ -262,7 +262,7 @@ fn read(path: &Path, before: SourceState, stop: &CancellationToken) -> Option<u3
         source.hash_up_to(end).ok()?;
     }
     source.check_unchanged().ok()?;
-    source.known_digests(None).map(|digests| digests.crc32c)
+    source.known_digests(&[]).map(|digests| digests.crc32c)
 }
 
 fn stopped(stop: &CancellationToken) -> Result<()> {

@@ -8,9 +8,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64_URL};
 use url::{Host, Url};
 
 use crate::http::answer::{Refusal, RefusalKind};
+use crate::http::checksum::Algorithm;
 use crate::words::{Phrase, Words};
 
 /// Parses an http or https URL, for links and pages. `Err` is the reason as a clause.
@@ -97,7 +100,7 @@ impl SignedUrl {
     /// The URL for an HTTP client. `Err` is the reason as a clause when a client would have to change bytes that the
     /// signature covers (dot segments, characters that must be escaped): the store would refuse what arrives.
     pub fn to_url(&self) -> Result<Url, Words> {
-        if self.is_signed() && raw_target(&self.text) != Some(sent_target(&self.url)) {
+        if self.scheme().is_some() && raw_target(&self.text) != Some(sent_target(&self.url)) {
             return Err(Phrase::NotSendableAsItIs.into());
         }
         Ok(self.url.clone())
@@ -117,25 +120,94 @@ impl SignedUrl {
         self.parameter(name).is_some_and(|value| !value.is_empty())
     }
 
-    fn is_google(&self) -> bool {
-        self.has("X-Goog-Signature") || (self.has("GoogleAccessId") && self.has("Signature"))
+    /// How it is signed; `None` if it does not look signed.
+    pub(crate) fn scheme(&self) -> Option<Scheme> {
+        let all = |names: &[&str]| names.iter().all(|name| self.has(name));
+        let known = SCHEMES.iter().find(|(_, evidence)| all(evidence)).map(|(scheme, _)| *scheme);
+        known
+            .or_else(|| {
+                let is_baidu =
+                    self.parameter("authorization").is_some_and(|text| text.starts_with("bce-auth-v"));
+                is_baidu.then_some(Scheme::Baidu)
+            })
+            .or_else(|| self.host_rule().filter(|rule| rule.signed).map(|_| Scheme::InPath))
+            .or_else(|| self.looks_signed().then_some(Scheme::Unknown))
     }
 
-    fn is_amazon(&self) -> bool {
-        self.has("X-Amz-Signature") || (self.has("AWSAccessKeyId") && self.has("Signature"))
+    /// A signature by some name, and by another name what every signature needs beside it: an end, a key, a way. One
+    /// alone could be anything.
+    fn looks_signed(&self) -> bool {
+        let names: Vec<String> = self
+            .url
+            .query_pairs()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, _)| key.to_ascii_lowercase())
+            .collect();
+        let is_signature = |name: &str| {
+            matches!(name, "sig" | "hmac")
+                || ["signature", "_sig", "-sig"].iter().any(|end| name.ends_with(end))
+        };
+        let is_beside = |name: &str| {
+            ["expires", "expiry", "expires_at", "exp", "policy", "key-pair-id"].contains(&name)
+                || [
+                    "expires",
+                    "credential",
+                    "accesskeyid",
+                    "access_key_id",
+                    "algorithm",
+                    "date",
+                    "-sign-time",
+                ]
+                .iter()
+                .any(|end| name.ends_with(end))
+        };
+        names.iter().any(|name| is_signature(name))
+            && names.iter().any(|name| !is_signature(name) && is_beside(name))
     }
 
-    fn is_azure(&self) -> bool {
-        self.has("sig") && self.has("sv")
+    fn host_rule(&self) -> Option<&'static HostRule> {
+        let path = self.url.path();
+        HOSTS
+            .iter()
+            .find(|rule| (rule.host.is_empty() || self.is_under(rule.host)) && path.contains(rule.path))
     }
 
-    /// Whether the store behind it proves what it took by an MD5 (in the entity tag, or in `Content-MD5`).
-    pub fn answers_with_md5(&self) -> bool {
-        self.is_amazon() || self.is_azure()
+    fn is_under(&self, domain: &str) -> bool {
+        let host = self.host().to_ascii_lowercase();
+        host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
     }
 
-    fn is_signed(&self) -> bool {
-        self.is_google() || self.is_amazon() || self.is_azure()
+    /// What the store behind it names of what it took, as far as its signature shows: computed while the bytes pass, so
+    /// that the file is read once.
+    pub(crate) fn answers_with(&self) -> &'static [Algorithm] {
+        match self.scheme() {
+            Some(Scheme::AmazonV4 | Scheme::AmazonV2 | Scheme::Azure) => {
+                &[Algorithm::Md5, Algorithm::Crc64Nvme]
+            }
+            Some(
+                Scheme::AlibabaV1
+                | Scheme::AlibabaV4
+                | Scheme::Tencent
+                | Scheme::Huawei
+                | Scheme::Volcengine
+                | Scheme::Kingsoft,
+            ) => &[Algorithm::Md5, Algorithm::Crc64Ecma],
+            Some(Scheme::Baidu) => &[Algorithm::Md5, Algorithm::Crc32],
+            Some(Scheme::Swift) => &[Algorithm::Md5],
+            _ => &[],
+        }
+    }
+
+    /// Whether the entity tag of a file that was sent there whole and unencrypted is its MD5 by the store's own documents.
+    pub(crate) fn tag_means_md5(&self) -> bool {
+        match self.known_store() {
+            // Directory buckets have tags of another kind; so have buckets whose key is another's, which the answer says.
+            Some(Store::S3) => !self.host().contains("--x-s3") && !self.host().contains("s3express"),
+            Some(
+                Store::R2 | Store::Oss | Store::Cos | Store::Obs | Store::Wasabi | Store::B2 | Store::Spaces,
+            ) => true,
+            _ => false,
+        }
     }
 
     /// How to send the bytes, by what the URL shows. `has_form_fields`: the service gave fields for a POST form.
@@ -144,73 +216,338 @@ impl SignedUrl {
     /// before the signed headers.
     pub fn infer(&self, has_form_fields: bool) -> Method {
         if has_form_fields {
-            Method::PostForm
-        } else if self.has("upload_id") {
-            Method::Session
-        } else if self.signed_headers().iter().any(|name| name == "x-goog-resumable") {
-            Method::Resumable
-        } else if self.is_google() || self.is_amazon() {
-            Method::Put
-        } else if self.is_azure() {
-            Method::AzurePut
-        } else {
-            Method::Post
+            return Method::PostForm;
+        }
+        if self.has("upload_id") {
+            return Method::Session;
+        }
+        let by_type = self.parameter("uploadType").filter(|_| self.is_under("googleapis.com"));
+        match by_type.as_deref() {
+            Some("resumable") => return Method::Resumable,
+            Some("media") => return Method::PostRaw,
+            _ => {}
+        }
+        if self.signed_headers().iter().any(|name| name == "x-goog-resumable") {
+            return Method::Resumable;
+        }
+        match (self.host_rule(), self.scheme()) {
+            (_, Some(Scheme::Azure)) => Method::AzurePut,
+            (Some(rule), _) => rule.method,
+            (None, Some(_)) => Method::Put,
+            (None, None) => Method::Post,
         }
     }
 
-    /// Names of the headers that the signature covers, in lower case; none for the older signatures, which do not say.
+    /// Names of the headers that the signature covers, in lower case; none for the signatures that do not say.
     pub fn signed_headers(&self) -> Vec<String> {
-        let list = self.parameter("X-Goog-SignedHeaders").or_else(|| self.parameter("X-Amz-SignedHeaders"));
+        const LISTS: [&str; 6] = [
+            "X-Goog-SignedHeaders",
+            "X-Amz-SignedHeaders",
+            "X-Tos-SignedHeaders",
+            "X-Obs-SignedHeaders",
+            "x-oss-additional-headers",
+            "q-header-list",
+        ];
+        let list = LISTS.iter().find_map(|name| self.parameter(name)).or_else(|| {
+            // bce-auth-v1/KEY/TIME/SECONDS/HEADERS/SIGNATURE
+            Some(self.parameter("authorization")?.split('/').nth(4)?.to_owned().into())
+        });
         let list = list.unwrap_or_default();
         list.split(';').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
     }
 
-    /// Whether this is one of the older signatures, which cover `Content-Type` without saying so: the request must not
-    /// have one.
-    pub fn is_v2(&self) -> bool {
-        let id = self.has("GoogleAccessId") || self.has("AWSAccessKeyId");
-        id && self.has("Signature") && !self.has("X-Goog-Signature") && !self.has("X-Amz-Signature")
+    /// Whether this is a signature that covers `Content-Type` without saying so: what was signed is most often its
+    /// absence.
+    pub fn signs_type_silently(&self) -> bool {
+        matches!(
+            self.scheme(),
+            Some(
+                Scheme::GoogleV2
+                    | Scheme::AmazonV2
+                    | Scheme::AlibabaV1
+                    | Scheme::AlibabaV4
+                    | Scheme::Huawei
+                    | Scheme::Kingsoft
+            )
+        )
+    }
+
+    /// Whether the type of the content has a part in the signature.
+    pub(crate) fn binds_type(&self) -> bool {
+        self.signs_type_silently() || self.signed_headers().iter().any(|name| name == "content-type")
+    }
+
+    /// Whether the signature holds for this host only; then a redirect to another can only be told.
+    pub(crate) fn binds_host(&self) -> bool {
+        match self.scheme() {
+            Some(
+                Scheme::GoogleV2 | Scheme::AmazonV2 | Scheme::AlibabaV1 | Scheme::Huawei | Scheme::Kingsoft,
+            )
+            | None => false,
+            Some(_) => true,
+        }
+    }
+
+    /// The value of a signed header that the query itself names, as some signers put it there.
+    pub(crate) fn header_in_query(&self, name: &str) -> Option<String> {
+        self.parameter(name).filter(|value| !value.is_empty()).map(Cow::into_owned)
+    }
+
+    /// The checksum that is a part of the signature, as Amazon's kits put it there: header and value.
+    pub(crate) fn bound_checksum(&self) -> Option<(String, String)> {
+        let bound = |name: &str| name.starts_with("x-amz-checksum-") || name == "content-md5";
+        self.url
+            .query_pairs()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()))
+            .find(|(name, value)| bound(name) && !value.is_empty())
     }
 
     /// The store, when the host is one of the public ones.
     pub fn known_store(&self) -> Option<Store> {
-        let host = self.host().to_ascii_lowercase();
-        let under = |domain: &str| {
-            host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
-        };
-        if under("storage.googleapis.com") || host == "storage.cloud.google.com" {
-            Some(Store::Gcs)
-        } else if under("r2.cloudflarestorage.com") {
-            Some(Store::R2)
-        } else if under("amazonaws.com") || under("amazonaws.com.cn") {
-            Some(Store::S3)
-        } else if ["net", "cn", "us"].iter().any(|end| {
-            under(&format!("blob.core.windows.{end}"))
-                || under(&format!("blob.core.chinacloudapi.{end}"))
-                || under(&format!("blob.core.usgovcloudapi.{end}"))
-        }) {
-            Some(Store::Azure)
-        } else {
-            None
-        }
+        STORES.iter().find(|(domain, _)| self.is_under(domain)).map(|(_, store)| *store).or_else(|| {
+            // Regions and generations stand within these names: `s3.eu-central-003.backblazeb2.com` is one of them.
+            let host = self.host().to_ascii_lowercase();
+            (host == "storage.cloud.google.com").then_some(Store::Gcs)
+        })
     }
 
-    /// When the URL itself says that it ends: `X-Goog-Date`/`X-Amz-Date` plus its `…-Expires` in seconds, the older
-    /// `Expires` in seconds since 1970, or Azure's `se`. What makes no sense is nothing.
+    /// The most bytes that the store takes in one request, as far as it is known.
+    pub(crate) fn size_limit(&self, method: Method) -> Option<u64> {
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        if method == Method::AzurePut {
+            // By the version of the protocol, which is a date.
+            let version = self.parameter("sv").unwrap_or_default();
+            return Some(match &*version {
+                old if old < "2016-05-31" => 64 * MIB,
+                old if old < "2019-12-12" => 256 * MIB,
+                _ => 5000 * MIB,
+            });
+        }
+        if matches!(method, Method::Session | Method::Resumable) {
+            return self.known_store().filter(|store| *store == Store::Gcs).map(|_| 5 << 40);
+        }
+        let by_host = self.host_rule().and_then(|rule| rule.limit);
+        by_host.or_else(|| match self.known_store()? {
+            Store::Gcs => Some(5 << 40),
+            Store::Azure => None,
+            Store::Oracle => Some(50 * GIB),
+            Store::S3
+            | Store::R2
+            | Store::B2
+            | Store::Oss
+            | Store::Cos
+            | Store::Obs
+            | Store::Tos
+            | Store::Bos
+            | Store::Wasabi
+            | Store::Spaces => Some(5 * GIB),
+        })
+    }
+
+    /// When the URL itself says that it ends. What makes no sense is nothing.
     pub fn expires_at(&self) -> Option<SystemTime> {
-        for (date, expires) in [("X-Goog-Date", "X-Goog-Expires"), ("X-Amz-Date", "X-Amz-Expires")] {
+        for (date, expires) in DATED {
             if let (Some(date), Some(expires)) = (self.parameter(date), self.parameter(expires)) {
                 let lifetime = Duration::from_secs(expires.trim().parse().ok()?);
                 return compact_time(date.trim())?.checked_add(lifetime);
             }
         }
-        if self.is_azure() {
-            return self.parameter("se").and_then(|text| iso_time(text.trim()));
+        match self.scheme() {
+            Some(Scheme::Azure) => self.parameter("se").and_then(|text| iso_time(text.trim())),
+            Some(Scheme::Tencent) => unix_text(self.parameter("q-sign-time")?.split_once(';')?.1),
+            Some(Scheme::Swift) => {
+                let text = self.parameter("temp_url_expires")?;
+                unix_text(&text).or_else(|| iso_time(text.trim()))
+            }
+            Some(Scheme::Baidu) => {
+                let text = self.parameter("authorization")?;
+                let lifetime = Duration::from_secs(text.split('/').nth(3)?.parse().ok()?);
+                iso_time(text.split('/').nth(2)?)?.checked_add(lifetime)
+            }
+            scheme => {
+                let named =
+                    ["Expires", "expires_at", "expiry", "exp"].iter().find_map(|name| self.parameter(name));
+                if let Some(text) = named.filter(|_| scheme.is_some()) {
+                    return unix_text(&text).or_else(|| iso_time(text.trim()));
+                }
+                if scheme == Some(Scheme::CloudFront) {
+                    return self.policy_time("DateLessThan");
+                }
+                self.token_time("exp")
+            }
         }
-        let seconds = self.parameter("Expires")?.trim().parse().ok()?;
+    }
+
+    /// When the URL says that it begins to hold.
+    pub(crate) fn starts_at(&self) -> Option<SystemTime> {
+        for (date, _) in DATED {
+            if let Some(date) = self.parameter(date) {
+                return compact_time(date.trim());
+            }
+        }
+        match self.scheme()? {
+            Scheme::Azure => self.parameter("st").and_then(|text| iso_time(text.trim())),
+            Scheme::Tencent => unix_text(self.parameter("q-sign-time")?.split_once(';')?.0),
+            Scheme::Baidu => iso_time(self.parameter("authorization")?.split('/').nth(2)?),
+            Scheme::CloudFront => self.policy_time("DateGreaterThan"),
+            _ => self.token_time("nbf"),
+        }
+    }
+
+    /// A time in a policy of CloudFront's: JSON in base64, with `-_~` for `+=/`.
+    fn policy_time(&self, name: &str) -> Option<SystemTime> {
+        let text = self.parameter("Policy")?.replace('-', "+").replace('_', "=").replace('~', "/");
+        let policy: serde_json::Value = serde_json::from_slice(&BASE64.decode(text).ok()?).ok()?;
+        let condition = policy.get("Statement")?.get(0)?.get("Condition")?.get(name)?;
+        let seconds = condition.get("AWS:EpochTime")?.as_u64()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     }
+
+    /// A time in a token of three parts (RFC 7519) that a URL carries.
+    fn token_time(&self, name: &str) -> Option<SystemTime> {
+        let token = self.parameter("token")?;
+        let payload = BASE64_URL.decode(token.split('.').nth(1)?).ok()?;
+        let payload: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(payload.get(name)?.as_u64()?))
+    }
 }
+
+/// How a URL is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Scheme {
+    /// Google's V4.
+    GoogleV4,
+    /// Google's V2.
+    GoogleV2,
+    /// Amazon's V4, also for several regions at once (V4A), and all who speak it.
+    AmazonV4,
+    /// Amazon's V2.
+    AmazonV2,
+    /// Azure's shared access signature.
+    Azure,
+    /// Alibaba OSS V1.
+    AlibabaV1,
+    /// Alibaba OSS V4.
+    AlibabaV4,
+    /// Tencent COS.
+    Tencent,
+    /// Huawei OBS.
+    Huawei,
+    /// Volcengine TOS.
+    Volcengine,
+    /// Kingsoft KS3.
+    Kingsoft,
+    /// OpenStack Swift's temporary URL.
+    Swift,
+    /// CloudFront's.
+    CloudFront,
+    /// Baidu BOS.
+    Baidu,
+    /// By what stands in the path, at a host that is known for it.
+    InPath,
+    /// It looks signed, nobody knows by what.
+    Unknown,
+}
+
+/// The parameters by which each is known, the clearest first.
+const SCHEMES: &[(Scheme, &[&str])] = &[
+    (Scheme::GoogleV4, &["X-Goog-Signature"]),
+    (Scheme::AmazonV4, &["X-Amz-Signature"]),
+    (Scheme::AlibabaV4, &["x-oss-signature"]),
+    (Scheme::Volcengine, &["X-Tos-Signature"]),
+    (Scheme::Huawei, &["X-Obs-Signature"]),
+    (Scheme::Tencent, &["q-signature", "q-sign-time"]),
+    (Scheme::GoogleV2, &["GoogleAccessId", "Signature"]),
+    (Scheme::AmazonV2, &["AWSAccessKeyId", "Signature"]),
+    (Scheme::AlibabaV1, &["OSSAccessKeyId", "Signature"]),
+    (Scheme::Kingsoft, &["KSSAccessKeyId", "Signature"]),
+    (Scheme::Huawei, &["AccessKeyId", "Signature"]),
+    (Scheme::CloudFront, &["Key-Pair-Id", "Signature"]),
+    (Scheme::Swift, &["temp_url_sig", "temp_url_expires"]),
+    (Scheme::Azure, &["sig", "sv"]),
+];
+
+/// Parameters with a moment, and with how many seconds from then on.
+const DATED: [(&str, &str); 5] = [
+    ("X-Goog-Date", "X-Goog-Expires"),
+    ("X-Amz-Date", "X-Amz-Expires"),
+    ("x-oss-date", "x-oss-expires"),
+    ("X-Tos-Date", "X-Tos-Expires"),
+    ("X-Obs-Date", "X-Obs-Expires"),
+];
+
+/// A place where a host, or a path at any host, says how bytes are wanted.
+struct HostRule {
+    /// The host, or what its name ends with; empty for any.
+    host: &'static str,
+    /// What the path holds.
+    path: &'static str,
+    method: Method,
+    /// Whether the URL holds a signature in its path, and must be sent byte for byte.
+    signed: bool,
+    /// The most bytes that it takes.
+    limit: Option<u64>,
+}
+
+const fn rule(
+    host: &'static str,
+    path: &'static str,
+    method: Method,
+    signed: bool,
+    limit: Option<u64>,
+) -> HostRule {
+    HostRule { host, path, method, signed, limit }
+}
+
+const HOSTS: &[HostRule] = &[
+    // Dropbox's temporary upload links; Slack's; Backblaze's own protocol; GitHub's releases: bare bytes by POST.
+    rule("content.dropboxapi.com", "/apitul/", Method::PostRaw, true, Some(150 << 20)),
+    rule("files.slack.com", "/upload/", Method::PostRaw, true, Some(1 << 30)),
+    rule("backblaze.com", "/b2_upload_file/", Method::PostRaw, true, Some(5_000_000_000)),
+    rule("uploads.github.com", "/releases/", Method::PostRaw, false, Some(2 << 30)),
+    // Direct uploads by creators, which are forms.
+    rule("upload.imagedelivery.net", "/", Method::Post, true, Some(10 << 20)),
+    rule("upload.videodelivery.net", "/", Method::Post, true, Some(200 << 20)),
+    rule("upload.cloudflarestream.com", "/", Method::Post, true, Some(200 << 20)),
+    rule("api.cloudinary.com", "/upload", Method::Post, false, None),
+    rule("qiniup.com", "/", Method::Post, false, None),
+    rule("", "/storage/v1/object/upload/sign/", Method::Put, true, None),
+    rule("blob.vercel-storage.com", "/", Method::Put, false, None),
+    rule("vercel.com", "/api/blob", Method::Put, false, None),
+    rule("oraclecloud.com", "/p/", Method::Put, true, Some(50 << 30)),
+    rule("storage.bunnycdn.com", "/", Method::Put, false, None),
+    rule("zenodo.org", "/api/files/", Method::Put, false, Some(50_000_000_000)),
+    rule("", "/remote.php/", Method::Put, false, None),
+    rule("", "/public.php/", Method::Put, false, None),
+    rule("", "/artifactory/", Method::Put, false, None),
+];
+
+/// Public stores by their hosts, or what these end with.
+const STORES: &[(&str, Store)] = &[
+    ("storage.googleapis.com", Store::Gcs),
+    ("firebasestorage.googleapis.com", Store::Gcs),
+    ("r2.cloudflarestorage.com", Store::R2),
+    ("amazonaws.com", Store::S3),
+    ("amazonaws.com.cn", Store::S3),
+    ("blob.core.windows.net", Store::Azure),
+    ("blob.core.windows.cn", Store::Azure),
+    ("blob.core.windows.us", Store::Azure),
+    ("blob.core.chinacloudapi.net", Store::Azure),
+    ("blob.core.chinacloudapi.cn", Store::Azure),
+    ("blob.core.usgovcloudapi.net", Store::Azure),
+    ("backblazeb2.com", Store::B2),
+    ("backblaze.com", Store::B2),
+    ("aliyuncs.com", Store::Oss),
+    ("myqcloud.com", Store::Cos),
+    ("myhuaweicloud.com", Store::Obs),
+    ("volces.com", Store::Tos),
+    ("bytepluses.com", Store::Tos),
+    ("bcebos.com", Store::Bos),
+    ("wasabisys.com", Store::Wasabi),
+    ("digitaloceanspaces.com", Store::Spaces),
+    ("oraclecloud.com", Store::Oracle),
+];
 
 impl fmt::Display for SignedUrl {
     /// Scheme, host and path; the query is what must not be seen.
@@ -258,6 +595,8 @@ pub enum Method {
     Session,
     /// PUT with `x-ms-blob-type: BlockBlob`.
     AzurePut,
+    /// POST, the body is the file.
+    PostRaw,
 }
 
 /// A public object store.
@@ -271,6 +610,24 @@ pub enum Store {
     Azure,
     /// Cloudflare R2.
     R2,
+    /// Backblaze B2.
+    B2,
+    /// Alibaba OSS.
+    Oss,
+    /// Tencent COS.
+    Cos,
+    /// Huawei OBS.
+    Obs,
+    /// Volcengine TOS.
+    Tos,
+    /// Baidu BOS.
+    Bos,
+    /// Wasabi.
+    Wasabi,
+    /// DigitalOcean Spaces.
+    Spaces,
+    /// Oracle Object Storage.
+    Oracle,
 }
 
 /// The other method to try after this refusal of `sent`, if the refusal means "not like this". Only once per
@@ -279,7 +636,7 @@ pub enum Store {
 /// Expired tokens, other 4xx, 5xx and time-outs say nothing about the method. On a host that is no known store 404
 /// and 415 count too: that is how a web server answers a method that its route does not have.
 pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>) -> Option<Method> {
-    let is_post = matches!(sent, Method::Post | Method::PostForm);
+    let is_post = matches!(sent, Method::Post | Method::PostForm | Method::PostRaw);
     let means_another_method = match (refusal.http_status, refusal.code.as_deref()) {
         // A form's policy that has ended was understood all the same.
         _ if refusal.kind == RefusalKind::Expired => false,
@@ -292,11 +649,19 @@ pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>)
     };
     let other = match sent {
         Method::Put | Method::AzurePut => Method::Post,
-        Method::Post | Method::PostForm | Method::Resumable => Method::Put,
+        Method::Post | Method::PostForm | Method::PostRaw | Method::Resumable => Method::Put,
         // A session that is refused is dead, not misunderstood.
         Method::Session => return None,
     };
     means_another_method.then_some(other)
+}
+
+/// Seconds since 1970, or thousandths of them.
+fn unix_text(text: &str) -> Option<SystemTime> {
+    let number: u64 = text.trim().parse().ok()?;
+    let time =
+        if number > 100_000_000_000 { Duration::from_millis(number) } else { Duration::from_secs(number) };
+    SystemTime::UNIX_EPOCH.checked_add(time)
 }
 
 /// `20261121T120000Z`.
@@ -395,7 +760,7 @@ mod tests {
                 method: format!("{:?}", url.infer(row.form_fields)),
                 store: url.known_store().map(|store| format!("{store:?}")),
                 signed_headers: url.signed_headers(),
-                v2: url.is_v2(),
+                v2: url.signs_type_silently(),
                 expires_at: url.expires_at().map(since_1970),
                 sent_as_is: url.to_url().is_ok(),
             };
@@ -509,7 +874,7 @@ mod tests {
         fn no_text_makes_it_panic(text in "\\PC{0,80}", query in "(X-(Goog|Amz)-(Date|Expires)=|se=|sv=|sig=|Expires=|[0-9TZ:.-]{0,20}|é|&){0,12}") {
             for text in [text.clone(), format!("https://h/{text}?{query}"), format!("https://h?{query}")] {
                 if let Ok(url) = SignedUrl::parse(&text) {
-                    let _ = (url.infer(false), url.signed_headers(), url.is_v2(), url.known_store(), url.expires_at());
+                    let _ = (url.infer(false), url.signed_headers(), url.signs_type_silently(), url.known_store(), url.expires_at());
                     prop_assert_eq!(url.expose(), text.trim());
                     if let Some(at) = url.to_string().find('?') {
                         prop_assert_eq!(&url.to_string()[at..], "?•••");

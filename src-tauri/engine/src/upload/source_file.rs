@@ -96,8 +96,21 @@ impl SourceFile {
         let file = File::open(path).map_err(|error| Error::source_io("Reading", path, &error))?;
         let at = SystemTime::now();
         let facts = file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?;
-        let (sighting, hasher) = (Sighting::new(&facts, at), Arc::new(Mutex::new(Hasher::new(None))));
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), sighting, hasher })
+        let (sighting, hasher) = (Sighting::new(&facts, at), Arc::new(Mutex::new(Hasher::new(&[]))));
+        let source = Self { path: path.to_owned(), file: Arc::new(file), sighting, hasher };
+        source.check_end()?;
+        Ok(source)
+    }
+
+    /// A file that has bytes beyond its own size has no size that could be sent: those of `/proc`, documents that are
+    /// mounted from elsewhere.
+    fn check_end(&self) -> Result<()> {
+        let beyond = read_at(&self.file, &mut [0], self.size());
+        if beyond.map_err(|error| Error::source_io("Reading", &self.path, &error))? == 0 {
+            return Ok(());
+        }
+        self.check_unchanged()?;
+        Err(Error::invalid(Phrase::SizeUntold { path: shown(&self.path) }).advise(Phrase::CopyThenSend))
     }
 
     /// Where it lies.
@@ -132,11 +145,11 @@ impl SourceFile {
         Error::new(Cause::SourceChanged, Phrase::SourceChanged { path: shown(&self.path) })
     }
 
-    /// Computes this checksum, too, from the next read of the first byte on.
-    pub fn also(&self, algorithm: Algorithm) {
+    /// Computes these digests, too, from the next read of the first byte on.
+    pub fn also(&self, algorithms: &[Algorithm]) {
         let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
         if hasher.bytes() == 0 {
-            *hasher = Hasher::new(Some(algorithm));
+            *hasher = Hasher::new(algorithms);
         }
     }
 
@@ -145,15 +158,14 @@ impl SourceFile {
         self.hasher.lock().unwrap_or_else(PoisonError::into_inner).bytes()
     }
 
-    /// The whole file's checksums, if it was read for them already.
-    pub fn known_digests(&self, wanted: Option<Algorithm>) -> Option<Digests> {
+    /// The whole file's digests, if it was read for all that are wanted already.
+    pub fn known_digests(&self, wanted: &[Algorithm]) -> Option<Digests> {
         let hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
-        let digests = (hasher.bytes() == self.size()).then(|| hasher.clone().finish())?;
-        wanted.is_none_or(|algorithm| digests.value(algorithm).is_some()).then_some(digests)
+        (hasher.bytes() == self.size() && hasher.computes(wanted)).then(|| hasher.clone().finish())
     }
 
-    /// The whole file's checksums; what has not been read yet, or not for `wanted`, is read now. Blocks.
-    pub fn digests(&self, wanted: Option<Algorithm>) -> Result<Digests> {
+    /// The whole file's digests; what has not been read yet, or not for all that are wanted, is read now. Blocks.
+    pub fn digests(&self, wanted: &[Algorithm]) -> Result<Digests> {
         self.hash_up_to(self.size())?;
         if let Some(digests) = self.known_digests(wanted) {
             return Ok(digests);

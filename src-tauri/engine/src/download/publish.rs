@@ -1,0 +1,138 @@
+//! The proof, and the final name. A name exists only with bytes that are complete, compared and synced.
+
+use std::io::ErrorKind;
+
+use super::resume_part::show_published;
+use super::{Kept, Open, blocking, restart};
+use crate::error::{Cause, Error, Result};
+use crate::files::part_file::PartFile;
+use crate::http::checksum::{Algorithm, Proof, compare};
+use crate::http::head::Framing;
+use crate::run::Run;
+use crate::services::Plan;
+use crate::task::{Journal, ProvenWhole};
+use crate::transfer::{Stage, Verified};
+use crate::words::{Phrase, Size};
+
+pub(super) async fn verify(
+    run: &Run,
+    plan: &Plan,
+    open: Open,
+    framing: Framing,
+    kept: &mut Kept,
+) -> Result<(Open, ProvenWhole)> {
+    run.stage(Stage::Verifying);
+    let size = open.have();
+    let total = open.total().or(plan.expected_size);
+    if let Some(total) = total
+        && total != size
+    {
+        kept.open = Some(open);
+        return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
+            .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
+    }
+    let offered = open.identity.digests.clone();
+    let wanted = offered.algorithms();
+    let (open, digests) = match open.digests(&wanted) {
+        Some(digests) => (open, Ok(digests)),
+        None => {
+            let stop = run.stop.clone();
+            let read_back = move || {
+                let digests = open.read_back(&wanted, &stop);
+                (open, digests)
+            };
+            blocking(read_back).await?
+        }
+    };
+    let digests = match digests {
+        Ok(digests) => digests,
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            kept.open = Some(open);
+            return Err(Error::canceled());
+        }
+        Err(error) => return Err(Error::target_io("Checking", &open.part.path(), &error)),
+    };
+    let proven = |verified: Verified, algorithm: Algorithm| ProvenWhole {
+        name: open.part.name().to_owned(),
+        size,
+        crc32c: digests.crc32c,
+        verified,
+        checksum: digests.hex(algorithm),
+    };
+    match compare(&digests, &offered) {
+        Proof::Match(algorithm) => {
+            let whole = proven(algorithm.into(), algorithm);
+            Ok((open, whole))
+        }
+        Proof::Nothing => {
+            let verified =
+                if total.is_some() || framing == Framing::Marked { Verified::Length } else { Verified::None };
+            if verified == Verified::None {
+                run.note(Phrase::NoSizeNoChecksum);
+            }
+            let whole = proven(verified, Algorithm::Crc32c);
+            Ok((open, whole))
+        }
+        Proof::Mismatch { algorithm, expected, got } => {
+            kept.open = Some(open);
+            restart(run, kept, Phrase::ChecksumDiffered).await?;
+            Err(Error::new(Cause::Integrity, Phrase::NotAsDescribed).because(Phrase::ChecksumCame {
+                algorithm: algorithm.as_str().to_owned(),
+                got,
+                expected,
+            }))
+        }
+    }
+}
+
+/// Gives the file the time that its source has, if the user wants that.
+pub(super) fn set_modified(run: &Run, part: &PartFile, modified: Option<&str>) {
+    if run.settings().keep_modified_time
+        && let Some(time) = modified.and_then(|text| httpdate::parse_http_date(text).ok())
+    {
+        // Only a convenience: a file system without times is no reason to fail.
+        let _ = part.file().set_modified(time);
+    }
+}
+
+/// Makes a proven file durable and gives it its final name.
+pub(super) async fn publish(run: &Run, journal: Journal, part: PartFile, whole: ProvenWhole) -> Result<()> {
+    run.stage(Stage::Publishing);
+    let run = run.clone();
+    blocking(move || publish_now(&run, journal, &part, whole)).await?
+}
+
+/// The same. Blocks.
+pub(super) fn publish_now(
+    run: &Run,
+    mut journal: Journal,
+    part: &PartFile,
+    mut whole: ProvenWhole,
+) -> Result<()> {
+    // Synced before anybody sees it under its name.
+    if let Err(error) = part.sync() {
+        // The system tells of it once, and what did not reach the disk is read back from memory as if it were there: by
+        // the next attempt, too. So it is proven no longer, whoever is asked.
+        journal.proven_whole = None;
+        if run.save_journal_now(&journal).is_err() {
+            let _ = part.truncate(0);
+        }
+        run.renew_kept_journal(&journal);
+        return Err(error);
+    }
+    loop {
+        // On disk before the file has it: a kill in between must not bring the same file a second time.
+        if journal.proven_whole.as_ref() != Some(&whole) {
+            journal.proven_whole = Some(whole.clone());
+            run.save_journal_now(&journal)?;
+            run.renew_kept_journal(&journal);
+        }
+        if part.publish(&whole.name)? {
+            let path = part.path_of(&whole.name);
+            crate::files::origin_mark::set(&path);
+            show_published(run, &path, whole);
+            return Ok(());
+        }
+        whole.name = part.final_name()?;
+    }
+}

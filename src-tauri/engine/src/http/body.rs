@@ -1,0 +1,141 @@
+//! The bytes of an answer, each with its place in the file.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::time::Instant;
+
+use super::client::{from_reqwest, stalled};
+use crate::error::Result;
+
+/// Bytes that may be written, and where. Only a [`Body`] makes them: nothing else ever reaches a part file.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    at: u64,
+    bytes: Bytes,
+}
+
+impl Placed {
+    /// Offset of the first of them in the file.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The bytes themselves.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Keeps no more than the first `length` of them.
+    pub fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+}
+
+/// A body that is coming in. Made by the reading of its head alone.
+pub(crate) struct Body {
+    answer: Response,
+    /// What was looked at before it was decided what becomes of it.
+    begun: VecDeque<Bytes>,
+    /// Place of the next byte that is handed out.
+    at: u64,
+    /// The byte after the last that is named; `None` = until the protocol says that this was it.
+    end: Option<u64>,
+}
+
+impl Body {
+    /// For [`super::head`] only.
+    pub(super) fn new(answer: Response, at: u64, end: Option<u64>) -> Self {
+        Self { answer, begun: VecDeque::new(), at, end }
+    }
+
+    /// The byte after the last that this answer brings.
+    pub fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Whether everything that the head named was handed out.
+    pub fn is_complete(&self) -> bool {
+        self.end == Some(self.at)
+    }
+
+    /// The next bytes, no later than the stall limit; `None` at the end of what the head named, or of the body.
+    pub async fn next(&mut self, stall: Duration) -> Result<Option<Placed>> {
+        loop {
+            let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.at));
+            if left == 0 {
+                return Ok(None);
+            }
+            let Some(mut bytes) = self.receive(stall).await? else { return Ok(None) };
+            // What lies beyond the named range is of nobody knows where.
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            if bytes.is_empty() {
+                continue;
+            }
+            let at = self.at;
+            self.at += bytes.len() as u64;
+            return Ok(Some(Placed { at, bytes }));
+        }
+    }
+
+    async fn receive(&mut self, stall: Duration) -> Result<Option<Bytes>> {
+        if let Some(bytes) = self.begun.pop_front() {
+            return Ok(Some(bytes));
+        }
+        match tokio::time::timeout(stall, self.answer.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| from_reqwest(&error)),
+            Err(_) => Err(stalled(stall)),
+        }
+    }
+
+    /// Looks at more of the body without handing it out. False at its end.
+    pub async fn look(&mut self, stall: Duration) -> Result<bool> {
+        match tokio::time::timeout(stall, self.answer.chunk()).await {
+            Ok(Ok(Some(chunk))) => {
+                self.begun.push_back(chunk);
+                Ok(true)
+            }
+            Ok(Ok(None)) => Ok(false),
+            Ok(Err(error)) => Err(from_reqwest(&error)),
+            Err(_) => Err(stalled(stall)),
+        }
+    }
+
+    /// What was looked at so far.
+    pub fn seen(&self) -> Vec<u8> {
+        self.begun.iter().flatten().copied().collect()
+    }
+
+    /// How many bytes were looked at so far.
+    pub fn seen_length(&self) -> u64 {
+        self.begun.iter().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    /// Whether all of its bytes are here, or come until then. What goes wrong is seen by whoever reads on.
+    pub async fn comes_whole(&mut self, until: Instant) -> bool {
+        let Some(wanted) = self.end.map(|end| end.saturating_sub(self.at)) else { return false };
+        while self.seen_length() < wanted {
+            match tokio::time::timeout_at(until, self.answer.chunk()).await {
+                Ok(Ok(Some(chunk))) => self.begun.push_back(chunk),
+                _ => return false,
+            }
+        }
+        self.seen_length() == wanted
+    }
+
+    /// Hands out everything that was looked at.
+    pub fn take_seen(&mut self) -> Vec<Placed> {
+        let begun = std::mem::take(&mut self.begun);
+        begun
+            .into_iter()
+            .filter(|bytes| !bytes.is_empty())
+            .map(|bytes| {
+                let at = self.at;
+                self.at += bytes.len() as u64;
+                Placed { at, bytes }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,330 @@
+//! Which version of a file an answer is about: all that its head says of that, and whether two answers mean the same one.
+//!
+//! Bytes of two answers are joined only where [`Identity::same_as`] says [`Sameness::Same`]. What cannot be shown to be the
+//! same is not spliced (RFC 9110 §15.3.7): a missing validator is "unknown", never "same".
+
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::checksum::{Claim, Offered};
+use super::head::coding;
+use super::range::{Tag, Validator, entity_tag, last_modified};
+
+/// What one answer says of the version that its bytes are of. Kept in the journal: what the first answer promised
+/// decides over cuts, pieces and kills.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Strong entity tag, with its quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    /// Weak entity tag: the same meaning, not the same bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weak_etag: Option<String>,
+    /// Date of last change, exactly as the server wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    modified: Option<String>,
+    /// Whether that date is so much older than the answer that two versions cannot share it.
+    #[serde(default)]
+    modified_is_strong: bool,
+    /// Size of the whole in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// How its bytes are packed, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coding: Option<String>,
+    /// Every checksum of the whole that was offered for this version, by whichever answer.
+    #[serde(default, skip_serializing_if = "promises_nothing")]
+    pub digests: Offered,
+    /// Scheme, host and port that it came from: entity tags of two servers say nothing about each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+}
+
+/// Whether two answers are about one version of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sameness {
+    /// Byte for byte, by a strong validator or by a checksum.
+    Same,
+    /// Another version, or another file.
+    Other,
+    /// Nothing shows it either way.
+    Unknown,
+}
+
+impl Identity {
+    /// What a head says; `size` and `digests` as the reading of that head found them.
+    pub fn of(headers: &HeaderMap, url: &Url, size: Option<u64>, digests: Offered) -> Self {
+        let (etag, weak_etag) = match entity_tag(headers) {
+            Tag::Strong(tag) => (Some(tag), None),
+            Tag::Weak(tag) => (None, Some(tag)),
+            Tag::None => (None, None),
+        };
+        let (modified, modified_is_strong) = last_modified(headers);
+        Self {
+            etag,
+            weak_etag,
+            modified,
+            modified_is_strong,
+            size,
+            coding: coding(headers.get_all(CONTENT_ENCODING)),
+            digests,
+            origin: Some(url.origin().ascii_serialization()),
+        }
+    }
+
+    /// What a journal of an earlier Ferry kept of it.
+    pub fn of_validator(validator: Option<Validator>, size: Option<u64>) -> Self {
+        let (etag, modified) = match validator {
+            Some(Validator::Etag(tag)) => (Some(tag), None),
+            Some(Validator::LastModified(date)) => (None, Some(date)),
+            None => (None, None),
+        };
+        Self { modified_is_strong: modified.is_some(), etag, modified, size, ..Self::default() }
+    }
+
+    /// What goes into `If-Range`: a strong tag, else a strong date of a file that has no tag at all (RFC 9110 §13.1.5).
+    pub fn validator(&self) -> Option<Validator> {
+        let date = || {
+            let has_no_tag = self.weak_etag.is_none();
+            self.modified.clone().filter(|_| self.modified_is_strong && has_no_tag)
+        };
+        let tag = self.etag.clone().map(Validator::Etag);
+        tag.or_else(|| date().map(Validator::LastModified))
+    }
+
+    /// Whether a later answer can show at all that it is about this version.
+    pub fn can_be_shown(&self) -> bool {
+        self.validator().is_some() || has_hash(&self.digests)
+    }
+
+    /// Date of last change as the server wrote it.
+    pub fn modified(&self) -> Option<&str> {
+        self.modified.as_deref()
+    }
+
+    /// Whether a later answer is about this version.
+    pub fn same_as(&self, later: &Self) -> Sameness {
+        use Sameness::{Other, Same, Unknown};
+        let differ = |mine: Option<&str>, theirs: Option<&str>| matches!((mine, theirs), (Some(mine), Some(theirs)) if mine != theirs);
+        if matches!((self.size, later.size), (Some(mine), Some(theirs)) if mine != theirs)
+            || contradict(&self.digests, &later.digests)
+        {
+            return Other;
+        }
+        if self.coding != later.coding {
+            return Unknown;
+        }
+        if agree(&self.digests, &later.digests, self.size.is_some()) {
+            return Same;
+        }
+        let dates_differ = differ(self.modified.as_deref(), later.modified.as_deref());
+        let has_same_date = self.modified_is_strong && self.modified == later.modified;
+        if self.origin.is_some() && later.origin.is_some() && self.origin != later.origin {
+            return match (&self.etag, &later.etag) {
+                // Several names of one store.
+                (Some(mine), Some(theirs)) if mine == theirs && self.size.is_some() && !dates_differ => Same,
+                // Mirrors copy date and size; that is enough where a checksum will decide at the end.
+                _ if has_same_date && self.size.is_some() && has_hash(&self.digests) => Same,
+                _ if dates_differ => Other,
+                _ => Unknown,
+            };
+        }
+        match (&self.etag, &later.etag) {
+            (Some(mine), Some(theirs)) if mine == theirs => return Same,
+            (Some(_), Some(_)) => return Other,
+            _ => {}
+        }
+        let opaque = |tag: &str| tag.trim_start_matches("W/").trim_start_matches("w/").to_owned();
+        let mine = self.etag.as_deref().or(self.weak_etag.as_deref()).map(opaque);
+        let theirs = later.etag.as_deref().or(later.weak_etag.as_deref()).map(opaque);
+        if differ(mine.as_deref(), theirs.as_deref()) || dates_differ {
+            return Other;
+        }
+        // A strong date proves it only of a file that has no tag, in neither answer.
+        if has_same_date && mine.is_none() && theirs.is_none() { Same } else { Unknown }
+    }
+
+    /// Keeps what a later answer about the same version promised beside.
+    pub fn learn(&mut self, later: &Self) {
+        self.size = self.size.or(later.size);
+        self.digests.merge(later.digests.clone());
+    }
+}
+
+fn promises_nothing(offered: &Offered) -> bool {
+    offered.all.is_empty()
+}
+
+/// A checksum that two versions do not share by chance.
+fn is_hash(claim: &Claim) -> bool {
+    !claim.algorithm.is_crc()
+}
+
+fn has_hash(offered: &Offered) -> bool {
+    offered.all.iter().any(is_hash)
+}
+
+/// Pairs of claims by one algorithm.
+fn pairs<'a>(one: &'a Offered, other: &'a Offered) -> impl Iterator<Item = (&'a Claim, &'a Claim)> {
+    let with = move |mine: &'a Claim| {
+        let theirs = other.all.iter().filter(move |theirs| theirs.algorithm == mine.algorithm);
+        theirs.map(move |theirs| (mine, theirs))
+    };
+    one.all.iter().flat_map(with)
+}
+
+fn contradict(one: &Offered, other: &Offered) -> bool {
+    pairs(one, other).any(|(mine, theirs)| mine.value != theirs.value)
+}
+
+/// By a hash, or by a CRC beside a size that is the same.
+fn agree(one: &Offered, other: &Offered, has_size: bool) -> bool {
+    pairs(one, other).any(|(mine, theirs)| mine.value == theirs.value && (has_size || is_hash(mine)))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::http::checksum::offered;
+
+    const OLD: &str = "Sat, 21 Nov 2026 11:00:00 GMT";
+    const OLDER: &str = "Fri, 20 Nov 2026 11:00:00 GMT";
+    const NOW: &str = "Sat, 21 Nov 2026 12:00:00 GMT";
+
+    fn identity(host: &str, size: Option<u64>, headers: &[(&'static str, &str)]) -> Identity {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers.iter().chain(&[("date", NOW)]) {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let url = Url::parse(&format!("https://{host}/f")).unwrap();
+        Identity::of(&map, &url, size, offered(&map, true))
+    }
+
+    #[test]
+    fn what_is_not_shown_to_be_the_same_is_not() {
+        use Sameness::{Other, Same, Unknown};
+        type Head = &'static [(&'static str, &'static str)];
+        let rows: &[(&str, Head, Head, Sameness)] = &[
+            ("the same strong tag", &[("etag", "\"a\"")], &[("etag", "\"a\"")], Same),
+            ("another tag", &[("etag", "\"a\"")], &[("etag", "\"b\"")], Other),
+            ("the tag is gone", &[("etag", "\"a\"")], &[], Unknown),
+            ("a tag appears", &[], &[("etag", "\"a\"")], Unknown),
+            ("the tag got weak", &[("etag", "\"a\"")], &[("etag", "W/\"a\"")], Unknown),
+            ("weak and another", &[("etag", "\"a\"")], &[("etag", "W/\"b\"")], Other),
+            ("weak tags", &[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], Unknown),
+            (
+                "a weak tag beside a strong date",
+                &[("etag", "W/\"a\""), ("last-modified", OLD)],
+                &[("etag", "W/\"a\""), ("last-modified", OLD)],
+                Unknown,
+            ),
+            ("the same strong date", &[("last-modified", OLD)], &[("last-modified", OLD)], Same),
+            ("another date", &[("last-modified", OLD)], &[("last-modified", OLDER)], Other),
+            ("the date is gone", &[("last-modified", OLD)], &[], Unknown),
+            (
+                "a date that may be two versions'",
+                &[("last-modified", NOW)],
+                &[("last-modified", NOW)],
+                Unknown,
+            ),
+            (
+                "the tag is gone, the date is there",
+                &[("etag", "\"a\""), ("last-modified", OLD)],
+                &[("last-modified", OLD)],
+                Unknown,
+            ),
+            ("nothing at all", &[], &[], Unknown),
+            (
+                "the same checksum",
+                &[("x-goog-hash", "md5=1B2M2Y8AsgTpgAmY7PhCfg==")],
+                &[("etag", "\"new\""), ("x-goog-hash", "md5=1B2M2Y8AsgTpgAmY7PhCfg==")],
+                Same,
+            ),
+            (
+                "the same tag, another checksum",
+                &[("etag", "\"a\""), ("x-goog-hash", "crc32c=n03x6A==")],
+                &[("etag", "\"a\""), ("x-goog-hash", "crc32c=AAAAAA==")],
+                Other,
+            ),
+            (
+                "packed on the way",
+                &[("etag", "\"a\"")],
+                &[("etag", "\"a\""), ("content-encoding", "gzip")],
+                Unknown,
+            ),
+        ];
+        for (what, first, later, expected) in rows {
+            let (first, later) = (identity("h", Some(9), first), identity("h", Some(9), later));
+            assert_eq!(first.same_as(&later), *expected, "{what}");
+        }
+        let tagged = |size| identity("h", size, &[("etag", "\"a\"")]);
+        assert_eq!(tagged(Some(9)).same_as(&tagged(Some(8))), Other, "another size");
+        assert_eq!(tagged(None).same_as(&tagged(Some(8))), Same, "the size was not known");
+    }
+
+    #[test]
+    fn only_strong_validators_resume() {
+        let etag = |text: &str| Some(Validator::Etag(text.into()));
+        let dated = |text: &str| Some(Validator::LastModified(text.into()));
+        type Given = &'static [(&'static str, &'static str)];
+        let rows: &[(Given, Option<Validator>)] = &[
+            (&[("etag", "\"abc\"")], etag("\"abc\"")),
+            (&[("etag", "\"\"")], etag("\"\"")),
+            (&[("etag", "\"abc\""), ("last-modified", OLD), ("date", NOW)], etag("\"abc\"")),
+            (&[("etag", "\"abc\""), ("etag", "\"abc\"")], etag("\"abc\"")),
+            (&[("etag", "\"abc\""), ("etag", "\"def\"")], None),
+            (&[("etag", "W/\"abc\"")], None),
+            (&[("etag", "W/\"abc\""), ("last-modified", OLD), ("date", NOW)], None),
+            (&[("etag", "abc")], None),
+            (&[("etag", "\"a\"b\"")], None),
+            (&[("etag", "abc"), ("last-modified", OLD), ("date", NOW)], dated(OLD)),
+            (&[("last-modified", OLD), ("date", NOW)], dated(OLD)),
+            (
+                &[("last-modified", "Sat, 21 Nov 2026 11:59:00 GMT"), ("date", NOW)],
+                dated("Sat, 21 Nov 2026 11:59:00 GMT"),
+            ),
+            (&[("last-modified", "Sat, 21 Nov 2026 11:59:01 GMT"), ("date", NOW)], None),
+            (&[("last-modified", NOW), ("date", OLD)], None),
+            (&[("last-modified", OLD)], None),
+            (&[("last-modified", "yesterday"), ("date", NOW)], None),
+            (&[], None),
+        ];
+        for (given, expected) in rows {
+            let mut headers = HeaderMap::new();
+            for (name, value) in *given {
+                headers.append(*name, HeaderValue::from_str(value).unwrap());
+            }
+            let url = Url::parse("https://h/f").unwrap();
+            let identity = Identity::of(&headers, &url, None, Offered::default());
+            assert_eq!(identity.validator(), *expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn tags_of_two_servers_say_nothing_about_each_other() {
+        use Sameness::{Other, Same, Unknown};
+        let at = |host: &str, tag: &str, date: &str, more: &[(&'static str, &str)]| {
+            let head = [&[("etag", tag), ("last-modified", date)][..], more].concat();
+            identity(host, Some(9), &head)
+        };
+        let first = at("one", "\"a\"", OLD, &[]);
+        assert_eq!(first.same_as(&at("two", "\"a\"", OLD, &[])), Same, "one store, two names");
+        assert_eq!(first.same_as(&at("two", "\"b\"", OLD, &[])), Unknown, "date and size are no proof");
+        assert_eq!(first.same_as(&at("two", "\"b\"", OLDER, &[])), Other);
+        let promised = at("one", "\"a\"", OLD, &[("x-goog-hash", "md5=1B2M2Y8AsgTpgAmY7PhCfg==")]);
+        assert_eq!(promised.same_as(&at("two", "\"b\"", OLD, &[])), Same, "the checksum decides at the end");
+    }
+
+    #[test]
+    fn an_identity_survives_the_journal() {
+        let first = identity("h", Some(9), &[("etag", "\"a\""), ("x-goog-hash", "crc32c=n03x6A==")]);
+        let text = serde_json::to_string(&first).unwrap();
+        assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), first);
+        let before = Identity::of_validator(Some(Validator::Etag("\"a\"".into())), Some(9));
+        assert_eq!(before.same_as(&first), Sameness::Same, "a journal of an earlier Ferry");
+    }
+}

@@ -1,0 +1,320 @@
+//! The rows of the list, and what the queue does with each of them: nothing, let it wait in its lane, or run it.
+//!
+//! Lanes, running work and rows cannot disagree, as only this file changes more than what is in one row:
+//! - A lane holds exactly the transfers that were let wait, each at the place that its row has.
+//! - What runs has a row, is in no lane, and is counted as active until its end was taken in.
+//! - A row goes together with everything that belongs to it; work that still ran for it is told to stop.
+
+use std::collections::hash_map::Values;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::curve::Curves;
+use crate::lane::{Busy, Lane, Origin, Place, SHORT};
+use crate::progress::{Counter, Meter};
+use crate::task::Task;
+use crate::transfer::{Kind, State, Transfer, TransferId};
+
+/// What takes longer than this is not quick, whatever its size.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// Why a run is stopped from outside. Of several, the last in this order counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    Shutdown,
+    Pause,
+    Cancel,
+}
+
+#[derive(Default)]
+pub(crate) struct Rows {
+    entries: HashMap<TransferId, Entry>,
+    /// Every transfer by what it sends or brings, in hashes; made when it is first asked for.
+    by_subject: Option<BTreeSet<(u64, TransferId)>>,
+    uploads: Lane,
+    downloads: Lane,
+    active: HashSet<TransferId>,
+    /// Speeds over time.
+    pub curves: Curves,
+    /// Counts what was published.
+    pub revision: u64,
+    /// Rows that listeners have not been told of as they are.
+    pub dirty: HashSet<TransferId>,
+    /// Rows that went, of which listeners have not been told.
+    pub removed: Vec<TransferId>,
+    /// Listeners are to be told of the services.
+    pub services_changed: bool,
+    /// Listeners are to be told of the settings.
+    pub settings_changed: bool,
+    /// The links of canceled transfers. No file has them any more: as long as this runs, one that is taken back goes on.
+    pub canceled_links: HashMap<TransferId, String>,
+    /// That of the row that came last: the next is often of the same.
+    last_origin: Option<Arc<Origin>>,
+}
+
+/// Small, as a table has room for more than it holds, and is moved as it grows.
+pub(crate) struct Entry {
+    pub row: Box<Transfer>,
+    pub task: Box<Task>,
+    /// A journal was written for it, in this run or an earlier one.
+    pub has_journal: bool,
+    origin: Arc<Origin>,
+    running: Option<Box<Running>>,
+}
+
+impl Entry {
+    fn place(&self) -> Place {
+        (self.row.position, self.row.id)
+    }
+
+    /// Whether it is more than a moment's work, as far as that is known.
+    pub fn is_long(&self) -> bool {
+        let bytes = self.running.as_ref().map_or(self.row.bytes, |running| running.counter.get());
+        let takes_time = self.running.as_ref().is_some_and(|running| running.since.elapsed() > QUICK);
+        takes_time || self.row.total.unwrap_or(bytes) > SHORT
+    }
+
+    pub fn running(&self) -> Option<&Running> {
+        self.running.as_deref()
+    }
+
+    pub fn running_mut(&mut self) -> Option<&mut Running> {
+        self.running.as_deref_mut()
+    }
+
+    /// The row and the work for it, to change both.
+    pub fn parts_mut(&mut self) -> (&mut Transfer, Option<&mut Running>) {
+        (&mut self.row, self.running.as_deref_mut())
+    }
+
+    /// Whether the row on the disk may be made as the one in memory: while an end is being written, it is ahead of it.
+    pub fn may_be_saved(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| !running.is_ending)
+    }
+}
+
+/// Work that goes on for a row.
+pub(crate) struct Running {
+    since: Instant,
+    pub stop: CancellationToken,
+    pub counter: Arc<Counter>,
+    pub meter: Meter,
+    /// Why it is to stop; set by whoever stops it.
+    pub asked: Option<Stop>,
+    /// It waits for its turn again.
+    pub again: bool,
+    /// The work has returned, and how it ended is being written.
+    pub is_ending: bool,
+    pub ended: CancellationToken,
+}
+
+/// A transfer that has just been given a slot; from then on it counts as running.
+pub(crate) struct Slot {
+    pub id: TransferId,
+    pub stop: CancellationToken,
+    pub counter: Arc<Counter>,
+    pub ended: CancellationToken,
+}
+
+impl Rows {
+    pub fn reserve(&mut self, count: usize) {
+        self.entries.reserve(count);
+    }
+
+    pub fn insert(&mut self, row: Box<Transfer>, task: Box<Task>, has_journal: bool) {
+        let host = row.host.as_ref().filter(|_| row.service == "link");
+        let known = self
+            .last_origin
+            .take()
+            .filter(|origin| origin.service == row.service && origin.host.as_ref() == host);
+        let origin =
+            known.unwrap_or_else(|| Arc::new(Origin { service: row.service.clone(), host: host.cloned() }));
+        self.last_origin = Some(Arc::clone(&origin));
+        if let Some(known) = &mut self.by_subject {
+            known.insert((hash_of(task.subject()), row.id));
+        }
+        self.entries.insert(row.id, Entry { row, task, origin, running: None, has_journal });
+    }
+
+    /// Takes a row off the list, with all that belongs to it.
+    pub fn remove(&mut self, id: TransferId) {
+        self.hold(id);
+        self.active.remove(&id);
+        self.canceled_links.remove(&id);
+        self.curves.forget(id);
+        self.dirty.remove(&id);
+        let Some(entry) = self.entries.remove(&id) else { return };
+        if let Some(running) = entry.running {
+            running.stop.cancel();
+        }
+        if let Some(known) = &mut self.by_subject {
+            known.remove(&(hash_of(entry.task.subject()), id));
+        }
+        self.removed.push(id);
+    }
+
+    pub fn has(&self, id: TransferId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    pub fn get(&self, id: TransferId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: TransferId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    pub fn all(&self) -> Values<'_, TransferId, Entry> {
+        self.entries.values()
+    }
+
+    /// Those that run.
+    pub fn active(&self) -> impl Iterator<Item = &Entry> {
+        self.active.iter().filter_map(|id| self.entries.get(id))
+    }
+
+    pub fn active_ids(&self) -> Vec<TransferId> {
+        self.active.iter().copied().collect()
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// What is picked out of the transfers that send or bring one of these.
+    pub fn find_same<'a, T>(
+        &mut self,
+        subjects: impl Iterator<Item = &'a [u8]>,
+        pick: impl Fn(&Transfer, &Task) -> Option<T>,
+    ) -> Vec<T> {
+        let Self { entries, by_subject, .. } = self;
+        let known = by_subject.get_or_insert_with(|| {
+            entries.iter().map(|(id, entry)| (hash_of(entry.task.subject()), *id)).collect()
+        });
+        let mut found = Vec::new();
+        for subject in subjects {
+            let hash = hash_of(subject);
+            let same = known.range((hash, TransferId(0))..=(hash, TransferId(u64::MAX)));
+            let same = same.filter_map(|(_, id)| entries.get(id));
+            let same = same.filter(|entry| entry.task.subject() == subject);
+            found.extend(same.filter_map(|entry| pick(&entry.row, &entry.task)));
+        }
+        found
+    }
+
+    // ---- the lanes ----
+
+    /// The lane of one direction, for what it learns. Who waits in it is changed by [`Rows::wait`] and [`Rows::hold`].
+    pub fn lane(&mut self, kind: Kind) -> &mut Lane {
+        match kind {
+            Kind::Upload => &mut self.uploads,
+            Kind::Download => &mut self.downloads,
+        }
+    }
+
+    /// Lets a transfer wait for its turn. One that runs, or is not there, does not.
+    pub fn wait(&mut self, id: TransferId) {
+        let Some(entry) = self.entries.get(&id).filter(|entry| entry.running.is_none()) else { return };
+        let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
+        self.lane(kind).add(&origin, place);
+    }
+
+    /// Takes a transfer out of its lane. Whether it waited there.
+    pub fn hold(&mut self, id: TransferId) -> bool {
+        let Some(entry) = self.entries.get(&id) else { return false };
+        let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
+        self.lane(kind).remove(&origin, place)
+    }
+
+    /// Gives a row another place in the list's order, and with it in its lane.
+    pub fn put(&mut self, id: TransferId, position: i64) {
+        let waited = self.hold(id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.row.position = position;
+            self.dirty.insert(id);
+        }
+        if waited {
+            self.wait(id);
+        }
+    }
+
+    pub fn busy(&self, kind: Kind) -> Busy {
+        let mut busy = Busy::default();
+        for entry in self.active().filter(|entry| entry.row.kind == kind) {
+            busy.total += 1;
+            busy.long += usize::from(entry.is_long());
+            busy.origins.insert(Arc::clone(&entry.origin));
+        }
+        busy
+    }
+
+    /// Whether nothing else of where this one comes from or goes to runs in its direction.
+    pub fn is_alone_of_its_origin(&self, entry: &Entry) -> bool {
+        let is_like = |other: &&Entry| other.origin == entry.origin && other.row.kind == entry.row.kind;
+        self.active().filter(is_like).count() == 1
+    }
+
+    /// Takes the next transfer in one direction that may start out of its lane, and gives it its slot.
+    pub fn start_next(
+        &mut self,
+        kind: Kind,
+        slots: usize,
+        exactly: bool,
+        may_run: impl Fn(&Origin) -> bool,
+    ) -> Option<Slot> {
+        let busy = self.busy(kind);
+        let lane = if kind == Kind::Upload { &self.uploads } else { &self.downloads };
+        let is_long = |id| self.entries.get(&id).is_none_or(Entry::is_long);
+        let place = lane.next(&busy, slots, exactly, may_run, is_long)?;
+        let id = place.1;
+        let origin = Arc::clone(&self.entries.get(&id)?.origin);
+        self.lane(kind).remove(&origin, place);
+        let entry = self.entries.get_mut(&id)?;
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let counter = Arc::new(Counter::default());
+        counter.set(entry.row.bytes);
+        entry.row.state = State::Running;
+        (entry.row.wait, entry.row.ended_at) = (None, None);
+        entry.running = Some(Box::new(Running {
+            since: Instant::now(),
+            stop: stop.clone(),
+            counter: Arc::clone(&counter),
+            meter: Meter::default(),
+            asked: None,
+            again: false,
+            is_ending: false,
+            ended: ended.clone(),
+        }));
+        self.active.insert(id);
+        self.dirty.insert(id);
+        Some(Slot { id, stop, counter, ended })
+    }
+
+    /// The work for a row has ended.
+    pub fn end(&mut self, id: TransferId) -> Option<Box<Running>> {
+        self.active.remove(&id);
+        self.entries.get_mut(&id)?.running.take()
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        /// Fewer are dropped in a moment.
+        const MANY: usize = 10_000;
+        if self.entries.len() > MANY {
+            // Only the end of the program drops it: the system takes all of the memory back at once.
+            std::mem::forget(std::mem::take(&mut self.entries));
+        }
+    }
+}
+
+fn hash_of(subject: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    subject.hash(&mut hasher);
+    hasher.finish()
+}

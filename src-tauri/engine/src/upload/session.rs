@@ -1,0 +1,300 @@
+//! Resumable sessions (services.md §3.2): chunks that go on from what the store says it has.
+//!
+//! What the store has confirmed counts, not what was sent. "Done" is believed when the last byte was handed over, in this
+//! run or by what was written down before it went out.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use reqwest::{Method as Verb, Response};
+use url::Url;
+
+use crate::error::{Cause, Error, Result};
+use crate::http::range;
+use crate::run::Run;
+use crate::transfer::Stage;
+use crate::upload::acknowledged::{Refused, Taken, accept};
+use crate::upload::body::Flow;
+use crate::upload::signed_url::{self, Method};
+use crate::upload::source_file::SourceFile;
+use crate::upload::{Kept, Sending, blocking, verify};
+use crate::words::{Phrase, Size};
+
+/// The store's unit: every chunk but the last is a multiple of it.
+const UNIT: u64 = 256 * 1024;
+const FIRST_CHUNK: u64 = 8 * 1024 * 1024;
+const SMALLEST_CHUNK: u64 = 4 * UNIT;
+/// Below the hundred megabytes that some servers before a store take at once.
+const LARGEST_CHUNK: u64 = 64 * 1024 * 1024;
+/// Chunks are sized so that one takes some seconds: longer ones lose more when the line breaks, and each is a request.
+const SLOW_CHUNK: Duration = Duration::from_secs(8);
+const QUICK_CHUNK: Duration = Duration::from_secs(1);
+/// What was quick grows towards this, but not by more than so much at once: a chunk may have been quick by chance.
+const GOOD_CHUNK: Duration = Duration::from_secs(2);
+const MOST_GROWTH: f64 = 4.0;
+/// A store that loses sessions more often in one run will lose the next one, too.
+const MOST_LOST: u32 = 5;
+
+/// Sends the file through a session: the one from before, the one that the URL is, or a new one.
+pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Result<Taken, Refused> {
+    match chunks(sending, method, kept).await {
+        Err(Refused::TooEarly) => {
+            // What it holds, if anything, is not the file.
+            forget(sending.run).await?;
+            Err(Refused::TooEarly)
+        }
+        other => other,
+    }
+}
+
+async fn forget(run: &Run) -> Result<()> {
+    run.change_resume(|record| (record.session, record.last_chunk_sent) = (None, false)).await?;
+    run.counter.set(0);
+    Ok(())
+}
+
+async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Result<Taken, Refused> {
+    let Sending { run, source, .. } = *sending;
+    let total = source.size();
+    let record = run.resume_record();
+    let is_new = record.session.is_none() && method == Method::Resumable;
+    let session = match record.session {
+        Some(text) => parse_session(&text)?,
+        None if method == Method::Session => sending.url()?,
+        None => begin(sending, kept).await?,
+    };
+    let line = Line { sending, session, method };
+    // What the store has counts, not what was sent. A session that was just opened has nothing.
+    let mut confirmed = 0;
+    if !is_new {
+        // One chunk may have been all of it.
+        let may_be_done = record.last_chunk_sent || total <= FIRST_CHUNK;
+        match line.query(kept).await? {
+            Progress::Done(taken) if may_be_done || verify::names_content(&taken, &sending.target.url) => {
+                hash_whole(run, source).await?;
+                return Ok(taken);
+            }
+            Progress::Done(_) => return Err(Refused::TooEarly),
+            Progress::Has(bytes) => confirmed = bytes,
+        }
+    }
+    if confirmed > total {
+        return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
+    }
+    if confirmed > source.hashed() {
+        run.stage(Stage::Checking);
+        let source = source.clone();
+        run.or_stop(blocking(move || source.hash_up_to(confirmed))).await???;
+        run.stage(Stage::Sending);
+    }
+    if confirmed > 0 {
+        run.tell(Phrase::StoreHas { done: Size(confirmed) });
+    }
+    run.counter.set(confirmed);
+    let mut size = FIRST_CHUNK;
+    let mut idle = 0;
+    let mut last_sent = record.last_chunk_sent;
+    loop {
+        let end = total.min(confirmed + size);
+        source.check_unchanged()?;
+        let began = std::time::Instant::now();
+        // The store may have every byte and only be about to say so: then it is asked, there is nothing to send.
+        let answer = if confirmed == total && total > 0 {
+            run.sleep(QUICK_CHUNK).await?;
+            line.query(kept).await?
+        } else {
+            if end == total && total > FIRST_CHUNK && !last_sent {
+                // After a kill a "done" of the store is to be believed from here on.
+                run.change_resume(|record| record.last_chunk_sent = true).await?;
+            }
+            last_sent |= end == total;
+            line.chunk(confirmed, end, kept).await?
+        };
+        match answer {
+            Progress::Done(taken) if last_sent => {
+                run.counter.set(total);
+                return Ok(taken);
+            }
+            Progress::Done(_) => return Err(Refused::TooEarly),
+            Progress::Has(bytes) if bytes > total => {
+                return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
+            }
+            Progress::Has(bytes) if bytes > confirmed && bytes < total => {
+                (confirmed, idle) = (bytes, 0);
+                run.counter.set(confirmed);
+            }
+            Progress::Has(_) => {
+                idle += 1;
+                if idle >= 3 {
+                    return Err(Error::new(Cause::ServerTrouble, Phrase::StoreKeepsNothing).into());
+                }
+                match line.query(kept).await? {
+                    Progress::Done(taken) if last_sent => {
+                        run.counter.set(total);
+                        return Ok(taken);
+                    }
+                    Progress::Done(_) => return Err(Refused::TooEarly),
+                    Progress::Has(bytes) => {
+                        confirmed = bytes.min(total);
+                        run.counter.set(confirmed);
+                    }
+                }
+            }
+        }
+        size = next_size(size, began.elapsed());
+    }
+}
+
+/// How large the next chunk is, after one of this size took so long.
+fn next_size(size: u64, took: Duration) -> u64 {
+    if took < QUICK_CHUNK {
+        let growth = (GOOD_CHUNK.as_secs_f64() / took.as_secs_f64().max(0.001)).min(MOST_GROWTH);
+        let grown = (size as f64 * growth) as u64;
+        (grown - grown % UNIT).min(LARGEST_CHUNK)
+    } else if took > SLOW_CHUNK {
+        (size / 2).max(SMALLEST_CHUNK)
+    } else {
+        size
+    }
+}
+
+fn parse_session(text: &str) -> Result<Url> {
+    signed_url::parse_secure(text)
+        .map_err(|why| Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(why))
+}
+
+async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Url, Refused> {
+    let run = sending.run;
+    let url = kept.elsewhere.clone().map_or_else(|| sending.url(), Ok)?;
+    let mut request = run
+        .queue()
+        .http
+        .request(Verb::POST, url.clone())
+        .header(CONTENT_LENGTH, 0)
+        .header("x-goog-resumable", "start")
+        .headers(sending.headers_for(&url));
+    if let Some(content_type) = sending.content_type(kept) {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    let answer = run.or_stop(run.queue().http.send(request)).await??;
+    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    accept(run, answer, true).await?;
+    let location = location.ok_or_else(|| Error::new(Cause::ServerTrouble, Phrase::SessionWithoutPlace))?;
+    let absolute = url.join(&location).map_err(|error| {
+        Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(error.to_string())
+    })?;
+    let session = parse_session(absolute.as_str())?;
+    run.change_resume(|record| {
+        (record.session, record.last_chunk_sent) = (Some(session.as_str().to_owned()), false);
+    })
+    .await?;
+    run.tell(Phrase::SessionOpened);
+    Ok(session)
+}
+
+/// How far the store is.
+enum Progress {
+    /// It has this many bytes.
+    Has(u64),
+    /// It says that it has the file.
+    Done(Taken),
+}
+
+/// An open session.
+struct Line<'a> {
+    sending: &'a Sending<'a>,
+    session: Url,
+    method: Method,
+}
+
+impl Line<'_> {
+    async fn query(&self, kept: &mut Kept) -> Result<Progress, Refused> {
+        let run = self.sending.run;
+        let request = run
+            .queue()
+            .http
+            .request(Verb::PUT, self.session.clone())
+            .header(CONTENT_LENGTH, 0)
+            .header(CONTENT_RANGE, format!("bytes */{}", self.sending.source.size()))
+            .headers(self.sending.headers_for(&self.session));
+        let answer = run.or_stop(run.queue().http.send(request)).await??;
+        self.progress(answer, true, kept).await
+    }
+
+    async fn chunk(&self, start: u64, end: u64, kept: &mut Kept) -> Result<Progress, Refused> {
+        let Sending { run, source, .. } = *self.sending;
+        let total = source.size();
+        let range =
+            if total == 0 { "bytes */0".to_owned() } else { format!("bytes {start}-{}/{total}", end - 1) };
+        // The counter shows what the store has confirmed; the bytes on their way only keep the watchdog quiet.
+        let flow = Flow::silent();
+        let request = run
+            .queue()
+            .http
+            .request(Verb::PUT, self.session.clone())
+            .header(CONTENT_LENGTH, end - start)
+            .header(CONTENT_RANGE, range)
+            .headers(self.sending.headers_for(&self.session))
+            .body(flow.body(run, source, start, end));
+        let answer = flow.send(run, request).await?;
+        self.progress(answer, flow.all_sent(), kept).await
+    }
+
+    async fn progress(&self, answer: Response, all_sent: bool, kept: &mut Kept) -> Result<Progress, Refused> {
+        match answer.status().as_u16() {
+            308 => match range::resumable_range(answer.headers()) {
+                Some(bytes) => Ok(Progress::Has(bytes)),
+                // The next attempt asks again before anything is sent.
+                None => Err(Error::new(Cause::ServerTrouble, Phrase::StoreUnclear).into()),
+            },
+            // 499: somebody has canceled it.
+            404 | 410 | 499 => Err(self.is_gone(kept).await?.into()),
+            _ => Ok(Progress::Done(accept(self.sending.run, answer, all_sent).await?)),
+        }
+    }
+
+    /// The store no longer knows the session. What opened it opens another, where there is something that did.
+    async fn is_gone(&self, kept: &mut Kept) -> Result<Error> {
+        let run = self.sending.run;
+        forget(run).await?;
+        run.note(Phrase::SessionLost);
+        kept.lost_sessions += 1;
+        let cause = match self.method {
+            // The URL is the session itself: only a new one helps.
+            Method::Session if self.sending.is_link() => Cause::LinkExpired,
+            Method::Session => Cause::Expired,
+            _ if kept.lost_sessions >= MOST_LOST => Cause::ServiceRefused,
+            _ => Cause::ServerTrouble,
+        };
+        Ok(Error::new(cause, Phrase::SessionForgotten))
+    }
+}
+
+async fn hash_whole(run: &Run, source: &SourceFile) -> Result<()> {
+    let (whole, size) = (source.clone(), source.size());
+    run.stage(Stage::Checking);
+    run.or_stop(blocking(move || whole.hash_up_to(size))).await???;
+    run.counter.set(size);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_grows_with_the_speed_and_is_cut_where_the_line_is_slow() {
+        const MIB: u64 = 1024 * 1024;
+        let millis = Duration::from_millis;
+        let mut sizes = vec![FIRST_CHUNK];
+        for _ in 0..4 {
+            sizes.push(next_size(sizes[sizes.len() - 1], millis(10)));
+        }
+        assert_eq!(sizes, [8, 32, 64, 64, 64].map(|size| size * MIB), "no more than that is ever lost");
+        assert_eq!(next_size(8 * MIB, millis(800)), 20 * MIB, "two seconds' worth");
+        assert_eq!(next_size(8 * MIB + UNIT, millis(900)) % UNIT, 0, "the store's unit");
+        assert_eq!(next_size(32 * MIB, millis(3000)), 32 * MIB);
+        assert_eq!(next_size(32 * MIB, millis(9000)), 16 * MIB);
+        assert_eq!(next_size(MIB, millis(60_000)), MIB);
+    }
+}

@@ -1,0 +1,355 @@
+//! What proves that the store has the file: digests and lengths that it names, and the service's own word.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::header::{ETAG, HeaderMap};
+use serde_json::{Map, Value};
+
+use crate::engine::{Asset, AssetStatus};
+use crate::error::{Cause, Error, Result};
+use crate::http::checksum::{
+    Algorithm, Claim, Digests, Offered, Proof, compare, etag_md5, from_hex, offered,
+};
+use crate::progress::now;
+use crate::run::Run;
+use crate::services::{Confirmation, Service};
+use crate::transfer::{Stage, Verified};
+use crate::upload::acknowledged::Taken;
+use crate::upload::sign::Target;
+use crate::upload::signed_url::SignedUrl;
+use crate::upload::source_file::SourceFile;
+use crate::upload::{blocking, sent_before};
+use crate::words::{Count, Phrase};
+
+/// The service is asked this often, this long, whether it has the file.
+const CONFIRM_EVERY: Duration = Duration::from_secs(2);
+const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
+
+/// What the store named of what it keeps.
+#[derive(Default)]
+struct Named {
+    offered: Offered,
+    /// An entity tag that may be an MD5: that it is the file's proves it; that it is not proves nothing.
+    hint: Option<Vec<u8>>,
+    length: Option<u64>,
+}
+
+/// Whether the answer names a digest or a length, so that it can be held to it.
+pub(super) fn names_content(taken: &Taken, url: &SignedUrl) -> bool {
+    let named = named(taken, url);
+    named.length.is_some() || !named.offered.all.is_empty()
+}
+
+/// Compares what the store named, asks the service, and writes down what is known.
+pub(super) async fn finish(
+    run: &Run,
+    service_id: String,
+    source: &SourceFile,
+    target: &Target,
+    service: Option<&dyn Service>,
+    taken: Option<&Taken>,
+) -> Result<()> {
+    run.stage(Stage::Verifying);
+    let named = taken.map(|taken| named(taken, &target.url)).unwrap_or_default();
+    for note in &named.offered.notes {
+        run.tell(note.clone());
+    }
+    let mut wanted = named.offered.algorithms();
+    if wanted.is_empty() && named.hint.is_some() {
+        wanted.push(Algorithm::Md5);
+    }
+    let whole = source.clone();
+    let digests = match whole.known_digests(&wanted) {
+        Some(digests) => digests,
+        None => run.or_stop(blocking(move || whole.digests(&wanted))).await???,
+    };
+    let mut proof = match taken {
+        Some(_) => compare_named(&digests, &named, source.size())?,
+        None => Verified::Length,
+    };
+    let mut status = AssetStatus::Sent;
+    if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
+        run.stage(Stage::Confirming);
+        match confirm(run, service, asset_id).await? {
+            Confirmation::Success { size } => {
+                if let Some(size) = size.filter(|size| *size != source.size()) {
+                    return Err(stored_wrong(Phrase::ServiceHasOther, size, source.size()));
+                }
+                status = AssetStatus::Confirmed;
+                if size.is_some() && proof == Verified::None {
+                    proof = Verified::Length;
+                }
+                run.tell(Phrase::ConfirmedByService);
+            }
+            Confirmation::Failed(word) => {
+                return Err(Error::new(Cause::ServiceRefused, Phrase::FileNotTaken).because(word));
+            }
+            Confirmation::Pending => run.note(Phrase::NotYetConfirmed),
+        }
+        let asset = Asset {
+            service: service_id,
+            asset_id: asset_id.clone(),
+            name: run.row().name,
+            size: Some(source.size()),
+            crc32c: Some(sent_before::shown(digests.crc32c)),
+            status,
+            at: now(),
+        };
+        sent_before::remember(&run.queue().store, source.path(), source.sighting(), digests.crc32c);
+        run.queue().store.save_asset(asset).await?;
+    }
+    if proof == Verified::None && (service.is_none() || status == AssetStatus::Confirmed) {
+        run.note(Phrase::NotConfirmed);
+    }
+    run.counter.set(source.size());
+    let checksum = digests.hex(proof.algorithm().unwrap_or(Algorithm::Crc32c));
+    run.update(|row| {
+        row.verified = Some(proof);
+        row.checksum = checksum;
+    });
+    Ok(())
+}
+
+/// Whether the store has exactly as many bytes as the form around the file had, by its own word or by the service's.
+pub(super) async fn form_was_kept(
+    run: &Run,
+    service: Option<&dyn Service>,
+    target: &Target,
+    taken: &Taken,
+) -> Result<bool> {
+    let Some(form_size) = taken.form_size else { return Ok(false) };
+    if let Some(stored) = named(taken, &target.url).length {
+        return Ok(stored == form_size);
+    }
+    let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
+    let answer = run.or_stop(service.confirm(asset_id)).await?;
+    Ok(matches!(answer, Ok(Confirmation::Success { size: Some(size) }) if size == form_size))
+}
+
+/// Everything that the answer names of what is stored.
+fn named(taken: &Taken, url: &SignedUrl) -> Named {
+    let headers = &taken.headers;
+    let mut named = Named { offered: offered(headers, false), ..Named::default() };
+    named.length = stored_length(headers);
+    if let Ok(Value::Object(object)) = serde_json::from_slice(&taken.body) {
+        named.read_object(&object);
+    }
+    // With a customer's own key, or one of the key service, the entity tag is no MD5 although it looks like one.
+    let encrypted = headers.keys().any(|name| name.as_str().ends_with("-customer-algorithm"))
+        || headers.iter().any(|(name, value)| {
+            name.as_str().ends_with("-server-side-encryption") && value.as_bytes() != b"AES256"
+        });
+    let tag = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5);
+    match tag {
+        Some(md5) if url.tag_means_md5() && !encrypted => {
+            named.claim("etag", Algorithm::Md5, Some(md5.to_vec()))
+        }
+        Some(md5) => named.hint = Some(md5.to_vec()),
+        None => {}
+    }
+    named
+}
+
+/// How many bytes the store says that it keeps.
+fn stored_length(headers: &HeaderMap) -> Option<u64> {
+    // Of a file that is kept packed it is not the file's.
+    let packed = headers
+        .get("x-goog-stored-content-encoding")
+        .is_some_and(|value| !value.is_empty() && !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse().ok();
+    let google = number("x-goog-stored-content-length").filter(|_| !packed);
+    google
+        .or_else(|| number("x-amz-object-size"))
+        // How far a resumable upload is (RFC draft, and tus): a store that has less is not done.
+        .or_else(|| number("upload-offset"))
+}
+
+impl Named {
+    fn claim(&mut self, header: &str, algorithm: Algorithm, value: Option<Vec<u8>>) {
+        if let Some(value) = value {
+            let claim = Claim { header: header.to_owned(), algorithm, value };
+            self.offered.merge(Offered { all: vec![claim], ..Offered::default() });
+        }
+    }
+
+    /// What stores of which that is known say of an object in their answer's body.
+    fn read_object(&mut self, object: &Map<String, Value>) {
+        let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::trim);
+        let number = |name: &str| match object.get(name) {
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let base64 = |name: &str, length: usize| {
+            text(name).and_then(|text| BASE64.decode(text).ok()).filter(|value| value.len() == length)
+        };
+        let hex =
+            |name: &str, length: usize| text(name).and_then(from_hex).filter(|value| value.len() == length);
+        // Google's JSON interface.
+        if text("kind") == Some("storage#object")
+            || (object.contains_key("bucket") && object.contains_key("crc32c"))
+        {
+            self.claim("crc32c", Algorithm::Crc32c, base64("crc32c", 4));
+            self.claim("md5Hash", Algorithm::Md5, base64("md5Hash", 16));
+            self.length = self.length.or_else(|| number("size"));
+        }
+        // Backblaze's own.
+        if object.contains_key("fileId") && object.contains_key("contentSha1") {
+            self.claim("contentSha1", Algorithm::Sha1, hex("contentSha1", 20));
+            self.claim("contentMd5", Algorithm::Md5, hex("contentMd5", 16));
+            self.length = self.length.or_else(|| number("contentLength"));
+        }
+    }
+}
+
+/// Compares all that the store named, if it named anything, with what was sent.
+fn compare_named(digests: &Digests, named: &Named, size: u64) -> Result<Verified> {
+    if let Some(there) = named.length.filter(|there| *there != size) {
+        return Err(stored_wrong(Phrase::StoreHasOther, there, size));
+    }
+    match compare(digests, &named.offered) {
+        Proof::Match(algorithm) => Ok(algorithm.into()),
+        Proof::Nothing if named.hint.is_some() && named.hint == digests.value(Algorithm::Md5) => {
+            Ok(Verified::Md5)
+        }
+        Proof::Nothing if named.length.is_some() => Ok(Verified::Length),
+        Proof::Nothing => Ok(Verified::None),
+        Proof::Mismatch { algorithm, expected, got } => {
+            Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(Phrase::ChecksumThere {
+                algorithm: algorithm.as_str().to_owned(),
+                there: expected,
+                here: got,
+            }))
+        }
+    }
+}
+
+fn stored_wrong(what: Phrase, there: u64, here: u64) -> Error {
+    let why = if there > here && there - here < 4096 {
+        Phrase::HoldsTheForm { more: Count(there - here) }
+    } else {
+        Phrase::HoldsAnotherSize { there: Count(there), here: Count(here) }
+    };
+    Error::new(Cause::StoredWrong, what).because(why)
+}
+
+/// Asks the service until it has the file, it failed, or two minutes have passed.
+async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Confirmation> {
+    let deadline = tokio::time::Instant::now() + run.scaled(CONFIRM_LIMIT);
+    loop {
+        match run.or_stop(service.confirm(asset_id)).await? {
+            Ok(Confirmation::Pending) => {}
+            Ok(answer) => return Ok(answer),
+            // The bytes are there; trouble with asking about them must not send them again. A refused key will not be
+            // taken by asking on: the next transfer makes it the service's question.
+            Err(error) if error.cause == Cause::Unauthorized || tokio::time::Instant::now() >= deadline => {
+                tracing::info!(%error, "the service was not reached for its confirmation");
+                return Ok(Confirmation::Pending);
+            }
+            Err(error) => tracing::debug!(%error, "the service has not confirmed"),
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Ok(Confirmation::Pending);
+        }
+        run.sleep(CONFIRM_EVERY).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::checksum::Hasher;
+    use reqwest::header::HeaderValue;
+
+    const MD5: &str = "\"25f9e794323b453885f5181f1b624d0b\"";
+    const OTHER: &str = "\"00000000000000000000000000000000\"";
+
+    fn judged(url: &str, headers: &[(&'static str, &str)], body: &str) -> Result<Verified, String> {
+        let mut hasher =
+            Hasher::new(&[Algorithm::Md5, Algorithm::Sha1, Algorithm::Crc64Nvme, Algorithm::Crc64Ecma]);
+        hasher.update(b"123456789");
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let taken = Taken { headers: map, body: body.as_bytes().to_vec(), form_size: None };
+        let named = named(&taken, &SignedUrl::parse(url).unwrap());
+        compare_named(&hasher.finish(), &named, 9).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn everything_that_a_store_names_is_compared() {
+        const ANY: &str = "https://files.example/o";
+        const S3: &str = "https://b.s3.amazonaws.com/o?X-Amz-Signature=x";
+        const EXPRESS: &str =
+            "https://b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com/o?X-Amz-Signature=x";
+        type Row<'a> = (&'a str, Vec<(&'static str, &'a str)>, &'a str, Option<Verified>);
+        let rows: Vec<Row<'_>> = vec![
+            (ANY, vec![], "", Some(Verified::None)),
+            (ANY, vec![("x-goog-stored-content-length", "9")], "", Some(Verified::Length)),
+            (ANY, vec![("x-goog-stored-content-length", "8")], "", None),
+            (
+                ANY,
+                vec![("x-goog-stored-content-length", "8"), ("x-goog-stored-content-encoding", "gzip")],
+                "",
+                Some(Verified::None),
+            ),
+            (ANY, vec![("x-amz-object-size", "10")], "", None),
+            (ANY, vec![("upload-offset", "4")], "", None),
+            (ANY, vec![("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKfgqCg=")], "", None),
+            (ANY, vec![("x-amz-checksum-crc64nvme", "rosUhgp5mIg=")], "", Some(Verified::Crc64Nvme)),
+            (ANY, vec![("x-amz-checksum-crc64nvme", "rosUhgp5mIk=")], "", None),
+            (ANY, vec![("x-oss-hash-crc64ecma", "11051210869376104954")], "", Some(Verified::Crc64Ecma)),
+            // An agreeing digest and a wrong length, and the other way round.
+            (ANY, vec![("x-amz-checksum-crc64nvme", "rosUhgp5mIg="), ("x-amz-object-size", "8")], "", None),
+            (ANY, vec![("x-amz-checksum-crc32c", "AAAAAA=="), ("x-amz-object-size", "9")], "", None),
+            // A tag is an MD5 where the store is known for it, a proof where it fits, and nothing otherwise.
+            (S3, vec![("etag", MD5)], "", Some(Verified::Md5)),
+            (S3, vec![("etag", OTHER)], "", None),
+            (
+                S3,
+                vec![("etag", OTHER), ("x-amz-server-side-encryption", "aws:kms")],
+                "",
+                Some(Verified::None),
+            ),
+            (
+                S3,
+                vec![("etag", OTHER), ("x-amz-server-side-encryption-customer-algorithm", "AES256")],
+                "",
+                Some(Verified::None),
+            ),
+            (S3, vec![("etag", OTHER), ("x-amz-server-side-encryption", "AES256")], "", None),
+            (EXPRESS, vec![("etag", OTHER)], "", Some(Verified::None)),
+            (ANY, vec![("etag", MD5)], "", Some(Verified::Md5)),
+            (ANY, vec![("etag", OTHER)], "", Some(Verified::None)),
+            // Bodies of stores that are known.
+            (
+                ANY,
+                vec![],
+                r#"{"kind":"storage#object","size":"9","crc32c":"4waSgw=="}"#,
+                Some(Verified::Crc32c),
+            ),
+            (ANY, vec![], r#"{"kind":"storage#object","size":"8"}"#, None),
+            (
+                ANY,
+                vec![],
+                r#"{"fileId":"4_z","contentLength":9,"contentSha1":"f7c3bc1d808e04732adf679965ccc34ca7ae3441"}"#,
+                Some(Verified::Sha1),
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"fileId":"4_z","contentSha1":"0000000000000000000000000000000000000000"}"#,
+                None,
+            ),
+            // What any service may mean by a size is not known.
+            (ANY, vec![], r#"{"size": 3}"#, Some(Verified::None)),
+        ];
+        for (url, headers, body, expected) in rows {
+            let got = judged(url, &headers, body);
+            assert_eq!(got.clone().ok(), expected, "{url} {headers:?} {body}: {got:?}");
+        }
+    }
+}
