@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{DownloadRequest, Engine, State, Transfer, TransferId, UploadRequest};
@@ -75,6 +75,8 @@ struct Case {
     peer: Peer,
     id: Option<TransferId>,
     outcome: Option<Outcome>,
+    /// Whether it came to its end in Ferry's first life.
+    undisturbed: bool,
 }
 
 /// What came of a case.
@@ -138,32 +140,33 @@ pub fn run(
     many_threads: bool,
 ) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
+    let lives = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     let (mut cases, last, place) = world.block_on(async {
         let mut cases = Vec::new();
         for (number, plan) in plans.iter().enumerate() {
             let peer = match plan {
                 Plan::Server(plan) => {
-                    let passage = Passage::new(number, &plan.meddling, events.clone());
+                    let passage = Passage::new(number, &plan.meddling, events.clone(), Arc::clone(&lives));
                     let name = Case::name(number, plan.kind);
                     Peer::Server(Server::start(plan.clone(), &name, passage, &mut tasks).await)
                 }
                 Plan::Store(plan) => {
-                    let passage = Passage::new(number, &plan.meddling, events.clone());
+                    let passage = Passage::new(number, &plan.meddling, events.clone(), Arc::clone(&lives));
                     let file = Arc::new(noise(number as u64 + 77, plan.size as usize));
                     Peer::Store(Store::start(plan.clone(), file, passage, &mut tasks).await)
                 }
             };
-            cases.push(Case { number, peer, id: None, outcome: None });
+            cases.push(Case { number, peer, id: None, outcome: None, undisturbed: false });
         }
         let stores = cases.iter().filter_map(|case| match &case.peer {
             Peer::Store(store) => Some((case.number, Arc::clone(store))),
             Peer::Server(_) => None,
         });
-        let nobody = Passage::new(usize::MAX, &[], events.clone());
+        let nobody = Passage::new(usize::MAX, &[], events.clone(), Arc::clone(&lives));
         let api = Service::start(stores.collect(), nobody, &mut tasks).await;
         let good = ServerPlan::good(20_000);
-        let passage = Passage::new(usize::MAX, &[], events.clone());
+        let passage = Passage::new(usize::MAX, &[], events.clone(), Arc::clone(&lives));
         let last = Server::start(good, "last.bin", passage, &mut tasks).await;
         let place = Place::make(root, api, plans.len().clamp(1, 64) as u8, many_threads);
         (cases, last, place)
@@ -176,6 +179,7 @@ pub fn run(
     }
     if let Some(program) = real {
         really(program, &cases, &place, &mut heard);
+        lives.fetch_add(1, Ordering::Relaxed);
     }
     let mut life = Life::begin(&place);
     life.runtime.block_on(find_or_add(&life.engine, &place, &mut cases));
@@ -190,6 +194,7 @@ pub fn run(
                 } else {
                     life.quit()
                 }
+                lives.fetch_add(1, Ordering::Relaxed);
                 life = Life::begin(&place);
                 pausing.clear();
                 // A server that does not listen any more has seen its connection end.
@@ -287,6 +292,7 @@ async fn drive(
                         engine.resume(&[id]).await.expect("resumed");
                     }
                     case.outcome = outcome(case, &row, Instant::now() > until);
+                    case.undisturbed = case.passage().life() == 0;
                     all &= case.outcome.is_some();
                 }
                 if all {
@@ -365,7 +371,7 @@ fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
             finals.sort();
             judge_download(server, row, &outcome, downloads, &finals)
         }
-        Peer::Store(store) => judge_upload(store, row, &outcome),
+        Peer::Store(store) => judge_upload(store, row, &outcome, case.undisturbed),
     };
     Verdict { outcome, breach: judged.err(), trace: case.passage().trace() }
 }

@@ -27,8 +27,8 @@ mod wire;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use batch::Plan;
@@ -234,7 +234,7 @@ fn run_one(world: &Handle, plan: &ServerPlan, program: &Program) -> (bool, bool,
     };
     let (events, _heard) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
-    let passage = Passage::new(0, &[], events);
+    let passage = Passage::new(0, &[], events, Arc::default());
     let server = world.block_on(Server::start(plan.clone(), name, passage, &mut tasks));
     let root = folder();
     let mut said = false;

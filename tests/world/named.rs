@@ -280,8 +280,12 @@ fn a_store_that_answers_before_the_bytes_have_come_has_not_got_them() {
 
 #[test]
 fn a_session_that_says_that_it_has_all_must_have_all() {
-    let faults = vec![StoreFault::None, StoreFault::Keep { bytes: 0 }, StoreFault::FalseEnd];
-    holds(Plan::Store(StorePlan { faults, ..StorePlan::good(1_000, Way::GoogleResumable) }));
+    let cut = StoreFault::Cut { after: 400_000 };
+    for faults in
+        [vec![StoreFault::None, StoreFault::FalseEnd], vec![StoreFault::None, cut, StoreFault::FalseEnd]]
+    {
+        holds(Plan::Store(StorePlan { faults, ..StorePlan::good(9 << 20, Way::GoogleResumable) }));
+    }
 }
 
 #[test]

@@ -172,8 +172,13 @@ fn describe(found: &[u8], server: &Server) -> String {
     format!("{said} (versions {})", sizes.join(", "))
 }
 
-/// An upload.
-pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<(), Breach> {
+/// An upload; `undisturbed`: in one life of Ferry's, so that it heard all that was said.
+pub fn judge_upload(
+    store: &Store,
+    row: &Transfer,
+    outcome: &Outcome,
+    undisturbed: bool,
+) -> Result<(), Breach> {
     judge_row(row, outcome)?;
     let Outcome::Completed(verified) = outcome else { return Ok(()) };
     let number = match &store.plan.service {
@@ -191,7 +196,7 @@ pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<
         );
     };
     // Before the service has named a size, or after Ferry has stopped asking, only the store's own word can tell.
-    let could_tell = store.plan.names_length() || object.told.is_some();
+    let could_tell = undisturbed && store.plan.names_length() || object.told.is_some();
     if **held != **store.file && could_tell {
         let what = format!("{} bytes are there, {} here; verified: {verified}", held.len(), store.file.len());
         return breach("not in the store", what);
@@ -216,7 +221,8 @@ pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<
         return breach("a proof that is none", format!("verified: {verified}, which nobody told"));
     }
     // Whoever heard the store's last word heard what was wrong with it.
-    let heard = store.plan.meddling.is_empty()
+    let heard = undisturbed
+        && store.plan.meddling.is_empty()
         && store.plan.faults.iter().all(|fault| matches!(fault, StoreFault::None | StoreFault::Keep { .. }));
     let wrong = word
         .digests

@@ -606,7 +606,7 @@ pub enum StoreFault {
     },
     /// How far a session is, in a spelling of its own.
     OddRange(OddRange),
-    /// A session says that it has everything when asked, and has not.
+    /// A session says that it has everything, after the first of several chunks.
     FalseEnd,
     NoAnswer,
 }

@@ -1,8 +1,8 @@
 //! HTTP/1.1 as bytes: heads are read, answers are written exactly as a plan wants them, however wrong.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,13 +32,20 @@ pub struct Passage {
     passed: AtomicU64,
     meddling: Mutex<VecDeque<Meddle>>,
     events: mpsc::UnboundedSender<Event>,
+    /// How often Ferry has been started anew.
+    lives: Arc<AtomicUsize>,
     /// Requests so far, of every kind.
     pub requests: AtomicUsize,
     trace: Mutex<Vec<String>>,
 }
 
 impl Passage {
-    pub fn new(case: usize, meddling: &[Meddle], events: mpsc::UnboundedSender<Event>) -> Self {
+    pub fn new(
+        case: usize,
+        meddling: &[Meddle],
+        events: mpsc::UnboundedSender<Event>,
+        lives: Arc<AtomicUsize>,
+    ) -> Self {
         let mut meddling = meddling.to_vec();
         meddling.sort_by_key(|meddle| meddle.after);
         Self {
@@ -46,9 +53,15 @@ impl Passage {
             passed: AtomicU64::new(0),
             meddling: Mutex::new(meddling.into()),
             events,
+            lives,
             requests: AtomicUsize::new(0),
             trace: Mutex::default(),
         }
+    }
+
+    /// Which of Ferry's lives this is, counted from 0. Who begins anew does not know what was said before.
+    pub fn life(&self) -> usize {
+        self.lives.load(Ordering::Relaxed)
     }
 
     /// A line of what was seen on the wire.
