@@ -190,9 +190,9 @@ pub fn run(
             None => break,
             Some(event) => {
                 if event.what == Meddling::Kill && !many_threads {
-                    life.kill()
+                    life.kill();
                 } else {
-                    life.quit()
+                    life.quit();
                 }
                 lives.fetch_add(1, Ordering::Relaxed);
                 life = Life::begin(&place);

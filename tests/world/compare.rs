@@ -199,7 +199,7 @@ fn ferry(world: &Handle, plans: &[ServerPlan]) -> Count {
             count.wrong += usize::from(completed && is_wrong);
             count.failed += usize::from(!completed);
             count.left_behind += usize::from(!completed && verdict.breach.is_some());
-            count.missed += usize::from(plan.can_be_served() && !(completed && !is_wrong));
+            count.missed += usize::from(plan.can_be_served() && (is_wrong || !completed));
         }
     }
     count
@@ -217,7 +217,7 @@ fn run_all(world: &Handle, plans: &[ServerPlan], program: &Program) -> Count {
                     count.wrong += usize::from(said && !is_right);
                     count.failed += usize::from(!said);
                     count.left_behind += usize::from(!said && left && !is_right);
-                    count.missed += usize::from(plan.can_be_served() && !(said && is_right));
+                    count.missed += usize::from(plan.can_be_served() && (!said || !is_right));
                 }
             });
         }

@@ -4,6 +4,7 @@
 //! true of those bytes; an upload that is called completed is in the store, byte for byte; everything ends, or says what
 //! it waits for; nothing is under a final name when it failed.*
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use ferry_engine::{Code, State, Transfer, WaitReason};
@@ -157,7 +158,7 @@ fn describe(found: &[u8], server: &Server) -> String {
             .max();
         match longest {
             Some((same, number)) if same > 0 => {
-                said.push_str(&format!(" {at}..{} of version {number}", at + same));
+                let _ = write!(said, " {at}..{} of version {number}", at + same);
                 at += same;
             }
             _ => break,
@@ -167,7 +168,7 @@ fn describe(found: &[u8], server: &Server) -> String {
         versions.iter().map(|(number, version)| format!("{number}: {}", version.coded.len())).collect();
     if at < found.len() {
         let rest: String = String::from_utf8_lossy(&found[at..found.len().min(at + 60)]).into_owned();
-        said.push_str(&format!(" then {rest:?}"));
+        let _ = write!(said, " then {rest:?}");
     }
     format!("{said} (versions {})", sizes.join(", "))
 }
@@ -195,17 +196,18 @@ pub fn judge_upload(
             format!("nothing of {} bytes; verified: {verified}", store.file.len()),
         );
     };
+    let size = store.file.len() as u64;
+    let told_another = undisturbed && object.told.is_some_and(|told| told != size);
     // Before the service has named a size, or after Ferry has stopped asking, only the store's own word can tell.
-    let could_tell = undisturbed && store.plan.names_length() || object.told.is_some();
+    let could_tell = undisturbed && store.plan.names_length() || told_another;
     if **held != **store.file && could_tell {
         let what = format!("{} bytes are there, {} here; verified: {verified}", held.len(), store.file.len());
         return breach("not in the store", what);
     }
-    if object.failed {
+    if undisturbed && object.failed {
         return breach("the service said no", "its metadata says FAILED");
     }
-    let size = held.len() as u64;
-    if object.told.is_some_and(|told| told != size) {
+    if told_another {
         return breach("the service said no", format!("its metadata says {:?} bytes", object.told));
     }
     let word = &store.plan.word;

@@ -444,15 +444,13 @@ impl Fault {
     /// Whether it says nothing about the next request.
     fn passes(self) -> bool {
         match self {
-            Self::None | Self::Cut { .. } | Self::TooShort { .. } | Self::Silence { .. } | Self::Part(_) => {
-                true
-            }
+            // Answers that fit no request without conditions may be taken for the last word.
             Self::Instead(instead) => match instead {
-                Instead::Accepted { .. } | Instead::NotModified | Instead::Unsatisfied(_) => true,
-                Instead::NoAnswer | Instead::HeadOnly => true,
+                Instead::Accepted { .. } | Instead::NoAnswer | Instead::HeadOnly => true,
                 Instead::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502..=504),
                 _ => false,
             },
+            _ => true,
         }
     }
 }
@@ -702,8 +700,15 @@ impl StorePlan {
 
     /// What goes wrong with the nth request.
     pub fn fault(&self, number: usize) -> StoreFault {
-        let last = self.faults.last().filter(|_| self.for_ever);
-        let fault = self.faults.get(number).or(last).copied().unwrap_or(StoreFault::None);
+        // What is kept in crumbs would come to its end after everybody's patience.
+        let crumb = |bytes: u32| if bytes == 0 { 0 } else { bytes.max(self.size / 10) };
+        let last = self.faults.last().filter(|_| self.for_ever).map(|fault| match fault {
+            StoreFault::Cut { after } => StoreFault::Cut { after: crumb(*after) },
+            StoreFault::Keep { bytes } => StoreFault::Keep { bytes: crumb(*bytes) },
+            StoreFault::Silence { after } => StoreFault::Silence { after: crumb(*after) },
+            fault => *fault,
+        });
+        let fault = self.faults.get(number).copied().or(last).unwrap_or(StoreFault::None);
         match fault {
             StoreFault::Early { status: 200..300, .. } if !self.shows_early_answers() => StoreFault::None,
             // Who began anew does not know what was said before.

@@ -465,7 +465,7 @@ impl Store {
             LengthTold::Not => {}
             LengthTold::Right => headers.push(("x-goog-stored-content-length", kept.len().to_string())),
             LengthTold::Wrong => {
-                headers.push(("x-goog-stored-content-length", (kept.len() + 251).to_string()))
+                headers.push(("x-goog-stored-content-length", (kept.len() + 251).to_string()));
             }
         }
         let body = match word.envelope {

@@ -1,6 +1,7 @@
 //! HTTP/1.1 as bytes: heads are read, answers are written exactly as a plan wants them, however wrong.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -193,7 +194,7 @@ impl<'a> Line<'a> {
         while body.len() < wanted {
             let most = (wanted - body.len()).min(self.passage.until_next());
             if self.ahead.is_empty() {
-                let mut bytes = [0; STEP];
+                let mut bytes = vec![0; STEP];
                 match self.stream.read(&mut bytes).await {
                     Ok(0) | Err(_) => break,
                     Ok(read) => self.ahead.extend_from_slice(&bytes[..read]),
@@ -253,7 +254,7 @@ impl<'a> Line<'a> {
 pub fn head(status: u16, headers: &[(&str, String)]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} {}\r\n", reason(status));
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()
