@@ -48,7 +48,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::runtime::Handle;
 
 /// Servers, and as many stores, in the run that everybody waits for.
-const CASES: usize = 1_500;
+const CASES: usize = 2_000;
 /// Cases in one engine.
 const AT_ONCE: usize = 24;
 /// Engines at a time: they wait for their servers more than they work.
