@@ -597,9 +597,8 @@ fn d17_a_proxy_of_the_environment_is_used() {
 
 #[test]
 fn w3_this_computer_is_never_reached_by_way_of_a_proxy() {
-    let server = BadServer::start(|_, _| {
-        vec![Step::Send(response("200 OK", &[("Content-Length", "5")], b"right"))]
-    });
+    let server =
+        BadServer::start(|_, _| vec![Step::Send(response("200 OK", &[("Content-Length", "5")], b"right"))]);
     let mut home = Home::new();
     for variable in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
         home.set(variable, &format!("http://127.0.0.1:{}", support::peers::free_port()));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{DownloadRequest, Engine, State, Transfer, TransferId, UploadRequest};
@@ -75,6 +75,8 @@ struct Case {
     peer: Peer,
     id: Option<TransferId>,
     outcome: Option<Outcome>,
+    /// Whether it came to its end in Ferry's first life.
+    undisturbed: bool,
 }
 
 /// What came of a case.
@@ -128,41 +130,43 @@ impl Case {
 }
 
 /// Runs Ferry against all of these, one beside the other, and says what came of each. `real`: its first life is that of
-/// the real program; `many_threads`: the engine has several, and is quit where it would be killed. The last breach is the queue's own, if a good transfer does not run through at the end.
+/// the program at this place. `many_threads`: the engine has several, and is quit where it would be killed. The last
+/// breach is the queue's own, if a good transfer does not run through at the end.
 pub fn run(
     world: &Handle,
     plans: &[Plan],
     root: &Path,
-    real: bool,
+    real: Option<&Path>,
     many_threads: bool,
 ) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
+    let lives = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     let (mut cases, last, place) = world.block_on(async {
         let mut cases = Vec::new();
         for (number, plan) in plans.iter().enumerate() {
             let peer = match plan {
                 Plan::Server(plan) => {
-                    let passage = Passage::new(number, &plan.meddling, events.clone());
+                    let passage = Passage::new(number, &plan.meddling, events.clone(), Arc::clone(&lives));
                     let name = Case::name(number, plan.kind);
                     Peer::Server(Server::start(plan.clone(), &name, passage, &mut tasks).await)
                 }
                 Plan::Store(plan) => {
-                    let passage = Passage::new(number, &plan.meddling, events.clone());
+                    let passage = Passage::new(number, &plan.meddling, events.clone(), Arc::clone(&lives));
                     let file = Arc::new(noise(number as u64 + 77, plan.size as usize));
                     Peer::Store(Store::start(plan.clone(), file, passage, &mut tasks).await)
                 }
             };
-            cases.push(Case { number, peer, id: None, outcome: None });
+            cases.push(Case { number, peer, id: None, outcome: None, undisturbed: false });
         }
         let stores = cases.iter().filter_map(|case| match &case.peer {
             Peer::Store(store) => Some((case.number, Arc::clone(store))),
             Peer::Server(_) => None,
         });
-        let nobody = Passage::new(usize::MAX, &[], events.clone());
+        let nobody = Passage::new(usize::MAX, &[], events.clone(), Arc::clone(&lives));
         let api = Service::start(stores.collect(), nobody, &mut tasks).await;
         let good = ServerPlan::good(20_000);
-        let passage = Passage::new(usize::MAX, &[], events.clone());
+        let passage = Passage::new(usize::MAX, &[], events.clone(), Arc::clone(&lives));
         let last = Server::start(good, "last.bin", passage, &mut tasks).await;
         let place = Place::make(root, api, plans.len().clamp(1, 64) as u8, many_threads);
         (cases, last, place)
@@ -173,8 +177,9 @@ pub fn run(
                 .expect("a file");
         }
     }
-    if real {
-        really(&cases, &place, &mut heard);
+    if let Some(program) = real {
+        really(program, &cases, &place, &mut heard);
+        lives.fetch_add(1, Ordering::Relaxed);
     }
     let mut life = Life::begin(&place);
     life.runtime.block_on(find_or_add(&life.engine, &place, &mut cases));
@@ -185,10 +190,11 @@ pub fn run(
             None => break,
             Some(event) => {
                 if event.what == Meddling::Kill && !many_threads {
-                    life.kill()
+                    life.kill();
                 } else {
-                    life.quit()
+                    life.quit();
                 }
+                lives.fetch_add(1, Ordering::Relaxed);
                 life = Life::begin(&place);
                 pausing.clear();
                 // A server that does not listen any more has seen its connection end.
@@ -208,7 +214,7 @@ pub fn run(
 }
 
 /// The first life is a process of its own: it ends by `kill -9`, wherever it stands.
-fn really(cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Event>) {
+fn really(program: &Path, cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Event>) {
     let links: Vec<String> = cases
         .iter()
         .filter_map(|case| match &case.peer {
@@ -219,7 +225,7 @@ fn really(cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Eve
     if links.is_empty() {
         return;
     }
-    let mut life = RealLife::begin(place, &links);
+    let mut life = RealLife::begin(program, place, &links);
     let began = Instant::now();
     let mut told = None;
     while told.is_none() && began.elapsed() < REAL_LIFE && !life.has_ended() {
@@ -286,6 +292,7 @@ async fn drive(
                         engine.resume(&[id]).await.expect("resumed");
                     }
                     case.outcome = outcome(case, &row, Instant::now() > until);
+                    case.undisturbed = case.passage().life() == 0;
                     all &= case.outcome.is_some();
                 }
                 if all {
@@ -364,7 +371,7 @@ fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
             finals.sort();
             judge_download(server, row, &outcome, downloads, &finals)
         }
-        Peer::Store(store) => judge_upload(store, row, &outcome),
+        Peer::Store(store) => judge_upload(store, row, &outcome, case.undisturbed),
     };
     Verdict { outcome, breach: judged.err(), trace: case.passage().trace() }
 }

@@ -94,8 +94,8 @@ pub struct RealLife(Child);
 
 impl RealLife {
     /// Begins one that downloads these links.
-    pub fn begin(place: &Place, links: &[String]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
+    pub fn begin(program: &Path, place: &Place, links: &[String]) -> Self {
+        let mut command = Command::new(program);
         command.arg("download").args(links).arg("--dir").arg(&place.downloads);
         command.args(["--concurrency", &place.at_a_time.to_string()]).arg("--data-dir").arg(&place.data);
         command

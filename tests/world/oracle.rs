@@ -4,12 +4,13 @@
 //! true of those bytes; an upload that is called completed is in the store, byte for byte; everything ends, or says what
 //! it waits for; nothing is under a final name when it failed.*
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use ferry_engine::{Code, State, Transfer, WaitReason};
 
 use super::digests::digest;
-use super::plan::{Coding, Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
+use super::plan::{Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
 use super::server::{Given, Server};
 use super::store::{Store, algorithm, object_of};
 
@@ -81,16 +82,8 @@ pub fn judge_download(
         return breach("completed elsewhere", format!("{name}, but the row says {:?}", row.path));
     }
     let found = std::fs::read(folder.join(name)).expect("a file that was just listed");
-    let versions = server.versions();
-    let packed = server.plan.kind == FileKind::Packed;
-    let compressed = matches!(server.plan.coding, Coding::Gzip | Coding::XGzip | Coding::Deflate);
-    let whole = versions.iter().filter(|(_, version)| {
-        // What is compressed on the way is not the file, unless the file is a compressed one.
-        let as_it_came = *version.coded == found && (packed || !compressed);
-        as_it_came || *version.plain == found && !(packed && compressed)
-    });
     // Several may be alike: those that are empty.
-    let numbers: Vec<usize> = whole.map(|(number, _)| *number).collect();
+    let numbers = server.wholes(&found);
     if numbers.is_empty() {
         return breach("not one whole version", describe(&found, server));
     }
@@ -112,7 +105,7 @@ pub fn judge_download(
         };
         answer.claims.iter().map(|(name, _)| *name).find(|name| !right(name))
     };
-    let is_unpacked = compressed && !packed;
+    let is_unpacked = server.compresses() && server.plan.kind != FileKind::Packed;
     match first.iter().map(contradicts).collect::<Option<Vec<_>>>() {
         Some(names) if !names.is_empty() && !is_unpacked => breach(
             "against the server's digest",
@@ -165,7 +158,7 @@ fn describe(found: &[u8], server: &Server) -> String {
             .max();
         match longest {
             Some((same, number)) if same > 0 => {
-                said.push_str(&format!(" {at}..{} of version {number}", at + same));
+                let _ = write!(said, " {at}..{} of version {number}", at + same);
                 at += same;
             }
             _ => break,
@@ -175,13 +168,18 @@ fn describe(found: &[u8], server: &Server) -> String {
         versions.iter().map(|(number, version)| format!("{number}: {}", version.coded.len())).collect();
     if at < found.len() {
         let rest: String = String::from_utf8_lossy(&found[at..found.len().min(at + 60)]).into_owned();
-        said.push_str(&format!(" then {rest:?}"));
+        let _ = write!(said, " then {rest:?}");
     }
     format!("{said} (versions {})", sizes.join(", "))
 }
 
-/// An upload.
-pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<(), Breach> {
+/// An upload; `undisturbed`: in one life of Ferry's, so that it heard all that was said.
+pub fn judge_upload(
+    store: &Store,
+    row: &Transfer,
+    outcome: &Outcome,
+    undisturbed: bool,
+) -> Result<(), Breach> {
     judge_row(row, outcome)?;
     let Outcome::Completed(verified) = outcome else { return Ok(()) };
     let number = match &store.plan.service {
@@ -198,17 +196,18 @@ pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<
             format!("nothing of {} bytes; verified: {verified}", store.file.len()),
         );
     };
+    let size = store.file.len() as u64;
+    let told_another = undisturbed && object.told.is_some_and(|told| told != size);
     // Before the service has named a size, or after Ferry has stopped asking, only the store's own word can tell.
-    let could_tell = store.plan.names_length() || object.told.is_some();
+    let could_tell = undisturbed && store.plan.names_length() || told_another;
     if **held != **store.file && could_tell {
         let what = format!("{} bytes are there, {} here; verified: {verified}", held.len(), store.file.len());
         return breach("not in the store", what);
     }
-    if object.failed {
+    if undisturbed && object.failed {
         return breach("the service said no", "its metadata says FAILED");
     }
-    let size = held.len() as u64;
-    if object.told.is_some_and(|told| told != size) {
+    if told_another {
         return breach("the service said no", format!("its metadata says {:?} bytes", object.told));
     }
     let word = &store.plan.word;
@@ -224,7 +223,8 @@ pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<
         return breach("a proof that is none", format!("verified: {verified}, which nobody told"));
     }
     // Whoever heard the store's last word heard what was wrong with it.
-    let heard = store.plan.meddling.is_empty()
+    let heard = undisturbed
+        && store.plan.meddling.is_empty()
         && store.plan.faults.iter().all(|fault| matches!(fault, StoreFault::None | StoreFault::Keep { .. }));
     let wrong = word
         .digests

@@ -4,8 +4,6 @@
 //! Only lies that a careful program can see through are told: where nothing on the line differs (one strong entity tag
 //! for two contents, a length that is too short), no client can tell the right file from a wrong one.
 
-use proptest::prelude::*;
-
 /// A server that gives one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerPlan {
@@ -28,6 +26,8 @@ pub struct ServerPlan {
     pub wants_cookie: bool,
     /// So many answers at a time.
     pub ceiling: Option<u8>,
+    /// Each connection is slow, the first one most, so that several are worth while.
+    pub throttled: bool,
     /// What goes wrong with the nth request for the file.
     pub faults: Vec<Fault>,
     /// The last of the faults for ever.
@@ -343,6 +343,7 @@ impl ServerPlan {
             hops: Hops::None,
             wants_cookie: false,
             ceiling: None,
+            throttled: false,
             faults: Vec::new(),
             for_ever: false,
             meddling: Vec::new(),
@@ -360,7 +361,21 @@ impl ServerPlan {
                 }
             )*};
         }
-        note!(kind, growth, change, tag, date, ranges, framing, coding, digests, hops, wants_cookie, ceiling);
+        note!(
+            kind,
+            growth,
+            change,
+            tag,
+            date,
+            ranges,
+            framing,
+            coding,
+            digests,
+            hops,
+            wants_cookie,
+            ceiling,
+            throttled
+        );
         note!(faults, for_ever, meddling);
         format!("ServerPlan {{ {}, ..ServerPlan::good({}) }}", differs.join(", "), self.size)
     }
@@ -377,7 +392,7 @@ impl ServerPlan {
             )*};
         }
         take!(meddling, faults, digests, hops, coding, framing, kind, change, growth, ranges, tag, date);
-        take!(wants_cookie, ceiling, for_ever);
+        take!(wants_cookie, ceiling, throttled, for_ever);
         plans.extend(without_one(&self.faults).map(|faults| Self { faults, ..self.clone() }));
         plans.extend(without_one(&self.meddling).map(|meddling| Self { meddling, ..self.clone() }));
         plans.extend(without_one(&self.digests).map(|digests| Self { digests, ..self.clone() }));
@@ -429,15 +444,13 @@ impl Fault {
     /// Whether it says nothing about the next request.
     fn passes(self) -> bool {
         match self {
-            Self::None | Self::Cut { .. } | Self::TooShort { .. } | Self::Silence { .. } | Self::Part(_) => {
-                true
-            }
+            // Answers that fit no request without conditions may be taken for the last word.
             Self::Instead(instead) => match instead {
-                Instead::Accepted { .. } | Instead::NotModified | Instead::Unsatisfied(_) => true,
-                Instead::NoAnswer | Instead::HeadOnly => true,
+                Instead::Accepted { .. } | Instead::NoAnswer | Instead::HeadOnly => true,
                 Instead::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502..=504),
                 _ => false,
             },
+            _ => true,
         }
     }
 }
@@ -591,7 +604,7 @@ pub enum StoreFault {
     },
     /// How far a session is, in a spelling of its own.
     OddRange(OddRange),
-    /// A session says that it has everything when asked, and has not.
+    /// A session says that it has everything, after the first of several chunks.
     FalseEnd,
     NoAnswer,
 }
@@ -687,8 +700,15 @@ impl StorePlan {
 
     /// What goes wrong with the nth request.
     pub fn fault(&self, number: usize) -> StoreFault {
-        let last = self.faults.last().filter(|_| self.for_ever);
-        let fault = self.faults.get(number).or(last).copied().unwrap_or(StoreFault::None);
+        // What is kept in crumbs would come to its end after everybody's patience.
+        let crumb = |bytes: u32| if bytes == 0 { 0 } else { bytes.max(self.size / 10) };
+        let last = self.faults.last().filter(|_| self.for_ever).map(|fault| match fault {
+            StoreFault::Cut { after } => StoreFault::Cut { after: crumb(*after) },
+            StoreFault::Keep { bytes } => StoreFault::Keep { bytes: crumb(*bytes) },
+            StoreFault::Silence { after } => StoreFault::Silence { after: crumb(*after) },
+            fault => *fault,
+        });
+        let fault = self.faults.get(number).copied().or(last).unwrap_or(StoreFault::None);
         match fault {
             StoreFault::Early { status: 200..300, .. } if !self.shows_early_answers() => StoreFault::None,
             // Who began anew does not know what was said before.
@@ -766,416 +786,4 @@ fn without_one<T: Clone>(list: &[T]) -> impl Iterator<Item = Vec<T>> + use<'_, T
 /// Sizes below this one.
 fn smaller(size: u32) -> impl Iterator<Item = u32> {
     [1_000, size / 2].into_iter().filter(move |smaller| *smaller < size && size > 1_000)
-}
-
-// ---- by chance ----
-
-fn size() -> impl Strategy<Value = u32> {
-    prop_oneof![
-        2 => 0..3_u32,
-        10 => 3..2_000_u32,
-        4 => 60_000..70_000_u32,
-        4 => 131_070..131_075_u32,
-        6 => 100_000..300_000_u32,
-        1 => 524_000..1_300_000_u32,
-    ]
-}
-
-/// A place in a body: near its begin, or anywhere.
-fn place() -> impl Strategy<Value = u32> {
-    prop_oneof![1 => Just(0), 2 => 1..4_u32, 4 => 1..2_000_u32, 6 => 1..300_000_u32]
-}
-
-fn wait() -> impl Strategy<Value = Pause> {
-    prop_oneof![
-        6 => Just(Pause::None),
-        1 => Just(Pause::Zero),
-        2 => Just(Pause::One),
-        1 => Just(Pause::Long),
-        1 => Just(Pause::PastDate),
-        1 => Just(Pause::Nonsense),
-    ]
-}
-
-fn text() -> impl Strategy<Value = Body> {
-    prop_oneof![
-        3 => Just(Body::Empty),
-        3 => Just(Body::Text),
-        3 => Just(Body::Json),
-        2 => Just(Body::Xml),
-        2 => Just(Body::Html),
-        1 => Just(Body::Endless),
-    ]
-}
-
-fn meddling() -> impl Strategy<Value = Vec<Meddle>> {
-    let what = prop_oneof![
-        6 => Just(Meddling::Pause),
-        1 => Just(Meddling::Restart),
-        1 => Just(Meddling::Kill),
-    ];
-    let one = (place(), what).prop_map(|(after, what)| Meddle { after, what });
-    prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(one, 1..3)]
-}
-
-fn instead() -> impl Strategy<Value = Instead> {
-    let codes = prop_oneof![
-        Just(400_u16),
-        Just(401),
-        Just(403),
-        Just(404),
-        Just(405),
-        Just(406),
-        Just(408),
-        Just(409),
-        Just(410),
-        Just(412),
-        Just(413),
-        Just(418),
-        Just(421),
-        Just(425),
-        Just(429),
-        Just(429),
-        Just(429),
-        Just(451),
-        Just(500),
-        Just(500),
-        Just(501),
-        Just(502),
-        Just(503),
-        Just(503),
-        Just(503),
-        Just(504),
-        Just(507),
-        Just(511),
-        Just(520),
-        Just(529),
-        Just(599),
-        Just(300),
-        Just(305),
-        Just(306),
-        Just(310),
-        Just(600),
-        Just(999),
-        Just(101),
-    ];
-    let unsatisfied = prop_oneof![
-        Just(Unsatisfied::Total),
-        Just(Unsatisfied::Bare),
-        Just(Unsatisfied::Untold),
-        Just(Unsatisfied::WrongTotal),
-    ];
-    prop_oneof![
-        3 => (wait(), text()).prop_map(|(wait, body)| Instead::Accepted { wait, body }),
-        1 => Just(Instead::NoContent),
-        1 => Just(Instead::ResetContent),
-        2 => Just(Instead::NotModified),
-        10 => (codes, wait(), text()).prop_map(|(code, wait, body)| Instead::Status { code, wait, body }),
-        2 => unsatisfied.prop_map(Instead::Unsatisfied),
-        1 => Just(Instead::UnaskedPart),
-        1 => Just(Instead::Nowhere),
-        1 => Just(Instead::Loop),
-        1 => Just(Instead::Page),
-        1 => Just(Instead::Envelope),
-        1 => Just(Instead::NotHttp),
-        1 => Just(Instead::NoAnswer),
-        1 => Just(Instead::HugeHead),
-        1 => Just(Instead::HeadOnly),
-    ]
-}
-
-fn part_fault() -> impl Strategy<Value = PartFault> {
-    prop_oneof![
-        (1..5_000_u32).prop_map(PartFault::Later),
-        Just(PartFault::FromStart),
-        (1..5_000_u32).prop_map(PartFault::OtherTotal),
-        (1..5_000_u32).prop_map(PartFault::Surplus),
-        (1..5_000_u32).prop_map(PartFault::Missing),
-        Just(PartFault::Multipart),
-        Just(PartFault::NoContentRange),
-        Just(PartFault::UnknownTotal),
-        Just(PartFault::OtherUnit),
-    ]
-}
-
-fn fault() -> impl Strategy<Value = Fault> {
-    let cut = prop_oneof![2 => Just(Cut::Fin), 1 => Just(Cut::Reset)];
-    prop_oneof![
-        2 => Just(Fault::None),
-        8 => (place(), cut).prop_map(|(after, how)| Fault::Cut { after, how }),
-        1 => (1..5_000_u32).prop_map(|missing| Fault::TooShort { missing }),
-        // Each costs the stall limit.
-        1 => prop_oneof![Just(None), place().prop_map(Some)].prop_map(|after| Fault::Silence { after }),
-        5 => instead().prop_map(Fault::Instead),
-        4 => part_fault().prop_map(Fault::Part),
-    ]
-}
-
-fn digest() -> impl Strategy<Value = Digest> {
-    let header = prop_oneof![
-        Just(DigestHeader::ContentMd5),
-        Just(DigestHeader::ContentSha256),
-        Just(DigestHeader::ReprSha256),
-        Just(DigestHeader::ReprSha512),
-        Just(DigestHeader::LegacySha256),
-        Just(DigestHeader::LegacyMd5),
-        Just(DigestHeader::GoogCrc32c),
-        Just(DigestHeader::GoogMd5),
-        Just(DigestHeader::AmzCrc32),
-        Just(DigestHeader::AmzCrc32c),
-        Just(DigestHeader::AmzCrc64),
-        Just(DigestHeader::AmzSha1),
-        Just(DigestHeader::AmzSha256),
-        Just(DigestHeader::AzureMd5),
-    ];
-    let truth = prop_oneof![5 => Just(Truth::Right), 1 => Just(Truth::Wrong), 1 => Just(Truth::OfNext)];
-    let when = prop_oneof![2 => Just(When::Always), 2 => Just(When::FirstOnly), 1 => Just(When::LaterOnly)];
-    (header, truth, when).prop_map(|(header, truth, when)| Digest { header, truth, when })
-}
-
-fn ranges() -> impl Strategy<Value = Ranges> {
-    let honour = prop_oneof![
-        5 => Just(Honour::IfRange),
-        3 => Just(Honour::Blindly),
-        1 => Just(Honour::Never),
-        1 => Just(Honour::OnlyDates),
-        1 => Just(Honour::OnlyPlain),
-    ];
-    let cap = prop_oneof![6 => Just(None), 1 => (1_000..40_000_u32).prop_map(Some)];
-    (prop_oneof![3 => Just(true), 1 => Just(false)], honour, cap).prop_map(|(told, honour, cap)| Ranges {
-        told,
-        honour,
-        cap,
-    })
-}
-
-/// Any server.
-pub fn servers() -> impl Strategy<Value = ServerPlan> {
-    let kind = prop_oneof![
-        5 => Just(FileKind::Plain),
-        1 => Just(FileKind::Untyped),
-        1 => Just(FileKind::Text),
-        2 => Just(FileKind::Packed),
-        1 => Just(FileKind::Attachment),
-    ];
-    let change = prop_oneof![
-        5 => Just(Change::Never),
-        3 => (1..4_u8).prop_map(Change::At),
-        1 => Just(Change::Always),
-        1 => Just(Change::Turns),
-    ];
-    let tag = prop_oneof![
-        6 => Just(Tag::Strong),
-        3 => Just(Tag::None),
-        1 => Just(Tag::Weak),
-        1 => Just(Tag::Unquoted),
-        1 => Just(Tag::FirstOnly),
-        2 => Just(Tag::NotInParts),
-    ];
-    let date = prop_oneof![
-        4 => Just(Dated::Old),
-        3 => Just(Dated::None),
-        1 => Just(Dated::Fresh),
-        1 => Just(Dated::WithoutDate),
-        1 => Just(Dated::FirstOnly),
-        1 => Just(Dated::NotInParts),
-    ];
-    let framing = prop_oneof![
-        10 => Just(Framing::Length),
-        3 => Just(Framing::Chunked),
-        2 => Just(Framing::Close),
-        1 => (0..3_000_u32).prop_map(Framing::ChunkedAndLength),
-        1 => Just(Framing::TwoLengths),
-    ];
-    let coding = prop_oneof![
-        14 => Just(Coding::None),
-        1 => Just(Coding::Identity),
-        1 => Just(Coding::Empty),
-        1 => Just(Coding::AwsChunked),
-        1 => Just(Coding::Gzip),
-        1 => Just(Coding::XGzip),
-        1 => Just(Coding::Deflate),
-        1 => Just(Coding::GzipLie),
-        1 => Just(Coding::BrLie),
-    ];
-    let mirrors = (2..4_u8, any::<bool>(), any::<bool>())
-        .prop_map(|(count, share_tags, differ)| Hops::Mirrors { count, share_tags, differ });
-    let redirect = prop_oneof![Just(301_u16), Just(302), Just(303), Just(307), Just(308)];
-    let hops = prop_oneof![8 => Just(Hops::None), 1 => redirect.prop_map(Hops::Redirect), 2 => mirrors];
-    let growth = prop_oneof![2 => Just(0_u32), 1 => 1..5_000_u32];
-    let digests = prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(digest(), 1..3)];
-    let faults = prop_oneof![1 => Just(Vec::new()), 6 => prop::collection::vec(fault(), 1..6)];
-    let ceiling = prop_oneof![12 => Just(None), 1 => (1..4_u8).prop_map(Some)];
-    (
-        (kind, size(), growth, change, tag, date),
-        (ranges(), framing, coding, digests, hops),
-        (prop::bool::weighted(0.05), ceiling, faults, prop::bool::weighted(0.06), meddling()),
-    )
-        .prop_map(
-            |((kind, size, growth, change, tag, date), (ranges, framing, coding, digests, hops), rest)| {
-                let (wants_cookie, ceiling, faults, for_ever, meddling) = rest;
-                ServerPlan {
-                    kind,
-                    size,
-                    growth,
-                    change,
-                    tag,
-                    date,
-                    ranges,
-                    framing,
-                    coding,
-                    digests,
-                    hops,
-                    wants_cookie,
-                    ceiling,
-                    faults,
-                    for_ever,
-                    meddling,
-                }
-            },
-        )
-}
-
-fn store_fault() -> impl Strategy<Value = StoreFault> {
-    let codes = prop_oneof![
-        Just(400_u16),
-        Just(401),
-        Just(403),
-        Just(404),
-        Just(405),
-        Just(408),
-        Just(409),
-        Just(410),
-        Just(411),
-        Just(412),
-        Just(413),
-        Just(415),
-        Just(429),
-        Just(429),
-        Just(500),
-        Just(500),
-        Just(501),
-        Just(502),
-        Just(503),
-        Just(503),
-        Just(504),
-        Just(304),
-        Just(302),
-        Just(307),
-        Just(308),
-    ];
-    let says = prop_oneof![
-        3 => Just(Says::Nothing),
-        1 => Just(Says::SignatureDoesNotMatch),
-        1 => Just(Says::InvalidPolicyDocument),
-        1 => Just(Says::ExpiredToken),
-        1 => Just(Says::RequestTimeout),
-        1 => Just(Says::EntityTooLarge),
-        1 => Just(Says::SlowDown),
-        1 => Just(Says::Json),
-    ];
-    let odd = prop_oneof![
-        Just(OddRange::NoUnit),
-        Just(OddRange::NotFromZero),
-        Just(OddRange::BeyondTotal),
-        Just(OddRange::Nonsense),
-        Just(OddRange::Absent),
-    ];
-    let early = prop_oneof![3 => Just(200_u16), 1 => Just(201), 1 => Just(400), 1 => Just(403), 1 => Just(413), 1 => Just(503)];
-    prop_oneof![
-        3 => Just(StoreFault::None),
-        4 => place().prop_map(|after| StoreFault::Cut { after }),
-        3 => Just(StoreFault::LostAnswer),
-        3 => (place(), early).prop_map(|(after, status)| StoreFault::Early { after, status }),
-        5 => (codes, says, wait()).prop_map(|(code, says, wait)| StoreFault::Status { code, says, wait }),
-        1 => place().prop_map(|after| StoreFault::Silence { after }),
-        3 => place().prop_map(|bytes| StoreFault::Keep { bytes }),
-        2 => prop_oneof![Just(404_u16), Just(410)].prop_map(|status| StoreFault::Gone { status }),
-        2 => odd.prop_map(StoreFault::OddRange),
-        3 => Just(StoreFault::FalseEnd),
-        1 => Just(StoreFault::NoAnswer),
-    ]
-}
-
-fn last_word() -> impl Strategy<Value = LastWord> {
-    let header = prop_oneof![
-        Just(StoreHeader::GoogCrc32c),
-        Just(StoreHeader::GoogMd5),
-        Just(StoreHeader::EtagMd5),
-        Just(StoreHeader::ContentMd5),
-        Just(StoreHeader::AmzCrc32),
-        Just(StoreHeader::AmzCrc32c),
-        Just(StoreHeader::AmzCrc64),
-        Just(StoreHeader::AmzSha1),
-        Just(StoreHeader::AmzSha256),
-    ];
-    let digest =
-        (header, prop::bool::weighted(0.8)).prop_map(|(header, right)| StoreDigest { header, right });
-    let digests = prop_oneof![2 => Just(Vec::new()), 3 => prop::collection::vec(digest, 1..3)];
-    let length =
-        prop_oneof![6 => Just(LengthTold::Not), 2 => Just(LengthTold::Right), 1 => Just(LengthTold::Wrong)];
-    let envelope = prop_oneof![
-        12 => Just(Envelope::None),
-        2 => Just(Envelope::Fine),
-        1 => Just(Envelope::NoSuccess),
-        1 => Just(Envelope::Failed),
-        1 => Just(Envelope::Code),
-    ];
-    let status = prop_oneof![6 => Just(200_u16), 2 => Just(201), 1 => Just(204)];
-    (status, digests, length, envelope).prop_map(|(status, digests, length, envelope)| LastWord {
-        // A 204 has no body for an envelope.
-        status: if envelope == Envelope::None { status } else { 200 },
-        digests,
-        length,
-        envelope,
-    })
-}
-
-/// Any store.
-pub fn stores() -> impl Strategy<Value = StorePlan> {
-    let way = prop_oneof![
-        2 => Just(Way::GooglePut),
-        5 => Just(Way::GoogleResumable),
-        2 => Just(Way::AmazonPut),
-        1 => Just(Way::AzurePut),
-        2 => Just(Way::Form),
-        1 => Just(Way::PolicyForm),
-        1 => Just(Way::Session),
-    ];
-    let end = prop_oneof![
-        12 => Just(ServiceEnd::Success),
-        1 => Just(ServiceEnd::Failed),
-        1 => Just(ServiceEnd::Never),
-        1 => Just(ServiceEnd::Trouble),
-    ];
-    let told = prop_oneof![
-        6 => Just(SizeTold::Right),
-        1 => Just(SizeTold::AsText),
-        1 => Just(SizeTold::Missing),
-        1 => Just(SizeTold::Wrong),
-    ];
-    let refusals = prop_oneof![8 => Just(0_u8), 1 => 1..3_u8];
-    let service = (0..4_u8, end, told, refusals).prop_map(|(waits, end, size, refusals)| ServicePlan {
-        waits,
-        end,
-        size,
-        refusals,
-    });
-    let service = prop_oneof![2 => service.prop_map(Some), 1 => Just(None)];
-    let damage = prop_oneof![
-        8 => Just(Damage::None),
-        1 => Just(Damage::Flip),
-        1 => (1..5_000_u32).prop_map(Damage::Short),
-        1 => Just(Damage::Envelope),
-    ];
-    let faults = prop_oneof![1 => Just(Vec::new()), 4 => prop::collection::vec(store_fault(), 1..5)];
-    // Several chunks, and more than what a connection takes without being read, need megabytes.
-    let size = prop_oneof![120 => size(), 1 => EARLY_IS_SEEN_FROM..EARLY_IS_SEEN_FROM + (4 << 20)];
-    (size, way, service, last_word(), damage, faults, prop::bool::weighted(0.06), meddling()).prop_map(
-        |(size, way, service, word, damage, faults, for_ever, meddling)| {
-            // Only a service gives fields.
-            let way = if way == Way::PolicyForm && service.is_none() { Way::Form } else { way };
-            StorePlan { size, way, service, word, damage, faults, for_ever, meddling }
-        },
-    )
 }

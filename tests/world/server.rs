@@ -122,6 +122,24 @@ impl Server {
         self.given.lock().expect("no panic while held").push(given);
     }
 
+    /// The versions that a file is, whole.
+    pub fn wholes(&self, found: &[u8]) -> Vec<usize> {
+        let packed = self.plan.kind == FileKind::Packed;
+        let compressed = self.compresses();
+        let versions = self.versions();
+        let whole = versions.iter().filter(|(_, version)| {
+            // What is compressed on the way is not the file, unless the file is a compressed one.
+            let as_it_came = *version.coded == found && (packed || !compressed);
+            as_it_came || *version.plain == found && !(packed && compressed)
+        });
+        whole.map(|(number, _)| *number).collect()
+    }
+
+    /// Whether what goes over the line is not the file's bytes.
+    pub fn compresses(&self) -> bool {
+        matches!(self.plan.coding, Coding::Gzip | Coding::XGzip | Coding::Deflate)
+    }
+
     /// Every version that there was.
     pub fn versions(&self) -> Vec<(usize, Version)> {
         let versions = self.versions.lock().expect("no panic while held");
@@ -351,6 +369,7 @@ impl Server {
         given.sent = going.len() as u64;
         given.ended = chunked && given.status == 200 && stop.is_none() && hush.is_none();
         self.note_given(given.clone());
+        line.pace = plan.throttled.then_some(if number == 0 { 1_000_000 } else { 6_000_000 });
         let is_short = matches!(fault, Fault::TooShort { .. }) && framing == Framing::Length;
         let mut intact = line.send(&head(given.status, &headers)).await;
         if intact && chunked {

@@ -39,8 +39,8 @@ pub struct Object {
 struct Session {
     object: usize,
     kept: Vec<u8>,
-    /// What was said last of how much is kept, if nothing has come since.
-    told: Option<u64>,
+    /// How far the chunks went that Ferry has sent, and in which of its lives.
+    offered: (u64, usize),
     done: bool,
     gone: bool,
 }
@@ -223,6 +223,13 @@ impl Store {
         let target = asked.path().trim_start_matches('/').to_owned();
         let (place, id) = target.split_once('/').unwrap_or((&target, "0"));
         let id: usize = id.parse().unwrap_or(0);
+        if let Some(session) = self.held().sessions.get_mut(&id).filter(|_| place == "session" && length > 0)
+        {
+            let range = asked.get("content-range").unwrap_or_default();
+            let last = range.split(['-', '/']).nth(1).and_then(|text| text.parse::<u64>().ok());
+            let end = last.map_or(0, |last| last + 1);
+            session.offered = (end.max(session.offered.0), self.passage.life());
+        }
         match fault {
             StoreFault::NoAnswer => {
                 note("closed at once".into());
@@ -356,7 +363,6 @@ impl Store {
                     session.kept.truncate(start as usize);
                     session.kept.extend_from_slice(&chunk[..most]);
                 }
-                session.told = None;
             }
             if matches!(fault, StoreFault::Silence { .. }) {
                 note(format!("silence after {} of {length}", chunk.len()));
@@ -372,9 +378,10 @@ impl Store {
             let mut held = self.held();
             let session = held.sessions.get_mut(&id).expect("looked up above");
             let kept = session.kept.len() as u64;
-            let false_end = fault == StoreFault::FalseEnd
-                && is_question
-                && session.told.is_some_and(|told| told == kept && told < total);
+            // Only where Ferry knows that it has not handed on everything.
+            let (offered, life) = session.offered;
+            let false_end =
+                fault == StoreFault::FalseEnd && (1..total).contains(&offered) && life == self.passage.life();
             session.done |= kept == total;
             (session.object, kept, session.done, false_end)
         };
@@ -406,9 +413,6 @@ impl Store {
             StoreFault::OddRange(OddRange::Absent) => None,
             _ => plain,
         };
-        if !matches!(fault, StoreFault::OddRange(_)) {
-            self.held().sessions.get_mut(&id).expect("looked up above").told = Some(kept);
-        }
         note(format!("308, kept {kept} of {total}, told {text:?}"));
         let mut headers = vec![("Content-Length", "0".to_owned())];
         headers.extend(text.map(|text| ("Range", text)));
@@ -461,7 +465,7 @@ impl Store {
             LengthTold::Not => {}
             LengthTold::Right => headers.push(("x-goog-stored-content-length", kept.len().to_string())),
             LengthTold::Wrong => {
-                headers.push(("x-goog-stored-content-length", (kept.len() + 251).to_string()))
+                headers.push(("x-goog-stored-content-length", (kept.len() + 251).to_string()));
             }
         }
         let body = match word.envelope {

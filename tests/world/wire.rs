@@ -1,8 +1,9 @@
 //! HTTP/1.1 as bytes: heads are read, answers are written exactly as a plan wants them, however wrong.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,13 +33,20 @@ pub struct Passage {
     passed: AtomicU64,
     meddling: Mutex<VecDeque<Meddle>>,
     events: mpsc::UnboundedSender<Event>,
+    /// How often Ferry has been started anew.
+    lives: Arc<AtomicUsize>,
     /// Requests so far, of every kind.
     pub requests: AtomicUsize,
     trace: Mutex<Vec<String>>,
 }
 
 impl Passage {
-    pub fn new(case: usize, meddling: &[Meddle], events: mpsc::UnboundedSender<Event>) -> Self {
+    pub fn new(
+        case: usize,
+        meddling: &[Meddle],
+        events: mpsc::UnboundedSender<Event>,
+        lives: Arc<AtomicUsize>,
+    ) -> Self {
         let mut meddling = meddling.to_vec();
         meddling.sort_by_key(|meddle| meddle.after);
         Self {
@@ -46,9 +54,15 @@ impl Passage {
             passed: AtomicU64::new(0),
             meddling: Mutex::new(meddling.into()),
             events,
+            lives,
             requests: AtomicUsize::new(0),
             trace: Mutex::default(),
         }
+    }
+
+    /// Which of Ferry's lives this is, counted from 0. Who begins anew does not know what was said before.
+    pub fn life(&self) -> usize {
+        self.lives.load(Ordering::Relaxed)
     }
 
     /// A line of what was seen on the wire.
@@ -139,12 +153,14 @@ pub struct Line<'a> {
     /// What was read and belongs to what follows.
     ahead: Vec<u8>,
     passage: &'a Passage,
+    /// Content bytes a second; absent = as fast as they go.
+    pub pace: Option<u32>,
 }
 
 impl<'a> Line<'a> {
     pub fn new(stream: TcpStream, passage: &'a Passage) -> Self {
         let _ = stream.set_nodelay(true);
-        Self { stream, ahead: Vec::new(), passage }
+        Self { stream, ahead: Vec::new(), passage, pace: None }
     }
 
     /// The next request's head; `None` when there is none any more.
@@ -178,7 +194,7 @@ impl<'a> Line<'a> {
         while body.len() < wanted {
             let most = (wanted - body.len()).min(self.passage.until_next());
             if self.ahead.is_empty() {
-                let mut bytes = [0; STEP];
+                let mut bytes = vec![0; STEP];
                 match self.stream.read(&mut bytes).await {
                     Ok(0) | Err(_) => break,
                     Ok(read) => self.ahead.extend_from_slice(&bytes[..read]),
@@ -207,6 +223,9 @@ impl<'a> Line<'a> {
             sent += step;
             bytes = &bytes[step..];
             self.passage.pass(step).await;
+            if let Some(pace) = self.pace {
+                tokio::time::sleep(Duration::from_secs_f64(step as f64 / f64::from(pace))).await;
+            }
         }
         sent
     }
@@ -235,7 +254,7 @@ impl<'a> Line<'a> {
 pub fn head(status: u16, headers: &[(&str, String)]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} {}\r\n", reason(status));
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()

@@ -17,6 +17,7 @@ mod soak;
 mod steps;
 mod test;
 mod types;
+mod world;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ cargo xtask COMMAND
                  WHAT: download upload throttled small memory queue fairness; --rounds N (5), --size BYTES (2 GiB),
                  --write makes docs/benchmarks.md and its plot anew
   soak           mixed work under faults by chance: --minutes N (10), --seed S
+  world [WHAT]   servers and stores by chance: --cases N (100,000 of each), --seed S. WHAT: servers, stores,
+                 or compare: curl, wget and aria2 against the same servers (2,000)
   fuzz [TARGET]  odd input for the readers of foreign text: --seconds N for each (60), --keep what opens new ways
   bundle         make the installers of this platform, in target/release/bundle
   setup [FOR]    install what `run` (default), `test` or `bundle` needs
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         "bundle" => bundle::run(),
         "setup" => setup::run(rest),
         "soak" => soak::soak(rest),
+        "world" => world::world(rest),
         "fuzz" => fuzz::fuzz(rest),
         "types" => types::write(),
         "screenshots" => screenshots::run(),
