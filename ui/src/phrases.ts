@@ -13,7 +13,7 @@ export const isOwn = (words: Words | null | undefined): words is Phrase =>
   words !== null && words !== undefined && typeof words !== 'string';
 
 /** The blanks that hold a number of bytes; `seconds` is a time, and every other number a count. */
-export const SIZES: ReadonlySet<string> = new Set(['needed', 'done', 'total', 'missing']);
+export const SIZES: ReadonlySet<string> = new Set(['needed', 'done', 'total', 'missing', 'limit']);
 
 export const checksums: Record<Verified, string> = {
   sha512: 'SHA-512',

@@ -35,6 +35,7 @@ import type {
   TimelineEntry,
   Transfer,
   TransferId,
+  Words,
   UploadRequest,
   Where,
 } from '../src/types';
@@ -154,15 +155,24 @@ declare global {
 /** What is kept of the settings while the window is loaded again. */
 const LANGUAGE = 'fake engine: language';
 
-const refuse = (failure: Partial<Failure> & Pick<Failure, 'what'>): never => {
+/** A failure as it is written down here. Its own type: to TypeScript, parts of unions this large are too complex. */
+interface Refusal {
+  what: Words;
+  code?: Failure['code'];
+  why?: Words | null;
+  advice?: Words;
+  remedy?: Failure['remedy'];
+}
+
+const refuse = (failure: Refusal): never => {
   // Commands fail with plain data, as they do across the real border.
   // eslint-disable-next-line @typescript-eslint/only-throw-error
   throw {
-    code: 'invalid_input',
-    why: null,
-    advice: { is: 'correct_it' },
-    remedy: 'remove',
-    ...failure,
+    code: failure.code ?? 'invalid_input',
+    what: failure.what,
+    why: failure.why ?? null,
+    advice: failure.advice ?? { is: 'correct_it' },
+    remedy: failure.remedy ?? 'remove',
   } satisfies Failure;
 };
 

@@ -36,7 +36,8 @@ const abilities: Record<Can, (row: Transfer) => boolean> = {
 
 /** The tab that a transfer belongs to; every transfer belongs to exactly one besides "All". */
 function tabOf({ state, wait }: Transfer): Exclude<Filter, 'all'> {
-  if (state.is === 'failed' || wait?.reason === 'key' || wait?.reason === 'quota' || wait?.reason === 'space') return 'attention';
+  if (state.is === 'failed' || wait?.reason === 'key' || wait?.reason === 'quota' || wait?.reason === 'space')
+    return 'attention';
   return state.is === 'completed' || state.is === 'canceled' ? 'done' : 'active';
 }
 
