@@ -245,15 +245,14 @@ fn a_disk_that_knows_neither_safe_renames_nor_links_gets_the_file_and_nothing_is
     assert_eq!(std::fs::read(home.downloads().join("other.bin")).unwrap(), b"somebody else's");
 }
 
-/// Shares and disks in user space that cannot make the names in a folder durable, in each of their words for it. Said once
-/// it is a failure (the rows above), said each time it is what the disk cannot do.
+/// Shares and disks in user space that cannot make the names in a folder durable. Any other word (EIO) is a failure.
 #[test]
 fn a_folder_that_is_never_synced_is_no_failure_of_the_file() {
     if !strace::can_trace() {
         return;
     }
     let service = Service::start();
-    for error in ["EINVAL", "EOPNOTSUPP", "EIO", "EACCES"] {
+    for error in ["EINVAL", "EOPNOTSUPP"] {
         let home = Home::with(&service);
         std::fs::create_dir_all(home.downloads()).unwrap();
         let never = strace::spoil_all(&[("fsync", &format!("error={error}"))], &home.downloads());
