@@ -171,8 +171,7 @@ export async function pickAndUpload(folders: boolean, service: string | null = n
 }
 
 /** Brings something here from a service and offers to take it back. */
-export const download = (what: string, service: string, said: string) =>
-  bring(() => ipc.download(what, service), said);
+export const download = (what: string, service: string, said: string) => bring(() => ipc.download(what, service), said);
 
 /** Brings once more what was downloaded before. */
 export const downloadAgain = ({ id, name }: Transfer) =>

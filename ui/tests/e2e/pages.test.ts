@@ -237,7 +237,10 @@ describe('services', () => {
     const page = await open({ scenario: 'empty' });
     const service = async () => ((await lastCall(page, 'upload')) as { request: { service: string } }).request.service;
     await page.keyboard.press('Control+o');
-    await page.getByText(/to Sandbox/).first().waitFor();
+    await page
+      .getByText(/to Sandbox/)
+      .first()
+      .waitFor();
     expect(await service()).toBe('sandbox');
     await nav(page, 'Services');
     const card = page.getByRole('region', { name: 'MAVI', exact: true });
@@ -247,7 +250,10 @@ describe('services', () => {
     await page.getByText('Files now go to MAVI').waitFor();
     await nav(page, 'Transfers');
     await page.keyboard.press('Control+o');
-    await page.getByText(/to MAVI/).first().waitFor();
+    await page
+      .getByText(/to MAVI/)
+      .first()
+      .waitFor();
     expect(await service()).toBe('mavi');
     await page.evaluate(() => window.fake.drag('drop', 30, 700));
     expect(await service()).toBe('mavi');
@@ -266,7 +272,10 @@ describe('services', () => {
     await page.keyboard.press('Enter');
     await card.getByText('Key refused').waitFor();
     await page.keyboard.press('Control+o');
-    await page.getByText(/to Sandbox/).first().waitFor();
+    await page
+      .getByText(/to Sandbox/)
+      .first()
+      .waitFor();
     expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'sandbox' } });
   });
 
