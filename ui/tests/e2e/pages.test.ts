@@ -35,7 +35,7 @@ describe('first run', () => {
     await page.getByLabel('Key for MAVI').fill('bad-key');
     await page.getByRole('button', { name: 'Connect' }).click();
     await page.getByText('MAVI refused the key. Enter a key that the service accepts.').waitFor();
-    expect(await lastCall(page, 'save_settings')).toBeUndefined();
+    expect((await calls(page)).map((call) => call.command)).not.toContain('save_settings');
   });
 
   test('a refused key is not kept: nothing can be sent with it', async () => {
