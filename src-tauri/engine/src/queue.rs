@@ -30,7 +30,7 @@ use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::turns::{Turn, Turns};
 use crate::words::{Phrase, Seconds};
-use crate::{download, memory, upload};
+use crate::{download, memory, services, upload};
 
 /// Listeners hear of changes this often at most.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
@@ -530,7 +530,7 @@ impl Queue {
             {
                 let folder = task.folder.clone();
                 let discarded = tokio::task::spawn_blocking(move || {
-                    crate::files::part_file::discard(&folder, &journal.name)
+                    crate::files::part_file::discard(&folder, &journal.name);
                 });
                 // A part file that cannot be removed stays where the user can see it.
                 let _ = discarded.await;
@@ -781,7 +781,7 @@ impl Queue {
                 return Err(Error::canceled());
             }
             if error.cause == Cause::Unauthorized
-                || (error.cause == Cause::QuotaExceeded && self.services.has_account(&run.row().service))
+                || (error.cause == Cause::QuotaExceeded && services::has_account(&run.row().service))
             {
                 match self.services.key_refused(&run.row().service, &Failure::from(&error), keys) {
                     None => continue,
@@ -913,7 +913,7 @@ impl Queue {
             }
             // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
             let has_new_key = matches!(&result, Err(error) if is_of_service(error.code()))
-                && self.services.has_account(&row.service)
+                && services::has_account(&row.service)
                 && matches!(row.state, State::Failed(_))
                 && self.patient
                 && self.services.problem(&row.service).is_none();

@@ -146,7 +146,7 @@ pub(super) async fn fetch(
                 };
             }
             Reading::Unchanged | Reading::Nothing if question != Question::Whole => {
-                question = question.next()
+                question = question.next();
             }
             Reading::Unchanged => return Err(Error::new(Cause::BadResponse, Phrase::AnsweredUnchanged)),
             Reading::Nothing => return Err(Error::new(Cause::BadResponse, Phrase::NoContentThere)),

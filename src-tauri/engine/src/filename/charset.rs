@@ -25,8 +25,7 @@ pub(super) fn named(name: &str) -> Option<&'static Encoding> {
             "cp949" | "ms949" | "uhc" | "euckr" | "ksc5601" | "ks_c_5601" => Some(EUC_KR),
             "cp950" | "ms950" | "windows-950" | "big5hkscs" => Some(BIG5),
             "eucjp" | "cp51932" => Some(encoding_rs::EUC_JP),
-            "koi8r" | "koi-8-r" => Some(encoding_rs::KOI8_R),
-            "cp20866" => Some(encoding_rs::KOI8_R),
+            "koi8r" | "koi-8-r" | "cp20866" => Some(encoding_rs::KOI8_R),
             "cp65001" => Some(UTF_8),
             "iso88598i" => Some(ISO_8859_8_I),
             _ if name.starts_with("win") || name.starts_with("cp") => {

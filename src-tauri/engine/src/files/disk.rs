@@ -60,10 +60,13 @@ pub(crate) struct DiskId {
     pub file_system: u64,
 }
 
+/// Every disk that was looked at, and when.
+type Known = HashMap<DiskId, (Arc<Disk>, Instant)>;
+
 impl Disk {
     /// The disk with this id, which is known already if a folder on it is open or was so just now.
     pub fn known(id: DiskId) -> Arc<Self> {
-        static DISKS: LazyLock<Mutex<HashMap<DiskId, (Arc<Disk>, Instant)>>> = LazyLock::new(Mutex::default);
+        static DISKS: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         let mut disks = DISKS.lock().unwrap_or_else(PoisonError::into_inner);
         disks.retain(|_, (disk, asked)| Arc::strong_count(disk) > 1 || asked.elapsed() < KEPT);
         let (disk, asked) = disks.entry(id).or_insert_with(|| (Arc::default(), Instant::now()));

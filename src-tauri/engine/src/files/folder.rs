@@ -1,6 +1,12 @@
 //! The target folder, held open: every name in it is reached through the folder itself, so that nobody can swap
 //! the folder or plant a symbolic link between two steps.
 
+#![allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    reason = "numbers of links and devices are narrower on other systems"
+)]
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;

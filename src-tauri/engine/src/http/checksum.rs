@@ -116,7 +116,7 @@ pub(crate) struct Hasher {
 /// A digest that is being computed beside the CRC32C.
 #[derive(Clone)]
 enum Running {
-    Crc(crc_fast::Digest),
+    Crc(Box<crc_fast::Digest>),
     Md5(Box<md5::Md5>),
     Sha1(Box<sha1::Sha1>),
     Sha256(Box<sha2::Sha256>),
@@ -131,10 +131,10 @@ impl Hasher {
         wanted.dedup();
         wanted.retain(|algorithm| *algorithm != Algorithm::Crc32c);
         let running = |algorithm: Algorithm| match algorithm {
-            Algorithm::Crc32 => Running::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
-            Algorithm::Crc32c => Running::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi)),
-            Algorithm::Crc64Ecma => Running::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc64Xz)),
-            Algorithm::Crc64Nvme => Running::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
+            Algorithm::Crc32 => Running::Crc(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))),
+            Algorithm::Crc32c => Running::Crc(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi))),
+            Algorithm::Crc64Ecma => Running::Crc(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc64Xz))),
+            Algorithm::Crc64Nvme => Running::Crc(Box::new(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))),
             Algorithm::Md5 => Running::Md5(Box::default()),
             Algorithm::Sha1 => Running::Sha1(Box::default()),
             Algorithm::Sha256 => Running::Sha256(Box::default()),

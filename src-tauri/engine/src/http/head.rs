@@ -213,7 +213,7 @@ fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -
     Facts {
         identity: Identity::of(headers, answer.url(), total, offered(headers, partial)),
         framing: if is_told { Framing::Marked } else { Framing::Closed },
-        coding: coding(headers.get_all(CONTENT_ENCODING)),
+        coding: coding(&headers.get_all(CONTENT_ENCODING)),
         gives_ranges: partial || ranges("bytes"),
         may_give_ranges: !ranges("none"),
         url: answer.url().clone(),
@@ -263,7 +263,7 @@ const CODINGS: [&str; 17] = [
 ];
 
 /// How a body is packed, in lower case, in the order in which it was; `None` = not at all.
-pub(crate) fn coding(values: GetAll<'_, HeaderValue>) -> Option<String> {
+pub(crate) fn coding(values: &GetAll<'_, HeaderValue>) -> Option<String> {
     let applied: Vec<String> = values
         .iter()
         .filter_map(|value| value.to_str().ok())
@@ -324,7 +324,7 @@ mod tests {
             for value in *values {
                 headers.append(CONTENT_ENCODING, HeaderValue::from_str(value).unwrap());
             }
-            assert_eq!(coding(headers.get_all(CONTENT_ENCODING)).as_deref(), *expected, "{values:?}");
+            assert_eq!(coding(&headers.get_all(CONTENT_ENCODING)).as_deref(), *expected, "{values:?}");
         }
     }
 

@@ -68,7 +68,7 @@ impl Identity {
             modified,
             modified_is_strong,
             size,
-            coding: coding(headers.get_all(CONTENT_ENCODING)),
+            coding: coding(&headers.get_all(CONTENT_ENCODING)),
             digests,
             origin: Some(url.origin().ascii_serialization()),
         }

@@ -97,7 +97,7 @@ fn says_failed(object: &Map<String, Value>) -> bool {
     };
     let bad_code = object.contains_key("msg")
         && match object.get("code") {
-            Some(Value::Number(code)) => !matches!(code.as_f64(), Some(code) if code == 0.0 || code == 200.0),
+            Some(Value::Number(code)) => !code.as_f64().is_some_and(|code| [0.0, 200.0].contains(&code)),
             Some(Value::String(code)) => !matches!(code.trim(), "" | "0" | "0000" | "200"),
             _ => false,
         };

@@ -144,7 +144,7 @@ fn named(taken: &Taken, url: &SignedUrl) -> Named {
     let tag = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5);
     match tag {
         Some(md5) if url.tag_means_md5() && !encrypted => {
-            named.claim("etag", Algorithm::Md5, Some(md5.to_vec()))
+            named.claim("etag", Algorithm::Md5, Some(md5.to_vec()));
         }
         Some(md5) => named.hint = Some(md5.to_vec()),
         None => {}
