@@ -8,6 +8,7 @@
 //! `cargo xtask world --cases N [--seed S]` runs it for long; `FERRY_WORLD_CASES` and `FERRY_SEED` say the same.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "what was found, and a run's figures, belong to its output")]
+#![allow(clippy::print_stderr, reason = "the seed is told beside it")]
 
 #[path = "world/batch.rs"]
 mod batch;
