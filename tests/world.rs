@@ -9,6 +9,7 @@
 #![allow(clippy::print_stderr, reason = "the seed is for whoever repeats a run")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "what was found, and a run's figures, belong to its output")]
+#![allow(clippy::print_stderr, reason = "the seed is told beside it")]
 
 #[path = "world/batch.rs"]
 mod batch;

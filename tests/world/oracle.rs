@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ferry_engine::{Code, State, Transfer, WaitReason};
+use ferry_engine::{Code, Phrase, State, Transfer, WaitReason};
 
 use super::digests::digest;
 use super::plan::{Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
@@ -197,14 +197,16 @@ pub fn judge_upload(
         );
     };
     let size = store.file.len() as u64;
-    let told_another = undisturbed && object.told.is_some_and(|told| told != size);
+    // What the service said last may have come after Ferry had stopped asking: then the row says that nobody confirmed.
+    let asked_to_the_end = undisturbed && row.note != Some(Phrase::NotYetConfirmed.into());
+    let told_another = asked_to_the_end && object.told.is_some_and(|told| told != size);
     // Before the service has named a size, or after Ferry has stopped asking, only the store's own word can tell.
     let could_tell = undisturbed && store.plan.names_length() || told_another;
     if **held != **store.file && could_tell {
         let what = format!("{} bytes are there, {} here; verified: {verified}", held.len(), store.file.len());
         return breach("not in the store", what);
     }
-    if undisturbed && object.failed {
+    if asked_to_the_end && object.failed {
         return breach("the service said no", "its metadata says FAILED");
     }
     if told_another {
