@@ -1,5 +1,6 @@
 //! Row W4: file systems that lack what others have. Each is a real one, mounted in user space (`/dev/fuse`); what can
 //! also be had from `strace`, where there is no such device, is in `tests/io_errors.rs`.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 #![cfg(target_os = "linux")]
 
 #[path = "support/strange_disk.rs"]
