@@ -294,7 +294,7 @@ fn a_disk_that_tells_of_no_blocks_is_not_taken_for_a_full_one() {
     let home = Home::with(&service);
     std::fs::create_dir_all(home.downloads()).unwrap();
     // The beginning of the answer: its kind (FUSE), its block size (4096), its blocks (none, of which none is free).
-    let words = [0x6573_5546_u64, 4096, 0, 0, 0].map(|word| word.swap_bytes());
+    let words = [0x6573_5546_u64, 4096, 0, 0, 0].map(u64::swap_bytes);
     let told: String = words.iter().map(|word| format!("{word:016x}")).collect();
     let none = strace::spoil_all(&[("fstatfs", &format!("poke_exit=@arg2={told}"))], &home.downloads());
     for (name, size) in [("film.bin", 300_000), ("note.bin", 8_000)] {

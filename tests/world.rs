@@ -6,7 +6,6 @@
 //! is made as small as it gets and printed as a plan that can stand here as a test of its own.
 //!
 //! `cargo xtask world --cases N [--seed S]` runs it for long; `FERRY_WORLD_CASES` and `FERRY_SEED` say the same.
-#![allow(clippy::print_stderr, reason = "the seed is for whoever repeats a run")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout, reason = "what was found, and a run's figures, belong to its output")]
 #![allow(clippy::print_stderr, reason = "the seed is told beside it")]
