@@ -1539,7 +1539,7 @@ async fn w3_a_server_that_takes_so_many_at_a_time_is_asked_by_no_more_and_nothin
             std::thread::sleep(Duration::from_millis(400));
             count.fetch_sub(1, Ordering::SeqCst);
         });
-        let mut answer = response("200 OK", &[("Content-Length", "300000")], &[0; 200_000]);
+        let mut answer = response("200 OK", &[("Content-Length", "300000")], &vec![0; 200_000]);
         let rest = answer.split_off(answer.len() - 1);
         vec![
             Step::Send(answer),

@@ -2,6 +2,7 @@
 //! without a row, and no command is lost.
 //!
 //! `FERRY_SEED` brings a run back, `FERRY_QUEUE_SECONDS` makes it longer.
+#![allow(clippy::print_stderr, reason = "the seed is for whoever repeats a run")]
 
 #[path = "support/chance.rs"]
 #[allow(dead_code, reason = "each test program uses its part of it")]
