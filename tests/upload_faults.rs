@@ -1213,9 +1213,10 @@ async fn u11_bare_bytes_go_by_post_where_they_are_wanted_and_that_is_remembered(
     let wants_bare = || {
         BadStore::start(|request, _| {
             let size = request.header("content-length").unwrap_or_default().to_owned();
-            match request.line().starts_with("PUT") {
-                true => reply("405 Method Not Allowed", &[], ""),
-                false => reply("200 OK", &[("x-amz-object-size", &size)], ""),
+            if request.line().starts_with("PUT") {
+                reply("405 Method Not Allowed", &[], "")
+            } else {
+                reply("200 OK", &[("x-amz-object-size", &size)], "")
             }
         })
     };

@@ -20,7 +20,7 @@ pub struct Reply {
 pub fn reply(status: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let mut answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        answer.push_str(&format!("{name}: {value}\r\n"));
+        answer.extend([name, ": ", value, "\r\n"]);
     }
     answer.push_str("\r\n");
     answer.push_str(body);

@@ -831,7 +831,8 @@ mod tests {
         let same_twice = [("content-md5", MD5), ("content-md5", MD5)];
         let unverified = format!("unverified:{SHA1}");
         // What is given; how many claims and how many notes it makes.
-        let rows: Vec<(Vec<(&'static str, &str)>, usize, usize)> = vec![
+        type Row<'a> = (Vec<(&'static str, &'a str)>, usize, usize);
+        let rows: Vec<Row<'_>> = vec![
             (vec![], 0, 0),
             (vec![("etag", &tag)], 0, 0),
             (vec![("etag", "W/\"md5:25f9e794323b453885f5181f1b624d0b\"")], 0, 0),
