@@ -11,8 +11,8 @@ use std::time::Duration;
 use bad_store::{BadStore, Reply, reply};
 
 use ferry_engine::{
-    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Stage, State, Transfer, UploadMethod,
-    UploadRequest, Verified, WaitReason,
+    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Settings, Stage, State, Transfer,
+    UploadMethod, UploadRequest, Verified, WaitReason,
 };
 use ferry_sandbox::{BalanceSpelling, Fault, FaultKind, RateLimitSpelling, SignedUrls};
 use uploads::{Uploads, code};
@@ -1165,7 +1165,7 @@ async fn u11_a_success_that_says_it_failed_is_the_stores_own_words() {
     for (url, body) in [
         (PUT, r#"{"success": false, "msg": "The bucket is full"}"#),
         ("/form", r#"{"success": false, "msg": "The bucket is full"}"#),
-        (PUT, "<Error><Code>QuotaExceeded</Code><Message>The bucket is full</Message></Error>"),
+        (PUT, "<Error><Code>BucketClosed</Code><Message>The bucket is full</Message></Error>"),
         ("/form", r#"{"status": "error", "message": "The bucket is full"}"#),
     ] {
         let store = BadStore::start(move |_, _| reply("200 OK", &[], body));
@@ -1463,4 +1463,39 @@ async fn u11_what_a_store_takes_at_most_is_known_before_the_first_byte() {
         sent_to(&uploads, &path, store.url("/c/b?sv=2018-11-09&se=2126-11-21T12:00:00Z&sr=b&sig=x")).await;
     assert_eq!(code(&row), Some(Code::FileTooLarge), "{:?}", row.state);
     assert!(store.requests().is_empty());
+}
+
+#[tokio::test]
+async fn u11_form_fields_go_in_the_order_in_which_the_service_gave_them() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let address = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let form = std::sync::Arc::clone(&address);
+    let service = BadStore::start(move |request, _| {
+        let json = [("content-type", "application/json")];
+        if request.line().contains("/signed-url") {
+            let fields = r#"{"zeta":"1","key":"a/b","alpha":"3","policy":"p","Content-Type":"x"}"#;
+            let data =
+                format!(r#"{{"asset_id":"re_1","signed_url":"{}","fields":{fields}}}"#, form.get().unwrap());
+            reply("200 OK", &json, &format!(r#"{{"code":200,"msg":"success","data":{data}}}"#))
+        } else if request.line().contains("/metadata") {
+            let asset = r#"{"asset_id":"re_1","file_size":1000,"upload_status":"SUCCESS"}"#;
+            reply(
+                "200 OK",
+                &json,
+                &format!(r#"{{"code":200,"msg":"success","data":{{"resource":[{asset}]}}}}"#),
+            )
+        } else {
+            reply("204 No Content", &[], "")
+        }
+    });
+    address.set(service.url("/form")).unwrap();
+    let settings = Settings { mavi_url: service.url("/v2"), ..uploads.engine.settings() };
+    uploads.engine.save_settings(settings).await.unwrap();
+    let row = uploads.run(&uploads.file("a.bin", 1000)).await;
+    assert_eq!(row.state, State::Completed);
+    let sent = service.requests().into_iter().find(|request| request.line().contains("/form")).unwrap();
+    let text = String::from_utf8_lossy(&sent.body).into_owned();
+    let places = ["zeta", "key", "alpha", "policy", "Content-Type\"", "file"]
+        .map(|name| text.find(&format!("name=\"{name}")).unwrap_or_else(|| panic!("{name}")));
+    assert!(places.is_sorted(), "{places:?}");
 }

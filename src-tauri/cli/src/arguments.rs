@@ -511,6 +511,28 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_read_and_a_bad_one_is_told_without_its_value() {
+        let read = |words: &[&str]| parse(words.iter().map(OsString::from));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# of the store\nX-One: 1\n\n X-Two : a: b \n").unwrap();
+        let from_file = format!("@{}", file.path().display());
+        let words = ["ferry", "upload", "a", "--to", "-", "--header", "X-Zero: 0", "--header", &from_file];
+        let Command::Upload(upload) = read(&words).unwrap().command else { panic!("another command") };
+        let all: Vec<_> =
+            Headers::all(&upload.headers).into_iter().map(|one| (one.name, one.value)).collect();
+        let expected = [("X-Zero", "0"), ("X-One", "1"), ("X-Two", "a: b")];
+        assert_eq!(all, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(!format!("{upload:?}").contains("a: b"));
+
+        for bad in ["SECRET", "SEC RET: SECRET", ": SECRET", "@/nowhere/at/all"] {
+            let error = read(&["ferry", "download", "x", "--header", bad]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+            assert!(!error.to_string().contains("SECRET"), "{error}");
+        }
+        assert!(read(&["ferry", "upload", "a", "--header", "X: 1"]).is_err(), "without --to");
+    }
+
+    #[test]
     fn options_of_every_command_stand_anywhere() {
         assert!(read("ferry --json queue").is_ok_and(|a| a.everywhere.json));
         assert!(read("ferry queue --json --quiet").is_ok_and(|a| a.everywhere.json && a.everywhere.quiet));

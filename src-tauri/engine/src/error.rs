@@ -187,6 +187,8 @@ pub enum Cause {
     Expired,
     /// A signed URL whose time has not come, by the store's clock.
     NotYetValid,
+    /// The signed URL begins later than anybody waits.
+    ValidMuchLater,
     /// A signed URL or link that only the user can replace has expired.
     LinkExpired,
     /// No space left.

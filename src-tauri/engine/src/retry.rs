@@ -80,6 +80,7 @@ pub const TABLE: &[Rule] = &[
     row(Cause::ChangedAtSource, Code::ChangedAtSource, Again::AtMost(3), Remedy::StartOver, Phrase::StartOverForNewVersion),
     row(Cause::Expired, Code::ExpiredUrl, Again::AtMost(3), Remedy::SignAgain, Phrase::SignAgain),
     row(Cause::NotYetValid, Code::NotReady, Again::UntilStuck, Remedy::Retry, Phrase::WaitForItsTime),
+    row(Cause::ValidMuchLater, Code::NotReady, Again::Never, Remedy::Retry, Phrase::WaitForItsTime),
     row(Cause::LinkExpired, Code::ExpiredUrl, Again::Never, Remedy::NewLink, Phrase::GetNewLink),
     row(Cause::DiskFull, Code::DiskFull, Again::Never, Remedy::FreeSpace, Phrase::MakeRoom),
     row(Cause::FileTooLarge, Code::FileTooLarge, Again::Never, Remedy::ChooseFolder, Phrase::ChooseLargerDisk),

@@ -313,7 +313,6 @@ phrases! {
     SignedForAnotherType { tried: String } = "The signature covers the type of the content, and the store takes none of these: {tried}";
     SignedForAnotherRegion { region: String } = "The URL was signed for another region than {region}, where the store keeps this";
     StoreLeadsElsewhere { host: String } = "The store leads to {host}, for which this URL is not good";
-    UrlNotYetValid = "The signed URL is not valid yet";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
     StoreKeepsNothing = "The store does not keep what it is sent";
@@ -457,7 +456,6 @@ phrases! {
     GetUrlWithoutHeaders = "get a URL that is signed without them";
     SignWithoutChecksum = "get one that is signed without a checksum";
     NameTheType = "name the type that was signed (`--content-type`)";
-    TryWhenValid = "try again when it is";
     SendInParts = "get a URL for a resumable session, or send the file in parts";
     GetNewSignedUrl = "get a new signed URL and send again";
     GiveOneOfTheTwo = "give one of the two";

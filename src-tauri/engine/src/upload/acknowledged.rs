@@ -1,7 +1,7 @@
 //! What the store said when it had everything, and whether that is an acknowledgement at all.
 //!
 //! A status alone stores nothing: an answer that comes before the last byte was handed over, one whose body says that it
-//! failed, or one that names another length, is not "stored" (docs/decisions/0022).
+//! failed, or one that names another length, is not "stored" (docs/decisions/0025).
 
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};

@@ -19,12 +19,12 @@ pub(crate) mod source_file;
 mod verify;
 mod whole;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use url::Url;
 
-use crate::error::{Cause, Error, Failure, Result};
+use crate::error::{Cause, Error, Result};
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::run::Run;
@@ -32,14 +32,14 @@ use crate::secrets::header_map;
 use crate::services::{Confirmation, Service, refused};
 use crate::settings::UploadMethod;
 use crate::task::{Task, UploadTask};
-use crate::transfer::{Stage, Wait, WaitReason};
+use crate::transfer::Stage;
 use crate::upload::acknowledged::{Refused, Taken, too_early};
 use crate::upload::sign::{Target, abandon, target};
 use crate::upload::signed_url::{Method, SignedUrl};
 use crate::upload::source_file::SourceFile;
 use crate::words::{Peer, Phrase, Size, Way};
 
-/// A URL that will be valid is waited for this long in all; clocks that differ by more are somebody's mistake.
+/// A URL that will be valid is waited for this long; clocks that differ by more are somebody's mistake.
 const LONGEST_START: Duration = Duration::from_secs(300);
 const MOST_REDIRECTS: u32 = 3;
 
@@ -327,7 +327,6 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
     check_signed_headers(&target.url, &sending.headers)?;
     // What it will name is computed while the bytes pass.
     source.also(target.url.answers_with());
-    let mut waited = Duration::ZERO;
     loop {
         check_size(&target.url, method, source.size())?;
         let resumable = matches!(method, Method::Resumable | Method::Session);
@@ -367,16 +366,8 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
             }
             Err(Refused::ByStore(refusal, headers)) => (refusal, headers),
         };
-        if let Some(wait) = begins_in(&refusal, &headers, &target.url, waited) {
-            if waited + wait > LONGEST_START {
-                return Err(not_yet_valid());
-            }
-            waited += wait;
-            let failure = Failure::from(&not_yet_valid());
-            let until = SystemTime::now().checked_add(wait).map(millis);
-            run.wait(Some(Wait { reason: WaitReason::Retry, until, what: failure.what, why: failure.why }));
-            run.sleep(wait).await?;
-            continue;
+        if let Some(error) = begins_later(&refusal, &headers, &target.url) {
+            return Err(error);
         }
         if let Some(error) = bound_to_other_bytes(sending, &refusal).await? {
             return Err(error);
@@ -430,30 +421,24 @@ impl Kept {
     }
 }
 
-fn millis(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-fn not_yet_valid() -> Error {
-    Error::new(Cause::NotReady, Phrase::UrlNotYetValid).advise(Phrase::TryWhenValid)
-}
-
-/// How long until the URL begins to hold, if that is what the refusal is about: by the store's own clock.
-fn begins_in(refusal: &Refusal, headers: &HeaderMap, url: &SignedUrl, waited: Duration) -> Option<Duration> {
-    if !matches!(refusal.http_status, 400 | 401 | 403) || refusal.kind == RefusalKind::SignatureMismatch {
+/// The failure for a URL whose time has not come, if that is what the refusal is about: it is tried again when it has, by
+/// the store's own clock.
+fn begins_later(refusal: &Refusal, headers: &HeaderMap, url: &SignedUrl) -> Option<Error> {
+    let may_be =
+        matches!(refusal.http_status, 400 | 401 | 403) && refusal.kind != RefusalKind::SignatureMismatch;
+    let times = url.starts_at().filter(|_| may_be).zip(answer::their_time(headers));
+    let left = times.and_then(|(start, now)| start.duration_since(now).ok()).filter(|left| !left.is_zero());
+    // Times are told in whole seconds.
+    let left = left.map(|left| left + Duration::from_secs(1));
+    if left.is_none() && refusal.kind != RefusalKind::NotYetValid {
         return None;
     }
-    let left = url
-        .starts_at()
-        .zip(answer::their_time(headers))
-        .and_then(|(start, now)| start.duration_since(now).ok());
-    if let Some(left) = left.filter(|left| !left.is_zero()) {
-        return Some(left + Duration::from_secs(1));
-    }
-    let words = refusal.message.to_lowercase();
-    let says = ["not yet valid", "not valid yet", "not valid before"].iter().any(|text| words.contains(text));
-    // Nothing says when: longer each time.
-    says.then(|| waited.max(Duration::from_secs(1)))
+    let wait = left.or(refusal.retry_after);
+    let is_long = wait.is_some_and(|wait| wait > LONGEST_START);
+    let cause = if is_long { Cause::ValidMuchLater } else { Cause::NotYetValid };
+    let mut error = refused(refusal, Peer::store(), "upload");
+    (error.cause, error.what, error.retry_after) = (cause, Phrase::SignedUrlNotYetValid.into(), wait);
+    Some(error)
 }
 
 /// Google names the type as missing where it was signed and not sent.
