@@ -213,7 +213,7 @@ describe('uploading', () => {
     const page = await open({ scenario: 'empty' });
     await page.getByRole('button', { name: 'Upload', exact: true }).click();
     expect(await lastCall(page, 'upload')).toMatchObject({
-      request: { paths: ['/home/ada/clip one.mp4', '/home/ada/clip two.mp4'], service: null, if_sent: 'ask' },
+      request: { paths: ['/home/ada/clip one.mp4', '/home/ada/clip two.mp4'], service: 'sandbox', if_sent: 'ask' },
     });
     await page.getByText('Uploading 2 files to Sandbox').waitFor();
     await page.getByRole('button', { name: 'Choose what to upload' }).click();
