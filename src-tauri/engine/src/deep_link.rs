@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::engine::Recognised;
 use crate::filename::is_invisible;
-use crate::upload::signed_url;
+use crate::http::address;
 
 /// Longer than any link that a service hands out.
 const LONGEST: usize = 8 * 1024;
@@ -58,7 +58,7 @@ pub(crate) fn what_of(link: &str) -> Option<String> {
 
 /// A proposal as it may be shown: an address loses its query, which may be a secret.
 pub(crate) fn shown(what: &str) -> String {
-    let whole = signed_url::completed(what);
+    let whole = address::completed(what);
     let Ok(mut url) = Url::parse(whole.as_deref().unwrap_or(what)) else { return what.to_owned() };
     let hidden = url.query().is_some();
     url.set_query(None);

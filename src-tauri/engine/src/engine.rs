@@ -17,6 +17,7 @@ use crate::error::{Cause, Error, Failure, Result};
 use crate::filename;
 use crate::files::folder::Folder;
 use crate::files::part_file::PartFile;
+use crate::http::address;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
@@ -30,7 +31,7 @@ use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
-use crate::upload::signed_url::{self, SignedUrl};
+use crate::upload::signed_url::SignedUrl;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
@@ -793,10 +794,10 @@ impl Engine {
         }
         // Without a service named, what has no `https://` is an id of the default one.
         let what = match request.service.as_deref() {
-            Some("link" | "offline-tube" | "sandbox") => signed_url::completed(&what).unwrap_or(what),
+            Some("link" | "offline-tube" | "sandbox") => address::completed(&what).unwrap_or(what),
             _ => what,
         };
-        let url = signed_url::parse_http(&what);
+        let url = address::parse_http(&what);
         let looks_like_url = what.contains("://");
         let service = match request.service {
             Some(service) => service,

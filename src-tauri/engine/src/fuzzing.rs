@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::filename::check::{is_legal, is_legal_numbered};
 use crate::filename::{self, Candidates, is_invisible};
+use crate::http::address;
 use crate::http::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
 use crate::http::checksum::{self, Hasher, Offered, Proof};
 use crate::http::identity::{Identity, Sameness};
@@ -24,7 +25,7 @@ use crate::resume::Resume;
 use crate::settings::Settings;
 use crate::store::Stored;
 use crate::task::Journal;
-use crate::upload::signed_url::{self, SignedUrl};
+use crate::upload::signed_url::SignedUrl;
 
 /// Reads the input and panics when something does not hold.
 pub type Reader = fn(&[u8]);
@@ -369,8 +370,8 @@ pub fn signed_url(input: &[u8]) {
         for shown in [url.to_string(), format!("{url:?}").trim_end_matches(')').to_owned()] {
             assert!(shown.find('?').is_none_or(|at| &shown[at..] == "?•••"), "{shown}");
         }
-        let secure = signed_url::parse_secure(&given).unwrap();
-        assert!(secure.scheme() == "https" || signed_url::is_loopback(&secure));
+        let secure = address::parse_secure(&given).unwrap();
+        assert!(secure.scheme() == "https" || address::is_loopback(&secure));
         let _ = (
             url.starts_at(),
             url.bound_checksum(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::error::{Error, Result};
-use crate::upload::signed_url;
+use crate::http::address;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How the bytes of an upload are sent.
@@ -314,7 +314,7 @@ impl Settings {
 /// A base URL is http(s) and holds no query. A key goes nowhere in the open: https then, or this computer.
 pub(crate) fn check_base_url(service: &str, text: &str) -> Result<()> {
     let takes_key = crate::services::about(service).is_none_or(|about| about.needs_key);
-    let parsed = if takes_key { signed_url::parse_secure(text) } else { signed_url::parse_http(text) };
+    let parsed = if takes_key { address::parse_secure(text) } else { address::parse_http(text) };
     let named = || Peer::service(service);
     let url =
         parsed.map_err(|why| Error::invalid(Phrase::AddressUnusable { service: named() }).because(why))?;

@@ -20,9 +20,9 @@ use rustls::AlertDescription;
 use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
+use crate::http::address::is_loopback;
 use crate::http::pace::Pace;
 use crate::secrets::Secret;
-use crate::upload::signed_url::is_loopback;
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);

@@ -3,6 +3,7 @@
 //! Owns the connections. May use the model, errors and words; knows no queue, no transfer, no disk. Holds no lock over a
 //! wait. A cancelled call leaves nothing behind but a closed connection.
 
+pub(crate) mod address;
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod checksum;

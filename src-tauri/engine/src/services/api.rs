@@ -9,12 +9,12 @@ use serde_json::Value;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
+use crate::http::address::is_loopback;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::pace::{Limit, Pace, Paces};
 use crate::http::{self, Fetch, Http};
 use crate::secrets::Secret;
 use crate::services::About;
-use crate::upload::signed_url::is_loopback;
 use crate::words::{Peer, Phrase};
 
 /// The most of an API answer that is read: lists of ten thousand entries fit.

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 
 use crate::error::{Error, Result};
 use crate::http::Fetch;
+use crate::http::address;
 use crate::run::Run;
 use crate::secrets::header_map;
 use crate::services::{About, Plan, Service};
 use crate::task::DownloadTask;
-use crate::upload::signed_url;
 use crate::words::Phrase;
 
 pub(super) const ABOUT: About = About {
@@ -40,7 +40,7 @@ impl Service for Link {
         let record = run.resume_record();
         let text = task.url(record.url).ok_or_else(link_not_kept)?;
         let url =
-            signed_url::parse_http(&text).map_err(|why| Error::invalid(Phrase::LinkUnusable).because(why))?;
+            address::parse_http(&text).map_err(|why| Error::invalid(Phrase::LinkUnusable).because(why))?;
         let id = url.host_str().unwrap_or("download").to_owned();
         let mut fetch = Fetch::get(url, None);
         fetch.headers = header_map(&record.headers)?;

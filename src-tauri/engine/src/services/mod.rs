@@ -19,6 +19,7 @@ pub(crate) use api::from_refusal as refused;
 
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
+use crate::http::address;
 use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::pace::Paces;
 use crate::http::refusals::Row;
@@ -27,7 +28,7 @@ use crate::run::Run;
 use crate::secrets::Keys;
 use crate::settings::{Settings, UploadMethod};
 use crate::task::DownloadTask;
-use crate::upload::signed_url::{self, SignedUrl};
+use crate::upload::signed_url::SignedUrl;
 use crate::words::{Peer, Phrase};
 use api::Api;
 
@@ -325,8 +326,8 @@ impl Services {
         if text.is_empty() || text.chars().any(char::is_control) {
             return found;
         }
-        let url = signed_url::completed(text)
-            .map_or_else(|| Url::parse(text).ok(), |whole| Url::parse(&whole).ok());
+        let url =
+            address::completed(text).map_or_else(|| Url::parse(text).ok(), |whole| Url::parse(&whole).ok());
         if let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) {
             offer("link", format!("Link to {}", url.host_str().unwrap_or("a server")));
             if !self.address("offline-tube").is_empty() {

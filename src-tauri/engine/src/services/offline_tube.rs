@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::http::address;
 use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
 use crate::http::refusals::words;
@@ -22,7 +23,6 @@ use crate::services::link::link_not_kept;
 use crate::services::{About, Plan, Service, is_plain_id};
 use crate::task::DownloadTask;
 use crate::transfer::Stage;
-use crate::upload::signed_url;
 use crate::words::{Phrase, Seconds, Words};
 
 pub(super) const ABOUT: About = About {
@@ -172,7 +172,7 @@ impl Service for OfflineTube {
             (None, true) => {
                 run.stage(Stage::Preparing);
                 let page = task.url(run.resume_record().url).ok_or_else(link_not_kept)?;
-                signed_url::parse_http(&page)
+                address::parse_http(&page)
                     .map_err(|why| Error::invalid(Phrase::PageAddressUnusable).because(why))?;
                 let id = self.start(&page, task).await?;
                 // Written down before anything else: a crash from here on continues this job, not a second one.

@@ -25,6 +25,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
+use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::run::Run;
@@ -516,7 +517,7 @@ fn follow(
     let here = sending.url()?;
     let session_runs = method == Method::Session || sending.run.resume_record().session.is_some();
     let holds = place.origin() == here.origin() || !sending.target.url.binds_host();
-    let is_safe = signed_url::parse_secure(place.as_str()).is_ok();
+    let is_safe = address::parse_secure(place.as_str()).is_ok();
     let asks_again = matches!(refusal.http_status, 307 | 308) && headers.contains_key(LOCATION);
     if asks_again && holds && is_safe && !session_runs && kept.redirects <= MOST_REDIRECTS {
         kept.elsewhere = Some(place.clone());

@@ -10,12 +10,13 @@ use reqwest::{Method as Verb, Response};
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
+use crate::http::address;
 use crate::http::range;
 use crate::run::Run;
 use crate::transfer::Stage;
 use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
-use crate::upload::signed_url::{self, Method};
+use crate::upload::signed_url::Method;
 use crate::upload::source_file::SourceFile;
 use crate::upload::{Kept, Sending, blocking, verify};
 use crate::words::{Phrase, Size};
@@ -159,7 +160,7 @@ fn next_size(size: u64, took: Duration) -> u64 {
 }
 
 fn parse_session(text: &str) -> Result<Url> {
-    signed_url::parse_secure(text)
+    address::parse_secure(text)
         .map_err(|why| Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(why))
 }
 

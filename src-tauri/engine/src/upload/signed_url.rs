@@ -10,64 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64_URL};
-use url::{Host, Url};
+use url::Url;
 
+use crate::http::address::parse_secure;
 use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::checksum::Algorithm;
 use crate::words::{Phrase, Words};
-
-/// Parses an http or https URL, for links and pages. `Err` is the reason as a clause.
-pub fn parse_http(text: &str) -> Result<Url, Words> {
-    let url = Url::parse(text.trim()).map_err(|error| match error {
-        url::ParseError::RelativeUrlWithoutBase => Phrase::WithoutScheme.into(),
-        error => Words::Said(error.to_string()),
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(Phrase::WithOtherScheme { scheme: url.scheme().to_owned() }.into());
-    }
-    // Who puts a name before the host wants it mistaken for the host, or shows a password to everyone.
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Phrase::WithUserName.into());
-    }
-    Ok(url)
-}
-
-/// The address that a text without `https://` stands for: `example.com/file.zip`. A host alone could be a file's name,
-/// and so could anything before a slash that does not end as the names of hosts do.
-pub fn completed(text: &str) -> Option<String> {
-    let text = text.trim();
-    let (host, _) = text.split_once('/')?;
-    let whole = format!("https://{text}");
-    let url = parse_http(&whole).ok()?;
-    let name = url.domain()?;
-    let (before, ending) = name.rsplit_once('.')?;
-    let plain = host.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '.' | ':'))
-        && before.split('.').all(|label| !label.is_empty())
-        && (ending.starts_with("xn--")
-            || ending.len() > 1 && ending.chars().all(|letter| letter.is_ascii_alphabetic()));
-    (plain && !text.chars().any(char::is_whitespace)).then_some(whole)
-}
-
-/// Parses a URL that a secret is sent to: https, or http on this computer. `Err` is the reason as a clause.
-pub fn parse_secure(text: &str) -> Result<Url, Words> {
-    let url = parse_http(text)?;
-    if url.scheme() == "http" && !is_loopback(&url) {
-        return Err(Phrase::WithOpenScheme.into());
-    }
-    Ok(url)
-}
-
-/// Whether a URL leads to this computer.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
-        }
-        None => false,
-    }
-}
 
 /// A signed URL, byte for byte as the service gave it. Whoever knows it can write the object: it is never printed
 /// beyond its path and cannot be serialized.
@@ -795,24 +743,6 @@ mod tests {
         assert_eq!(url.to_string(), "https://h.example:8443/a/b?•••");
         assert_eq!(format!("{url:?}"), "SignedUrl(https://h.example:8443/a/b?•••)");
         assert_eq!(SignedUrl::parse("http://[::1]:80/a").unwrap().to_string(), "http://[::1]/a");
-    }
-
-    #[test]
-    fn links_and_secret_targets_differ_in_http() {
-        assert!(parse_http("http://example.com/a").is_ok());
-        assert!(parse_secure("http://example.com/a").is_err());
-        for here in [
-            "http://localhost/",
-            "http://a.localhost/",
-            "http://127.8.9.1/",
-            "http://[::1]/",
-            "http://[::ffff:127.0.0.1]/",
-        ] {
-            assert!(parse_secure(here).is_ok(), "{here}");
-        }
-        for elsewhere in ["http://0.0.0.0/", "http://10.0.0.1/", "http://localhost.example/"] {
-            assert!(parse_secure(elsewhere).is_err(), "{elsewhere}");
-        }
     }
 
     #[test]
