@@ -42,7 +42,7 @@ pub enum Code {
     ExpiredUrl,
     /// The disk, or a quota on it, is full.
     DiskFull,
-    /// The file is larger than the file system or a limit of this process allows.
+    /// The file is larger than the file system, a limit of this process or the store allows.
     FileTooLarge,
     /// The file's path is longer than the file system allows.
     PathTooLong,
@@ -193,8 +193,10 @@ pub enum Cause {
     LinkExpired,
     /// No space left.
     DiskFull,
-    /// File size limit.
+    /// The file system's or this process's limit of a file's size.
     FileTooLarge,
+    /// More than the store takes in one request.
+    TooLargeForStore,
     /// Path or name too long.
     PathTooLong,
     /// Access refused by the operating system, at the target.

@@ -84,6 +84,7 @@ pub const TABLE: &[Rule] = &[
     row(Cause::LinkExpired, Code::ExpiredUrl, Again::Never, Remedy::NewLink, Phrase::GetNewLink),
     row(Cause::DiskFull, Code::DiskFull, Again::Never, Remedy::FreeSpace, Phrase::MakeRoom),
     row(Cause::FileTooLarge, Code::FileTooLarge, Again::Never, Remedy::ChooseFolder, Phrase::ChooseLargerDisk),
+    row(Cause::TooLargeForStore, Code::FileTooLarge, Again::Never, Remedy::Remove, Phrase::SendInParts),
     row(Cause::PathTooLong, Code::PathTooLong, Again::Never, Remedy::ChooseFolder, Phrase::ChooseShorterPath),
     row(Cause::PermissionDenied, Code::PermissionDenied, Again::Never, Remedy::ChooseFolder, Phrase::ChooseWritableFolder),
     row(Cause::SourceUnreadable, Code::PermissionDenied, Again::Never, Remedy::ChooseFile, Phrase::MakeReadable),

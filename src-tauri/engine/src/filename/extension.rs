@@ -22,9 +22,18 @@ pub(super) fn extension_by_evidence(content_type: Option<&str>, first_bytes: &[u
     let declared = content_type.and_then(extension_by_type);
     // Servers say text/plain of everything that they do not know; known content is better evidence.
     if declared.as_deref() == Some("txt") {
-        return extension_by_content(first_bytes).map(str::to_owned).or(declared);
+        let known = extension_by_content(first_bytes).map(str::to_owned);
+        return known.or_else(|| declared.filter(|_| !is_binary(first_bytes)));
     }
     declared.or_else(|| extension_by_content(first_bytes).map(str::to_owned))
+}
+
+/// Whether these bytes hold what no text does: the binary data bytes of the MIME Sniffing Standard (WHATWG, section 7.2).
+/// Text in UTF-16 says so by its byte order mark.
+fn is_binary(first_bytes: &[u8]) -> bool {
+    !first_bytes.starts_with(&[0xFE, 0xFF])
+        && !first_bytes.starts_with(&[0xFF, 0xFE])
+        && first_bytes.iter().any(|byte| matches!(byte, 0x00..=0x08 | 0x0B | 0x0E..=0x1A | 0x1C..=0x1F))
 }
 
 /// The conventional extension of a media type.

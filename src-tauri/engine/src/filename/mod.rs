@@ -497,6 +497,11 @@ mod tests {
             (Candidates { content_type: Some("video/mp4"), first_bytes: PNG, ..base }, "re_12.mp4"),
             (Candidates { content_type: Some("text/plain"), first_bytes: PNG, ..base }, "re_12.png"),
             (Candidates { content_type: Some("text/plain"), first_bytes: b"hello", ..base }, "re_12.txt"),
+            (
+                Candidates { content_type: Some("text/plain"), first_bytes: b"\xFF\xFEh\0i\0", ..base },
+                "re_12.txt",
+            ),
+            (Candidates { content_type: Some("text/plain"), first_bytes: b"\x02\0\x7Fab", ..base }, "re_12"),
             (Candidates { content_type: Some("image/jpeg"), ..base }, "re_12.jpg"),
             (Candidates { content_type: Some("IMAGE/JPEG; q=1"), ..base }, "re_12.jpg"),
             (Candidates { content_type: Some("audio/x-aiff"), ..base }, "re_12.aiff"),

@@ -586,8 +586,7 @@ fn check_signed_headers(url: &SignedUrl, given: &HeaderMap) -> Result<()> {
 fn check_size(url: &SignedUrl, method: Method, size: u64) -> Result<()> {
     match url.size_limit(method).filter(|limit| size > *limit) {
         Some(limit) => {
-            Err(Error::new(Cause::FileTooLarge, Phrase::LargerThanStoreTakes { limit: Size(limit) })
-                .advise(Phrase::SendInParts))
+            Err(Error::new(Cause::TooLargeForStore, Phrase::LargerThanStoreTakes { limit: Size(limit) }))
         }
         None => Ok(()),
     }
