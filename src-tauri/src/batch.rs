@@ -91,7 +91,7 @@ impl Batch {
         let row = Row {
             kind: transfer.kind,
             // Only ends are told by name, and there may be many more that wait.
-            name: if has_ended { transfer.name.clone() } else { String::new() },
+            name: if has_ended { transfer.name.to_string() } else { String::new() },
             stands,
             bytes: transfer.bytes,
             total: transfer.total,

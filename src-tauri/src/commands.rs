@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure, Hidden,
-    Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening, PathSummary, Phrase,
-    Pictures, Recognised, Secret, ServiceStatus, Settings, SettingsPatch, State as Stands, TakenBack,
-    TimelineEntry, Transfer, TransferId, UploadRequest, Where,
+    AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
+    Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening,
+    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, SettingsPatch,
+    State as Stands, TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
@@ -532,8 +532,7 @@ fn near_downloads(dialog: AsyncFileDialog, engine: &Engine) -> AsyncFileDialog {
 /// A path for the page, which knows text only.
 fn text_of(path: &Path) -> Answer<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
-        let error =
-            Error::invalid(Phrase::NameNotText { path: path.display().to_string() }).advise(Phrase::Rename);
+        let error = Error::invalid(Phrase::NameNotText { path: Foreign::path(path) }).advise(Phrase::Rename);
         failure(error)
     })
 }
@@ -545,7 +544,7 @@ fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
     let path = finished_path(&transfer)
         .ok_or_else(|| failure(Error::invalid(Phrase::NotCompleteYet).advise(Phrase::WaitUntilComplete)))?;
     if !path.exists() {
-        let error = Error::new(Cause::SourceMissing, Phrase::FileGone { path: path.display().to_string() });
+        let error = Error::new(Cause::SourceMissing, Phrase::FileGone { path: Foreign::path(&path) });
         // There is nothing to choose here: the details know whether it can be downloaded again.
         return Err(failure(error.advise(Phrase::PutItBack)));
     }
@@ -560,6 +559,6 @@ fn finished_path(transfer: &Transfer) -> Option<PathBuf> {
 fn reveal(app: &AppHandle, path: &Path) -> Answer<()> {
     app.opener().reveal_item_in_dir(path).map_err(|error| {
         let error = Error::internal(Phrase::FolderNotShown).because(error.to_string());
-        failure(error.advise(Phrase::LookInFileManager { path: path.display().to_string() }))
+        failure(error.advise(Phrase::LookInFileManager { path: Foreign::path(path) }))
     })
 }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use ferry_engine::{Cause, Error, Failure, Phrase};
+use ferry_engine::{Cause, Error, Failure, Foreign, Phrase};
 use tauri::scope::fs::Pattern;
 use tauri::{AppHandle, DragDropEvent, Manager as _};
 use tauri_plugin_fs::FsExt as _;
@@ -97,7 +97,7 @@ fn is_plain(path: &Path) -> bool {
 }
 
 fn refusal(path: &Path) -> Failure {
-    let error = Error::new(Cause::SourceUnreadable, Phrase::NotSent { path: path.display().to_string() })
+    let error = Error::new(Cause::SourceUnreadable, Phrase::NotSent { path: Foreign::path(path) })
         .because(Phrase::NeitherDroppedNorChosen)
         .advise(Phrase::DropOrChoose);
     Failure::from(&error)

@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
+use ferry_engine::redact;
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-
-use crate::redaction::redact;
 
 /// Starts logging if the variable is set.
 pub fn start() {

@@ -9,7 +9,6 @@ mod commands;
 mod follow;
 mod interrupt;
 mod log;
-mod redaction;
 mod report;
 mod size;
 
@@ -20,8 +19,8 @@ use std::time::Duration;
 
 use arguments::{Arguments, Command};
 use commands::Session;
+use ferry_engine::redact;
 use interrupt::Interrupt;
-use redaction::redact;
 
 /// How a run ended: its exit code is part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason};
+use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason, redact};
 use serde::Serialize;
 
 use crate::arguments::Everywhere;
 use crate::bars::Bars;
-use crate::redaction::redact;
 use crate::size;
 
 /// Plain progress lines are at least this far apart.

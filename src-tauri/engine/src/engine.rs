@@ -17,6 +17,7 @@ use crate::error::{Cause, Error, Failure, Result};
 use crate::filename;
 use crate::files::folder::Folder;
 use crate::files::part_file::PartFile;
+use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::{Http, Limits};
 use crate::library_file;
@@ -32,6 +33,7 @@ use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::upload::signed_url::SignedUrl;
+use crate::upload::source_file::file_name;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
@@ -142,9 +144,9 @@ pub struct Asset {
     /// The service.
     pub service: String,
     /// Its id there.
-    pub asset_id: String,
+    pub asset_id: Foreign,
     /// The file's name.
-    pub name: String,
+    pub name: Foreign,
     /// Size in bytes.
     #[ts(type = "number | null")]
     pub size: Option<u64>,
@@ -193,16 +195,16 @@ pub enum AssetStatus {
 #[ts(export, export_to = "types.ts")]
 pub struct AssetInfo {
     /// Its id.
-    pub asset_id: String,
+    pub asset_id: Foreign,
     /// Its name there.
-    pub name: Option<String>,
+    pub name: Option<Foreign>,
     /// Size in bytes there.
     #[ts(type = "number | null")]
     pub size: Option<u64>,
     /// The service's own word for its state.
-    pub status: Option<String>,
+    pub status: Option<Foreign>,
     /// When it was made there, as the service writes it.
-    pub created: Option<String>,
+    pub created: Option<Foreign>,
 }
 
 /// What files to send where.
@@ -493,9 +495,9 @@ impl Engine {
                 (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
                     let mut row = row_for(&task, &service);
                     row.id = id;
-                    row.asset_id = record.asset_id.or(row.asset_id);
+                    row.asset_id = record.asset_id.map(Into::into).or(row.asset_id);
                     if let Some(journal) = &record.journal {
-                        row.name.clone_from(&journal.name);
+                        row.name = journal.name.as_str().into();
                         row.bytes = journal.proven();
                         row.total = journal.total;
                         row.resumable = journal.identity.can_be_shown();
@@ -678,7 +680,8 @@ impl Engine {
                 continue;
             }
             answer.reused += u64::from(sent.is_some());
-            let reuse = sent.map(|(asset, source)| Box::new(Reuse { asset_id: asset.asset_id, source }));
+            let reuse =
+                sent.map(|(asset, source)| Box::new(Reuse { asset_id: asset.asset_id.into(), source }));
             let to_own_url = request.to.is_some();
             let task = Task::Upload(UploadTask {
                 path,
@@ -792,17 +795,20 @@ impl Engine {
         if what.is_empty() || what.chars().any(char::is_control) {
             return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
         }
-        // Without a service named, what has no `https://` is an id of the default one.
+        // Without a service named, what has no `https://` is an id of the default one if that has such ids.
+        let default = self.queue().services.default_id();
+        let is_id = |service: &str| services::about(service).is_some_and(|about| (about.takes)(&what));
         let what = match request.service.as_deref() {
-            Some("link" | "offline-tube" | "sandbox") => address::completed(&what).unwrap_or(what),
-            _ => what,
+            Some("mavi" | "visual-search") => what,
+            None if is_id(&default) => what,
+            _ => address::completed(&what).unwrap_or(what),
         };
         let url = address::parse_http(&what);
         let looks_like_url = what.contains("://");
         let service = match request.service {
             Some(service) => service,
             None if looks_like_url => "link".to_owned(),
-            None => self.queue().services.default_id(),
+            None => default,
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         let is_url = looks_like_url || service == "link";
@@ -811,6 +817,11 @@ impl Engine {
         }
         if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
             return Err(Error::invalid(Phrase::IdsOnly { service: Peer::service(about.id) }));
+        }
+        // What no service gives as an id may be a link that was not copied from its beginning, with a signature in it: it
+        // is neither asked for, nor kept, nor repeated.
+        if !is_url && !(about.takes)(&what) {
+            return Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::GiveLinkOrId));
         }
         if service != "link" && !request.headers.is_empty() {
             return Err(Error::invalid(Phrase::HeadersForUrlsOnly));
@@ -1125,12 +1136,14 @@ impl Engine {
     /// Asks the service about an asset.
     pub async fn asset_info(&self, asset_id: &str, service: Option<&str>) -> Result<AssetInfo> {
         let service = self.service_of(asset_id, service).await?;
+        check_id(&service, asset_id)?;
         self.queue().services.get(&service).await?.info(asset_id).await
     }
 
     /// Deletes an asset at its service for good. Ask the user first.
     pub async fn asset_delete(&self, asset_id: &str, service: Option<&str>) -> Result<()> {
         let service = self.service_of(asset_id, service).await?;
+        check_id(&service, asset_id)?;
         self.queue().services.get(&service).await?.delete(asset_id).await?;
         self.queue().store.set_asset_status(&service, asset_id, AssetStatus::Deleted).await
     }
@@ -1383,7 +1396,7 @@ async fn drop_half_added(
     }
     store.remove(gone.iter().map(|stored| stored.row.id).collect()).await?;
     let some: Vec<&str> = gone.iter().map(|stored| stored.row.name.as_str()).take(NAMED).collect();
-    let names = some.join("`, `");
+    let names = some.join("`, `").into();
     Ok(Some(match gone.len().saturating_sub(NAMED) {
         0 => Phrase::HalfAdded { names },
         more => Phrase::HalfAddedAndMore { names, more: Count(more as u64) },
@@ -1398,6 +1411,16 @@ struct Asked {
     url: Option<String>,
     /// Secrets that go along with it.
     headers: Vec<Header>,
+}
+
+/// Refuses what is no id of this service, before it is told to anybody.
+fn check_id(service: &str, id: &str) -> Result<()> {
+    match services::about(service) {
+        // It has none, and says so.
+        Some(about) if about.id == "link" || (about.takes)(id) => Ok(()),
+        Some(_) => Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::CheckId)),
+        None => Err(services::unknown(service)),
+    }
 }
 
 /// What makes two requests the same download.
@@ -1419,14 +1442,13 @@ fn row_for(task: &Task, service: &str) -> Transfer {
     match task {
         Task::Upload(upload) => {
             row.kind = Kind::Upload;
-            row.name =
-                upload.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            row.name = file_name(&upload.path).into();
             row.path = Some(upload.path.display().to_string());
             row.total = std::fs::metadata(&upload.path).ok().map(|facts| facts.len());
         }
         Task::Download(download) => {
             row.kind = Kind::Download;
-            row.asset_id = (!download.is_url).then(|| download.what.clone());
+            row.asset_id = (!download.is_url).then(|| download.what.as_str().into());
             let url = url::Url::parse(&download.what).ok();
             let last = download.what.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             let guess = match &download.name {
@@ -1436,8 +1458,8 @@ fn row_for(task: &Task, service: &str) -> Transfer {
                     .and_then(|url| filename::last_segment(url, filename::system_language()))
                     .or_else(|| filename::make_safe(last)),
             };
-            row.name = guess.unwrap_or_else(|| "download".to_owned());
-            row.host = url.and_then(|url| url.host_str().map(str::to_owned));
+            row.name = guess.unwrap_or_else(|| "download".to_owned()).into();
+            row.host = url.and_then(|url| url.host_str().map(Into::into));
             row.path = Some(download.folder.display().to_string());
         }
     }

@@ -335,7 +335,7 @@ impl Error {
             _ if error.raw_os_error() == Some(5) => Cause::PermissionDenied,
             _ => Cause::Internal,
         };
-        Self::new(cause, Phrase::FileFailed { doing: doing.to_owned(), path: shown(path) })
+        Self::new(cause, Phrase::FileFailed { doing: doing.into(), path: shown(path) })
             .because(plain_os_words(error))
     }
 
@@ -347,7 +347,7 @@ impl Error {
             K::InvalidFilename => Cause::PathTooLong,
             _ => Cause::SourceUnreadable,
         };
-        Self::new(cause, Phrase::FileFailed { doing: doing.to_owned(), path: shown(path) })
+        Self::new(cause, Phrase::FileFailed { doing: doing.into(), path: shown(path) })
             .because(plain_os_words(error))
     }
 }

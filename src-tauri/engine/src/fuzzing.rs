@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::filename::check::{is_legal, is_legal_numbered};
-use crate::filename::{self, Candidates, is_invisible};
+use crate::filename::{self, Candidates, is_invisible, is_joiner};
+use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
 use crate::http::checksum::{self, Hasher, Offered, Proof};
@@ -198,12 +199,12 @@ pub fn answer(input: &[u8]) {
         return;
     }
     for shown in [
-        answer::clean(&format!("{around} https://h.example/p?X-Goog-Signature={MARK}"), LONGEST_MESSAGE),
-        answer::clean(&format!("https://h.example/p?X-Goog-Signature={MARK}{around}"), LONGEST_MESSAGE),
-        answer::clean(&format!("{around}x-amz-signature={MARK}"), LONGEST_MESSAGE),
-        answer::clean(&format!("sig={MARK}{around}"), LONGEST_MESSAGE),
-        answer::clean(&format!("{around}sk-{MARK}"), LONGEST_MESSAGE),
-        answer::clean(&format!("sk-{MARK}{around}"), LONGEST_MESSAGE),
+        Foreign::limited(&format!("{around} https://h.example/p?X-Goog-Signature={MARK}"), LONGEST_MESSAGE),
+        Foreign::limited(&format!("https://h.example/p?X-Goog-Signature={MARK}{around}"), LONGEST_MESSAGE),
+        Foreign::limited(&format!("{around}x-amz-signature={MARK}"), LONGEST_MESSAGE),
+        Foreign::limited(&format!("sig={MARK}{around}"), LONGEST_MESSAGE),
+        Foreign::limited(&format!("{around}sk-{MARK}"), LONGEST_MESSAGE),
+        Foreign::limited(&format!("sk-{MARK}{around}"), LONGEST_MESSAGE),
     ] {
         assert!(!shown.contains(MARK), "{shown:?}");
         check_shown(&shown, LONGEST_MESSAGE);
@@ -259,7 +260,8 @@ fn check_refusal(refusal: &Refusal, status: StatusCode) {
 
 /// Fit for one line of a window or a terminal.
 fn check_shown(shown: &str, limit: usize) {
-    assert!(shown.chars().count() <= limit && !shown.chars().any(is_invisible), "{shown:?}");
+    let is_unfit = |c: char| is_invisible(c) && !is_joiner(c);
+    assert!(shown.chars().count() <= limit && !shown.chars().any(is_unfit), "{shown:?}");
 }
 
 /// The settings file.

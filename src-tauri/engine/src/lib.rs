@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod filename;
 mod files;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
@@ -37,6 +38,7 @@ mod list;
 mod memory;
 mod progress;
 mod queue;
+mod redaction;
 mod resume;
 mod retry;
 mod rows;
@@ -60,10 +62,12 @@ pub use engine::{
     default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
+pub use foreign::Foreign;
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,
 };
+pub use redaction::redact;
 pub use secrets::{Header, Secret};
 pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
 pub use transfer::{

@@ -90,8 +90,8 @@ mod tests {
     fn asset(number: usize) -> Asset {
         Asset {
             service: "mavi".into(),
-            asset_id: format!("re_{number}"),
-            name: format!("{number}.mp4"),
+            asset_id: format!("re_{number}").into(),
+            name: format!("{number}.mp4").into(),
             size: None,
             crc32c: None,
             status: AssetStatus::Confirmed,

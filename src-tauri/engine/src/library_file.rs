@@ -103,7 +103,7 @@ fn table(text: &str) -> Result<impl Iterator<Item = Option<Asset>>, Words> {
     let mut places = [0; COLUMNS.len()];
     for (place, name) in places.iter_mut().zip(COLUMNS) {
         let found = header.iter().position(|column| column.trim() == name);
-        *place = found.ok_or_else(|| Phrase::ColumnMissing { name: name.to_owned() })?;
+        *place = found.ok_or_else(|| Phrase::ColumnMissing { name: name.into() })?;
     }
     let asset = move |fields: Vec<String>| {
         let [service, asset_id, name, size, crc32c, status, at] =
@@ -111,8 +111,8 @@ fn table(text: &str) -> Result<impl Iterator<Item = Option<Asset>>, Words> {
         let number = |text: String| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
         Some(Asset {
             service: service?,
-            asset_id: asset_id?,
-            name: name?,
+            asset_id: asset_id?.into(),
+            name: name?.into(),
             size: number(size?)?,
             crc32c: crc32c.filter(|sum| !sum.is_empty()),
             status: serde_json::from_value::<AssetStatus>(Value::String(status?)).ok()?,

@@ -15,6 +15,7 @@ use ts_rs::TS;
 
 use crate::engine::{Changes, Engine, ServiceStatus};
 use crate::error::{Failure, Result};
+use crate::foreign::Foreign;
 use crate::settings::Settings;
 use crate::transfer::{Kind, State, Transfer, TransferId, WaitReason};
 use crate::words::{Phrase, Words};
@@ -206,11 +207,11 @@ pub struct Endings {
     /// How many were completed.
     pub completed: usize,
     /// Name of the first.
-    pub completed_name: Option<String>,
+    pub completed_name: Option<Foreign>,
     /// How many failed.
     pub failed: usize,
     /// Name of the first.
-    pub failed_name: Option<String>,
+    pub failed_name: Option<Foreign>,
     /// Why it failed.
     pub failure: Option<Failure>,
 }
@@ -825,7 +826,7 @@ impl List {
     }
 
     fn finds(&self, row: &Transfer) -> bool {
-        let holds = |text: &Option<String>| {
+        let holds = |text: &Option<Foreign>| {
             text.as_ref().is_some_and(|text| text.to_lowercase().contains(&self.query))
         };
         self.query.is_empty()

@@ -127,12 +127,12 @@ impl Rows {
 
     pub fn insert(&mut self, row: Box<Transfer>, task: Box<Task>, has_journal: bool) {
         let host = row.host.as_ref().filter(|_| row.service == "link");
-        let known = self
-            .last_origin
-            .take()
-            .filter(|origin| origin.service == row.service && origin.host.as_ref() == host);
-        let origin =
-            known.unwrap_or_else(|| Arc::new(Origin { service: row.service.clone(), host: host.cloned() }));
+        let known = self.last_origin.take().filter(|origin| {
+            origin.service == row.service && origin.host.as_deref() == host.map(|host| &**host)
+        });
+        let origin = known.unwrap_or_else(|| {
+            Arc::new(Origin { service: row.service.clone(), host: host.map(ToString::to_string) })
+        });
         self.last_origin = Some(Arc::clone(&origin));
         if let Some(known) = &mut self.by_subject {
             known.insert((hash_of(task.subject()), row.id));

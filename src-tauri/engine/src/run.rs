@@ -78,7 +78,7 @@ impl Run {
         self.update(|row| {
             row.stage_percent = percent;
             if let Some(name) = title.and_then(crate::filename::from_title) {
-                row.name = name;
+                row.name = name.into();
             }
         });
     }
@@ -122,7 +122,7 @@ impl Run {
 
     /// Writes down the media server's own id for this job.
     pub async fn set_server_id(&self, id: &str) -> Result<()> {
-        self.update(|row| row.asset_id = Some(id.to_owned()));
+        self.update(|row| row.asset_id = Some(id.into()));
         self.change_task(|task| {
             if let Task::Download(download) = task {
                 download.server_id = Some(id.to_owned());

@@ -79,7 +79,7 @@ pub(crate) fn header_map(headers: &[Header]) -> Result<HeaderMap> {
     ];
     let mut map = HeaderMap::new();
     for header in headers {
-        let unusable = || Error::invalid(Phrase::HeaderUnusable { name: header.name.trim().to_owned() });
+        let unusable = || Error::invalid(Phrase::HeaderUnusable { name: header.name.trim().into() });
         let name = HeaderName::from_bytes(header.name.trim().as_bytes()).map_err(|_| unusable())?;
         let mut value = HeaderValue::from_str(header.value.trim()).map_err(|_| unusable())?;
         if OWN.contains(&name.as_str()) {

@@ -234,7 +234,7 @@ impl Settings {
             return refuse(Phrase::FolderNotInFull);
         }
         if !crate::services::IDS.contains(&self.default_service.as_str()) || self.default_service == "link" {
-            return refuse(Phrase::ServiceUnknown { id: self.default_service.clone() });
+            return refuse(Phrase::ServiceUnknown { id: self.default_service.as_str().into() });
         }
         Ok(())
     }

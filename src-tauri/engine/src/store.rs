@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::oneshot;
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::library_copy::LibraryCopy;
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
@@ -109,7 +111,9 @@ pub(crate) struct Stored {
 impl Stored {
     /// Reads the three texts of one row. Without its journal a download begins anew; without the others there is nothing.
     pub fn read(row: &str, task: &str, journal: Option<&str>) -> Option<Self> {
-        let (row, task) = (serde_json::from_str(row).ok()?, serde_json::from_str(task).ok()?);
+        let row = serde_json::from_str(row).ok()?;
+        let mut task: Box<Task> = serde_json::from_str(task).ok()?;
+        task.without_secrets();
         Some(Self { row, task, journal: journal.and_then(Journal::read).map(Box::new) })
     }
 }
@@ -157,7 +161,7 @@ impl Store {
             Ok(read) => (read, Vec::new()),
             Err(why) => {
                 let aside = set_aside(path)?;
-                let damaged = Phrase::ListDamaged { why, aside: shown(&aside) };
+                let damaged = Phrase::ListDamaged { why: why.into(), aside: shown(&aside) };
                 (connect_and_load(path).map_err(|error| unusable(path, &error))?, vec![damaged.into()])
             }
         };
@@ -412,8 +416,8 @@ impl Store {
                     "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
                      WHERE service = ?1 AND asset_id = ?2",
                 )?;
-                let mut now = |(service, asset_id): &(String, String)| {
-                    select.query_row([service, asset_id], read_asset)
+                let mut now = |(service, asset_id): &(String, Foreign)| {
+                    select.query_row(params![service, asset_id], read_asset)
                 };
                 let assets = portion.iter().map(&mut now).collect::<rusqlite::Result<Vec<_>>>()?;
                 library.append_all(&assets);
@@ -573,6 +577,19 @@ impl Store {
             )?;
             Ok(())
         });
+    }
+}
+
+impl ToSql for Foreign {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+/// What an earlier Ferry, or another hand, wrote is cleaned as it is read.
+impl FromSql for Foreign {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str().map(Self::from)
     }
 }
 
@@ -930,7 +947,7 @@ mod tests {
         let path = folder.path().join("ferry.db");
         let asset = |number: usize, name: &str, size, status| Asset {
             service: "mavi".into(),
-            asset_id: format!("re_{number}"),
+            asset_id: format!("re_{number}").into(),
             name: name.into(),
             size,
             crc32c: None,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::error::Failure;
+use crate::foreign::Foreign;
 use crate::http::checksum::Algorithm;
 use crate::words::{Words, what_and_why};
 
@@ -258,7 +259,7 @@ pub struct Transfer {
     /// The service: `mavi`, `visual-search`, `offline-tube`, `sandbox`, `link`.
     pub service: String,
     /// The file's name; for a download the best guess until the service has answered.
-    pub name: String,
+    pub name: Foreign,
     /// Where it stands.
     pub state: State,
     /// What it is doing while it runs.
@@ -291,15 +292,16 @@ pub struct Transfer {
     /// Asset id, video number or server download id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
-    pub asset_id: Option<String>,
-    /// Upload: the source. Download: the finished file, or the folder and name it will get.
+    pub asset_id: Option<Foreign>,
+    /// Upload: the source. Download: the finished file, or the folder and name it will get. Exactly, as programs read it:
+    /// the folder is the user's own, the name was made safe.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub path: Option<String>,
     /// Host that the bytes come from or go to. Never a whole URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
-    pub host: Option<String>,
+    pub host: Option<Foreign>,
     /// What was proven at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -307,7 +309,7 @@ pub struct Transfer {
     /// The checksum that proved it, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
-    pub checksum: Option<String>,
+    pub checksum: Option<Foreign>,
     /// A visible reason for something unusual (started over, size unknown, sent but not yet confirmed).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -333,7 +335,7 @@ impl Transfer {
             id,
             kind: Kind::Download,
             service: String::new(),
-            name: String::new(),
+            name: Foreign::default(),
             state: State::Queued,
             stage: None,
             stage_percent: None,

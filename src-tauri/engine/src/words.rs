@@ -1,7 +1,8 @@
 //! Everything that Ferry says about its work: what happened, why, what to do, the history, the notes.
 //!
 //! A sentence is data: its name and what stands in its blanks. The terminal reads it in English, from here; the window says
-//! it in its own language, from `ui/messages/` (`say_…`). What a service or the system said stays as it came.
+//! it in its own language, from `ui/messages/` (`say_…`). What a service or the system said stays in its words, as far as
+//! they are fit to be shown ([`Foreign`]); so does what stands in the blanks.
 
 use std::fmt;
 use std::path::Path;
@@ -9,10 +10,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::foreign::Foreign;
 use crate::settings::UploadMethod;
 use crate::transfer::{TransferId, Verified};
 
-/// A sentence of Ferry's own, or words as they came: a service's, the system's, or those of a Ferry that wrote
+/// A sentence of Ferry's own, or words of others: a service's, the system's, or those of a Ferry that wrote
 /// everything in English.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(untagged)]
@@ -20,15 +22,17 @@ use crate::transfer::{TransferId, Verified};
 pub enum Words {
     /// Ferry's own. In a box, as rows hold some of these and there are many rows.
     Own(Box<Phrase>),
-    /// As they came.
-    Said(String),
+    /// Somebody else's.
+    Said(Foreign),
 }
 
 impl Words {
     /// How it is kept in a column of text: words as they came are that text, so that older lists are read alike.
     pub(crate) fn to_column(&self) -> String {
         match self {
-            Self::Said(text) => text.clone(),
+            // Somebody else's never begin with a blank, so what looks like a sentence of Ferry's is not read as one.
+            Self::Said(text) if text.starts_with('{') => format!(" {text}"),
+            Self::Said(text) => text.to_string(),
             Self::Own(phrase) => serde_json::to_string(phrase).unwrap_or_else(|_| phrase.to_string()),
         }
     }
@@ -36,7 +40,7 @@ impl Words {
     /// Reads such a column.
     pub(crate) fn from_column(text: String) -> Self {
         let phrase = text.starts_with("{\"is\":").then(|| serde_json::from_str(&text).ok()).flatten();
-        phrase.map_or(Self::Said(text), Self::Own)
+        phrase.map_or_else(|| Self::Said(text.into()), Self::Own)
     }
 }
 
@@ -44,7 +48,7 @@ impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own(phrase) => phrase.fmt(f),
-            Self::Said(text) => f.write_str(text),
+            Self::Said(text) => text.fmt(f),
         }
     }
 }
@@ -57,13 +61,19 @@ impl From<Phrase> for Words {
 
 impl From<String> for Words {
     fn from(text: String) -> Self {
+        Self::Said(text.into())
+    }
+}
+
+impl From<Foreign> for Words {
+    fn from(text: Foreign) -> Self {
         Self::Said(text)
     }
 }
 
 impl From<&str> for Words {
     fn from(text: &str) -> Self {
-        Self::Said(text.to_owned())
+        Self::Said(text.into())
     }
 }
 
@@ -169,8 +179,8 @@ pub(crate) fn what_and_why(what: &Words, why: Option<&Words>) -> Words {
 }
 
 /// A path in a sentence.
-pub(crate) fn shown(path: &Path) -> String {
-    path.display().to_string()
+pub(crate) fn shown(path: &Path) -> Foreign {
+    Foreign::path(path)
 }
 
 macro_rules! phrases {
@@ -229,14 +239,14 @@ phrases! {
     IdsOnly { service: Peer } = "{service} takes ids, not links";
     AddressUnusable { service: Peer } = "The address of {service} cannot be used";
     AddressTooLong { service: Peer } = "The address of {service} must end before any `?` or `#`";
-    ServiceUnknown { id: String } = "There is no service `{id}`";
+    ServiceUnknown { id: Foreign } = "There is no service `{id}`";
     IdUnusable = "This is not an id";
-    AssetUnknown { service: Peer, id: String } = "{service} does not know the asset `{id}`";
+    AssetUnknown { service: Peer, id: Foreign } = "{service} does not know the asset `{id}`";
     AssetNotThere { service: Peer } = "{service} does not have this asset";
-    VideoUnknown { service: Peer, id: String } = "{service} does not know the video `{id}`";
+    VideoUnknown { service: Peer, id: Foreign } = "{service} does not know the video `{id}`";
     VideoNotProcessed { service: Peer } = "{service} could not process this video";
     SignedUrlOfService = "The service’s signed URL cannot be used";
-    JobUnknown { id: String } = "The media server does not know `{id}`";
+    JobUnknown { id: Foreign } = "The media server does not know `{id}`";
     JobWithoutId = "The media server began a download without an id";
     JobFailed = "The media server could not fetch this page";
     JobCanceled = "The job was canceled on the media server";
@@ -298,8 +308,8 @@ phrases! {
     TooManyOldParts = "There are too many old parts of this file";
     PartFileReplaced = "Something else took the place of the part file";
     PartNameTaken = "Something else has the part file's name";
-    TooManyOfThatName { name: String } = "There are too many files called `{name}` already";
-    DriveGone { folder: String } = "The drive with `{folder}` is no longer there";
+    TooManyOfThatName { name: Foreign } = "There are too many files called `{name}` already";
+    DriveGone { folder: Foreign } = "The drive with `{folder}` is no longer there";
 
     // ---- what happened: uploads ----
     SignedUrlExpired = "The signed URL has expired";
@@ -310,9 +320,9 @@ phrases! {
     UnknownSignedHeaders = "The signed URL requires headers whose values Ferry cannot know";
     SignedForEmptyFile = "The URL was signed for an empty file";
     SignedForOtherBytes = "The URL was signed for a file with other content";
-    SignedForAnotherType { tried: String } = "The signature covers the type of the content, and the store takes none of these: {tried}";
-    SignedForAnotherRegion { region: String } = "The URL was signed for another region than {region}, where the store keeps this";
-    StoreLeadsElsewhere { host: String } = "The store leads to {host}, for which this URL is not good";
+    SignedForAnotherType { tried: Foreign } = "The signature covers the type of the content, and the store takes none of these: {tried}";
+    SignedForAnotherRegion { region: Foreign } = "The URL was signed for another region than {region}, where the store keeps this";
+    StoreLeadsElsewhere { host: Foreign } = "The store leads to {host}, for which this URL is not good";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
     StoreKeepsNothing = "The store does not keep what it is sent";
@@ -325,39 +335,39 @@ phrases! {
     StoreHasOther = "The store has something other than what was sent";
     ServiceHasOther = "The service has something other than what was sent";
     FileNotTaken = "The service could not use the file";
-    SourceChanged { path: String } = "`{path}` changed while it was being sent";
+    SourceChanged { path: Foreign } = "`{path}` changed while it was being sent";
 
     // ---- what happened: files and what was asked for ----
-    FileFailed { doing: String, path: String } = "{doing} `{path}` failed";
-    IsFolder { path: String } = "`{path}` is a folder, not a file";
-    IsDevice { path: String } = "`{path}` is a pipe or a device, not a file";
-    SizeUntold { path: String } = "`{path}` holds more than the size that it gives";
-    NameNotText { path: String } = "The name of `{path}` is not valid text";
+    FileFailed { doing: Foreign, path: Foreign } = "{doing} `{path}` failed";
+    IsFolder { path: Foreign } = "`{path}` is a folder, not a file";
+    IsDevice { path: Foreign } = "`{path}` is a pipe or a device, not a file";
+    SizeUntold { path: Foreign } = "`{path}` holds more than the size that it gives";
+    NameNotText { path: Foreign } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
     NothingToDownload = "There is nothing to download";
     LinkNotFetchable = "This is not a link that Ferry can fetch";
     FolderUnusable = "This folder cannot be used";
     OwnUrlTakesNoService = "A signed URL of your own needs no service";
     HeadersForUrlsOnly = "Headers can be given for links and signed URLs only";
-    HeaderUnusable { name: String } = "The header `{name}` cannot be sent";
+    HeaderUnusable { name: Foreign } = "The header `{name}` cannot be sent";
     SignedUrlTakesOneFile { count: Count } = "A signed URL takes one file, not {count}";
     OnlyDownloadsHaveFolder = "Only a download has a target folder";
     AlreadyFinished = "This download is finished";
     TransferUnknown { id: TransferId } = "There is no transfer {id}";
     NotCompleteYet = "The file is not complete yet";
-    FileGone { path: String } = "`{path}` is not there any more";
+    FileGone { path: Foreign } = "`{path}` is not there any more";
     FileNotOpened = "The file could not be opened";
     FolderNotShown = "The folder could not be shown";
     ChoiceNotNoted = "The choice could not be saved";
     NotCopied = "The text could not be copied";
     NotPasted = "The clipboard could not be read";
     FaultInside = "Something went wrong inside Ferry";
-    NotSent { path: String } = "`{path}` was not sent";
+    NotSent { path: Foreign } = "`{path}` was not sent";
     WindowSendsToServices = "The window sends to services only";
     WindowSavesToDownloads = "The window saves to the Downloads folder only";
     DesktopRefused = "The desktop did not accept the change";
     Stopped = "The transfer was stopped";
-    OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
+    OtherFerry { folder: Foreign } = "Another Ferry is using `{folder}`";
     NoLibraryInFile = "The file does not hold a Ferry library";
     NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
@@ -367,29 +377,29 @@ phrases! {
     DownloadLimitTooLow = "The download limit must be at least 1 KiB a second";
     UploadLimitTooLow = "The upload limit must be at least 1 KiB a second";
     FolderNotInFull = "The Downloads folder must be a full path";
-    ListOfNewerFerry { path: String } = "The list of transfers in `{path}` was written by a newer Ferry";
-    ListNotOpened { path: String } = "The list of transfers in `{path}` cannot be opened";
+    ListOfNewerFerry { path: Foreign } = "The list of transfers in `{path}` was written by a newer Ferry";
+    ListNotOpened { path: Foreign } = "The list of transfers in `{path}` cannot be opened";
     ListNotWritten = "The list of transfers could not be written";
 
     // ---- why ----
-    MoreNeeded { needed: Size, folder: String } = "{needed} more is needed in `{folder}`";
+    MoreNeeded { needed: Size, folder: Foreign } = "{needed} more is needed in `{folder}`";
     OnlyArrived { done: Size, total: Size } = "{done} of {total} arrived";
     AreMissing { missing: Size } = "{missing} are missing";
-    ChecksumCame { algorithm: String, got: String, expected: String } = "its {algorithm} is {got}, but {expected} was expected";
-    ChecksumThere { algorithm: String, there: String, here: String } = "its {algorithm} is {there}, the file’s is {here}";
+    ChecksumCame { algorithm: Foreign, got: Foreign, expected: Foreign } = "its {algorithm} is {got}, but {expected} was expected";
+    ChecksumThere { algorithm: Foreign, there: Foreign, here: Foreign } = "its {algorithm} is {there}, the file’s is {here}";
     HoldsTheForm { more: Count } = "it holds {more} more bytes: the form around the file was stored with it";
     HoldsAnotherSize { there: Count, here: Count } = "it holds {there} bytes, the file has {here}";
-    IsLocked { path: String } = "`{path}` is locked";
-    NotWhatWasWritten { path: String } = "`{path}` is not what was written";
-    NotTheBeginning { target: String, old: String } = "`{target}` is not the beginning of `{old}`";
-    HasEncoding { encoding: String } = "its encoding is `{encoding}`";
-    LeadsToScheme { scheme: String } = "the new address begins with `{scheme}:`";
+    IsLocked { path: Foreign } = "`{path}` is locked";
+    NotWhatWasWritten { path: Foreign } = "`{path}` is not what was written";
+    NotTheBeginning { target: Foreign, old: Foreign } = "`{target}` is not the beginning of `{old}`";
+    HasEncoding { encoding: Foreign } = "its encoding is `{encoding}`";
+    LeadsToScheme { scheme: Foreign } = "the new address begins with `{scheme}:`";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
     NoneInTheAnswer = "there is none in the answer";
     NeitherDroppedNorChosen = "it was neither dropped on the window nor chosen in a dialog, or is not there any more";
     WithUserName = "it holds a user name or a password";
-    WithOtherScheme { scheme: String } = "it starts with {scheme}: and only http and https are possible";
+    WithOtherScheme { scheme: Foreign } = "it starts with {scheme}: and only http and https are possible";
     WithOpenScheme = "it starts with http:, which anyone on the way can read; use https:";
     IsEmpty = "it is empty";
     WithBlanks = "it holds spaces";
@@ -443,12 +453,12 @@ phrases! {
     ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";
     LookAtMediaServer = "look at the media server, then try again";
     StartAgain = "start it again";
-    RechargeAt { place: String } = "recharge the account at {place}, then retry; everything that waits for it goes on";
-    SeeAccount { place: String } = "see what is wrong with the account at {place}";
+    RechargeAt { place: Foreign } = "recharge the account at {place}, then retry; everything that waits for it goes on";
+    SeeAccount { place: Foreign } = "see what is wrong with the account at {place}";
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
-    EnterKeyOf { id: String } = "enter one under Services, or run `ferry key set {id}`";
+    EnterKeyOf { id: Foreign } = "enter one under Services, or run `ferry key set {id}`";
     ChangeVariable = "change the variable, or start Ferry without it";
-    UseOneOf { services: String } = "use one of {services}";
+    UseOneOf { services: Foreign } = "use one of {services}";
     CheckId = "check the id";
     PasteLinkAgain = "paste the link again";
     PutItBack = "put it back where it was, or connect its drive; the details say whether it can be downloaded again";
@@ -473,7 +483,7 @@ phrases! {
     SetInDesktop = "set it in the desktop's own settings";
     Rename = "rename it";
     WaitUntilComplete = "wait until it is";
-    LookInFileManager { path: String } = "look for `{path}` in your file manager";
+    LookInFileManager { path: Foreign } = "look for `{path}` in your file manager";
     DropOrChoose = "drop the file on the window, or choose it with Upload files";
 
     // ---- the history of a transfer, and notes on it ----
@@ -492,27 +502,27 @@ phrases! {
     HadItsName = "It had its final name already";
     PartFileGone = "The part file is gone; started over";
     BesidePartName = "Something else has the part file's name; started over beside it";
-    NameFitted { name: String } = "This disk does not take the file’s name as it is; the file is called `{name}`";
-    PartFileChanged { aside: String } = "The part file was changed by somebody else; it is kept as `{aside}`; started over";
+    NameFitted { name: Foreign } = "This disk does not take the file’s name as it is; the file is called `{name}`";
+    PartFileChanged { aside: Foreign } = "The part file was changed by somebody else; it is kept as `{aside}`; started over";
     ServerSends = "The server sends the file";
     GoesOnAt { done: Size } = "Goes on at {done}";
     CannotContinueHere = "This server cannot continue a download; started over";
     SameFileNotShown = "Nothing shows that the server still has the same file; started over";
     SeveralParts = "The server answered with several parts; started over";
     ContinuedElsewhere = "The server continued at the wrong place; started over";
-    ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`; started over";
+    ChangedAtSource { aside: Foreign } = "Changed at the source; the old part is kept as `{aside}`; started over";
     ChecksumDiffered = "The checksum differed; started over";
     ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";
-    ChecksumIgnored { header: String, why: Words } = "The checksum in `{header}` was ignored: {why}";
+    ChecksumIgnored { header: Foreign, why: Words } = "The checksum in `{header}` was ignored: {why}";
     NoSizeNoChecksum = "The server gave neither size nor checksum; the size is not verified";
     FormWasKept = "The store kept the form around the file as a part of it; sent again by a plain PUT";
     AnswerLost = "The answer was lost, but the service has the file";
     SourceChangedSince = "The file changed since it was begun; it is sent from its beginning";
-    AssetGivenUp { id: String } = "The asset id {id} was given up";
+    AssetGivenUp { id: Foreign } = "The asset id {id} was given up";
     SignedAgain = "The signed URL had expired; signed again";
     SignedBy { service: Peer } = "Signed by {service}";
     OtherMethod { method: Way, other: Way } = "The store does not take {method}; trying {other}";
-    OtherType { tried: String } = "The signature does not fit; trying the type {tried}";
+    OtherType { tried: Foreign } = "The signature does not fit; trying the type {tried}";
     SentFromBeginning = "This way of sending cannot be continued; sent from the beginning";
     StoreHas { done: Size } = "The store has {done}; goes on there";
     SessionOpened = "Resumable session opened";
@@ -533,7 +543,7 @@ phrases! {
     NotVerifiedThere = "the server has not verified it itself";
     Contradicts = "it contradicts another checksum of the same answer";
     NotText = "it is not text";
-    ColumnMissing { name: String } = "there is no column `{name}`";
+    ColumnMissing { name: Foreign } = "there is no column `{name}`";
     EntryUnusable { entry: Count } = "entry {entry} cannot be read";
 
     // ---- notices at the start ----
@@ -544,12 +554,12 @@ phrases! {
     ListLostOne = "The list of transfers was lost; 1 unfinished transfer was brought back from what was kept for them";
     ListLost { count: Count } = "The list of transfers was lost; {count} unfinished transfers were brought back from what was kept for them";
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
-    ListDamaged { why: String, aside: String } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
+    ListDamaged { why: Foreign, aside: Foreign } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
-    SettingsBroken { why: Words, aside: String } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
+    SettingsBroken { why: Words, aside: Foreign } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";
-    HalfAdded { names: String } = "Ferry was closed while it was noting `{names}`, before the link was kept; please add it again";
-    HalfAddedAndMore { names: String, more: Count } = "Ferry was closed while it was noting `{names}` and {more} more, before their links were kept; please add them again";
+    HalfAdded { names: Foreign } = "Ferry was closed while it was noting `{names}`, before the link was kept; please add it again";
+    HalfAddedAndMore { names: Foreign, more: Count } = "Ferry was closed while it was noting `{names}` and {more} more, before their links were kept; please add them again";
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ fn refuse_unwanted_coding(facts: &Facts, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Cause::BadResponse, Phrase::SentCompressed)
-        .because(Phrase::HasEncoding { encoding: coding.clone() })
+        .because(Phrase::HasEncoding { encoding: coding.as_str().into() })
         .advise(Phrase::GetDirectLink))
 }
 
@@ -224,7 +224,7 @@ fn choose_name(
 /// Shows the name that the file will have, and writes the row down with whatever is waited for next.
 fn show_name(run: &Run, name: &str, target: &Path) {
     run.update(|row| {
-        name.clone_into(&mut row.name);
+        row.name = name.into();
         row.path = Some(target.display().to_string());
     });
     run.queue().store.save_row_later(run.row());
@@ -301,7 +301,7 @@ async fn reserve(
         let fitted = folder.fitted(&wanted);
         let Some(part) = PartFile::create(folder, &name)? else { continue };
         if fitted != wanted {
-            run.note(Phrase::NameFitted { name: name.clone() });
+            run.note(Phrase::NameFitted { name: name.as_str().into() });
         }
         let room = total.map_or(Ok(()), |total| match &whole {
             // It is about to fill that room by itself.

@@ -171,7 +171,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         let asset_id = task.server_id.clone().unwrap_or_else(|| task.what.clone());
         let asset = Asset {
             service: service_id,
-            asset_id,
+            asset_id: asset_id.into(),
             name: row.name,
             size: Some(run.counter.get()),
             crc32c: None,
@@ -254,7 +254,7 @@ async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
     if let Some(open) = kept.open.take() {
         let part = open.part;
         let (part, aside) = blocking(move || part.set_aside()).await??;
-        run.note(Phrase::ChangedAtSource { aside });
+        run.note(Phrase::ChangedAtSource { aside: aside.into() });
         let open = Open::empty(part);
         run.save_journal(&open.journal());
         run.renew_journal(&open.journal()).await?;

@@ -77,9 +77,9 @@ pub(super) async fn verify(
             kept.open = Some(open);
             restart(run, kept, Phrase::ChecksumDiffered).await?;
             Err(Error::new(Cause::Integrity, Phrase::NotAsDescribed).because(Phrase::ChecksumCame {
-                algorithm: algorithm.as_str().to_owned(),
-                got,
-                expected,
+                algorithm: algorithm.as_str().into(),
+                got: got.into(),
+                expected: expected.into(),
             }))
         }
     }

@@ -261,7 +261,7 @@ async fn ask(run: &Run, plan: &Plan, kept: &Kept, question: Question) -> Result<
     // Where the whole is to be had may have changed; what was begun goes on where its bytes are from.
     let from = kept.pinned.as_ref().filter(|_| question != Question::Whole).unwrap_or(&plan.fetch.url);
     let reached = patiently(run, plan, from, &headers).await?;
-    let host = reached.answer.url().host_str().map(str::to_owned);
+    let host = reached.answer.url().host_str().map(Into::into);
     run.update(|row| row.host = host);
     Ok(Reading::of(reached, asked))
 }

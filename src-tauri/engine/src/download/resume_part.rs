@@ -74,10 +74,10 @@ pub(super) async fn proven_before(run: &Run, task: &DownloadTask, journal: Optio
 pub(super) fn show_published(run: &Run, path: &Path, whole: ProvenWhole) {
     run.counter.set(whole.size);
     run.update(|row| {
-        row.name = whole.name;
+        row.name = whole.name.into();
         row.path = Some(path.display().to_string());
         row.verified = Some(whole.verified);
-        row.checksum = whole.checksum;
+        row.checksum = whole.checksum.map(Into::into);
         row.total = Some(whole.size);
     });
 }
@@ -152,7 +152,7 @@ pub(super) async fn continue_part(
         Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
             run.counter.set(0);
             let (part, aside) = blocking(move || part.set_aside()).await??;
-            run.note(Phrase::PartFileChanged { aside });
+            run.note(Phrase::PartFileChanged { aside: aside.into() });
             return Ok(Some(Open::empty(part)));
         }
         Err(error) => return Err(Error::target_io("Checking", &path, &error)),

@@ -14,12 +14,12 @@ const JOINER: char = '\u{200d}';
 const AS_EMOJI: char = '\u{fe0f}';
 
 /// Whether this is one of the two.
-pub(super) fn is_joiner(c: char) -> bool {
+pub(crate) fn is_joiner(c: char) -> bool {
     matches!(c, NON_JOINER | JOINER)
 }
 
 /// The text without the joiners that join nothing: RFC 5892 A.1 and A.2, and emoji sequences (UTS 51).
-pub(super) fn keep_joiners(text: &str) -> Cow<'_, str> {
+pub(crate) fn keep_joiners(text: &str) -> Cow<'_, str> {
     if !text.contains(is_joiner) {
         return text.into();
     }

@@ -21,6 +21,9 @@ use self::safe::{LONGEST_SAFE, cut, is_edge};
 
 pub(crate) use self::charset::{language_of, system_language};
 pub(crate) use self::content_disposition::{from_content_disposition, is_attachment};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::joiners::is_joiner;
+pub(crate) use self::joiners::keep_joiners;
 pub(crate) use self::safe::{fitted, is_invisible, make_safe, numbered};
 
 /// What a file is called while it is not complete: `name.ext.ferrypart`.

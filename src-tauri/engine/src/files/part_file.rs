@@ -360,7 +360,7 @@ pub(crate) fn part_name(name: &str) -> String {
 }
 
 fn too_many(name: &str) -> Error {
-    Error::new(Cause::PermissionDenied, Phrase::TooManyOfThatName { name: name.to_owned() })
+    Error::new(Cause::PermissionDenied, Phrase::TooManyOfThatName { name: name.into() })
 }
 
 fn numbered_names(folder: &Folder, wanted: &str) -> impl Iterator<Item = String> + use<> {

@@ -9,10 +9,10 @@ use crate::words::{Phrase, Words};
 pub fn parse_http(text: &str) -> Result<Url, Words> {
     let url = Url::parse(text.trim()).map_err(|error| match error {
         url::ParseError::RelativeUrlWithoutBase => Phrase::WithoutScheme.into(),
-        error => Words::Said(error.to_string()),
+        error => Words::from(error.to_string()),
     })?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Phrase::WithOtherScheme { scheme: url.scheme().to_owned() }.into());
+        return Err(Phrase::WithOtherScheme { scheme: url.scheme().into() }.into());
     }
     // Who puts a name before the host wants it mistaken for the host, or shows a password to everyone.
     if !url.username().is_empty() || url.password().is_some() {

@@ -545,7 +545,7 @@ impl Offered {
     }
 
     fn ignore(&mut self, header: &str, why: Phrase) {
-        self.notes.push(Phrase::ChecksumIgnored { header: header.to_owned(), why: why.into() });
+        self.notes.push(Phrase::ChecksumIgnored { header: header.into(), why: why.into() });
     }
 }
 

@@ -381,7 +381,7 @@ fn redirected(from: &Url, location: &HeaderValue, is_post: bool, status: StatusC
     let target = from.join(&raw_location(location)).map_err(|_| bad(Phrase::RedirectToNoAddress))?;
     if !matches!(target.scheme(), "http" | "https") {
         return Err(Error::new(Cause::InsecureRedirect, Phrase::RedirectOutOfTheWeb)
-            .because(Phrase::LeadsToScheme { scheme: target.scheme().to_owned() }));
+            .because(Phrase::LeadsToScheme { scheme: target.scheme().into() }));
     }
     if from.scheme() == "https" && target.scheme() == "http" {
         return Err(Error::new(Cause::InsecureRedirect, Phrase::RedirectUnencrypted));

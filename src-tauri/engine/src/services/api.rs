@@ -9,6 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::http::address::is_loopback;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::pace::{Limit, Pace, Paces};
@@ -142,7 +143,7 @@ impl Api {
                 refusal.kind = RefusalKind::NotAsDocumented;
             }
             if refusal.message.is_empty() {
-                refusal.message = answer::clean(&error.to_string(), answer::LONGEST_MESSAGE);
+                refusal.message = Foreign::limited(&error.to_string(), answer::LONGEST_MESSAGE);
             }
             self.refused(&refusal, &call)
         })
@@ -229,8 +230,8 @@ pub(crate) fn from_refusal(refusal: &Refusal, service: Peer, endpoint: &str) -> 
     let mut error = Error::new(cause, what).because(words.join(", "));
     error.advice = match (refusal.kind, account) {
         (K::NotAsDocumented, _) => Some(Phrase::CheckAddressAndSignIn.into()),
-        (K::QuotaExceeded, Some(place)) => Some(Phrase::RechargeAt { place: place.to_owned() }.into()),
-        (K::Disabled, Some(place)) => Some(Phrase::SeeAccount { place: place.to_owned() }.into()),
+        (K::QuotaExceeded, Some(place)) => Some(Phrase::RechargeAt { place: place.into() }.into()),
+        (K::Disabled, Some(place)) => Some(Phrase::SeeAccount { place: place.into() }.into()),
         (K::WrongRegion, _) => Some(Phrase::GetNewSignedUrl.into()),
         _ => None,
     };

@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
 use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
 use crate::services::api::Api;
-use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id};
+use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id, written};
 use crate::task::DownloadTask;
 use crate::upload::signed_url::SignedUrl;
 use crate::words::{Peer, Phrase, Words};
@@ -71,10 +72,10 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Resource {
     asset_id: Option<String>,
-    original_filename: Option<String>,
+    original_filename: Option<Foreign>,
     #[serde(default, deserialize_with = "number_or_string")]
     file_size: Option<u64>,
-    upload_status: Option<String>,
+    upload_status: Option<Foreign>,
     create_time: Option<Value>,
 }
 
@@ -111,7 +112,7 @@ impl Service for Mavi {
         let bad = |why: Words| Error::new(Cause::BadResponse, Phrase::SignedUrlOfService).because(why);
         let asset_id = answer
             .asset_id
-            .filter(|id| !id.is_empty())
+            .filter(|id| is_plain_id(id))
             .ok_or_else(|| bad(Phrase::CameWithoutAssetId.into()))?;
         let text = answer.signed_url.ok_or_else(|| bad(Phrase::NoneInTheAnswer.into()))?;
         let url = SignedUrl::parse(&text).map_err(bad)?;
@@ -134,7 +135,7 @@ impl Service for Mavi {
             Some(word) if word.eq_ignore_ascii_case("success") => {
                 Confirmation::Success { size: resource.file_size }
             }
-            Some(word) if word.eq_ignore_ascii_case("failed") => Confirmation::Failed(word.to_owned()),
+            Some(word) if word.eq_ignore_ascii_case("failed") => Confirmation::Failed(word.into()),
             _ => Confirmation::Pending,
         })
     }
@@ -156,17 +157,15 @@ impl Service for Mavi {
         let resource = self.metadata(asset_id).await?.ok_or_else(|| {
             Error::new(
                 Cause::NotFound,
-                Phrase::AssetUnknown { service: Peer::service(ABOUT.id), id: asset_id.to_owned() },
+                Phrase::AssetUnknown { service: Peer::service(ABOUT.id), id: asset_id.into() },
             )
         })?;
         Ok(AssetInfo {
-            asset_id: asset_id.to_owned(),
+            asset_id: asset_id.into(),
             name: resource.original_filename,
             size: resource.file_size,
             status: resource.upload_status,
-            created: resource
-                .create_time
-                .map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
+            created: resource.create_time.map(written),
         })
     }
 

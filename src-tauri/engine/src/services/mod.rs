@@ -19,6 +19,7 @@ pub(crate) use api::from_refusal as refused;
 
 use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
 use crate::error::{Cause, Error, Failure, Result};
+use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::pace::Paces;
@@ -71,7 +72,7 @@ pub(crate) enum Confirmation {
     /// There, of this size if the service tells.
     Success { size: Option<u64> },
     /// The service could not use it; its own word for it.
-    Failed(String),
+    Failed(Foreign),
 }
 
 /// How a file is fetched.
@@ -224,7 +225,7 @@ impl Services {
                 Cause::Unauthorized,
                 Phrase::NoKeyYet { service: Peer::service(about.id) },
             )
-            .advise(Phrase::EnterKeyOf { id: about.id.to_owned() }));
+            .advise(Phrase::EnterKeyOf { id: about.id.into() }));
         }
         Api::new(self.http.clone(), about, &address, key, self.paces.clone())
     }
@@ -385,10 +386,18 @@ fn is_plain_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.chars().all(plain)
 }
 
+/// What a service writes as a text or as something else.
+fn written(value: serde_json::Value) -> Foreign {
+    match value {
+        serde_json::Value::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
 /// The refusal for a service that does not exist.
 pub(crate) fn unknown(id: &str) -> Error {
-    Error::invalid(Phrase::ServiceUnknown { id: id.to_owned() })
-        .advise(Phrase::UseOneOf { services: IDS.join(", ") })
+    Error::invalid(Phrase::ServiceUnknown { id: id.into() })
+        .advise(Phrase::UseOneOf { services: IDS.join(", ").into() })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

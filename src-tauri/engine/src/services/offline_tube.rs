@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
@@ -62,14 +63,14 @@ struct Started {
 struct Job {
     id: String,
     title: Option<String>,
-    status: Option<String>,
+    status: Option<Foreign>,
     progress: Option<f32>,
     #[serde(default, deserialize_with = "number_or_string")]
     filesize: Option<u64>,
     #[serde(default, deserialize_with = "number_or_string")]
     downloaded_bytes: Option<u64>,
     filename: Option<String>,
-    error_message: Option<String>,
+    error_message: Option<Foreign>,
 }
 
 impl OfflineTube {
@@ -98,7 +99,7 @@ impl OfflineTube {
         let started: Started = self.api.json(self.call(Method::POST, url, Some(&wanted))).await?;
         started
             .download_id
-            .filter(|id| !id.is_empty())
+            .filter(|id| is_plain_id(id))
             .ok_or_else(|| Error::new(Cause::BadResponse, Phrase::JobWithoutId))
     }
 
@@ -217,10 +218,10 @@ impl Service for OfflineTube {
         let job = self
             .job(id)
             .await?
-            .ok_or_else(|| Error::new(Cause::NotFound, Phrase::JobUnknown { id: id.to_owned() }))?;
+            .ok_or_else(|| Error::new(Cause::NotFound, Phrase::JobUnknown { id: id.into() }))?;
         Ok(AssetInfo {
-            asset_id: id.to_owned(),
-            name: job.filename.or(job.title),
+            asset_id: id.into(),
+            name: job.filename.or(job.title).map(Foreign::from),
             size: job.filesize.or(job.downloaded_bytes),
             status: job.status,
             created: None,

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
 use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
 use crate::services::api::Api;
-use crate::services::{About, Plan, Service, is_plain_id};
+use crate::services::{About, Plan, Service, is_plain_id, written};
 use crate::task::DownloadTask;
 use crate::words::{Peer, Phrase};
 
@@ -71,9 +72,9 @@ struct Video {
     video_name: Option<String>,
     #[serde(default, deserialize_with = "number_or_string")]
     size: Option<u64>,
-    status: Option<String>,
+    status: Option<Foreign>,
     create_time: Option<Value>,
-    cause: Option<String>,
+    cause: Option<Foreign>,
 }
 
 impl VisualSearch {
@@ -115,7 +116,7 @@ impl Service for VisualSearch {
         if let Some(video) = &listed {
             let status = video.status.as_deref().unwrap_or("PARSE");
             if status.starts_with("FAIL") || status.ends_with("ERROR") {
-                let reason = video.cause.clone().unwrap_or_else(|| status.to_owned());
+                let reason = video.cause.clone().unwrap_or_else(|| status.into());
                 return Err(Error::new(
                     Cause::ServiceRefused,
                     Phrase::VideoNotProcessed { service: Peer::service(ABOUT.id) },
@@ -139,17 +140,15 @@ impl Service for VisualSearch {
         let video = self.video(video_no, &self.unique_id).await?.ok_or_else(|| {
             Error::new(
                 Cause::NotFound,
-                Phrase::VideoUnknown { service: Peer::service(ABOUT.id), id: video_no.to_owned() },
+                Phrase::VideoUnknown { service: Peer::service(ABOUT.id), id: video_no.into() },
             )
         })?;
         Ok(AssetInfo {
-            asset_id: video_no.to_owned(),
-            name: video.video_name,
+            asset_id: video_no.into(),
+            name: video.video_name.map(Foreign::from),
             size: video.size,
             status: video.status,
-            created: video
-                .create_time
-                .map(|time| time.as_str().map_or_else(|| time.to_string(), str::to_owned)),
+            created: video.create_time.map(written),
         })
     }
 

@@ -37,7 +37,7 @@ use crate::transfer::Stage;
 use crate::upload::acknowledged::{Refused, Taken, too_early};
 use crate::upload::sign::{Target, abandon, target};
 use crate::upload::signed_url::{Method, SignedUrl};
-use crate::upload::source_file::SourceFile;
+use crate::upload::source_file::{SourceFile, file_name};
 use crate::words::{Peer, Phrase, Size, Way};
 
 /// A URL that will be valid is waited for this long; clocks that differ by more are somebody's mistake.
@@ -163,13 +163,15 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     {
         return Ok(());
     }
-    let mut result = attempt(run, &task, service.as_deref(), kept, &row.name).await;
+    // As it is on the disk: the row has what may be shown of it.
+    let name = file_name(&task.path);
+    let mut result = attempt(run, &task, service.as_deref(), kept, &name).await;
     if let Ok(Outcome::FormKept) = result {
         run.note(Phrase::FormWasKept);
         abandon(run, &row.service).await?;
         kept.source = None;
         run.counter.set(0);
-        result = attempt(run, &task, service.as_deref(), kept, &row.name).await;
+        result = attempt(run, &task, service.as_deref(), kept, &name).await;
     }
     if let Err(error) = &result {
         match error.cause {
@@ -217,7 +219,7 @@ async fn attempt(
         return Ok(Outcome::Proven);
     }
     let host = target.url.host().to_owned();
-    run.update(|row| row.host = Some(host));
+    run.update(|row| row.host = Some(host.into()));
     let headers = header_map(&record.headers)?;
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut sending = Sending {
@@ -381,7 +383,7 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
             if kept.content_type + 1 < types.len() {
                 kept.content_type += 1;
                 run.tell(Phrase::OtherType {
-                    tried: types[kept.content_type].clone().unwrap_or_else(|| "-".to_owned()),
+                    tried: types[kept.content_type].clone().unwrap_or_else(|| "-".to_owned()).into(),
                 });
                 run.counter.set(0);
                 continue;
@@ -389,7 +391,7 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
             if target.url.binds_type() {
                 let tried: Vec<String> = types.into_iter().flatten().collect();
                 let mut error = store_refused(&refusal, service);
-                error.what = Phrase::SignedForAnotherType { tried: tried.join(", ") }.into();
+                error.what = Phrase::SignedForAnotherType { tried: tried.join(", ").into() }.into();
                 error.advice = Some(Phrase::NameTheType.into());
                 return Err(error);
             }
@@ -500,7 +502,7 @@ fn other_region(refusal: &Refusal, headers: &HeaderMap) -> Option<String> {
 }
 
 fn for_another_region(region: String) -> Error {
-    Error::new(Cause::ServiceRefused, Phrase::SignedForAnotherRegion { region })
+    Error::new(Cause::ServiceRefused, Phrase::SignedForAnotherRegion { region: region.into() })
         .advise(Phrase::GetNewSignedUrl)
 }
 
@@ -527,7 +529,7 @@ fn follow(
         return Err(for_another_region(region));
     }
     let host = place.host_str().unwrap_or_default().to_owned();
-    let mut error = Error::new(Cause::ServiceRefused, Phrase::StoreLeadsElsewhere { host });
+    let mut error = Error::new(Cause::ServiceRefused, Phrase::StoreLeadsElsewhere { host: host.into() });
     error.http_status = Some(refusal.http_status);
     Err(error.because(format!("HTTP {}", refusal.http_status)).advise(Phrase::GetNewSignedUrl))
 }

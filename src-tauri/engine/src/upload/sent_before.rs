@@ -14,12 +14,13 @@ use ts_rs::TS;
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
 use crate::store::Store;
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
-use crate::upload::source_file::{Sighting, SourceFile};
+use crate::upload::source_file::{Sighting, SourceFile, file_name};
 use crate::words::{Peer, Phrase};
 
 /// Sizes or files that the database is asked about in one go: others wait for it meanwhile.
@@ -71,7 +72,7 @@ pub struct SentBefore {
 #[ts(export, export_to = "types.ts")]
 pub struct SentFile {
     /// Its name here.
-    pub name: String,
+    pub name: Foreign,
     /// The asset that holds the same content.
     pub asset: Asset,
 }
@@ -186,7 +187,7 @@ pub(crate) async fn find(
 pub(crate) fn question(service: &str, files: &[PathBuf], found: &Found) -> SentBefore {
     let mut places: Vec<usize> = found.keys().copied().collect();
     places.sort_unstable();
-    let name = |place: usize| files[place].file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |place: usize| file_name(&files[place]).into();
     SentBefore {
         service: service.to_owned(),
         files: files.len() as u64,
@@ -226,7 +227,7 @@ pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &d
             Ok(_) if !is_wanted(run, reuse) => return Ok(false),
             Ok(Confirmation::Success { size }) if size.is_none_or(|size| size == reuse.source.size) => {
                 run.update(|row| {
-                    row.asset_id = Some(reuse.asset_id.clone());
+                    row.asset_id = Some(reuse.asset_id.as_str().into());
                     row.total = Some(reuse.source.size);
                     row.verified = size.map(|_| Verified::Length);
                 });

@@ -51,7 +51,7 @@ pub(super) async fn target(
         if record.is_good_at(SystemTime::now()) {
             // A kill may have come between the record of this id and its place in the list and the library.
             let (id, asset_id) = (service.about().id, asset_id.clone());
-            if run.row().asset_id.as_ref() != Some(&asset_id)
+            if run.row().asset_id.as_deref() != Some(asset_id.as_str())
                 || run.queue().store.asset(Some(id), &asset_id).await?.is_none()
             {
                 write_down_asset(run, id, &asset_id, name, size).await?;
@@ -88,14 +88,14 @@ pub(super) async fn target(
 async fn write_down_asset(run: &Run, service: &str, asset_id: &str, name: &str, size: u64) -> Result<()> {
     let asset = Asset {
         service: service.to_owned(),
-        asset_id: asset_id.to_owned(),
-        name: name.to_owned(),
+        asset_id: asset_id.into(),
+        name: name.into(),
         size: Some(size),
         crc32c: None,
         status: AssetStatus::Begun,
         at: now(),
     };
-    run.update(|row| row.asset_id = Some(asset_id.to_owned()));
+    run.update(|row| row.asset_id = Some(asset_id.into()));
     // Both in one commit.
     run.queue().store.save_row_later(run.row());
     run.queue().store.save_asset(asset).await
@@ -106,7 +106,7 @@ pub(super) async fn abandon(run: &Run, service: &str) -> Result<()> {
     let record = run.resume_record();
     if let Some(asset_id) = &record.asset_id {
         run.queue().store.set_asset_status(service, asset_id, AssetStatus::Abandoned).await?;
-        run.tell(Phrase::AssetGivenUp { id: asset_id.clone() });
+        run.tell(Phrase::AssetGivenUp { id: asset_id.as_str().into() });
     }
     run.change_task(|task| {
         if let Task::Upload(upload) = task {

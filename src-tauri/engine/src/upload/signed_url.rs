@@ -672,6 +672,7 @@ fn unix_time(year: u64, month: u64, day: u64) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::Foreign;
     use proptest::prelude::*;
     use serde::Deserialize;
 
@@ -779,8 +780,8 @@ mod tests {
         for (http_status, code, sent, store, expected) in rows {
             let refusal = Refusal {
                 http_status,
-                code: code.map(str::to_owned),
-                message: String::new(),
+                code: code.map(Into::into),
+                message: Foreign::default(),
                 request_id: None,
                 kind: RefusalKind::Other,
                 retry_after: None,

@@ -267,6 +267,11 @@ impl Drop for Buffer {
     }
 }
 
+/// What a file is called, as services are told it.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// What tells whether a file is still the same.
 fn state(facts: &std::fs::Metadata) -> SourceState {
     let modified = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

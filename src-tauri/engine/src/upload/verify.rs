@@ -90,7 +90,7 @@ pub(super) async fn finish(
         }
         let asset = Asset {
             service: service_id,
-            asset_id: asset_id.clone(),
+            asset_id: asset_id.as_str().into(),
             name: run.row().name,
             size: Some(source.size()),
             crc32c: Some(sent_before::shown(digests.crc32c)),
@@ -107,7 +107,7 @@ pub(super) async fn finish(
     let checksum = digests.hex(proof.algorithm().unwrap_or(Algorithm::Crc32c));
     run.update(|row| {
         row.verified = Some(proof);
-        row.checksum = checksum;
+        row.checksum = checksum.map(Into::into);
     });
     Ok(())
 }
@@ -218,9 +218,9 @@ fn compare_named(digests: &Digests, named: &Named, size: u64) -> Result<Verified
         Proof::Nothing => Ok(Verified::None),
         Proof::Mismatch { algorithm, expected, got } => {
             Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(Phrase::ChecksumThere {
-                algorithm: algorithm.as_str().to_owned(),
-                there: expected,
-                here: got,
+                algorithm: algorithm.as_str().into(),
+                there: expected.into(),
+                here: got.into(),
             }))
         }
     }
