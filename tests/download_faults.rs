@@ -925,7 +925,7 @@ async fn d15_a_part_file_that_was_touched_is_found_out() {
         downloads.engine().resume(&[id]).await.unwrap();
         let row = downloads.ended(id).await;
         assert_eq!(row.state, State::Completed, "{name}");
-        assert!(downloads.files().contains(&row.name), "{name}");
+        assert!(downloads.files().iter().any(|file| row.name == *file), "{name}");
         assert!(downloads.saved(&row.name) == file, "{name}: the bytes differ");
     }
 }
@@ -976,7 +976,7 @@ async fn d12_what_takes_the_part_files_place_on_the_way_never_gets_the_final_nam
             assert!(!path.is_symlink(), "{what}: {name} is a link");
             assert!(downloads.saved(&name) == file, "{what}: {name} holds something else");
         }
-        assert!(downloads.files().contains(&row.name), "{what}: {:?}", downloads.names());
+        assert!(downloads.files().iter().any(|file| row.name == *file), "{what}: {:?}", downloads.names());
     }
 }
 

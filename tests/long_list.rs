@@ -85,7 +85,7 @@ impl Still {
     fn names(&self, look: Look) -> Vec<String> {
         let rows = self.window.look(look);
         let named =
-            rows.ids.iter().map(|id| rows.rows.iter().find(|row| row.id == *id).unwrap().name.clone());
+            rows.ids.iter().map(|id| rows.rows.iter().find(|row| row.id == *id).unwrap().name.to_string());
         named.collect()
     }
 }

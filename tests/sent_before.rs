@@ -313,15 +313,20 @@ async fn a_comparison_ends_when_nobody_wants_it_any_more() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let asset = format!(
-        r#"{{"service":"mavi","asset_id":"re_1","name":"huge.img","size":{HUGE},"crc32c":"00000000","status":"confirmed","at":1}}"#
-    );
-    std::fs::write(data.join("library.jsonl"), asset).unwrap();
     let huge = root.path().join("huge.img");
     std::fs::File::create(&huge).unwrap().set_len(HUGE).unwrap();
     set_time(&huge, long_ago());
-    let mut options = Options::new(data);
+    let mut options = Options::new(data.clone());
     options.keychain = false;
+    Engine::open(options.clone()).await.unwrap().shutdown().await;
+    // As if a file of that size had been sent.
+    rusqlite::Connection::open(data.join("ferry.db"))
+        .unwrap()
+        .execute(
+            "INSERT INTO assets VALUES ('mavi', 're_1', 'huge.img', ?1, NULL, 'confirmed', 1, zeroblob(32))",
+            [HUGE],
+        )
+        .unwrap();
     let engine = Engine::open(options).await.unwrap();
     let request = UploadRequest {
         paths: vec![huge],
@@ -340,4 +345,40 @@ async fn a_comparison_ends_when_nobody_wants_it_any_more() {
     assert_eq!(answer.unwrap_err().code(), Code::Canceled);
     assert!(engine.transfers(|_| true).is_empty());
     engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn neither_a_crc_nor_an_imported_line_keeps_a_file_from_being_sent() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let film = uploads.file("film.mp4", SIZE);
+    let sent = uploads.run(&film).await;
+    let stored = uploads.assets().await.remove(0);
+    let crc32c = stored.crc32c.clone().unwrap();
+
+    // A line with the size and the CRC32C of a file that was never sent: from anybody's library, or a list of the Ferry
+    // that knew nothing else.
+    let other = uploads.file("other.mp4", SIZE / 2);
+    let of_other = uploads.run(&other).await;
+    let line = |id: &str, size: usize, crc32c: &str| {
+        format!(
+            r#"{{"service":"mavi","asset_id":"{id}","name":"x","size":{size},"crc32c":"{crc32c}","status":"confirmed","at":9}}"#
+        )
+    };
+    let assets = uploads.assets().await;
+    let crc_of_other = assets.iter().find(|asset| Some(&asset.asset_id) == of_other.asset_id.as_ref());
+    let crc_of_other = crc_of_other.unwrap().crc32c.clone().unwrap();
+    uploads.engine.asset_delete(of_other.asset_id.as_deref().unwrap(), Some("mavi")).await.unwrap();
+    let file = film.with_file_name("library.json");
+    let lines = [line("re_forged1", SIZE / 2, &crc_of_other), line("re_forged2", SIZE, &crc32c)];
+    std::fs::write(&file, format!("[{}]", lines.join(","))).unwrap();
+    assert_eq!(uploads.engine.import_assets(&file).await.unwrap().new, 2);
+
+    let added = add(&uploads, &[&other], IfSent::Skip).await;
+    assert_eq!((added.ids.len(), added.skipped, added.question), (1, 0, None), "{added:?}");
+    let row = uploads.ended(added.ids[0]).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(uploads.stored(&row).await == std::fs::read(&other).unwrap());
+    // What was sent from here is known by what it holds, and never by the line that says more.
+    let question = add(&uploads, &[&film], IfSent::Ask).await.question.expect("a question");
+    assert_eq!(Some(&question.examples[0].asset.asset_id), sent.asset_id.as_ref());
 }

@@ -191,7 +191,7 @@ impl Report {
         let text = failure_text(failure);
         // With several transfers, a reader must see which one it was.
         let subject =
-            if text.contains(&transfer.name) { String::new() } else { format!("{}: ", transfer.name) };
+            if text.contains(&*transfer.name) { String::new() } else { format!("{}: ", transfer.name) };
         self.stderr(&format!("error[{}]: {subject}{text}", failure.code));
         let line = TransferLine {
             event: Some(Event::Failed),

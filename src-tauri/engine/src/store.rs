@@ -77,13 +77,22 @@ const MIGRATIONS: &[M<'static>] = &[
         crc32c   INTEGER NOT NULL
      ) STRICT;",
     ),
+    // Only for what was sent from here and what is in files here: nothing that is imported brings it along.
+    M::up(
+        "ALTER TABLE assets ADD COLUMN sha256 BLOB;
+     ALTER TABLE contents ADD COLUMN sha256 BLOB;",
+    ),
 ];
+
+/// A SHA-256 of some content.
+pub(crate) type Sha256 = [u8; 32];
 
 /// So many files that were read are remembered, those that were read last.
 const CONTENTS: i64 = 200_000;
 
-/// What may be compared with a file: it arrived, and its checksum is known.
-const RECOGNISABLE: &str = "crc32c IS NOT NULL AND status IN ('sent', 'confirmed')";
+/// What may be compared with a file: it arrived, and it was sent from here, so that its SHA-256 is known. A CRC can be had
+/// by anybody, and a line of an imported library is anybody's word.
+const RECOGNISABLE: &str = "sha256 IS NOT NULL AND status IN ('sent', 'confirmed')";
 
 /// What is to be written, and what is to be said when it was committed or not.
 type Work = Box<dyn FnOnce(&mut Transaction<'_>) -> Answer + Send>;
@@ -382,6 +391,20 @@ impl Store {
         .await
     }
 
+    /// The same for one that was just sent, with what it holds.
+    pub async fn save_sent(&self, asset: Asset, sha256: Sha256) -> Result<()> {
+        let library = Arc::clone(&self.library);
+        self.run(move |transaction| {
+            upsert(transaction, &asset)?;
+            transaction
+                .prepare_cached("UPDATE assets SET sha256 = ?3 WHERE service = ?1 AND asset_id = ?2")?
+                .execute(params![asset.service, asset.asset_id, sha256])?;
+            library.append(&asset);
+            Ok(())
+        })
+        .await
+    }
+
     /// Takes assets of another library in; what is known here stays. Says how many were new.
     pub async fn import_assets(&self, assets: Vec<Asset>) -> Result<u64> {
         let (new, changed) = self
@@ -500,16 +523,18 @@ impl Store {
     }
 
     /// What was sent to this service and has one of these sizes, newest first.
-    pub async fn sent_with_sizes(&self, service: &str, sizes: Vec<u64>) -> Result<Vec<Asset>> {
+    pub async fn sent_with_sizes(&self, service: &str, sizes: Vec<u64>) -> Result<Vec<(Asset, Sha256)>> {
         let service = service.to_owned();
         self.run(move |transaction| {
             let mut select = transaction.prepare_cached(&format!(
-                "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
+                "SELECT service, asset_id, name, size, crc32c, status, at, sha256 FROM assets
                  WHERE service = ?1 AND size = ?2 AND {RECOGNISABLE} ORDER BY at DESC, rowid DESC"
             ))?;
             let mut assets = Vec::new();
             for size in sizes {
-                for asset in select.query_map(params![service, size], read_asset)? {
+                for asset in
+                    select.query_map(params![service, size], |row| Ok((read_asset(row)?, row.get(7)?)))?
+                {
                     assets.push(asset?);
                 }
             }
@@ -518,16 +543,16 @@ impl Store {
         .await
     }
 
-    /// The CRC32C of each of these files, where it was read before and the file is still as it was then.
-    pub async fn known_contents(&self, files: Vec<(PathBuf, Sighting)>) -> Result<Vec<Option<u32>>> {
+    /// The SHA-256 of each of these files, where it was read before and the file is still as it was then.
+    pub async fn known_contents(&self, files: Vec<(PathBuf, Sighting)>) -> Result<Vec<Option<Sha256>>> {
         let has_contents = Arc::clone(&self.has_contents);
         self.run(move |transaction| {
             if !has_contents.load(Ordering::Relaxed) {
                 return Ok(vec![None; files.len()]);
             }
             let mut select = transaction.prepare_cached(
-                "SELECT crc32c FROM contents
-                 WHERE path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4 AND changed = ?5",
+                "SELECT sha256 FROM contents
+                 WHERE sha256 IS NOT NULL AND path = ?1 AND size = ?2 AND modified = ?3 AND inode = ?4 AND changed = ?5",
             )?;
             let mut known = |(path, Sighting { state, changed, .. }): &(PathBuf, Sighting)| {
                 // The database's numbers have a sign: what is too high for it is a number all the same.
@@ -541,7 +566,7 @@ impl Store {
     }
 
     /// Remembers which content a file has, without waiting for the disk.
-    pub fn keep_content(&self, path: &Path, file: Sighting, crc32c: u32) {
+    pub fn keep_content(&self, path: &Path, file: Sighting, crc32c: u32, sha256: Sha256) {
         // Only what is text is ever sent to a service.
         let Some(path) = path.to_str().map(str::to_owned) else { return };
         let has_contents = Arc::clone(&self.has_contents);
@@ -550,12 +575,12 @@ impl Store {
                 return Ok(());
             }
             let mut keep = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO contents (path, size, modified, inode, changed, crc32c)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO contents (path, size, modified, inode, changed, crc32c, sha256)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
             let Sighting { state, changed, .. } = file;
             let (modified, inode) = (state.modified.cast_signed(), state.inode.cast_signed());
-            keep.execute(params![path, state.size, modified, inode, changed, crc32c])?;
+            keep.execute(params![path, state.size, modified, inode, changed, crc32c, sha256])?;
             // Each new row has a higher id than all others.
             let oldest = transaction.last_insert_rowid() - CONTENTS;
             transaction.prepare_cached("DELETE FROM contents WHERE rowid <= ?1")?.execute([oldest]).map(drop)
@@ -975,15 +1000,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
         let files = ["old", "newer", "newest"].map(|name| file(folder.path(), name));
-        for (crc32c, (path, sighting)) in files.iter().enumerate() {
-            if crc32c == 2 {
+        for (number, (path, sighting)) in files.iter().enumerate() {
+            if number == 2 {
                 // As if so many had been read in between.
                 let skipped = "UPDATE contents SET rowid = rowid + ?1 WHERE path LIKE '%newer'";
                 store.run(move |list| list.execute(skipped, [CONTENTS - 2])).await.unwrap();
             }
-            store.keep_content(path, *sighting, crc32c as u32);
+            store.keep_content(path, *sighting, 0, [number as u8; 32]);
         }
-        assert_eq!(store.known_contents(files.to_vec()).await.unwrap(), [None, Some(1), Some(2)]);
+        assert_eq!(store.known_contents(files.to_vec()).await.unwrap(), [None, Some([1; 32]), Some([2; 32])]);
     }
 
     #[tokio::test]
@@ -993,9 +1018,9 @@ mod tests {
         let mut files = vec![file(folder.path(), "now"), file(folder.path(), "then")];
         files[1].1.state.modified = u64::MAX;
         for (path, sighting) in &files {
-            store.keep_content(path, *sighting, 3);
+            store.keep_content(path, *sighting, 3, [3; 32]);
         }
-        assert_eq!(store.known_contents(files).await.unwrap(), [Some(3), Some(3)]);
+        assert_eq!(store.known_contents(files).await.unwrap(), [Some([3; 32]), Some([3; 32])]);
     }
 
     #[tokio::test]
@@ -1024,7 +1049,7 @@ mod tests {
         let Opened { store, notes, .. } = Store::open(&path).unwrap();
         assert_eq!(notes, []);
         let files = vec![file(folder.path(), "one")];
-        store.keep_content(&files[0].0, files[0].1, 1);
+        store.keep_content(&files[0].0, files[0].1, 1, [1; 32]);
         assert_eq!(store.known_contents(files).await.unwrap(), [None]);
         assert_eq!(store.learned("a").as_deref(), Some("b"));
         store.learn("c".into(), "d".into());

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use ferry_engine::{Asset, AssetStatus, Error, ImportedAssets};
+use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets};
 
 use super::Session;
 use crate::Outcome;
@@ -90,16 +90,17 @@ async fn import(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
 async fn info(id: &str, service: Option<Service>, session: &mut Session) -> Result<Outcome, Error> {
     let engine = session.open(Pace::default()).await?;
     let info = engine.asset_info(id, service.map(Service::id)).await?;
-    let mut line = |label: &str, value: Option<String>| {
+    let mut line = |label: &str, value: Option<&dyn std::fmt::Display>| {
         if let Some(value) = value {
             session.report.line(&format!("{label:<9}{value}"));
         }
     };
-    line("id", Some(info.asset_id.clone()));
-    line("name", info.name.clone());
-    line("size", info.size.map(|bytes| format!("{} ({bytes} bytes)", size::show(bytes))));
-    line("status", info.status.clone());
-    line("created", info.created.clone());
+    let size = info.size.map(|bytes| format!("{} ({bytes} bytes)", size::show(bytes)));
+    line("id", Some(&info.asset_id));
+    line("name", info.name.as_ref().map(|name| name as _));
+    line("size", size.as_ref().map(|size| size as _));
+    line("status", info.status.as_ref().map(|status| status as _));
+    line("created", info.created.as_ref().map(|created| created as _));
     session.report.object(&info);
     Ok(Outcome::Completed)
 }
@@ -129,7 +130,8 @@ async fn delete(
 }
 
 async fn confirmed(id: &str) -> bool {
-    let question = format!("Delete `{id}` at the service for good? It cannot be brought back. [y/N] ");
+    let question =
+        format!("Delete `{}` at the service for good? It cannot be brought back. [y/N] ", Foreign::from(id));
     let asked = tokio::task::spawn_blocking(move || {
         let mut answer = String::new();
         // A terminal that takes no question gives no answer either, and that means no.

@@ -78,7 +78,7 @@ async fn show(
 
     let started = Instant::now();
     let request = DownloadRequest {
-        what: asset_id.clone(),
+        what: asset_id.to_string(),
         service: Some("sandbox".to_owned()),
         folder: Some(folder),
         ..DownloadRequest::default()

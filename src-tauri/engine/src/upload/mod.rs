@@ -329,7 +329,12 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
     };
     check_signed_headers(&target.url, &sending.headers)?;
     // What it will name is computed while the bytes pass.
-    source.also(target.url.answers_with());
+    let mut digests = target.url.answers_with().to_vec();
+    if target.asset_id.is_some() && !digests.contains(&Algorithm::Sha256) {
+        // By which the file is known again when it is to be sent once more.
+        digests.push(Algorithm::Sha256);
+    }
+    source.also(&digests);
     loop {
         check_size(&target.url, method, source.size())?;
         let resumable = matches!(method, Method::Resumable | Method::Session);

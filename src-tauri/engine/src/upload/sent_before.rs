@@ -1,6 +1,7 @@
 //! "Sent before?": which of the files that are to be sent are at the service already, and what becomes of those.
 //!
-//! The same content is the same size and the same CRC32C as something that Ferry sent there. Only files whose size
+//! The same content is the same size and the same SHA-256 as something that was sent there from here: a CRC is anybody's,
+//! and what another library says was sent is its word alone (docs/decisions/0018). Only files whose size
 //! fits are looked at any closer; what was read once is known by path, size, times and inode and is not read again.
 
 use std::collections::{HashMap, HashSet};
@@ -15,9 +16,10 @@ use ts_rs::TS;
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
+use crate::http::checksum::{Algorithm, Digests};
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
-use crate::store::Store;
+use crate::store::{Sha256, Store};
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
 use crate::upload::source_file::{Sighting, SourceFile, file_name};
@@ -115,15 +117,15 @@ pub(crate) async fn find(
     let mut sizes: Vec<u64> = sightings.iter().flatten().map(|file| file.state.size).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let mut by_content: HashMap<(u64, String), Asset> = HashMap::new();
+    let mut by_content: HashMap<(u64, Sha256), Asset> = HashMap::new();
     let mut known_sizes = HashSet::new();
     for portion in sizes.chunks(PORTION) {
         stopped(stop)?;
-        for asset in store.sent_with_sizes(service, portion.to_vec()).await? {
-            if let (Some(size), Some(crc32c)) = (asset.size, asset.crc32c.clone()) {
+        for (asset, sha256) in store.sent_with_sizes(service, portion.to_vec()).await? {
+            if let Some(size) = asset.size {
                 known_sizes.insert(size);
                 // Newest first.
-                by_content.entry((size, crc32c)).or_insert(asset);
+                by_content.entry((size, sha256)).or_insert(asset);
             }
         }
     }
@@ -163,7 +165,7 @@ pub(crate) async fn find(
             .map(|(candidate, _)| *candidate)
             .collect();
         let (all, wanted) = (Arc::clone(&files), stop.clone());
-        let read: HashMap<usize, u32> = blocking(move || {
+        let all_read: HashMap<usize, Read> = blocking(move || {
             let one =
                 |(place, file): (usize, Sighting)| Some((place, read(&all[place], file.state, &wanted)?));
             unread.into_iter().filter_map(one).collect()
@@ -171,11 +173,12 @@ pub(crate) async fn find(
         .await?;
         stopped(stop)?;
         for ((place, file), known) in portion.iter().zip(known) {
-            if let Some(crc32c) = read.get(place) {
-                remember(store, &files[*place], *file, *crc32c);
+            let read = all_read.get(place).copied();
+            if let Some(read) = read {
+                remember(store, &files[*place], *file, read);
             }
-            let Some(crc32c) = known.or_else(|| read.get(place).copied()) else { continue };
-            if let Some(asset) = by_content.get(&(file.state.size, shown(crc32c))) {
+            let Some(sha256) = known.or(read.map(|read| read.sha256)) else { continue };
+            if let Some(asset) = by_content.get(&(file.state.size, sha256)) {
                 found.insert(*place, (asset.clone(), file.state));
             }
         }
@@ -203,10 +206,22 @@ pub(crate) fn question(service: &str, files: &[PathBuf], found: &Found) -> SentB
 
 /// Writes down which content a file has that was read after it was found like this, with the next commit, so that it
 /// need not be read for this question again.
-pub(crate) fn remember(store: &Store, path: &Path, file: Sighting, crc32c: u32) {
+pub(crate) fn remember(store: &Store, path: &Path, file: Sighting, read: Read) {
     if file.tells_content() {
-        store.keep_content(path, file, crc32c);
+        store.keep_content(path, file, read.crc32c, read.sha256);
     }
+}
+
+/// What is in a file that was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read {
+    pub crc32c: u32,
+    pub sha256: Sha256,
+}
+
+/// The SHA-256, if it was computed.
+pub(crate) fn sha256(digests: &Digests) -> Option<Sha256> {
+    digests.value(Algorithm::Sha256)?.try_into().ok()
 }
 
 /// A CRC32C as the library has it.
@@ -251,9 +266,10 @@ fn is_wanted(run: &Run, reuse: &Reuse) -> bool {
     matches!(run.task(), Some(Task::Upload(upload)) if upload.reuse.as_deref() == Some(reuse))
 }
 
-/// The CRC32C of a file that stays as it was. Blocks.
-fn read(path: &Path, before: SourceState, stop: &CancellationToken) -> Option<u32> {
+/// What is in a file that stays as it was. Blocks.
+fn read(path: &Path, before: SourceState, stop: &CancellationToken) -> Option<Read> {
     let source = SourceFile::open(path).ok().filter(|source| source.state() == before)?;
+    source.also(&[Algorithm::Sha256]);
     let mut end = 0;
     while end < before.size {
         if stop.is_cancelled() {
@@ -263,7 +279,8 @@ fn read(path: &Path, before: SourceState, stop: &CancellationToken) -> Option<u3
         source.hash_up_to(end).ok()?;
     }
     source.check_unchanged().ok()?;
-    source.known_digests(&[]).map(|digests| digests.crc32c)
+    let digests = source.known_digests(&[Algorithm::Sha256])?;
+    Some(Read { crc32c: digests.crc32c, sha256: sha256(&digests)? })
 }
 
 fn stopped(stop: &CancellationToken) -> Result<()> {
@@ -297,8 +314,8 @@ mod tests {
             status: AssetStatus::Confirmed,
             at: 1,
         };
-        store.save_asset(asset.clone()).await.unwrap();
-        store.keep_content(&path, Sighting::of(&path).unwrap(), 7);
+        store.save_sent(asset.clone(), [7; 32]).await.unwrap();
+        store.keep_content(&path, Sighting::of(&path).unwrap(), 7, [7; 32]);
         let stop = CancellationToken::new();
         let found = find(&store, "mavi", vec![path], &stop);
         let found =

@@ -60,6 +60,9 @@ pub(super) async fn finish(
     if wanted.is_empty() && named.hint.is_some() {
         wanted.push(Algorithm::Md5);
     }
+    if target.asset_id.is_some() && !wanted.contains(&Algorithm::Sha256) {
+        wanted.push(Algorithm::Sha256);
+    }
     let whole = source.clone();
     let digests = match whole.known_digests(&wanted) {
         Some(digests) => digests,
@@ -97,8 +100,15 @@ pub(super) async fn finish(
             status,
             at: now(),
         };
-        sent_before::remember(&run.queue().store, source.path(), source.sighting(), digests.crc32c);
-        run.queue().store.save_asset(asset).await?;
+        let store = &run.queue().store;
+        match sent_before::sha256(&digests) {
+            Some(sha256) => {
+                let read = sent_before::Read { crc32c: digests.crc32c, sha256 };
+                sent_before::remember(store, source.path(), source.sighting(), read);
+                store.save_sent(asset, sha256).await?;
+            }
+            None => store.save_asset(asset).await?,
+        }
     }
     if proof == Verified::None && (service.is_none() || status == AssetStatus::Confirmed) {
         run.note(Phrase::NotConfirmed);
