@@ -930,6 +930,102 @@ async fn d15_a_part_file_that_was_touched_is_found_out() {
     }
 }
 
+/// Changes some bytes so that the CRC32C of all stays what it was: by the polynomial itself, bit by bit.
+#[cfg(unix)]
+fn forge(part: &std::path::Path) -> Vec<u8> {
+    const GENERATOR: u64 = 0x1_1EDC_6F41;
+    let mut bytes = std::fs::read(part).unwrap();
+    for bit in (0..33).filter(|bit| GENERATOR >> (32 - bit) & 1 == 1) {
+        bytes[1000 + bit / 8] ^= 1 << (bit % 8);
+    }
+    bytes
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn d15_another_users_part_file_is_not_taken_though_its_checksum_is_right() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    const NOBODY: u32 = 65534;
+    type Touch = fn(&std::path::Path);
+    let rights = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make another user's file");
+        return;
+    }
+    let by_another: Touch = |part| {
+        let forged = forge(part);
+        std::fs::remove_file(part).unwrap();
+        std::fs::write(part, forged).unwrap();
+        chown(part, Some(NOBODY), Some(NOBODY)).unwrap();
+    };
+    let touches: [(&str, Touch, bool); 5] = [
+        (
+            "what the user writes there passes the checksum",
+            |part| std::fs::write(part, forge(part)).unwrap(),
+            true,
+        ),
+        ("another user's", by_another, false),
+        (
+            "another user's, of a Ferry that noted nothing",
+            |part| {
+                let list = part.parent().unwrap().parent().unwrap().join("data/ferry.db");
+                let list = rusqlite::Connection::open(list).unwrap();
+                list.execute("UPDATE transfers SET journal = json_remove(journal, '$.file')", []).unwrap();
+                let forged = forge(part);
+                std::fs::remove_file(part).unwrap();
+                std::fs::write(part, forged).unwrap();
+                chown(part, Some(NOBODY), Some(NOBODY)).unwrap();
+            },
+            false,
+        ),
+        (
+            "one that others may write to",
+            |part| {
+                std::fs::write(part, forge(part)).unwrap();
+                std::fs::set_permissions(part, std::fs::Permissions::from_mode(0o666)).unwrap();
+            },
+            false,
+        ),
+        (
+            "another of the user's own, moved there by others",
+            |part| {
+                std::fs::write(part.with_extension("new"), forge(part)).unwrap();
+                std::fs::rename(part.with_extension("new"), part).unwrap();
+            },
+            false,
+        ),
+    ];
+    for (what, touch, is_taken) in touches {
+        let file = content(200_000);
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &body, ETAG);
+            if number == 0 {
+                bytes.truncate(bytes.len() - 50_000);
+                return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(20))];
+            }
+            vec![Step::Send(bytes)]
+        });
+        let downloads = Downloads::new().await;
+        rights(&downloads.folder(), 0o777);
+        let id = downloads.add(&server.url("/a.bin")).await;
+        downloads.until(id, |row| row.bytes >= 150_000).await;
+        let downloads = downloads.restart(move |folder| touch(&folder.join("a.bin.ferrypart"))).await;
+        downloads.engine().resume(&[id]).await.unwrap();
+        let row = downloads.ended(id).await;
+        assert_eq!(row.state, State::Completed, "{what}");
+        assert_eq!(downloads.saved(&row.name) != file, is_taken, "{what}");
+        // It has the rights that the user's other files have.
+        let usual = downloads.folder().join("usual");
+        std::fs::write(&usual, "").unwrap();
+        let rights_of =
+            |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(rights_of(&downloads.folder().join(&*row.name)), rights_of(&usual), "{what}");
+    }
+}
+
 /// What has the part file's name in the end may be something else than what was written: a sync client puts an old one
 /// back, somebody plants a link.
 #[cfg(unix)]

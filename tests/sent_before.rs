@@ -374,7 +374,7 @@ async fn neither_a_crc_nor_an_imported_line_keeps_a_file_from_being_sent() {
     assert_eq!(uploads.engine.import_assets(&file).await.unwrap().new, 2);
 
     let added = add(&uploads, &[&other], IfSent::Skip).await;
-    assert_eq!((added.ids.len(), added.skipped, added.question), (1, 0, None), "{added:?}");
+    assert_eq!((added.ids.len(), added.skipped, &added.question), (1, 0, &None), "{added:?}");
     let row = uploads.ended(added.ids[0]).await;
     assert_eq!(row.state, State::Completed);
     assert!(uploads.stored(&row).await == std::fs::read(&other).unwrap());

@@ -1000,13 +1000,17 @@ impl Engine {
         if let Some(Journal { name, moved_from: Some((from, old)), .. }) = journal.clone() {
             let to = folder.clone();
             let (was_folder, was_name) = (from.clone(), old.clone());
-            let moved = blocking(move || crate::files::part_file::relocate(&from, &old, &to, &name)).await?;
-            if let Err(error) = moved {
-                queue.names.keep(id, &was_folder, &was_name);
-                self.put_in(id, &was_folder, before).await?;
-                return Err(error);
-            }
-            let journal = journal.map(|journal| Journal { moved_from: None, ..journal });
+            let noted = journal.as_ref().and_then(|journal| journal.file);
+            let relocate = move || crate::files::part_file::relocate(&from, &old, &to, &name, noted);
+            let file = match blocking(relocate).await? {
+                Ok(file) => file,
+                Err(error) => {
+                    queue.names.keep(id, &was_folder, &was_name);
+                    self.put_in(id, &was_folder, before).await?;
+                    return Err(error);
+                }
+            };
+            let journal = journal.map(|journal| Journal { moved_from: None, file, ..journal });
             self.put_in(id, &folder, journal).await?;
         }
         queue.release_in(&turn).await

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::own_file::FileId;
 use crate::foreign::Foreign;
 use crate::http::identity::Identity;
 use crate::http::range::Validator;
@@ -152,6 +153,9 @@ pub(crate) struct Journal {
     /// The whole file is proven and about to get its final name: after a kill it may have it already.
     #[serde(default)]
     pub proven_whole: Option<ProvenWhole>,
+    /// The part file itself: another one under its name is none of Ferry's. An earlier Ferry noted nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileId>,
     /// Where the drive with the part file is mounted, unless it is the system's own: without it nothing is to be looked
     /// for, or begun, in the empty folder that it leaves behind.
     #[serde(default)]

@@ -105,6 +105,7 @@ impl Open {
             total: self.total(),
             pieces: pieces(&self.stretches),
             drive: self.part.drive(),
+            file: self.part.id(),
             ..Journal::default()
         }
     }

@@ -26,12 +26,13 @@ pub(super) async fn finish_move(
         // To its end, also when the transfer is to stop: two of these at once would take the file from each other.
         let (writing, moved) = (run.clone(), journal.clone());
         let finish = move || {
-            crate::files::part_file::relocate(&from, &old, &to, &new)?;
+            let file = crate::files::part_file::relocate(&from, &old, &to, &new, moved.file)?;
+            let moved = Journal { file, ..moved };
             writing.save_journal_now(&moved)?;
             writing.renew_kept_journal(&moved);
-            Ok::<_, Error>(())
+            Ok::<_, Error>(moved)
         };
-        blocking(finish).await??;
+        journal = blocking(finish).await??;
     }
     Ok(Some(journal))
 }
@@ -44,16 +45,17 @@ pub(super) async fn proven_before(run: &Run, task: &DownloadTask, journal: Optio
     refuse_without_drive(task, journal.drive.clone()).await?;
     run.stage(Stage::Checking);
     let folder = open_folder(run, &task.folder).await?;
-    let (name, wanted, stop) = (journal.name.clone(), whole.clone(), run.stop.clone());
+    let (name, file) = (journal.name.clone(), journal.file);
+    let (wanted, stop) = (whole.clone(), run.stop.clone());
     let found = blocking(move || {
         let is_whole = |part: &PartFile| {
             part.file().metadata().is_ok_and(|facts| facts.len() == wanted.size)
                 && part.hash(0, wanted.size, &[], &stop).is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
         };
         if folder.has(&part_name(&name)) {
-            return PartFile::reopen(folder, &name).ok().filter(is_whole).map(|part| Ok(Some(part)));
+            return PartFile::reopen(folder, &name, file).ok().filter(is_whole).map(|part| Ok(Some(part)));
         }
-        let published = PartFile::published(folder, &wanted.name).ok().filter(is_whole)?;
+        let published = PartFile::published(folder, &wanted.name, file).ok().filter(is_whole)?;
         // It may have its name, and not yet for good.
         Some(published.sync_with_name().map(|()| None))
     });
@@ -109,8 +111,8 @@ pub(super) async fn continue_part(
     refuse_without_drive(task, journal.drive.clone().filter(|_| proven > 0)).await?;
     let folder = open_folder(run, &task.folder).await?;
     let path = folder.path_of(&part_name(&journal.name));
-    let name = journal.name.clone();
-    let opened = blocking(move || PartFile::reopen(folder, &name)).await?;
+    let (name, file) = (journal.name.clone(), journal.file);
+    let opened = blocking(move || PartFile::reopen(folder, &name, file)).await?;
     let part = match opened {
         Ok(part) => part,
         Err(error) => {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::error::{Error, Result};
 use crate::filename;
 use crate::files::disk::Disk;
+use crate::files::own_file::Access;
 
 /// An open folder that files are made in.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Makes a new file; `AlreadyExists` if anything, also a dangling link, has that name.
+    /// Makes a new file that is this user's alone; `AlreadyExists` if anything, also a dangling link, has that name.
     pub fn create_new(&self, name: &str) -> io::Result<File> {
         let file = self.inner.create_new(name)?;
         self.inner.learn_numbers(name, &file, &self.disk, true);
@@ -127,6 +128,12 @@ impl Folder {
         }
         self.inner.learn_numbers(name, &file, &self.disk, false);
         Ok(file)
+    }
+
+    /// The same for a file that is on its way to another folder, where a second name of it may be.
+    pub fn open_on_its_way(&self, name: &str) -> io::Result<File> {
+        let file = self.inner.open_existing(name)?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(not_ordinary()) }
     }
 
     /// Whether anything has that name, or may have it: a disk that does not answer says nothing.
@@ -153,6 +160,11 @@ impl Folder {
     /// nobody would ever find it.
     pub fn is_unplugged(&self) -> bool {
         self.inner.is_unplugged(&self.path)
+    }
+
+    /// Who can put files into it.
+    pub fn access(&self) -> Access {
+        self.inner.access()
     }
 
     /// Removes a file.
@@ -342,6 +354,7 @@ mod platform {
     use rustix::io::Errno;
 
     use crate::files::disk::{self, Disk, DiskId, LONGEST_NAME};
+    use crate::files::own_file::{self, Access};
 
     #[derive(Debug)]
     pub(super) struct Folder(File);
@@ -386,7 +399,7 @@ mod platform {
 
         pub fn create_new(&self, name: &str) -> io::Result<File> {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            Ok(File::from(fs::openat(&self.0, name, flags, Mode::from_raw_mode(0o666))?))
+            Ok(File::from(fs::openat(&self.0, name, flags, Mode::from_raw_mode(0o600))?))
         }
 
         pub fn open_existing(&self, name: &str) -> io::Result<File> {
@@ -405,6 +418,10 @@ mod platform {
                 (Ok(ours), Ok(there)) => ours.dev() != there.dev(),
                 _ => false,
             }
+        }
+
+        pub fn access(&self) -> Access {
+            own_file::access(&self.0)
         }
 
         /// Whether the path still leads to this very folder. While it is open, no other gets its number.
@@ -507,6 +524,7 @@ mod platform {
     use std::sync::Arc;
 
     use crate::files::disk::Disk;
+    use crate::files::own_file::Access;
     use windows_sys::Win32::Storage::FileSystem as win;
 
     #[derive(Debug)]
@@ -545,6 +563,11 @@ mod platform {
         /// Every step here goes by the path: a drive that is gone is an error by itself.
         pub fn is_unplugged(&self, _path: &Path) -> bool {
             false
+        }
+
+        /// What is the user's own is so by the rights of the folder above.
+        pub fn access(&self) -> Access {
+            Access::Private
         }
 
         /// Every step here goes by the path: only that there is a folder counts.

@@ -6,5 +6,6 @@
 pub(crate) mod disk;
 pub(crate) mod folder;
 pub(crate) mod origin_mark;
+pub(crate) mod own_file;
 pub(crate) mod part_file;
 pub(crate) mod reserved_names;

@@ -15,6 +15,7 @@ use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::files::disk::Disk;
 use crate::files::folder::Folder;
+use crate::files::own_file::{FileId, give_usual_rights, is_own, was_own};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::words::{Phrase, Size, shown};
 
@@ -32,6 +33,7 @@ pub(crate) struct PartFile {
     folder: Arc<Folder>,
     name: String,
     file: Arc<File>,
+    id: Option<FileId>,
 }
 
 impl PartFile {
@@ -69,9 +71,13 @@ impl PartFile {
         }
     }
 
-    /// Opens the part file that an earlier run left.
-    pub fn reopen(folder: Arc<Folder>, name: &str) -> io::Result<Self> {
+    /// Opens the part file that an earlier run left, and noted. What cannot be that file is refused as a link is, by
+    /// `InvalidInput`.
+    pub fn reopen(folder: Arc<Folder>, name: &str, noted: Option<FileId>) -> io::Result<Self> {
         let file = folder.open_existing(&part_name(name))?;
+        if !is_own(&file, noted, folder.access()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "somebody else may have written it"));
+        }
         Self::own(folder, name, file)
     }
 
@@ -88,16 +94,28 @@ impl PartFile {
                 Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::ResourceBusy.into()),
                 // A file system without locks is no reason to save nothing there.
                 Ok(()) | Err(TryLockError::Error(_)) => {
-                    return Ok(Self { folder, name: name.to_owned(), file: Arc::new(file) });
+                    let id = FileId::of(&file);
+                    return Ok(Self { folder, name: name.to_owned(), file: Arc::new(file), id });
                 }
             }
         }
     }
 
-    /// Opens a finished file, to look whether it is the one that was proven.
-    pub fn published(folder: Arc<Folder>, name: &str) -> io::Result<Self> {
+    /// Opens a finished file, to look whether it is the one that was noted and proven.
+    pub fn published(folder: Arc<Folder>, name: &str, noted: Option<FileId>) -> io::Result<Self> {
         let file = folder.open_existing(name)?;
-        Ok(Self { folder, name: name.to_owned(), file: Arc::new(file) })
+        if !was_own(&file, noted, folder.access()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "somebody else may have written it"));
+        }
+        // A kill may have come before it was given them.
+        give_usual_rights(&file);
+        let id = FileId::of(&file);
+        Ok(Self { folder, name: name.to_owned(), file: Arc::new(file), id })
+    }
+
+    /// What tells the file from others, to be noted; `None` where the system tells nothing.
+    pub fn id(&self) -> Option<FileId> {
+        self.id
     }
 
     /// The name that the file will get.
@@ -226,6 +244,7 @@ impl PartFile {
                 Err(self.replaced())
             }
             Ok(()) => {
+                give_usual_rights(&self.file);
                 let path = self.folder.path_of(name);
                 let synced = self.folder.sync().and_then(|()| {
                     // A sync of somebody else that failed since the rename may have been about this name, too.
@@ -287,14 +306,25 @@ pub(crate) fn drive_is_gone(folder: &Path) -> Error {
         .advise(Phrase::ConnectDrive)
 }
 
-/// Takes a part file to another folder, under a name that is reserved for it there. Cut off anywhere, it can be done
-/// again: what an earlier try has begun is begun anew.
-pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<()> {
+/// Takes a part file to another folder, under a name that is reserved for it there, and gives what is to be noted of it
+/// then. Cut off anywhere, it can be done again: what an earlier try has begun is begun anew.
+pub(crate) fn relocate(
+    from: &Path,
+    name: &str,
+    to: &Path,
+    new: &str,
+    noted: Option<FileId>,
+) -> Result<Option<FileId>> {
     let old = from.join(part_name(name));
     if !old.is_file() {
         // It was never made, or is there already.
-        return Ok(());
+        return Ok(noted);
     }
+    let was_in = Folder::open(from)?;
+    let part = was_in.open_on_its_way(&part_name(name)).ok();
+    let part = part.filter(|part| is_own(part, noted, was_in.access()));
+    // Something else has its name by now: that stays where it is.
+    let Some(mut part) = part else { return Ok(noted) };
     let folder = Folder::open(to)?;
     let new = part_name(new);
     let target = folder.path_of(&new);
@@ -308,11 +338,19 @@ pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<
     }
     // A second name on the same disk costs nothing; another disk needs a copy. Neither replaces anything.
     let is_linked = std::fs::hard_link(&old, &target).is_ok();
-    if !is_linked {
+    let mut moved = FileId::of(&part);
+    if is_linked {
+        let linked = File::open(&target).map_err(failed)?;
+        if FileId::of(&linked) != moved {
+            // Put there in the instant between.
+            let _ = folder.remove(&new);
+            return Err(Error::new(Cause::Integrity, Phrase::PartFileReplaced)
+                .because(Phrase::NotWhatWasWritten { path: shown(&old) }));
+        }
+    } else {
         let mut copy = folder.create_new(&new).map_err(failed)?;
-        let copied = File::open(&old)
-            .and_then(|mut old| io::copy(&mut old, &mut copy))
-            .and_then(|_| Disk::judge_file_sync(copy.sync_all()));
+        moved = FileId::of(&copy);
+        let copied = io::copy(&mut part, &mut copy).and_then(|_| Disk::judge_file_sync(copy.sync_all()));
         if let Err(error) = copied {
             // Half a copy helps nobody; the old part is still there.
             let _ = folder.remove(&new);
@@ -327,7 +365,7 @@ pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<
             Err(Error::target_io("Removing", &old, &error))
         }
         // An old copy that cannot be removed stays where the user can see it; it is no longer needed.
-        _ => Ok(()),
+        _ => Ok(moved),
     }
 }
 
