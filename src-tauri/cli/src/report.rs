@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason, redact};
+use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls};
 use serde::Serialize;
 
 use crate::arguments::Everywhere;
@@ -99,6 +99,7 @@ pub struct Report {
     json: bool,
     quiet: bool,
     bars: Option<Bars>,
+    to_terminal: bool,
     stdout_gone: bool,
     last_line: Option<Instant>,
     last_events: HashMap<TransferId, (Instant, u64)>,
@@ -117,6 +118,7 @@ impl Report {
             json: everywhere.json,
             quiet: everywhere.quiet,
             bars: fancy.then(Bars::new),
+            to_terminal: io::stdout().is_terminal(),
             stdout_gone: false,
             last_line: None,
             last_events: HashMap::new(),
@@ -143,7 +145,7 @@ impl Report {
     fn stderr(&self, line: &str) {
         let write = || {
             // Nobody is left to be told that stderr is gone.
-            let _ = writeln!(io::stderr().lock(), "{}", redact(line));
+            let _ = writeln!(io::stderr().lock(), "{}", without_controls(&redact(line)));
         };
         match &self.bars {
             Some(bars) => bars.beside(write),
@@ -151,9 +153,12 @@ impl Report {
         }
     }
 
-    /// A line for people on stdout; nothing with `--json`.
+    /// A line for people on stdout; nothing with `--json`. A program that reads it gets a path as it is, a terminal only what
+    /// does not steer it.
     pub fn line(&mut self, line: &str) {
-        if !self.json {
+        if !self.json && self.to_terminal {
+            self.stdout(&without_controls(line));
+        } else if !self.json {
             self.stdout(line);
         }
     }

@@ -60,6 +60,12 @@ impl Foreign {
     }
 }
 
+/// Lines that hold a path exactly, as they may stand in a terminal: without what steers it, turns them around or is not seen.
+pub fn without_controls(lines: &str) -> Cow<'_, str> {
+    let is_unfit = |c: char| is_invisible(c) && !matches!(c, '\n' | '\t' | '\u{200c}' | '\u{200d}');
+    if lines.contains(is_unfit) { lines.replace(is_unfit, "").into() } else { lines.into() }
+}
+
 /// Whether nothing has to be looked at closer: most words are letters, digits and full stops.
 fn is_harmless(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -88,8 +94,8 @@ fn in_one_line(text: &str, most: usize) -> String {
     for _ in 0..most {
         let Some(c) = rest.chars().next() else { break };
         rest = &rest[c.len_utf8()..];
-        if matches!(c, '\u{1b}' | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}' | '\u{9e}' | '\u{9f}') {
-            rest = after_sequence(c, rest);
+        if matches!(c, '\u{1b}' | '\u{9b}') {
+            rest = after_colour(c, rest);
             continue;
         }
         if c.is_whitespace() || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}') {
@@ -117,31 +123,13 @@ fn in_one_line(text: &str, most: usize) -> String {
     line
 }
 
-/// What is left behind a control sequence (ECMA-48), of which `first` was read. One that has no end is no sequence: only
-/// its beginning goes, or it could hide all the rest.
-fn after_sequence(first: char, rest: &str) -> &str {
-    let (kind, body) = match (first, rest.chars().next()) {
-        ('\u{1b}', Some(kind @ ('[' | ']' | 'P' | 'X' | '^' | '_'))) => (kind, &rest[1..]),
-        // Two characters, of which the second stands for a control.
-        ('\u{1b}', Some(' '..='~')) => return &rest[1..],
-        ('\u{1b}', _) => return rest,
-        ('\u{9b}', _) => ('[', rest),
-        _ => (']', rest),
-    };
-    if kind == '[' {
-        let is_parameter = |c: char| matches!(c, ' '..='?');
-        let end = body.trim_start_matches(is_parameter);
-        return match end.chars().next() {
-            Some('@'..='~') => &end[1..],
-            _ => body,
-        };
-    }
-    let end = body.char_indices().find_map(|(at, c)| match c {
-        '\u{7}' | '\u{9c}' => Some(at + c.len_utf8()),
-        '\u{1b}' if body[at + 1..].starts_with('\\') => Some(at + 2),
-        _ => None,
-    });
-    end.map_or(body, |end| &body[end..])
+/// What is left behind a sequence that sets colours (ECMA-48, SGR), of which `first` was read. Of any other only the control
+/// itself goes: what a terminal would swallow with it may be a part of the name by which a secret is known.
+fn after_colour(first: char, rest: &str) -> &str {
+    let body = if first == '\u{1b}' { rest.strip_prefix('[') } else { Some(rest) };
+    let end =
+        body.map(|body| body.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ';' | ':')));
+    end.and_then(|end| end.strip_prefix('m')).unwrap_or(rest)
 }
 
 fn before_what_was_signed(text: &str) -> &str {
@@ -256,5 +244,229 @@ impl TS for Foreign {
 
     fn inline(_: &ts_rs::Config) -> String {
         "string".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, StatusCode};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::engine::{Asset, AssetInfo};
+    use crate::error::{Error, Failure};
+    use crate::filename::is_joiner;
+    use crate::http::answer;
+    use crate::library_file;
+    use crate::services::refused;
+    use crate::store::Stored;
+    use crate::transfer::{TimelineEntry, Transfer, TransferId};
+    use crate::words::{Peer, Words};
+
+    /// Every planted secret begins so, and nothing else does.
+    const MARK: &str = "Q7x9";
+
+    #[test]
+    fn words_of_others_are_one_line_of_what_is_to_be_seen() {
+        for (text, expected) in [
+            ("as it came", "as it came"),
+            (" two\r\n  lines\u{2028}and\tmore ", "two lines and more"),
+            ("\u{1b}[31;1mred\u{1b}[0m \u{9b}2mdim", "red dim"),
+            ("\u{1b}]0;title\u{7}x\u{1b}[2J", "]0;titlex[2J"),
+            ("photo\u{202e}gpj.exe \u{2066}x\u{2069}", "photogpj.exe x"),
+            ("a\u{200b}b\u{e0041}c\u{fdd0}d\u{0}e\u{7f}f\u{85}g", "abcdef g"),
+            ("👩\u{200d}👧 می\u{200c}روم a\u{200d}b", "👩\u{200d}👧 می\u{200c}روم ab"),
+            ("s\u{200b}ig=abc", "sig=•••"),
+            ("wrong. StringToSign: GOOG4 abc", "wrong."),
+            ("sk-MARKED-SECRET", "•••"),
+        ] {
+            assert_eq!(Foreign::from(text), expected, "{text:?}");
+        }
+        let marks = format!("a{}", "\u{301}".repeat(500));
+        assert_eq!(Foreign::from(marks.as_str()).chars().count(), 1 + MOST_MARKS);
+        let long = Foreign::limited(&"👩\u{200d}👧".repeat(50), 8);
+        assert_eq!(long, "👩\u{200d}👧👩\u{200d}👧…", "cut between what readers see");
+        assert_eq!(Foreign::from("x ".repeat(5000)).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_keeps_its_name() {
+        let path = format!("/{}/film.mp4", "x".repeat(3000));
+        let shown = Foreign::path(Path::new(&path));
+        assert!(shown.starts_with('…') && shown.ends_with("/film.mp4") && shown.chars().count() == LONGEST);
+    }
+
+    /// A secret as services, stores and libraries write it.
+    fn planted() -> impl Strategy<Value = String> {
+        let names = [
+            "sig",
+            "apikey",
+            "api_key",
+            "api-key",
+            "token",
+            "access_token",
+            "password",
+            "key",
+            "code",
+            "Signature",
+            "X-Amz-Signature",
+            "X-Amz-Security-Token",
+            "X-Goog-Signature",
+            "X-Goog-Credential",
+            "upload_id",
+            "client_secret",
+            "Authorization",
+        ];
+        let forms = [
+            "https://h.example/p?a=b&NAME=SECRET&c=d",
+            "https://h.example/p?SECRET",
+            "https://h.example/p#NAME=SECRET",
+            "https://user:SECRET@h.example/p",
+            "h.example/p?NAME=SECRET",
+            "NAME=SECRET",
+            "NAME = SECRET",
+            "NAME: SECRET",
+            "{\"NAME\":\"SECRET\"}",
+            "{\"NAME\": \"SECRET\"}",
+            "{\\\"NAME\\\":\\\"SECRET\\\"}",
+            "NAME%3DSECRET",
+            "NAME%253DSECRET",
+            "https%3A%2F%2Fh.example%2Fp%3FNAME%3DSECRET",
+            "NAME\\u003dSECRET",
+            "NAME&#61;SECRET",
+            "Bearer SECRET",
+            "Authorization: Bearer SECRET",
+            "sk-SECRET",
+            "'NAME'='SECRET'",
+            "<NAME=SECRET>",
+        ];
+        (select(&names[..]), select(&forms[..]), "[a-zA-Z0-9]{12,40}").prop_map(|(name, form, tail)| {
+            form.replace("NAME", name).replace("SECRET", &format!("{MARK}{tail}"))
+        })
+    }
+
+    /// What is around it, and in it: what steers terminals, turns texts around, or is not seen.
+    fn foreign() -> impl Strategy<Value = String> {
+        let noise = "(\u{1b}\\[31m|\u{1b}\\]0;x\u{7}|\u{202e}|\u{2066}|\u{200b}|\u{200d}|\u{2028}|\u{85}|\u{7f}|\u{e0041}|\u{0}|\n| |[a-z]{1,7} |é|海|👩|\"|,|\\.|%|\\\\){0,8}";
+        let unseen = select(vec!["", "", "\u{200b}", "\u{202e}", "\u{0}", "\u{1b}[1m", "\u{feff}"]);
+        (noise, proptest::option::weighted(0.8, planted()), any::<prop::sample::Index>(), unseen, noise)
+            .prop_map(|(before, planted, place, unseen, after)| {
+                let mut planted = planted.unwrap_or_default();
+                let places: Vec<usize> = planted.char_indices().map(|(at, _)| at).collect();
+                if !places.is_empty() {
+                    planted.insert_str(places[place.index(places.len())], unseen);
+                }
+                format!("{before} {planted} {after}")
+            })
+    }
+
+    #[track_caller]
+    fn is_clean(shown: &str) {
+        assert!(!shown.contains(MARK), "a secret: {shown:?}");
+        let is_unfit = |c: char| crate::filename::is_invisible(c) && !is_joiner(c);
+        assert!(!shown.chars().any(is_unfit), "unfit: {shown:?}");
+    }
+
+    /// Every text in some JSON.
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) => found.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            Value::Object(fields) => fields.values().for_each(|field| texts(field, found)),
+            _ => {}
+        }
+    }
+
+    #[track_caller]
+    fn all_clean(value: &impl Serialize) {
+        let mut found = Vec::new();
+        texts(&serde_json::to_value(value).unwrap(), &mut found);
+        found.iter().for_each(|text| is_clean(text));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_anybody_says_is_shown_or_kept_as_it_came(text in foreign()) {
+            is_clean(&Foreign::from(text.as_str()));
+            is_clean(&Foreign::limited(&text, 40));
+            is_clean(&Foreign::path(Path::new(&text)));
+
+            // A service's or a store's error, in each of its fields and forms.
+            let xml = quick_xml::escape::escape(text.as_str());
+            for body in [
+                json!({"code": text, "msg": text, "failed": true, "requestId": text}).to_string(),
+                json!({"detail": text}).to_string(),
+                json!({"detail": [{"loc": ["body", text], "msg": text, "type": "x"}]}).to_string(),
+                json!({"title": text, "detail": text, "status": 400}).to_string(),
+                json!({"timestamp": 1, "status": 500, "error": text}).to_string(),
+                json!({"error": {"code": text, "message": text, "errors": [{"reason": text}]}}).to_string(),
+                json!(text).to_string(),
+                format!("<html><title>{text}</title></html>"),
+                format!("<Error><Code>{xml}</Code><Message>{xml}</Message><RequestId>{xml}</RequestId></Error>"),
+                text.clone(),
+            ] {
+                let refusal = answer::decode(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+                let error = refused(&refusal, Peer::service("mavi"), "GET /x");
+                is_clean(&error.to_string());
+                all_clean(&Failure::from(&error));
+                all_clean(&error.happened());
+                is_clean(&error.happened().to_column());
+            }
+
+            // What is said of an asset, and what a library says.
+            let info = json!({"asset_id": text, "name": text, "size": 1, "status": text, "created": text});
+            all_clean(&serde_json::from_value::<AssetInfo>(info).unwrap());
+            let asset = json!({
+                "service": "mavi", "asset_id": "re_1", "name": text, "size": 1, "crc32c": null, "status": "sent", "at": 1,
+            });
+            let read = library_file::read(json!([asset]).to_string().as_bytes()).unwrap();
+            all_clean(&read);
+            let table = library_file::csv(&[serde_json::from_value::<Asset>(asset).unwrap()]);
+            prop_assert_eq!(library_file::read(table.as_bytes()).unwrap(), read);
+            let quoted = text.replace('"', "\"\"");
+            let table = format!("service,asset_id,name,size,crc32c,status,at\nmavi,re_1,\"{quoted}\",1,,sent,1\n");
+            all_clean(&library_file::read(table.as_bytes()).unwrap());
+
+            // What an earlier Ferry wrote down.
+            let mut row = serde_json::to_value(Transfer::blank(TransferId(1))).unwrap();
+            for field in ["name", "asset_id", "host", "checksum", "note"] {
+                row[field] = json!(text);
+            }
+            row["state"] = json!({
+                "is": "failed", "code": "internal", "message": text, "why": text, "advice": text, "remedy": "retry",
+            });
+            row["wait"] = json!({
+                "reason": "retry", "until": null, "what": {"is": "asset_unknown", "service": "mavi", "id": text}, "why": text,
+            });
+            let task = json!({"download": {"what": text, "is_url": false, "folder": "/d"}}).to_string();
+            let stored = Stored::read(&row.to_string(), &task, None).unwrap();
+            all_clean(&stored.row);
+            all_clean(&stored.task);
+            let line = TimelineEntry { at: 1, text: Words::from_column(text.clone()) };
+            all_clean(&line);
+            let own = json!({"is": "file_failed", "doing": text, "path": text}).to_string();
+            all_clean(&Words::from_column(own));
+
+            // And whatever is made of these later.
+            let mut error = Error::internal(text.as_str()).because(text.as_str()).advise(text.as_str());
+            error.retry_after = Some(Duration::from_secs(1));
+            is_clean(&error.to_string());
+        }
+
+        #[test]
+        fn doing_it_again_changes_nothing(text in foreign()) {
+            let once = Foreign::from(text);
+            prop_assert_eq!(Foreign::from(once.as_str()), once);
+        }
+    }
+
+    #[test]
+    fn words_that_look_like_a_sentence_of_ferrys_stay_somebody_elses() {
+        let forged = Words::from(r#"{"is":"no_network"}"#);
+        assert_eq!(Words::from_column(forged.to_column()), forged);
     }
 }

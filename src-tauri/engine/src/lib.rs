@@ -62,7 +62,7 @@ pub use engine::{
     default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
-pub use foreign::Foreign;
+pub use foreign::{Foreign, without_controls};
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,

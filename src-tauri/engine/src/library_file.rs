@@ -12,8 +12,6 @@ use crate::words::{Count, Phrase, Words};
 
 /// The columns of the table, and the fields of the JSON.
 const COLUMNS: [&str; 7] = ["service", "asset_id", "name", "size", "crc32c", "status", "at"];
-/// No service gives a longer id.
-const LONGEST_ID: usize = 1024;
 /// Fields of a line that are looked at. Another file may be a single line.
 const MOST_FIELDS: usize = 1000;
 
@@ -83,13 +81,12 @@ impl<'de> Visitor<'de> for Entries<'_> {
 
 /// The asset, if it may be one.
 fn sound(mut asset: Asset) -> Option<Asset> {
-    let is_id = |id: &str| !id.is_empty() && id.len() <= LONGEST_ID && !id.contains(char::is_control);
     let is_sum = |sum: &String| sum.len() == 8 && sum.bytes().all(|byte| byte.is_ascii_hexdigit());
     // The database's numbers have a sign.
     let fits = |number: u64| i64::try_from(number).is_ok();
     asset.crc32c = asset.crc32c.map(|sum| sum.to_ascii_lowercase());
     let is_sound = services::about(&asset.service).is_some()
-        && is_id(&asset.asset_id)
+        && services::is_plain_id(&asset.asset_id)
         && asset.crc32c.as_ref().is_none_or(is_sum)
         && asset.size.is_none_or(fits)
         && fits(asset.at);

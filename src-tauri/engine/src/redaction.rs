@@ -29,6 +29,9 @@ const SECRET: [&str; 14] = [
     "cookie",
 ];
 
+/// What stands before the secret in `Authorization` (RFC 9110 §11).
+const SCHEMES: [&str; 5] = ["bearer", "basic", "digest", "token", "apikey"];
+
 /// How many times an encoded text may have been encoded before: who nests deeper hides nothing that anybody reads.
 const DEEPEST: usize = 6;
 
@@ -169,7 +172,11 @@ impl Plain {
                     .unwrap_or_else(|| self.end_of_word(begin)),
                 None => self.end_of_word(begin),
             };
-            if quote.is_none() && matches!(name.as_str(), "authorization" | "proxyauthorization") {
+            let is_scheme = |scheme: &&str| end == begin + scheme.len() && self.is_at(begin, scheme);
+            if quote.is_none()
+                && name.ends_with("authorization")
+                && SCHEMES.iter().any(|scheme| is_scheme(&scheme))
+            {
                 // The scheme and what belongs to it.
                 end = self.end_of_word(end + 1).max(end).min(self.letters.len());
             }

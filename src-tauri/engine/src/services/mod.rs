@@ -381,7 +381,7 @@ pub(crate) fn has_account(id: &str) -> bool {
 }
 
 /// Whether a text is made of nothing but what ids are made of, and no longer than any of them.
-fn is_plain_id(text: &str) -> bool {
+pub(crate) fn is_plain_id(text: &str) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
     (1..=128).contains(&text.len()) && text.chars().all(plain)
 }

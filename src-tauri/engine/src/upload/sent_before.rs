@@ -1,7 +1,7 @@
 //! "Sent before?": which of the files that are to be sent are at the service already, and what becomes of those.
 //!
 //! The same content is the same size and the same SHA-256 as something that was sent there from here: a CRC is anybody's,
-//! and what another library says was sent is its word alone (docs/decisions/0018). Only files whose size
+//! and what another library says was sent is its word alone (docs/decisions/0018, 0027). Only files whose size
 //! fits are looked at any closer; what was read once is known by path, size, times and inode and is not read again.
 
 use std::collections::{HashMap, HashSet};
