@@ -1,6 +1,6 @@
 //! What the add bar and `ferry://` links make of a text: ids of the services, links, and nothing of all the rest.
 
-use ferry_engine::{DownloadRequest, Engine, Options};
+use ferry_engine::{Code, DownloadRequest, Engine, Options};
 
 const ASSET: &str = "re_000123456789012345";
 /// Samples that the sandbox holds from the start.
@@ -85,8 +85,47 @@ async fn a_link_without_https_is_a_link_only_for_who_takes_links() {
     };
     let link = row(Some("link")).await;
     assert_eq!((link.service.as_str(), link.host.as_deref()), ("link", Some("files.invalid")));
-    // The terminal's word: without a service named it is an id of the default one.
-    assert_eq!(row(None).await.service, "sandbox");
+    // Without a service named as well: no id has a query, and what follows it may sign the link.
+    let link = row(None).await;
+    assert_eq!((link.service.as_str(), link.host.as_deref()), ("link", Some("files.invalid")));
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_id_is_neither_asked_for_nor_kept_nor_repeated() {
+    const SECRET: &str = "marked5ecret";
+    let root = tempfile::tempdir().unwrap();
+    let engine = engine(root.path()).await;
+    for what in [
+        format!("localhost/film.mp4?X-Amz-Signature={SECRET}"),
+        format!("film.mp4?sig={SECRET}"),
+        format!("/b/o#{SECRET}"),
+        format!("b/o/{SECRET}"),
+        format!("re_1&token={SECRET}"),
+        format!("sig%3D{SECRET}"),
+        format!("re_{SECRET}\u{202e}"),
+    ] {
+        for service in [None, Some("mavi"), Some("visual-search"), Some("offline-tube"), Some("sandbox")] {
+            let request = DownloadRequest {
+                what: what.clone(),
+                service: service.map(Into::into),
+                folder: Some(root.path().to_owned()),
+                ..DownloadRequest::default()
+            };
+            let error = engine.download(request).await.expect_err(&what);
+            assert_eq!(error.code(), Code::InvalidInput, "{what}");
+            assert!(!error.to_string().contains(SECRET), "{error}");
+            for error in [
+                engine.asset_info(&what, service).await.expect_err(&what),
+                engine.asset_delete(&what, service).await.expect_err(&what),
+            ] {
+                assert_eq!(error.code(), Code::InvalidInput, "{what}");
+                assert!(!error.to_string().contains(SECRET), "{error}");
+            }
+        }
+        assert_eq!(readings(&engine, &what), Vec::<String>::new(), "{what}");
+    }
+    assert!(engine.transfers(|_| true).is_empty());
     engine.shutdown().await;
 }
 

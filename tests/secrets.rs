@@ -17,7 +17,7 @@ use std::time::Duration;
 use bad_server::{BadServer, Step, response};
 use ferry_engine::{DownloadRequest, Engine, Options, Secret, Settings, State, Transfer, UploadRequest};
 use ferry_sandbox::{Fault, FaultKind, SignedUrls};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::files::{all_below, assert_nowhere_below, names, noise};
 use support::home::{Home, Run, wait_until};
 use support::service::{KEY, Service};
@@ -359,6 +359,87 @@ fn what_a_link_carries_stays_secret_on_every_way() {
     let ids: Vec<String> = rows.iter().map(|row| row["id"].to_string()).collect();
     evidence.take(home.ferry(["remove".to_owned()].into_iter().chain(ids))).exits(0);
     evidence.is_clean_and_over(&home);
+}
+
+/// What a service may say: it steers a terminal, turns a row around, forges a line, and echoes every kind of secret.
+fn evil() -> String {
+    format!(
+        "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31mbad \u{202e}gpj.exe\u{2028}\r\nerror[ok]: all is well \u{200b}\u{e0041} \
+         https://s.example/o?X-Amz-Signature={MARK} sig%3D{MARK} s\u{200b}ig={MARK} Bearer {MARK} \
+         {{\"api_key\": \"{MARK}\"}} sk-{MARK}{MARK} https://u:{MARK}@s.example/#token={MARK}"
+    )
+}
+
+#[test]
+fn what_services_say_reaches_terminal_and_disk_clean_and_without_secrets() {
+    const JOB: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let hostile = BadServer::start(|head, _| {
+        let evil = evil();
+        let body = if head.contains("/metadata") {
+            json!({"code": "0000", "data": {"resource": [{
+                "asset_id": "re_1", "original_filename": evil, "file_size": 5, "upload_status": evil, "create_time": evil,
+            }]}})
+        } else if head.contains("/list_videos") {
+            json!({"code": "0000", "data": {"videos": [
+                {"video_no": "VI1", "video_name": evil, "size": 5, "status": "FAILED", "cause": evil},
+                {"video_no": "VI2", "video_name": evil, "size": 5, "status": "PARSE"},
+            ]}})
+        } else if head.starts_with("GET") && head.contains("/api/downloads") {
+            json!([{"id": JOB, "title": evil, "status": "error", "error_message": evil, "filename": evil}])
+        } else {
+            json!({"code": "9999", "msg": evil, "failed": true, "requestId": evil})
+        };
+        let body = body.to_string();
+        let length = body.len().to_string();
+        let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+        vec![Step::Send(response("200 OK", &headers, body.as_bytes()))]
+    });
+    let mut home = Home::new();
+    for variable in ["FERRY_MAVI_URL", "FERRY_VISUAL_SEARCH_URL", "FERRY_OFFLINE_TUBE_URL"] {
+        home.set(variable, &hostile.url(""));
+    }
+    for variable in ["FERRY_MAVI_KEY", "FERRY_VISUAL_SEARCH_KEY"] {
+        home.set(variable, KEY);
+    }
+    home.set("FERRY_LOG", "debug");
+    home.file("a.bin", &noise(1, 1000));
+    // Another library, with the same in it.
+    let line = json!([{
+        "service": "mavi", "asset_id": "re_9", "name": evil(), "size": 5, "crc32c": null, "status": "seen", "at": 1,
+    }]);
+    home.file("library.json", line.to_string().as_bytes());
+    let mut evidence = Evidence::default();
+    for words in [
+        vec!["assets", "info", "re_1", "--service", "mavi"],
+        vec!["assets", "info", "VI1", "--service", "visual-search"],
+        vec!["assets", "info", JOB, "--service", "offline-tube"],
+        vec!["assets", "delete", "re_1", "--service", "mavi", "--yes"],
+        vec!["upload", "a.bin", "--service", "mavi", "--retries", "0"],
+        vec!["download", "re_1", "--service", "mavi", "--retries", "0"],
+        vec!["download", "VI1", "VI2", "--service", "visual-search", "--retries", "0"],
+        vec!["download", JOB, "--service", "offline-tube", "--retries", "0"],
+        vec!["check", "mavi"],
+        vec!["assets", "--import", "library.json"],
+        vec!["queue"],
+        vec!["assets"],
+    ] {
+        evidence.take(home.ferry(&words));
+        evidence.take(home.ferry(words.iter().chain(&["--json"])));
+    }
+    std::fs::remove_file(home.path().join("library.json")).unwrap();
+    assert!(
+        evidence.said.iter().any(|text| text.contains("gpj.exe")),
+        "nothing that the service said was shown"
+    );
+    for text in &evidence.said {
+        let steers = |c: char| {
+            (c.is_control() && !matches!(c, '\n' | '\t'))
+                || matches!(c, '\u{200b}' | '\u{2028}' | '\u{202a}'..='\u{202e}' | '\u{e0000}'..='\u{e007f}')
+        };
+        assert!(!text.contains(steers) && !text.contains("\\u00"), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("error[ok]")), "a forged line: {text}");
+    }
+    evidence.is_clean(&home);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use ferry_engine::redact;
+use ferry_engine::{redact, without_controls};
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -26,7 +26,8 @@ struct Redacting;
 
 impl Write for Redacting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(redact(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        let text = String::from_utf8_lossy(bytes);
+        io::stderr().write_all(without_controls(&redact(&text)).as_bytes())?;
         Ok(bytes.len())
     }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls};
+use ferry_engine::{
+    Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls,
+};
 use serde::Serialize;
 
 use crate::arguments::Everywhere;

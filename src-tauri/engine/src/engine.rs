@@ -795,20 +795,17 @@ impl Engine {
         if what.is_empty() || what.chars().any(char::is_control) {
             return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
         }
-        // Without a service named, what has no `https://` is an id of the default one if that has such ids.
-        let default = self.queue().services.default_id();
-        let is_id = |service: &str| services::about(service).is_some_and(|about| (about.takes)(&what));
+        // Without a service named, what has neither `https://` nor the form of an address is an id of the default one.
         let what = match request.service.as_deref() {
-            Some("mavi" | "visual-search") => what,
-            None if is_id(&default) => what,
-            _ => address::completed(&what).unwrap_or(what),
+            None | Some("link" | "offline-tube" | "sandbox") => address::completed(&what).unwrap_or(what),
+            _ => what,
         };
         let url = address::parse_http(&what);
         let looks_like_url = what.contains("://");
         let service = match request.service {
             Some(service) => service,
             None if looks_like_url => "link".to_owned(),
-            None => default,
+            None => self.queue().services.default_id(),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         let is_url = looks_like_url || service == "link";
@@ -818,9 +815,8 @@ impl Engine {
         if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
             return Err(Error::invalid(Phrase::IdsOnly { service: Peer::service(about.id) }));
         }
-        // What no service gives as an id may be a link that was not copied from its beginning, with a signature in it: it
-        // is neither asked for, nor kept, nor repeated.
-        if !is_url && !(about.takes)(&what) {
+        // It is neither asked for, nor kept, nor repeated.
+        if !is_url && !services::may_be_id(&what) {
             return Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::GiveLinkOrId));
         }
         if service != "link" && !request.headers.is_empty() {
@@ -1421,7 +1417,7 @@ struct Asked {
 fn check_id(service: &str, id: &str) -> Result<()> {
     match services::about(service) {
         // It has none, and says so.
-        Some(about) if about.id == "link" || (about.takes)(id) => Ok(()),
+        Some(about) if about.id == "link" || services::may_be_id(id) => Ok(()),
         Some(_) => Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::CheckId)),
         None => Err(services::unknown(service)),
     }

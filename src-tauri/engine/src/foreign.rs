@@ -302,7 +302,7 @@ mod tests {
 
     /// A secret as services, stores and libraries write it.
     fn planted() -> impl Strategy<Value = String> {
-        let names = [
+        const NAMES: &[&str] = &[
             "sig",
             "apikey",
             "api_key",
@@ -321,7 +321,7 @@ mod tests {
             "client_secret",
             "Authorization",
         ];
-        let forms = [
+        const FORMS: &[&str] = &[
             "https://h.example/p?a=b&NAME=SECRET&c=d",
             "https://h.example/p?SECRET",
             "https://h.example/p#NAME=SECRET",
@@ -344,7 +344,7 @@ mod tests {
             "'NAME'='SECRET'",
             "<NAME=SECRET>",
         ];
-        (select(&names[..]), select(&forms[..]), "[a-zA-Z0-9]{12,40}").prop_map(|(name, form, tail)| {
+        (select(NAMES), select(FORMS), "[a-zA-Z0-9]{12,40}").prop_map(|(name, form, tail)| {
             form.replace("NAME", name).replace("SECRET", &format!("{MARK}{tail}"))
         })
     }

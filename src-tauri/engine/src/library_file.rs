@@ -86,7 +86,7 @@ fn sound(mut asset: Asset) -> Option<Asset> {
     let fits = |number: u64| i64::try_from(number).is_ok();
     asset.crc32c = asset.crc32c.map(|sum| sum.to_ascii_lowercase());
     let is_sound = services::about(&asset.service).is_some()
-        && services::is_plain_id(&asset.asset_id)
+        && services::may_be_id(&asset.asset_id)
         && asset.crc32c.as_ref().is_none_or(is_sum)
         && asset.size.is_none_or(fits)
         && fits(asset.at);

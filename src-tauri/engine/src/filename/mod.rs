@@ -19,6 +19,8 @@ use self::charset::decode_unlabelled;
 use self::extension::{extension, extension_by_evidence, is_known};
 use self::safe::{LONGEST_SAFE, cut, is_edge};
 
+use crate::redaction::redact;
+
 pub(crate) use self::charset::{language_of, system_language};
 pub(crate) use self::content_disposition::{from_content_disposition, is_attachment};
 #[cfg(any(test, fuzzing))]
@@ -75,9 +77,10 @@ pub(crate) fn choose(candidates: &Candidates<'_>) -> String {
     make_safe(&with_extension(&name, &found)).unwrap_or(name)
 }
 
-/// A name from a title or an id, where a slash is a sign and no path: "Live 24/7" must not become "7".
+/// A name from a title or an id, where a slash is a sign and no path: "Live 24/7" must not become "7". Titles are prose: a
+/// link in one may be signed.
 pub(crate) fn from_title(title: &str) -> Option<String> {
-    make_safe(&title.replace(['/', '\\'], "_"))
+    make_safe(&redact(title).replace(['/', '\\'], "_"))
 }
 
 /// Whether the end of a name promises a film, a picture, an archive: something that no web page is.

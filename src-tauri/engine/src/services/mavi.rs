@@ -15,7 +15,7 @@ use crate::http::pace::Limit;
 use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
 use crate::services::api::Api;
-use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id, written};
+use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id, may_be_id, written};
 use crate::task::DownloadTask;
 use crate::upload::signed_url::SignedUrl;
 use crate::words::{Peer, Phrase, Words};
@@ -112,7 +112,7 @@ impl Service for Mavi {
         let bad = |why: Words| Error::new(Cause::BadResponse, Phrase::SignedUrlOfService).because(why);
         let asset_id = answer
             .asset_id
-            .filter(|id| is_plain_id(id))
+            .filter(|id| may_be_id(id))
             .ok_or_else(|| bad(Phrase::CameWithoutAssetId.into()))?;
         let text = answer.signed_url.ok_or_else(|| bad(Phrase::NoneInTheAnswer.into()))?;
         let url = SignedUrl::parse(&text).map_err(bad)?;

@@ -381,9 +381,16 @@ pub(crate) fn has_account(id: &str) -> bool {
 }
 
 /// Whether a text is made of nothing but what ids are made of, and no longer than any of them.
-pub(crate) fn is_plain_id(text: &str) -> bool {
+fn is_plain_id(text: &str) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
     (1..=128).contains(&text.len()) && text.chars().all(plain)
+}
+
+/// Whether a text has the form of an id at any service. What has not may be a link that was not copied from its beginning,
+/// with a signature in it.
+pub(crate) fn may_be_id(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    (1..=128).contains(&text.len()) && text.chars().all(is_part) && Foreign::from(text) == text
 }
 
 /// What a service writes as a text or as something else.

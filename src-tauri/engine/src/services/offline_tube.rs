@@ -21,7 +21,7 @@ use crate::http::refusals::words;
 use crate::run::Run;
 use crate::services::api::{Api, Call};
 use crate::services::link::link_not_kept;
-use crate::services::{About, Plan, Service, is_plain_id};
+use crate::services::{About, Plan, Service, is_plain_id, may_be_id};
 use crate::task::DownloadTask;
 use crate::transfer::Stage;
 use crate::words::{Phrase, Seconds, Words};
@@ -99,7 +99,7 @@ impl OfflineTube {
         let started: Started = self.api.json(self.call(Method::POST, url, Some(&wanted))).await?;
         started
             .download_id
-            .filter(|id| is_plain_id(id))
+            .filter(|id| may_be_id(id))
             .ok_or_else(|| Error::new(Cause::BadResponse, Phrase::JobWithoutId))
     }
 
