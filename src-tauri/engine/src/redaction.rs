@@ -154,8 +154,9 @@ impl Plain {
 
     /// `name=value`, `"name": "value"`, `Name: value`, in any spelling.
     fn values_of_secret_names(&self, hidden: &mut Vec<Range<usize>>) {
+        let mut covered = 0;
         for (at, separator) in self.letters.iter().enumerate() {
-            if !matches!(separator.letter, '=' | ':') {
+            if at < covered || !matches!(separator.letter, '=' | ':') {
                 continue;
             }
             let Some(name) = self.name_before(at) else { continue };
@@ -173,10 +174,7 @@ impl Plain {
                 None => self.end_of_word(begin),
             };
             let is_scheme = |scheme: &&str| end == begin + scheme.len() && self.is_at(begin, scheme);
-            if quote.is_none()
-                && name.ends_with("authorization")
-                && SCHEMES.iter().any(|scheme| is_scheme(&scheme))
-            {
+            if quote.is_none() && name.ends_with("authorization") && SCHEMES.iter().any(is_scheme) {
                 // The scheme and what belongs to it.
                 end = self.end_of_word(end + 1).max(end).min(self.letters.len());
             }
@@ -189,6 +187,7 @@ impl Plain {
             let is_apart = blanks > 0 && separator.letter == ':';
             if self.is_secret(&name, begin..end, separator.letter, is_apart) {
                 hidden.push(begin..end);
+                covered = end;
             }
         }
     }

@@ -80,7 +80,8 @@ const MIGRATIONS: &[M<'static>] = &[
     // Only for what was sent from here and what is in files here: nothing that is imported brings it along.
     M::up(
         "ALTER TABLE assets ADD COLUMN sha256 BLOB;
-     ALTER TABLE contents ADD COLUMN sha256 BLOB;",
+     ALTER TABLE contents ADD COLUMN sha256 BLOB;
+     CREATE INDEX assets_sent ON assets(service, size) WHERE sha256 IS NOT NULL;",
     ),
 ];
 
