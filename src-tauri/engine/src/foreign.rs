@@ -35,7 +35,11 @@ impl Foreign {
             return Self(text.into());
         }
         let line = in_one_line(text, limit.saturating_mul(16));
-        let line = keep_joiners(&line);
+        let line = match keep_joiners(&line) {
+            // One that joined nothing may have kept two blanks apart.
+            Cow::Owned(line) => line.split_whitespace().collect::<Vec<_>>().join(" "),
+            Cow::Borrowed(_) => line,
+        };
         // A store that explains a wrong signature goes on with all that belongs to it.
         let line = redact(before_what_was_signed(&line));
         Self(cut(&line, limit).into())

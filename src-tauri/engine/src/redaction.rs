@@ -38,6 +38,22 @@ const DEEPEST: usize = 6;
 /// The text with every secret in it replaced by `•••`: the query, the fragment and the user of a URL, the values of
 /// parameters that sign or let in, keys.
 pub fn redact(text: &str) -> Cow<'_, str> {
+    /// Two are enough for all that is written in earnest.
+    const MOST: usize = 8;
+    let mut shown = redact_once(text);
+    // What was hidden may have kept a rule from seeing the rest; doing it again must change nothing.
+    for _ in 0..MOST {
+        let Cow::Owned(hidden) = &shown else { break };
+        let again = redact_once(hidden).into_owned();
+        if again == *hidden {
+            break;
+        }
+        shown = again.into();
+    }
+    shown
+}
+
+fn redact_once(text: &str) -> Cow<'_, str> {
     if !may_hold_any(text) {
         return Cow::Borrowed(text);
     }
@@ -237,7 +253,8 @@ impl Plain {
     /// The user, the query and the fragment of a URL; of a path without a scheme the query.
     fn parts_of_urls(&self, word: Range<usize>, hidden: &mut Vec<Range<usize>>) {
         let scheme = self.find(word.clone(), "://");
-        if let Some(scheme) = scheme {
+        let question = word.clone().find(|at| self.letter(*at) == Some('?'));
+        if let Some(scheme) = scheme.filter(|scheme| question.is_none_or(|question| question > *scheme)) {
             let host = scheme + 3;
             let is = |at: &usize, of: &[char]| self.letter(*at).is_some_and(|c| of.contains(&c));
             let rest = (host..word.end).find(|at| is(at, &['?', '#'])).unwrap_or(word.end);
@@ -248,7 +265,6 @@ impl Plain {
             hidden.push((rest + 1).min(word.end)..word.end);
             return;
         }
-        let question = word.clone().find(|at| self.letter(*at) == Some('?'));
         if let Some(question) = question
             && (question..word.end).any(|at| self.letter(at) == Some('='))
         {
