@@ -147,6 +147,11 @@ impl Plain {
         (from..self.letters.len()).find(|at| self.is_end(*at)).unwrap_or(self.letters.len())
     }
 
+    /// The first place from this one on where something else stands.
+    fn skip(&self, from: usize, is: impl Fn(char) -> bool) -> usize {
+        (from..self.letters.len()).find(|at| !is(self.letters[*at].letter)).unwrap_or(self.letters.len())
+    }
+
     fn words(&self, mut each: impl FnMut(Range<usize>)) {
         let mut at = 0;
         while at < self.letters.len() {
@@ -176,11 +181,9 @@ impl Plain {
                 continue;
             }
             let Some(name) = self.name_before(at) else { continue };
-            let blank = |at: &usize| self.letter(*at).is_some_and(|c| c == ' ' || c == '\t');
-            let escape = |at: &usize| self.letter(*at) == Some('\\');
-            let blanks = (at + 1..).take_while(blank).count();
-            let begin = at + 1 + blanks;
-            let begin = begin + (begin..).take_while(escape).count();
+            let begin = self.skip(at + 1, |c| matches!(c, ' ' | '\t'));
+            let blanks = begin - (at + 1);
+            let begin = self.skip(begin, |c| c == '\\');
             let quote = self.letter(begin).filter(|c| is_quote(*c));
             let begin = begin + usize::from(quote.is_some());
             let mut end = match quote {
@@ -222,7 +225,7 @@ impl Plain {
         };
         let begin = (0..end).rev().take(LONGEST).take_while(is_part).last()?;
         let name: String =
-            (begin..end).filter_map(|at| self.letter(at)).filter(|c| c.is_ascii_alphanumeric()).collect();
+            (begin..end).filter_map(|at| self.letter(at)).filter(char::is_ascii_alphanumeric).collect();
         (!name.is_empty()).then_some(name)
     }
 
@@ -308,8 +311,7 @@ impl Plain {
                 }
             }
             if starts_anew && self.is_at(at, "bearer") {
-                let blank = |at: &usize| self.letter(*at).is_some_and(|c| matches!(c, ' ' | '\t' | '+'));
-                let begin = at + 6 + (at + 6..).take_while(blank).count();
+                let begin = self.skip(at + 6, |c| matches!(c, ' ' | '\t' | '+'));
                 let end = self.end_of_word(begin);
                 if begin > at + 6 && end >= begin + 8 {
                     hidden.push(begin..end);

@@ -25,6 +25,7 @@ use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::pace::Paces;
 use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
+use crate::redaction::redact;
 use crate::run::Run;
 use crate::secrets::Keys;
 use crate::settings::{Settings, UploadMethod};
@@ -390,7 +391,7 @@ fn is_plain_id(text: &str) -> bool {
 /// with a signature in it.
 pub(crate) fn may_be_id(text: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
-    (1..=128).contains(&text.len()) && text.chars().all(is_part) && Foreign::from(text) == text
+    (1..=128).contains(&text.len()) && text.chars().all(is_part) && redact(text) == text
 }
 
 /// What a service writes as a text or as something else.
