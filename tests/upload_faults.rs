@@ -1463,7 +1463,11 @@ async fn u11_what_a_store_takes_at_most_is_known_before_the_first_byte() {
         sent_to(&uploads, &path, store.url("/c/b?sv=2018-11-09&se=2126-11-21T12:00:00Z&sr=b&sig=x")).await;
     assert_eq!(code(&row), Some(Code::FileTooLarge), "{:?}", row.state);
     // Another folder is no way out of this one.
-    assert!(matches!(&row.state, State::Failed(failure) if failure.remedy == Remedy::Remove), "{:?}", row.state);
+    assert!(
+        matches!(&row.state, State::Failed(failure) if failure.remedy == Remedy::Remove),
+        "{:?}",
+        row.state
+    );
     assert!(store.requests().is_empty());
 }
 

@@ -878,8 +878,7 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
 fn is_full(path: &Path) -> bool {
     /// SQLite's shared memory file begins with this much.
     const LEAST: u64 = 32 * 1024;
-    let folder = path.parent().and_then(|folder| crate::files::folder::Folder::open(folder).ok());
-    folder.and_then(|folder| folder.free_space()).is_some_and(|free| free < LEAST)
+    path.parent().and_then(crate::files::folder::free_space).is_some_and(|free| free < LEAST)
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> Error {

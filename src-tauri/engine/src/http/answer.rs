@@ -4,6 +4,7 @@
 //! Spring, the stores' XML, then plain text or a page's title. Whatever comes out is made fit to show: no control or
 //! bidirectional characters, no signed URL's query, no key, at most 500 characters.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
@@ -11,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use quick_xml::events::Event;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::filename::is_invisible;
@@ -120,12 +122,16 @@ struct Said {
     begins: Option<SystemTime>,
 }
 
-/// Decodes an answer that is an error, whatever form it has. `body`: at most the first 64 KiB.
+/// Decodes an answer that is an error, whatever form it has. Only the first 64 KiB of it are looked at.
 pub(crate) fn decode(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let body = &body[..body.len().min(super::ERROR_BODY_LIMIT)];
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let said = read_body(content_type, body);
     judge(status, headers, said)
 }
+
+/// A code or a flag of an envelope has no more bytes than this.
+const LONGEST_WORD: usize = 1024;
 
 /// The `data` of an envelope, when it says success: HTTP 2xx, `failed` not true, `success` not false, and a `code`
 /// that is 200, 0, "0000" or one of their kin. Services disagree about the spelling, and clients that accept only one break.
@@ -139,18 +145,24 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
         return serde_json::from_value(Value::Null)
             .map_err(|error| not_as_documented(status, headers, body, &error));
     }
-    let Ok(Value::Object(mut envelope)) = serde_json::from_slice(body) else {
+    let Ok(envelope) = serde_json::from_slice::<HashMap<String, &RawValue>>(body) else {
         let mut refusal = decode(status, headers, body);
         if status.is_success() && refusal.kind != RefusalKind::NotReady {
             refusal.kind = RefusalKind::NotAsDocumented;
         }
         return Err(refusal);
     };
-    if !status.is_success() || !says_success(&envelope) {
+    // Only what is a word: as values, a few megabytes of nested trifles would become hundreds.
+    let said = ["code", "failed", "success"].into_iter().filter_map(|name| {
+        let text = envelope.get(name)?.get();
+        let value = if text.len() <= LONGEST_WORD { serde_json::from_str(text).ok()? } else { Value::Null };
+        Some((name.to_owned(), value))
+    });
+    if !status.is_success() || !says_success(&said.collect()) {
         return Err(decode(status, headers, body));
     }
-    let data = envelope.remove("data").unwrap_or(Value::Null);
-    serde_json::from_value(data).map_err(|error| not_as_documented(status, headers, body, &error))
+    let data = envelope.get("data").map_or("null", |data| data.get());
+    serde_json::from_str(data).map_err(|error| not_as_documented(status, headers, body, &error))
 }
 
 /// An answer that says success and holds something else. One that was only accepted (202) may hold it later.

@@ -36,7 +36,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 const STUCK_LIMIT: Duration = Duration::from_secs(600);
 const MOST_REDIRECTS: usize = 10;
 /// The most of an error's body that is read.
-const ERROR_BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
 /// How long Ferry waits for what.
 #[derive(Debug, Clone, Copy)]
