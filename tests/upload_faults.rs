@@ -1158,6 +1158,40 @@ async fn u11_a_session_that_is_done_after_its_first_chunk_is_not_done() {
     }
 }
 
+/// How far a session is asked after a refusal, and of one that somebody has used before: "done" is not about this file.
+#[tokio::test]
+async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_without_a_reason() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let bytes = std::fs::read(&path).unwrap();
+    let sent = |store: &BadStore| -> Vec<Vec<u8>> {
+        store.requests().into_iter().map(|asked| asked.body).filter(|body| !body.is_empty()).collect()
+    };
+
+    let store = BadStore::start(|request, number| match (request.line().starts_with("POST"), number) {
+        (true, _) => reply("201 Created", &[("location", "/session?upload_id=x")], ""),
+        (false, 1) => reply("503 Service Unavailable", &[], ""),
+        _ => reply("200 OK", &[], ""),
+    });
+    let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+    let row = sent_to(&uploads, &path, to).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    assert_eq!(store.requests().iter().filter(|asked| asked.line().starts_with("POST")).count(), 2);
+    assert_eq!(sent(&store), [bytes.clone(), bytes.clone()], "what was refused was sent again");
+
+    let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
+    let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    assert_eq!(sent(&store), [bytes.clone()], "a session that somebody used before takes this file or nothing");
+
+    // What is named is compared.
+    let length = [("x-goog-stored-content-length", "1000")];
+    let store = BadStore::start(move |_, _| reply("200 OK", &length, ""));
+    let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(sent(&store).len(), 0, "nothing was sent twice");
+}
+
 #[tokio::test]
 async fn u11_a_success_that_says_it_failed_is_the_stores_own_words() {
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
