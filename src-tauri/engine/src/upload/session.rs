@@ -222,7 +222,8 @@ impl Line<'_> {
         let answer = run.or_stop(run.queue().http.send(request)).await??;
         if answer.status().as_u16() == INCOMPLETE {
             // What was handed over did not all arrive.
-            self.hand_over(range::resumable_range(answer.headers()) == Some(self.sending.source.size())).await?;
+            self.hand_over(range::resumable_range(answer.headers()) == Some(self.sending.source.size()))
+                .await?;
         }
         self.progress(answer, true, kept).await
     }
@@ -232,7 +233,8 @@ impl Line<'_> {
     /// answer names what is stored, so that it can be compared, or the service has a file of this size.
     async fn is_believed(&self, taken: &Taken) -> Result<bool> {
         let Sending { run, source, service, target, .. } = *self.sending;
-        if source.size() == 0 || run.resume_record().handed_over || verify::names_content(taken, &target.url) {
+        if source.size() == 0 || run.resume_record().handed_over || verify::names_content(taken, &target.url)
+        {
             return Ok(true);
         }
         let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
