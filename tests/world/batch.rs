@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::digests::noise;
 use super::life::{Life, Place, RealLife};
+use super::memory;
 use super::oracle::{Breach, Outcome, judge_download, judge_upload};
 use super::plan::{FileKind, Meddling, ServerPlan, StorePlan};
 use super::server::Server;
@@ -265,6 +266,7 @@ fn really(
         most = life.most_memory().unwrap_or(most);
         std::thread::sleep(LOOK);
     }
+    memory::note_program(most);
     lives.end();
     life.kill();
     if let Some(event) = told {

@@ -12,6 +12,8 @@ const MARK: usize = 16;
 /// Bytes that the engines hold, and the most that they ever did.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// The most that a process of the real program has taken.
+static PEAK_OF_PROGRAMS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// Whether this thread works for the servers and for the test itself, rather than for an engine.
@@ -26,6 +28,16 @@ pub fn work_for_the_test(yes: bool) {
 /// The most bytes that all engines have held together so far.
 pub fn peak() -> usize {
     PEAK.load(Ordering::Relaxed)
+}
+
+/// The most bytes that a process of the real program has taken so far, with its code.
+pub fn peak_of_programs() -> usize {
+    PEAK_OF_PROGRAMS.load(Ordering::Relaxed)
+}
+
+/// A process of the real program has taken so much.
+pub fn note_program(bytes: usize) {
+    PEAK_OF_PROGRAMS.fetch_max(bytes, Ordering::Relaxed);
 }
 
 /// The system's allocator, counting what engines ask of it.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -229,7 +231,10 @@ impl<'a> Line<'a> {
 
     /// Whoever is about to be told the answer to what was asked last.
     pub fn ear(&mut self) -> Arc<Ear> {
-        let ear = Arc::new(Ear { life: self.life, hung_up: AtomicBool::new(false) });
+        // The system is asked: a busy runtime hears of an end later than it comes.
+        let ahead = socket2::SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        let is_there = ahead.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |bytes| bytes > 0);
+        let ear = Arc::new(Ear { life: self.life, hung_up: AtomicBool::new(!is_there) });
         self.ear = Some(Arc::clone(&ear));
         ear
     }
@@ -294,7 +299,11 @@ impl<'a> Line<'a> {
 
     /// Sends what is no content.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).await.is_ok()
+        let sent = self.stream.write_all(bytes).await.is_ok();
+        if let Some(ear) = self.ear.take_if(|_| !sent) {
+            ear.hung_up.store(true, Ordering::SeqCst);
+        }
+        sent
     }
 
     /// Sends content; gives how many bytes went out.
