@@ -28,8 +28,8 @@ const MANY_REQUESTS: usize = 80;
 const TOO_MANY_REQUESTS: usize = 3_000;
 /// How often the rows are looked at.
 const LOOK: Duration = Duration::from_millis(5);
-/// Memory that the real program may take at most for a batch, with its code: twice what it was seen to take.
-const MOST_OF_A_PROGRAM: usize = 400 << 20;
+/// Memory that the real program may take at most for a batch, with its code.
+const MOST_OF_A_PROGRAM: usize = 128 << 20;
 /// How long the real program lives when nothing of a plan ends it.
 const REAL_LIFE: Duration = Duration::from_millis(1_500);
 

@@ -644,6 +644,8 @@ pub enum Says {
     EntityTooLarge,
     SlowDown,
     Json,
+    /// Text, as long as it is listened to.
+    Endless,
 }
 
 /// Below this a program may have handed all bytes on before an early answer reaches it, and then cannot know.

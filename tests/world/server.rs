@@ -28,6 +28,8 @@ const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 pub const PAGE: &str = "<!doctype html><html><title>Sign in</title><p>Welcome to the hotel.</html>";
 /// So much of a body without an end is sent; whoever takes more than a little of it has taken too much.
 const ENDLESS: usize = 256 << 20;
+/// What it consists of.
+const AGAIN_AND_AGAIN: &[u8] = &[b'!'; 64 << 10];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an answer really was.
@@ -647,11 +649,7 @@ impl Server {
             instead
             && has_body
         {
-            headers.push(("Content-Length", ENDLESS.to_string()));
-            let mut goes_on = line.send(&head(status, &headers)).await;
-            for _ in 0..ENDLESS / body.len() {
-                goes_on = goes_on && line.send(&body).await;
-            }
+            go_on_for_ever(line, status, headers).await;
             return End::Close;
         }
         if has_body {
@@ -660,6 +658,15 @@ impl Server {
         let sent = line.send(&head(status, &headers)).await && (!has_body || line.send(&body).await);
         // After 101 it would be another protocol.
         if sent && status != 101 { End::Next } else { End::Close }
+    }
+}
+
+/// An answer with a body that comes for as long as anybody listens.
+pub async fn go_on_for_ever(line: &mut Line<'_>, status: u16, mut headers: Vec<(&str, String)>) {
+    headers.push(("Content-Length", ENDLESS.to_string()));
+    let mut goes_on = line.send(&head(status, &headers)).await;
+    for _ in 0..ENDLESS / AGAIN_AND_AGAIN.len() {
+        goes_on = goes_on && line.send(AGAIN_AND_AGAIN).await;
     }
 }
 
@@ -721,7 +728,8 @@ fn words(body: Body) -> (Option<(&'static str, String)>, Vec<u8>) {
             ("application/xml", "<Error><Code>SlowDown</Code><Message>Not now.</Message></Error>".to_owned())
         }
         Body::Html => ("text/html", "<html><title>Not now</title><body>Not now.</body></html>".to_owned()),
-        Body::Endless => ("text/plain", "Not now.".repeat(8_192)),
+        // Its bytes come elsewhere.
+        Body::Endless => ("text/plain", String::new()),
     };
     (Some(("Content-Type", kind.into())), text.into())
 }

@@ -15,7 +15,7 @@ use super::plan::{
     Damage, EARLY_IS_SEEN_FROM, Envelope, LengthTold, OddRange, Says, ServiceEnd, SizeTold, StoreFault,
     StoreHeader, StorePlan, Way,
 };
-use super::server::{pause, shown};
+use super::server::{go_on_for_ever, pause, shown};
 use super::wire::{Ear, Head, Line, Passage, head};
 
 /// A body that a store refuses is read first, if it is not longer than this.
@@ -553,6 +553,11 @@ impl Store {
             Says::EntityTooLarge => (Some("application/xml"), xml("EntityTooLarge")),
             Says::SlowDown => (Some("application/xml"), xml("SlowDown")),
             Says::Json => (Some("application/json"), r#"{"error":"not so"}"#.to_owned()),
+            Says::Endless if code != 304 => {
+                go_on_for_ever(line, code, wait.into_iter().collect()).await;
+                return End::Close;
+            }
+            Says::Endless => (None, String::new()),
         };
         let has_body = code != 304;
         let mut headers: Vec<(&str, String)> = Vec::new();

@@ -278,6 +278,7 @@ fn store_fault() -> impl Strategy<Value = StoreFault> {
         1 => Just(Says::EntityTooLarge),
         1 => Just(Says::SlowDown),
         1 => Just(Says::Json),
+        1 => Just(Says::Endless),
     ];
     let odd = select(vec![
         OddRange::NoUnit,
