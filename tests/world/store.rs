@@ -272,7 +272,8 @@ impl Store {
             }
             StoreFault::Status { code, says, wait } => {
                 note(code.to_string());
-                if place == "session" && length <= READ_BEFORE_REFUSING {
+                // The refusal of a question says nothing about what was sent.
+                if place == "session" && (1..=READ_BEFORE_REFUSING).contains(&length) {
                     self.deny(id, line);
                 }
                 return self.refuse(line, length, code, says, pause(wait)).await;
