@@ -1205,6 +1205,38 @@ async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_w
     assert_eq!(sent(&store).len(), 0, "nothing was sent twice");
 }
 
+/// Before the answer to the last chunk is there it is written down that all of a large file was handed over.
+#[tokio::test]
+async fn u11_a_large_file_that_was_handed_over_is_not_sent_again_when_ferry_ends_before_the_answer() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let size = 20 * MIB;
+    let path = uploads.file("a.bin", size);
+    let store = BadStore::start(move |request, _| {
+        let range = request.header("content-range").unwrap_or_default();
+        let sent = range.strip_prefix("bytes ").filter(|sent| !sent.starts_with('*'));
+        let last = sent.and_then(|sent| sent.split(['-', '/']).nth(1));
+        match last.and_then(|last| last.parse::<usize>().ok()) {
+            _ if request.line().starts_with("POST") => {
+                reply("201 Created", &[("location", "/session?upload_id=x")], "")
+            }
+            Some(last) if last + 1 == size => Reply { answer: Vec::new(), ..reply("200 OK", &[], "") },
+            Some(last) => reply("308 Resume Incomplete", &[("range", &format!("bytes=0-{last}"))], ""),
+            None => reply("200 OK", &[], ""),
+        }
+    });
+    let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+    let request = UploadRequest { paths: vec![path], to: Some(to), ..UploadRequest::default() };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    uploads.until(id, |_| uploads.is_in_resume_records("handed_over")).await;
+    let asked = store.requests().len();
+    let uploads = uploads.restart().await;
+    uploads.engine.resume(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    let after: Vec<_> = store.requests().drain(asked..).map(|asked| asked.body.len()).collect();
+    assert_eq!(after, [0], "it was asked how far the store is, and nothing was sent again");
+}
+
 #[tokio::test]
 async fn u11_a_success_that_says_it_failed_is_the_stores_own_words() {
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
