@@ -998,6 +998,21 @@ async fn u9_pieces_of_one_download_keep_to_the_accounts_limit() {
     assert_eq!(refused, 0, "of {asked}");
 }
 
+/// How many of these have failed when those that are left wait for another key. Whoever was refused first is still about to
+/// fail when the others begin to wait.
+async fn failed_for_one_key(uploads: &Uploads, ids: &[ferry_engine::TransferId]) -> usize {
+    let mut failed = 0;
+    for id in ids {
+        let row = uploads
+            .until(*id, |row| {
+                row.state.has_ended() || row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key)
+            })
+            .await;
+        failed += usize::from(code(&row).is_some());
+    }
+    failed
+}
+
 #[tokio::test]
 async fn u9_a_key_that_is_revoked_on_the_way_is_one_question() {
     let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
@@ -1005,10 +1020,7 @@ async fn u9_a_key_that_is_revoked_on_the_way_is_one_question() {
     let paths: Vec<_> = (0..60).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
     let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
     let ids = uploads.engine.upload(request).await.unwrap();
-    let waits =
-        |row: &ferry_engine::Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key);
-    uploads.until(*ids.last().unwrap(), waits).await;
-    let failed = ids.iter().filter(|id| code(&uploads.engine.transfer(**id).unwrap()).is_some()).count();
+    let failed = failed_for_one_key(&uploads, &ids).await;
     // As many short ones as may run beside each other learn it at the same time, and none after them.
     assert!((1..=16).contains(&failed), "{failed} failures for one revoked key");
     let problems = uploads.engine.services().iter().filter(|service| service.problem.is_some()).count();
@@ -1041,10 +1053,7 @@ async fn u9_in_the_window_a_new_key_lets_everything_go_on() {
     let paths: Vec<_> = (0..20).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
     let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
     let ids = uploads.engine.upload(request).await.unwrap();
-    let waits =
-        |row: &ferry_engine::Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key);
-    uploads.until(*ids.last().unwrap(), waits).await;
-    let failed = ids.iter().filter(|id| code(&uploads.engine.transfer(**id).unwrap()).is_some()).count();
+    let failed = failed_for_one_key(&uploads, &ids).await;
     assert!(failed <= 3, "{failed} failures for one wrong key");
     uploads.engine.set_key("mavi", Secret::new(ferry_sandbox::API_KEY)).await.unwrap();
     for id in ids {
@@ -1156,6 +1165,76 @@ async fn u11_a_session_that_is_done_after_its_first_chunk_is_not_done() {
             assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
         }
     }
+}
+
+/// How far a session is asked after a refusal, and of one that somebody has used before: "done" is not about this file.
+#[tokio::test]
+async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_without_a_reason() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let bytes = std::fs::read(&path).unwrap();
+    let sent = |store: &BadStore| -> Vec<Vec<u8>> {
+        store.requests().into_iter().map(|asked| asked.body).filter(|body| !body.is_empty()).collect()
+    };
+
+    let store = BadStore::start(|request, number| match (request.line().starts_with("POST"), number) {
+        (true, _) => reply("201 Created", &[("location", "/session?upload_id=x")], ""),
+        (false, 1) => reply("503 Service Unavailable", &[], ""),
+        _ => reply("200 OK", &[], ""),
+    });
+    let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+    let row = sent_to(&uploads, &path, to).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    assert_eq!(store.requests().iter().filter(|asked| asked.line().starts_with("POST")).count(), 2);
+    assert_eq!(sent(&store), [bytes.clone(), bytes.clone()], "what was refused was sent again");
+
+    let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
+    let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    assert_eq!(
+        sent(&store),
+        [bytes.clone()],
+        "a session that somebody used before takes this file or nothing"
+    );
+
+    // What is named is compared.
+    let length = [("x-goog-stored-content-length", "1000")];
+    let store = BadStore::start(move |_, _| reply("200 OK", &length, ""));
+    let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(sent(&store).len(), 0, "nothing was sent twice");
+}
+
+/// Before the answer to the last chunk is there it is written down that all of a large file was handed over.
+#[tokio::test]
+async fn u11_a_large_file_that_was_handed_over_is_not_sent_again_when_ferry_ends_before_the_answer() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let size = 20 * MIB;
+    let path = uploads.file("a.bin", size);
+    let store = BadStore::start(move |request, _| {
+        let range = request.header("content-range").unwrap_or_default();
+        let sent = range.strip_prefix("bytes ").filter(|sent| !sent.starts_with('*'));
+        let last = sent.and_then(|sent| sent.split(['-', '/']).nth(1));
+        match last.and_then(|last| last.parse::<usize>().ok()) {
+            _ if request.line().starts_with("POST") => {
+                reply("201 Created", &[("location", "/session?upload_id=x")], "")
+            }
+            Some(last) if last + 1 == size => Reply { answer: Vec::new(), ..reply("200 OK", &[], "") },
+            Some(last) => reply("308 Resume Incomplete", &[("range", &format!("bytes=0-{last}"))], ""),
+            None => reply("200 OK", &[], ""),
+        }
+    });
+    let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+    let request = UploadRequest { paths: vec![path], to: Some(to), ..UploadRequest::default() };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    uploads.until(id, |_| uploads.is_in_resume_records("handed_over")).await;
+    let asked = store.requests().len();
+    let uploads = uploads.restart().await;
+    uploads.engine.resume(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    let after: Vec<_> = store.requests().drain(asked..).map(|asked| asked.body.len()).collect();
+    assert_eq!(after, [0], "it was asked how far the store is, and nothing was sent again");
 }
 
 #[tokio::test]

@@ -153,6 +153,14 @@ impl Uploads {
     pub fn resume_records(&self) -> usize {
         std::fs::read_dir(self.root.path().join("data/resume")).expect("a folder").count()
     }
+
+    /// Whether this word stands in one of them.
+    pub fn is_in_resume_records(&self, word: &str) -> bool {
+        let folder = std::fs::read_dir(self.root.path().join("data/resume")).expect("a folder");
+        folder
+            .flatten()
+            .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(word)))
+    }
 }
 
 async fn open(root: &Path, sandbox: &Sandbox, key: &str) -> Engine {

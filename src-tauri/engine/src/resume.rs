@@ -50,10 +50,11 @@ pub(crate) struct Resume {
     /// Headers that the user gave, for the URL's own origin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Header>,
-    /// Upload: the last chunk of the session has gone out, or was about to. A store that says that it has the file before
-    /// that is wrong.
+    /// Upload: every byte was handed over in the session, and no answer has denied since then that all of them arrived. A
+    /// store that says otherwise that it has the file may be wrong. (`last_chunk_sent`, which earlier records have, was
+    /// written before the last chunk went out: it shows nothing.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub last_chunk_sent: bool,
+    pub handed_over: bool,
     /// Upload: URI of the resumable session, once the store has opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,

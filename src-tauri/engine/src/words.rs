@@ -517,6 +517,7 @@ phrases! {
     StoreHas { done: Size } = "The store has {done}; goes on there";
     SessionOpened = "Resumable session opened";
     SessionLost = "The store no longer knows the session; sent from the beginning";
+    DoneNotShown = "The store says that it has the file, but nothing shows that it is this one; sent from the beginning";
     ConfirmedByService = "Confirmed by the service";
     SentBefore { service: Peer } = "Sent before; {service} still has it, nothing was sent again";
     GoneThere { service: Peer } = "Sent before, but {service} no longer has it; it is sent again";

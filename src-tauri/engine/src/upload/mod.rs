@@ -93,6 +93,8 @@ enum Outcome {
 /// All that a request with the file is made of.
 struct Sending<'a> {
     run: &'a Run,
+    /// Who signed the URL; nobody, if it is the user's own.
+    service: Option<&'a dyn Service>,
     target: &'a Target,
     source: &'a SourceFile,
     name: &'a str,
@@ -222,6 +224,7 @@ async fn attempt(
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut sending = Sending {
         run,
+        service,
         target: &target,
         source,
         name,

@@ -1,8 +1,9 @@
 //! Resumable sessions (services.md §3.2): chunks that go on from what the store says it has.
 //!
-//! What the store has confirmed counts, not what was sent. "Done" is believed when the last byte was handed over, in this
-//! run or by what was written down before it went out.
+//! What the store has confirmed counts, not what was sent. A "done" that answers the last chunk is believed; one that answers
+//! the question how far the store is, only with a reason of its own ([`Line::is_believed`]).
 
+use std::pin::pin;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
@@ -13,6 +14,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::range;
 use crate::run::Run;
+use crate::services::Confirmation;
 use crate::transfer::Stage;
 use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
@@ -33,6 +35,8 @@ const QUICK_CHUNK: Duration = Duration::from_secs(1);
 /// What was quick grows towards this, but not by more than so much at once: a chunk may have been quick by chance.
 const GOOD_CHUNK: Duration = Duration::from_secs(2);
 const MOST_GROWTH: f64 = 4.0;
+/// The status of an answer that says how far a session is.
+const INCOMPLETE: u16 = 308;
 /// A store that loses sessions more often in one run will lose the next one, too.
 const MOST_LOST: u32 = 5;
 
@@ -49,7 +53,7 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
 }
 
 async fn forget(run: &Run) -> Result<()> {
-    run.change_resume(|record| (record.session, record.last_chunk_sent) = (None, false)).await?;
+    run.change_resume(|record| (record.session, record.handed_over) = (None, false)).await?;
     run.counter.set(0);
     Ok(())
 }
@@ -64,18 +68,22 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
         None if method == Method::Session => sending.url()?,
         None => begin(sending, kept).await?,
     };
-    let line = Line { sending, session, method };
+    let mut line = Line { sending, session, method };
     // What the store has counts, not what was sent. A session that was just opened has nothing.
     let mut confirmed = 0;
     if !is_new {
-        // One chunk may have been all of it.
-        let may_be_done = record.last_chunk_sent || total <= FIRST_CHUNK;
         match line.query(kept).await? {
-            Progress::Done(taken) if may_be_done || verify::names_content(&taken, &sending.target.url) => {
+            Progress::Done(taken) if line.is_believed(&taken).await? => {
                 hash_whole(run, source).await?;
                 return Ok(taken);
             }
-            Progress::Done(_) => return Err(Refused::TooEarly),
+            // Nothing shows that this file is what it has.
+            Progress::Done(_) if method == Method::Session => run.note(Phrase::DoneNotShown),
+            Progress::Done(_) => {
+                forget(run).await?;
+                run.note(Phrase::DoneNotShown);
+                line.session = begin(sending, kept).await?;
+            }
             Progress::Has(bytes) => confirmed = bytes,
         }
     }
@@ -94,7 +102,6 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
     run.counter.set(confirmed);
     let mut size = FIRST_CHUNK;
     let mut idle = 0;
-    let mut last_sent = record.last_chunk_sent;
     loop {
         let end = total.min(confirmed + size);
         source.check_unchanged()?;
@@ -104,15 +111,10 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
             run.sleep(QUICK_CHUNK).await?;
             line.query(kept).await?
         } else {
-            if end == total && total > FIRST_CHUNK && !last_sent {
-                // After a kill a "done" of the store is to be believed from here on.
-                run.change_resume(|record| record.last_chunk_sent = true).await?;
-            }
-            last_sent |= end == total;
             line.chunk(confirmed, end, kept).await?
         };
         match answer {
-            Progress::Done(taken) if last_sent => {
+            Progress::Done(taken) if end == total => {
                 run.counter.set(total);
                 return Ok(taken);
             }
@@ -130,7 +132,7 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
                     return Err(Error::new(Cause::ServerTrouble, Phrase::StoreKeepsNothing).into());
                 }
                 match line.query(kept).await? {
-                    Progress::Done(taken) if last_sent => {
+                    Progress::Done(taken) if line.is_believed(&taken).await? => {
                         run.counter.set(total);
                         return Ok(taken);
                     }
@@ -186,7 +188,7 @@ async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Url, Refused> {
     })?;
     let session = parse_session(absolute.as_str())?;
     run.change_resume(|record| {
-        (record.session, record.last_chunk_sent) = (Some(session.as_str().to_owned()), false);
+        (record.session, record.handed_over) = (Some(session.as_str().to_owned()), false);
     })
     .await?;
     run.tell(Phrase::SessionOpened);
@@ -219,7 +221,31 @@ impl Line<'_> {
             .header(CONTENT_RANGE, format!("bytes */{}", self.sending.source.size()))
             .headers(self.sending.headers_for(&self.session));
         let answer = run.or_stop(run.queue().http.send(request)).await??;
+        if answer.status().as_u16() == INCOMPLETE {
+            // What was handed over did not all arrive.
+            self.hand_over(range::resumable_range(answer.headers()) == Some(self.sending.source.size()))
+                .await?;
+        }
         self.progress(answer, true, kept).await
+    }
+
+    /// Whether a "done" that answers a question is about this file, rather than a mistake, or about what somebody sent
+    /// through this session before: every byte was handed over in it and nothing denies since then that it arrived, the
+    /// answer names what is stored, so that it can be compared, or the service has a file of this size.
+    async fn is_believed(&self, taken: &Taken) -> Result<bool> {
+        let Sending { run, source, service, target, .. } = *self.sending;
+        if source.size() == 0 || run.resume_record().handed_over || verify::names_content(taken, &target.url)
+        {
+            return Ok(true);
+        }
+        let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
+        let answer = run.or_stop(service.confirm(asset_id)).await?;
+        Ok(matches!(answer, Ok(Confirmation::Success { size: Some(size) }) if size == source.size()))
+    }
+
+    /// Keeps whether every byte was handed over in this session and may have arrived.
+    async fn hand_over(&self, all: bool) -> Result<()> {
+        self.sending.run.change_resume(|record| record.handed_over = all).await
     }
 
     async fn chunk(&self, start: u64, end: u64, kept: &mut Kept) -> Result<Progress, Refused> {
@@ -237,13 +263,40 @@ impl Line<'_> {
             .header(CONTENT_RANGE, range)
             .headers(self.sending.headers_for(&self.session))
             .body(flow.body(run, source, start, end));
-        let answer = flow.send(run, request).await?;
-        self.progress(answer, flow.all_sent(), kept).await
+        let sent = if end == total && total > FIRST_CHUNK {
+            let mut sent = pin!(flow.send(run, request));
+            tokio::select! {
+                biased;
+                answer = &mut sent => answer,
+                () = flow.handed_over() => {
+                    // A kill from here on must not cost all of a large file. A small one is sent again sooner than this
+                    // would be on disk.
+                    self.hand_over(true).await?;
+                    sent.await
+                }
+            }
+        } else {
+            flow.send(run, request).await
+        };
+        match sent {
+            Ok(answer) => {
+                if !answer.status().is_success() {
+                    self.hand_over(false).await?;
+                }
+                self.progress(answer, flow.all_sent(), kept).await
+            }
+            Err(error) => {
+                if end == total && flow.all_sent() {
+                    self.hand_over(true).await?;
+                }
+                Err(error.into())
+            }
+        }
     }
 
     async fn progress(&self, answer: Response, all_sent: bool, kept: &mut Kept) -> Result<Progress, Refused> {
         match answer.status().as_u16() {
-            308 => match range::resumable_range(answer.headers()) {
+            INCOMPLETE => match range::resumable_range(answer.headers()) {
                 Some(bytes) => Ok(Progress::Has(bytes)),
                 // The next attempt asks again before anything is sent.
                 None => Err(Error::new(Cause::ServerTrouble, Phrase::StoreUnclear).into()),

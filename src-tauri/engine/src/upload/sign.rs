@@ -116,7 +116,7 @@ pub(super) async fn abandon(run: &Run, service: &str) -> Result<()> {
     .await?;
     run.change_resume(|record| {
         (record.signed_url, record.session, record.asset_id, record.expires_at) = (None, None, None, None);
-        record.last_chunk_sent = false;
+        record.handed_over = false;
         record.form.clear();
     })
     .await
