@@ -455,6 +455,58 @@ fn a7_an_unlocked_keychain_keeps_a_key_from_run_to_run_until_it_is_removed() {
     home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
 }
 
+/// Another base URL in the settings, as a page gone bad or a planted file writes it.
+fn readdress(home: &Home, mavi_url: &str) {
+    std::fs::create_dir_all(home.data()).unwrap();
+    let settings =
+        ferry_engine::Settings { mavi_url: mavi_url.to_owned(), ..ferry_engine::Settings::default() };
+    std::fs::write(home.data().join("settings.json"), serde_json::to_vec(&settings).unwrap()).unwrap();
+}
+
+#[test]
+fn a_planted_address_gets_no_key_from_a_variable() {
+    let stranger = Service::start();
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_KEY", support::service::KEY);
+    readdress(&home, &stranger.mavi_url());
+    home.file("a.bin", &noise(1, 1000));
+    for words in [
+        &["check", "mavi"][..],
+        &["upload", "a.bin", "--service", "mavi"],
+        &["download", "re_0123456789", "--service", "mavi"],
+        &["assets", "info", "re_0123456789", "--service", "mavi"],
+        &["assets", "delete", "re_0123456789", "--yes", "--service", "mavi"],
+    ] {
+        let run = home.ferry(words).exits(1).says_error("unauthorized").hides(support::service::KEY);
+        assert!(run.stderr.contains("no key for this address"), "{words:?}: {}", run.stderr);
+    }
+    assert_eq!(stranger.requests().len(), 0, "nobody there was to be asked");
+    // The same address by the variable is the user's own word.
+    home.set("FERRY_MAVI_URL", &stranger.mavi_url());
+    home.ferry(["check", "mavi"]).exits(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_in_the_keychain_belongs_to_the_address_that_it_was_given_for() {
+    let (service, stranger) = (Service::start(), Service::start());
+    let mut home = Home::new();
+    home.set("TYPED", support::service::KEY);
+    let Some(session) = with_keychain(&mut home, true) else { return };
+    readdress(&home, &service.mavi_url());
+    let run = home.ferry_under(&session, ["key", "set", "mavi"]).exits(0).hides(support::service::KEY);
+    assert!(run.stderr.contains(&service.url()), "it says for which address: {}", run.stderr);
+    home.ferry_under(&session, ["check", "mavi"]).exits(0);
+    readdress(&home, &stranger.mavi_url());
+    let run = home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
+    assert!(run.stderr.contains("no key for this address"), "{}", run.stderr);
+    let run = home.ferry_under(&session, ["services"]).exits(0);
+    assert!(run.stdout.contains(&format!("key for {}", service.url())), "{}", run.stdout);
+    assert_eq!(stranger.requests().len(), 0, "nobody there was to be asked");
+    readdress(&home, &service.mavi_url());
+    home.ferry_under(&session, ["check", "mavi"]).exits(0);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a7_a_locked_keychain_is_said_and_the_variable_works() {

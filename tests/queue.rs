@@ -44,9 +44,8 @@ impl Bench {
         options.resume_unfinished = true;
         options.keychain = false;
         options.keys.insert("mavi".into(), Secret::new(API_KEY));
+        options.addresses.insert("mavi".into(), sandbox.mavi_url());
         let engine = Engine::open(options).await.unwrap();
-        let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
-        engine.save_settings(settings).await.unwrap();
         std::fs::create_dir(root.path().join("downloads")).unwrap();
         Self { engine, sandbox, root }
     }

@@ -637,6 +637,11 @@ address_from_variable: boolean,
  */
 key: KeyState, 
 /**
+ * Where that key goes, if that is not `address`: it is not sent until it is entered anew, or the address is what it
+ * was. An origin, as in `https://host:port`.
+ */
+key_belongs_to: string | null, 
+/**
  * Ready to be used: has an address, and a key if it needs one.
  */
 ready: boolean, 

@@ -24,7 +24,7 @@ use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder, make_private_folder};
 use crate::rows::Stop;
 use crate::secrets::{Header, Keys, Secret, header_map};
-use crate::services::{self, Services};
+use crate::services::{self, OutsideAddresses, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
@@ -90,6 +90,9 @@ pub struct ServiceStatus {
     pub address_from_variable: bool,
     /// Where its key is.
     pub key: KeyState,
+    /// Where that key goes, if that is not `address`: it is not sent until it is entered anew, or the address is what it
+    /// was. An origin, as in `https://host:port`.
+    pub key_belongs_to: Option<String>,
     /// Ready to be used: has an address, and a key if it needs one.
     pub ready: bool,
     /// Why it stands still (a refused key), with the way out.
@@ -304,8 +307,11 @@ pub struct Options {
     pub resume_unfinished: bool,
     /// What wins over the settings for this run.
     pub overrides: Overrides,
-    /// Keys by service id for this run, over variables and keychain.
+    /// Keys by service id for this run, over variables and keychain. Each goes to its address in `addresses`, else to the
+    /// one of the `FERRY_…_URL` variable, else to the built-in one; never to one from the settings.
     pub keys: HashMap<String, Secret>,
+    /// Base URLs by service id for this run, over variables and settings.
+    pub addresses: HashMap<String, String>,
     /// Whether the platform's keychain is used; without it keys stay in memory for this run.
     pub keychain: bool,
 }
@@ -318,6 +324,7 @@ impl Options {
             resume_unfinished: false,
             overrides: Overrides::default(),
             keys: HashMap::new(),
+            addresses: HashMap::new(),
             keychain: true,
         }
     }
@@ -397,7 +404,10 @@ impl Engine {
         };
         let settings_file = data_dir.join("settings.json");
         let (mut settings, broken_settings) = Settings::load(&settings_file);
-        let keys = Arc::new(Keys::from_environment(options.keys, options.keychain));
+        let addresses = OutsideAddresses::from_environment(options.addresses)?;
+        let keys =
+            Keys::from_environment(options.keys, options.keychain, |service| addresses.origin(service));
+        let keys = Arc::new(keys);
         let mut default_for_this_run = None;
         if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
             // A key in the environment is a real service set up, for as long as it is there.
@@ -412,8 +422,13 @@ impl Engine {
         let resume_folder = ResumeFolder::open(&data_dir)
             .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
         let http = Http::new(limits(&options.overrides))?;
-        let services =
-            Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
+        let services = Services::new(
+            http.clone(),
+            Arc::clone(&keys),
+            Arc::clone(&settings),
+            addresses,
+            data_dir.join("sandbox"),
+        );
         let mut notices: Vec<Words> = broken_settings.into_iter().map(Words::from).collect();
         notices.extend(broken_store);
         notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?.map(Words::from));
@@ -1222,14 +1237,15 @@ impl Engine {
         self.inner.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run. Whether it is any good
-    /// is found out by [`Engine::check`].
+    /// Keeps a key for a service at its present address, in the keychain or (said by the answer) in memory for this run.
+    /// Whether it is any good is found out by [`Engine::check`].
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
-        let state = self.inner.keys.set(service, key).await?;
+        let origin = self.queue().services.origin(service)?;
+        let state = self.inner.keys.set(service, key, origin).await?;
         self.new_keys().insert(service.to_owned());
         self.queue().clear_problem(service);
         self.queue().services_changed();
@@ -1302,7 +1318,11 @@ impl Engine {
             }
         }
         blocking(move || written.save(&file)).await??;
-        self.queue().set_settings(settings);
+        let before = self.settings();
+        self.queue().set_settings(settings.clone());
+        for service in self.queue().services.readdressed(&before, &settings) {
+            self.queue().clear_problem(service);
+        }
         Ok(())
     }
 

@@ -239,6 +239,16 @@ impl Settings {
         Ok(())
     }
 
+    /// The base URL of a service; empty for one that has none.
+    pub(crate) fn address(&self, service: &str) -> &str {
+        match service {
+            "mavi" => &self.mavi_url,
+            "visual-search" => &self.visual_search_url,
+            "offline-tube" => &self.offline_tube_url,
+            _ => "",
+        }
+    }
+
     /// These with the fields of the patch.
     pub(crate) fn patched(&self, patch: SettingsPatch) -> Result<Self> {
         let wrong =

@@ -225,6 +225,7 @@ phrases! {
     NoDeletionThere { service: Peer } = "{service} does not delete files";
     NoAddressYet { service: Peer } = "{service} has no address yet";
     NoKeyYet { service: Peer } = "{service} needs a key and has none";
+    NoKeyForAddress { service: Peer } = "{service} has no key for this address";
     KeyUnneeded { service: Peer } = "{service} takes no key";
     IdsOnly { service: Peer } = "{service} takes ids, not links";
     AddressUnusable { service: Peer } = "The address of {service} cannot be used";
@@ -384,6 +385,7 @@ phrases! {
     NotTheBeginning { target: String, old: String } = "`{target}` is not the beginning of `{old}`";
     HasEncoding { encoding: String } = "its encoding is `{encoding}`";
     LeadsToScheme { scheme: String } = "the new address begins with `{scheme}:`";
+    KeyIsFor { origin: String } = "the key that there is belongs to {origin}";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
     NoneInTheAnswer = "there is none in the answer";
@@ -447,6 +449,8 @@ phrases! {
     SeeAccount { place: String } = "see what is wrong with the account at {place}";
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
     EnterKeyOf { id: String } = "enter one under Services, or run `ferry key set {id}`";
+    EnterKeyAnew { id: String } = "enter the key anew for this address under Services, or run `ferry key set {id}`";
+    NameAddressOutside = "name the address by its FERRY_…_URL variable, as the key comes from a variable, too";
     ChangeVariable = "change the variable, or start Ferry without it";
     UseOneOf { services: String } = "use one of {services}";
     CheckId = "check the id";
