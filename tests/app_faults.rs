@@ -571,6 +571,162 @@ fn u10_a_large_folder_is_counted_beside_everything_else_and_a_file_given_twice_i
     });
 }
 
+// ---- the data folder is the user's own, or Ferry does not start ----
+
+/// Nobody that this machine knows.
+const STRANGER: u32 = 54_321;
+
+/// What somebody else does on this machine; only root can try that.
+fn as_stranger(script: &str) -> std::process::Output {
+    use std::os::unix::process::CommandExt as _;
+    assert!(support::peers::is_root(), "only root can be somebody else");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).uid(STRANGER).gid(STRANGER).current_dir("/").output().unwrap()
+}
+
+/// Only root can; whoever tests without it is told so.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn can_be_somebody_else() -> bool {
+    if !support::peers::is_root() {
+        eprintln!("skipped: only root can be another user");
+    }
+    support::peers::is_root()
+}
+
+fn give(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A home that others can look into, as most are.
+fn open_home(service: &Service) -> Home {
+    let home = Home::with(service);
+    give(home.path(), 0o755);
+    home
+}
+
+#[test]
+fn what_another_user_planted_in_an_open_data_folder_sends_nothing() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let service = Service::start();
+    let home = open_home(&service);
+    let private = home.file("private.txt", b"for my eyes only");
+    let (data, url) = (home.data(), service.signed_url("x.bin").0);
+    std::fs::create_dir(&data).unwrap();
+    give(&data, 0o777);
+    let record = serde_json::json!({
+        "url": url, "service": "link",
+        "task": {"upload": {"path": private, "to_own_url": true}},
+    });
+    let shown = data.display();
+    let planted = as_stranger(&format!(
+        "mkdir {shown}/resume && printf '%s' '{record}' > {shown}/resume/7 && chmod -R a+rwX {shown}/resume && \
+         printf '%s' '{{\"retries\": 77}}' > {shown}/settings.json"
+    ));
+    assert!(planted.status.success(), "{planted:?}");
+    let asked = service.requests().len();
+    let run = home.ferry(["resume"]).exits(1).says_error("permission_denied");
+    assert!(run.stderr.contains(&format!("chmod 700 {shown}")), "{}", run.stderr);
+    // The folder alone is not all: what was put there is still there.
+    give(&data, 0o700);
+    for _ in 0..2 {
+        let run = home.ferry(["resume"]).exits(1).says_error("permission_denied");
+        assert!(run.stderr.contains("belongs to another user"), "{}", run.stderr);
+        let named = |name: &&str| run.stderr.contains(&format!("rm -r {}", data.join(name).display()));
+        match ["resume", "settings.json"].into_iter().find(named) {
+            Some("resume") => std::fs::remove_dir_all(data.join("resume")).unwrap(),
+            Some(file) => std::fs::remove_file(data.join(file)).unwrap(),
+            None => panic!("it names nothing that was planted: {}", run.stderr),
+        }
+    }
+    home.ferry(["resume"]).exits(0);
+    assert_eq!(service.requests().len(), asked, "nobody was asked for anything");
+}
+
+#[test]
+fn a_data_folder_of_another_user_or_in_such_a_place_is_refused() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let service = Service::start();
+    let mut home = open_home(&service);
+    let theirs = home.path().join("theirs");
+    std::fs::create_dir_all(theirs.join("data")).unwrap();
+    // As root in somebody else's home (`sudo ferry`), and as somebody else in what root has made.
+    for place in [theirs.join("data"), theirs.clone()] {
+        std::os::unix::fs::chown(&place, Some(STRANGER), Some(STRANGER)).unwrap();
+        home.set("FERRY_DATA_DIR", theirs.join("data").to_str().unwrap());
+        let run = home.ferry(["queue"]).exits(1).says_error("permission_denied");
+        assert!(!theirs.join("data/ferry.db").exists(), "nothing was made there");
+        std::os::unix::fs::chown(&place, Some(0), Some(0)).unwrap();
+        assert!(run.stderr.contains("another user") || run.stderr.contains("chmod go-w"), "{}", run.stderr);
+    }
+    home.ferry(["queue"]).exits(0);
+    give(&theirs, 0o777);
+    let run = home.ferry(["queue"]).exits(1).says_error("permission_denied");
+    assert!(run.stderr.contains(&format!("chmod go-w {}", theirs.display())), "{}", run.stderr);
+    give(&theirs, 0o1777);
+    home.ferry(["queue"]).exits(0);
+}
+
+#[test]
+fn nobody_else_reads_what_ferry_keeps_whatever_the_umask_and_whatever_an_earlier_one_left() {
+    use std::os::unix::fs::MetadataExt as _;
+    let service = Service::start();
+    let home = open_home(&service);
+    home.file("a.bin", &noise(1, 300_000));
+    let umask = ["sh", "-c", "umask 000; exec \"$@\"", "sh"].map(str::to_owned);
+    let for_owner_only = |what: &str| {
+        for path in support::files::all_below(&home.data()) {
+            let facts = std::fs::symlink_metadata(&path).unwrap();
+            assert_eq!(facts.mode() & 0o077, 0, "{what}: {}", path.display());
+        }
+        assert_eq!(std::fs::metadata(home.data()).unwrap().mode() & 0o777, 0o700, "{what}");
+    };
+    home.ferry_under(&umask, ["upload", "a.bin", "--service", "mavi"]).exits(0);
+    service.fault(FaultKind::Cut { after: 1000 });
+    let link = service.link(100_000, "b.bin");
+    home.ferry_under(&umask, ["download", &link, "--retries", "0"]).exits(1);
+    service.heal();
+    for_owner_only("made with an open umask");
+    // An earlier one, whose folder everybody can read.
+    for path in support::files::all_below(&home.data()) {
+        give(&path, if path.is_dir() { 0o755 } else { 0o644 });
+    }
+    give(&home.data(), 0o755);
+    if support::peers::is_root() {
+        assert!(as_stranger(&format!("cat {}", home.data().join("ferry.db").display())).status.success());
+    }
+    home.ferry(["queue"]).exits(0);
+    for_owner_only("left open by an earlier one");
+    if support::peers::is_root() {
+        for name in ["ferry.db", "library.jsonl", "lock"] {
+            let read = as_stranger(&format!("cat {}", home.data().join(name).display()));
+            assert!(!read.status.success(), "{name} can be read by anybody");
+        }
+    }
+}
+
+#[test]
+fn an_export_overwrites_no_file_that_a_planted_link_leads_to() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", &noise(1, 1000));
+    home.ferry(["upload", "a.bin", "--service", "mavi"]).exits(0);
+    let precious = home.file(".bashrc", b"precious");
+    for name in ["lib.csv", "lib.csv.ferry-new", "lib.csv.tmp", "lib.json", "lib.json.ferry-new"] {
+        std::os::unix::fs::symlink(&precious, home.path().join(name)).unwrap();
+    }
+    for name in ["lib.csv", "lib.json"] {
+        home.ferry(["assets", "--export", name]).exits(0);
+        assert_eq!(std::fs::read(&precious).unwrap(), b"precious", "{name}");
+        assert!(!home.path().join(name).is_symlink());
+        assert!(std::fs::read_to_string(home.path().join(name)).unwrap().contains("a.bin"));
+    }
+}
+
 // ---- D17: the way to the other side ----
 
 #[test]

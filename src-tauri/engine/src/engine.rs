@@ -16,12 +16,14 @@ use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::filename;
 use crate::files::folder::Folder;
+use crate::files::own_folder;
 use crate::files::part_file::PartFile;
+use crate::files::whole::{self, write_whole};
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
 use crate::queue::{Queue, no_such_transfer};
-use crate::resume::{Resume, ResumeFolder, make_private_folder};
+use crate::resume::{Resume, ResumeFolder};
 use crate::rows::Stop;
 use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, OutsideAddresses, Services};
@@ -398,9 +400,10 @@ impl Engine {
         survive_file_size_limits();
         crate::memory::keep_together();
         let data_dir = options.data_dir;
-        let lock = {
+        let (lock, open_folder) = {
             let data_dir = data_dir.clone();
-            blocking(move || lock_folder(&data_dir)).await??
+            blocking(move || own_folder::open(&data_dir).and_then(|told| Ok((lock_folder(&data_dir)?, told))))
+                .await??
         };
         let settings_file = data_dir.join("settings.json");
         let (mut settings, broken_settings) = Settings::load(&settings_file);
@@ -429,7 +432,8 @@ impl Engine {
             addresses,
             data_dir.join("sandbox"),
         );
-        let mut notices: Vec<Words> = broken_settings.into_iter().map(Words::from).collect();
+        let mut notices: Vec<Words> =
+            open_folder.into_iter().chain(broken_settings).map(Words::from).collect();
         notices.extend(broken_store);
         notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?.map(Words::from));
         let mut unfinished: Vec<TransferId> = stored
@@ -1103,8 +1107,7 @@ impl Engine {
         };
         let (file, count) = (file.to_owned(), assets.len());
         blocking(move || {
-            crate::resume::write_durably(&file, text.as_bytes())
-                .map_err(|error| Error::target_io("Writing", &file, &error))
+            write_whole(&file, text.as_bytes()).map_err(|error| Error::target_io("Writing", &file, &error))
         })
         .await??;
         Ok(count)
@@ -1525,17 +1528,17 @@ fn read_up_to(file: &Path, most: u64, another: impl Fn(Words) -> Error) -> Resul
 }
 
 fn lock_folder(data_dir: &Path) -> Result<File> {
-    make_private_folder(data_dir)
-        .map_err(|error| Error::target_io("Creating the data folder", data_dir, &error))?;
     let path = data_dir.join("lock");
-    let file = File::options()
-        .create(true)
+    let file = own_folder::private_file()
         .write(true)
         .truncate(false)
         .open(&path)
         .map_err(|error| Error::target_io("Opening", &path, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            whole::sweep(data_dir);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             Err(Error::new(Cause::BusyDataDir, Phrase::OtherFerry { folder: shown(data_dir) }))
         }

@@ -60,6 +60,8 @@ pub use engine::{
     default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
+pub use files::own_folder::make_private_folder;
+pub use files::whole::write_whole;
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,

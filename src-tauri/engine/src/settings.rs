@@ -316,7 +316,7 @@ impl Settings {
     pub fn save(&self, path: &Path) -> Result<()> {
         self.check()?;
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::internal(e.to_string()))?;
-        crate::resume::write_durably(path, text.as_bytes())
+        crate::files::whole::write_whole(path, text.as_bytes())
             .map_err(|error| Error::target_io("Writing the settings to", path, &error))
     }
 }

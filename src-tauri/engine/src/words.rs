@@ -359,6 +359,10 @@ phrases! {
     DesktopRefused = "The desktop did not accept the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
+    FolderOfAnother { folder: String } = "`{folder}`, where Ferry would keep its data, belongs to another user";
+    FolderOpen { folder: String } = "Other users can write to `{folder}`, where Ferry keeps its data";
+    FolderReplaceable { folder: String, place: String } = "Other users can put another folder in the place of `{folder}`, where Ferry keeps its data, as `{place}` is theirs or open to them";
+    FileOfAnother { path: String } = "`{path}`, in the folder where Ferry keeps its data, belongs to another user";
     NoLibraryInFile = "The file does not hold a Ferry library";
     NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
@@ -471,6 +475,9 @@ phrases! {
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";
     SeeQueue = "see `ferry queue` for the ids";
+    BeItsOwner { command: String } = "start Ferry as that user, or choose another data folder with --data-dir; to take it over with all that is in it, run `{command}`";
+    CloseFolder { command: String } = "look whether all that is in it is yours, then run `{command}`, or choose another data folder with --data-dir";
+    RemovePlanted { command: String } = "look at it, then run `{command}`";
     StartNewerFerry = "start the newer Ferry, or choose another data folder with --data-dir";
     ChooseDownloadsFolder = "choose the Downloads folder in the settings";
     ShowInFolder = "show it in its folder instead";
@@ -549,6 +556,7 @@ phrases! {
     ListLost { count: Count } = "The list of transfers was lost; {count} unfinished transfers were brought back from what was kept for them";
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
     ListDamaged { why: String, aside: String } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
+    FolderStaysReadable { folder: String } = "Other users of this computer may be able to read `{folder}`, where Ferry keeps its data: its disk does not keep them out";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
     SettingsBroken { why: Words, aside: String } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";
