@@ -727,6 +727,83 @@ fn an_export_overwrites_no_file_that_a_planted_link_leads_to() {
     }
 }
 
+// ---- what leaves this computer was chosen ----
+
+#[test]
+fn a_folder_with_links_sends_its_own_files_and_says_what_was_left_out() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("films/a.mp4", &noise(1, 1000));
+    home.file(".ssh/id_rsa", b"a very private key");
+    for (target, link) in
+        [("../.ssh/id_rsa", "films/b.mp4"), ("../.ssh", "films/more"), ("a.mp4", "films/c.mp4")]
+    {
+        std::os::unix::fs::symlink(target, home.path().join(link)).unwrap();
+    }
+    let stored = || service.requests().iter().filter(|asked| asked.path.contains("signed-url")).count();
+    let run = home.ferry(["upload", "films", "--service", "mavi"]).exits(0);
+    assert_eq!((run.asset_ids().len(), stored()), (1, 1), "{}", run.stdout);
+    assert!(run.stderr.contains("3 links left out: "), "{}", run.stderr);
+    let run = home.ferry(["upload", "films", "--service", "mavi", "--follow-links", "--json"]).exits(0);
+    let objects = run.objects();
+    let left = objects.iter().find(|object| object["event"] == "left_out").unwrap();
+    assert_eq!((&left["reason"], &left["count"]), (&"link".into(), &2.into()));
+    assert!(left["paths"][0].as_str().unwrap().ends_with("films/b.mp4"), "{left}");
+    let sent = objects.iter().filter(|object| object["event"] == "completed").count();
+    assert_eq!((sent, stored()), (2, 3));
+    // A link that is named itself is followed.
+    let run = home.ferry(["upload", "films/b.mp4", "--service", "mavi"]).exits(0);
+    assert!(run.stdout.ends_with("\tfilms/b.mp4\n"), "{}", run.stdout);
+    let id = run.asset_ids().remove(0);
+    let run = home.ferry(["download", &id, "--service", "mavi"]).exits(0);
+    assert_holds(Path::new(run.lines()[0]), b"a very private key");
+}
+
+/// A folder that is there under a second path, for as long as this lives.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn bind(folder: &Path, place: &'a Path) -> Option<Self> {
+        let bound = std::process::Command::new("mount").arg("--bind").args([folder, place]).output();
+        let is_bound = support::peers::is_root() && bound.is_ok_and(|bound| bound.status.success());
+        is_bound.then_some(Self(place))
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        // With `-l`, also while a child that was left behind still looks into it.
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).output();
+    }
+}
+
+#[test]
+fn ferrys_own_data_is_not_sent_also_where_its_folder_is_mounted_elsewhere() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", b"a");
+    home.ferry(["upload", "a.bin", "--service", "mavi"]).exits(0);
+    let asked = service.requests().len();
+    let mounted = home.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let run = |what: &str| {
+        let run = home.ferry(["upload", what, "--service", "mavi"]).exits(1).says_error("invalid_input");
+        assert!(run.stderr.contains("keeps for itself"), "{what}: {}", run.stderr);
+    };
+    run("data");
+    run("data/ferry.db");
+    run("mounted/../data/library.jsonl");
+    std::fs::write(home.data().join("resume/kept"), "secret").unwrap();
+    for (part, file) in [("", "mounted/ferry.db"), ("resume", "mounted/kept")] {
+        // Only root can, and not everywhere.
+        if let Some(_mount) = Mount::bind(&home.data().join(part), &mounted) {
+            run("mounted");
+            run(file);
+        }
+    }
+    assert_eq!(service.requests().len(), asked, "nothing was signed for");
+}
+
 // ---- D17: the way to the other side ----
 
 #[test]

@@ -71,5 +71,6 @@ pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, Upl
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
+pub use upload::chosen::LinksLeftOut;
 pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};

@@ -112,6 +112,8 @@ pub struct Settings {
     pub default_service: String,
     /// Give downloaded files the time of their last change at the source.
     pub keep_modified_time: bool,
+    /// Send what links in folders lead to, as long as that is inside the folder as well.
+    pub follow_links: bool,
     /// Base URL of MAVI v2.
     pub mavi_url: String,
     /// Base URL of Visual Search v1.
@@ -174,6 +176,7 @@ impl Default for Settings {
             connections: 16,
             default_service: "sandbox".into(),
             keep_modified_time: false,
+            follow_links: false,
             mavi_url: "https://mavi-backend.memories.ai/serve/api/v2".into(),
             visual_search_url: "https://api.memories.ai/serve/api/v1".into(),
             offline_tube_url: String::new(),

@@ -332,6 +332,8 @@ phrases! {
     FileFailed { doing: String, path: String } = "{doing} `{path}` failed";
     IsFolder { path: String } = "`{path}` is a folder, not a file";
     IsDevice { path: String } = "`{path}` is a pipe or a device, not a file";
+    OwnData { path: String } = "`{path}` belongs to what Ferry keeps for itself, which it sends nowhere";
+    LeadsElsewhere { path: String } = "`{path}` is not the file any more that was chosen: it is a link now, or lies behind one";
     SizeUntold { path: String } = "`{path}` holds more than the size that it gives";
     NameNotText { path: String } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
@@ -389,6 +391,7 @@ phrases! {
     NotTheBeginning { target: String, old: String } = "`{target}` is not the beginning of `{old}`";
     HasEncoding { encoding: String } = "its encoding is `{encoding}`";
     LeadsToScheme { scheme: String } = "the new address begins with `{scheme}:`";
+    OnlyLinks = "links in folders are not followed";
     KeyIsFor { origin: String } = "the key that there is belongs to {origin}";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
@@ -471,6 +474,7 @@ phrases! {
     MoveFileItself = "move the file itself";
     ChooseExported = "choose a file that Ferry exported";
     ChooseFile = "choose a file";
+    ChooseItAgain = "choose it again";
     CopyThenSend = "copy it to a disk and send the copy";
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";

@@ -8,8 +8,9 @@
 //! On Windows nothing is asked: the default folder lies in the user's profile, where the system lets nobody else in but
 //! its administrators, and a folder elsewhere has the rights that its parent gives.
 
+use std::fs::Metadata;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::words::Phrase;
@@ -52,6 +53,81 @@ pub(crate) fn open(data_dir: &Path) -> Result<Option<Phrase>> {
     return unix::make_own(data_dir);
     #[cfg(not(unix))]
     Ok(None)
+}
+
+/// Tells what lies in the data folder, whatever name it is reached by: another spelling, a link, a mount elsewhere, a second
+/// name.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnFolder {
+    path: PathBuf,
+}
+
+/// Where a folder in it could be mounted from.
+const PARTS: [&str; 6] = ["", "resume", "sandbox", "sandbox/objects", "sandbox/sessions", "cache"];
+/// What holds secrets, and not only what was chosen to be sent before.
+const SECRET_PARTS: [&str; 2] = ["", "resume"];
+
+impl OwnFolder {
+    /// The data folder at this path.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Whether this is the data folder, or something in it. `place` is a path without links on the way, `facts` are of
+    /// what lies there.
+    pub fn holds(&self, place: &Path, facts: &Metadata) -> bool {
+        if self.is_or_has(facts) {
+            return true;
+        }
+        #[cfg(unix)]
+        {
+            let parts = self.parts();
+            place
+                .ancestors()
+                .skip(1)
+                .any(|folder| std::fs::metadata(folder).is_ok_and(|facts| parts.contains(&numbers(&facts))))
+        }
+        #[cfg(not(unix))]
+        match (place.canonicalize(), self.path.canonicalize()) {
+            (Ok(place), Ok(own)) => place.starts_with(own),
+            _ => place.starts_with(&self.path),
+        }
+    }
+
+    /// Whether this is the data folder itself, a part of it, or one of its files under a second name, wherever that is.
+    pub fn is_or_has(&self, facts: &Metadata) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            if facts.is_dir() {
+                return self.parts().contains(&numbers(facts));
+            }
+            facts.nlink() > 1
+                && SECRET_PARTS.iter().any(|part| {
+                    let entries = std::fs::read_dir(self.path.join(part)).into_iter().flatten().flatten();
+                    entries
+                        .filter_map(|entry| entry.metadata().ok())
+                        .any(|own| numbers(&own) == numbers(facts))
+                })
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = facts;
+            false
+        }
+    }
+
+    #[cfg(unix)]
+    fn parts(&self) -> Vec<(u64, u64)> {
+        let facts = PARTS.iter().filter_map(|part| std::fs::metadata(self.path.join(part)).ok());
+        facts.map(|facts| numbers(&facts)).collect()
+    }
+}
+
+#[cfg(unix)]
+fn numbers(facts: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    (facts.dev(), facts.ino())
 }
 
 /// Lets nobody else read a file in the data folder that somebody other than Ferry makes.
