@@ -40,6 +40,7 @@ const settings: Settings = {
   connections: 8,
   default_service: 'mavi',
   keep_modified_time: false,
+  follow_links: false,
   mavi_url: 'https://mavi-backend.memories.ai/serve/api/v2',
   visual_search_url: 'https://api.memories.ai/serve/api/v1',
   offline_tube_url: '',
