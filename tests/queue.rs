@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use chance::Chance;
 use ferry_engine::{
-    Code, DownloadRequest, Engine, Options, Result, Secret, Settings, State, Transfer, TransferId,
-    UploadRequest,
+    Code, DownloadRequest, Engine, Options, Result, Secret, State, Transfer, TransferId, UploadRequest,
 };
 use ferry_sandbox::{API_KEY, FaultKind, Sandbox};
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bad_server::{BadServer, Step, response};
-use ferry_engine::{DownloadRequest, Engine, Options, Secret, Settings, State, Transfer, UploadRequest};
+use ferry_engine::{DownloadRequest, Engine, Options, Secret, State, Transfer, UploadRequest};
 use ferry_sandbox::{Fault, FaultKind, SignedUrls};
 use serde_json::Value;
 use support::files::{all_below, assert_nowhere_below, names, noise};
