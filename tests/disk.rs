@@ -1,6 +1,8 @@
 //! Row D14: disks that are full, read-only, gone, or do not take files of this size or name.
 #![cfg(target_os = "linux")]
 
+#[path = "support/bad_store.rs"]
+mod bad_store;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -8,9 +10,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use bad_store::{BadStore, reply};
 use ferry_engine::{DownloadRequest, Engine, Options, State, Transfer, WaitReason};
 use ferry_sandbox::FaultKind;
-use support::bad_store::{BadStore, reply};
 use support::disk::SmallDisk;
 use support::files::{assert_holds, names};
 use support::home::{Home, wait_until};

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use chance::Chance;
 use ferry_engine::{
-    Code, DownloadRequest, Engine, Options, Result, Secret, Settings, State, Transfer, TransferId,
-    UploadRequest,
+    Code, DownloadRequest, Engine, Options, Result, Secret, State, Transfer, TransferId, UploadRequest,
 };
 use ferry_sandbox::{API_KEY, FaultKind, Sandbox};
 
@@ -44,9 +43,8 @@ impl Bench {
         options.resume_unfinished = true;
         options.keychain = false;
         options.keys.insert("mavi".into(), Secret::new(API_KEY));
+        options.addresses.insert("mavi".into(), sandbox.mavi_url());
         let engine = Engine::open(options).await.unwrap();
-        let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
-        engine.save_settings(settings).await.unwrap();
         std::fs::create_dir(root.path().join("downloads")).unwrap();
         Self { engine, sandbox, root }
     }

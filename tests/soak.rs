@@ -133,10 +133,8 @@ impl Soak {
         options.overrides.stall = Some(Duration::from_secs(2));
         options.overrides.retries = Some(8);
         options.keys.insert("mavi".into(), Secret::new("sk-soak"));
+        options.addresses.insert("mavi".into(), format!("{}/mavi/serve/api/v2", server.url));
         let engine = Engine::open(options).await.unwrap();
-        let settings =
-            Settings { mavi_url: format!("{}/mavi/serve/api/v2", server.url), ..engine.settings() };
-        engine.save_settings(settings).await.unwrap();
         Self {
             engine,
             server,

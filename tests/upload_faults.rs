@@ -11,8 +11,8 @@ use std::time::Duration;
 use bad_store::{BadStore, Reply, reply};
 
 use ferry_engine::{
-    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Settings, Stage, State, Transfer,
-    UploadMethod, UploadRequest, Verified, WaitReason,
+    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Stage, State, Transfer, UploadMethod,
+    UploadRequest, Verified, WaitReason,
 };
 use ferry_sandbox::{BalanceSpelling, Fault, FaultKind, RateLimitSpelling, SignedUrls};
 use uploads::{Uploads, code};
@@ -1574,8 +1574,7 @@ async fn u11_form_fields_go_in_the_order_in_which_the_service_gave_them() {
         }
     });
     address.set(service.url("/form")).unwrap();
-    let settings = Settings { mavi_url: service.url("/v2"), ..uploads.engine.settings() };
-    uploads.engine.save_settings(settings).await.unwrap();
+    let uploads = uploads.at(service.url("/v2")).await;
     let row = uploads.run(&uploads.file("a.bin", 1000)).await;
     assert_eq!(row.state, State::Completed);
     let sent = service.requests().into_iter().find(|request| request.line().contains("/form")).unwrap();

@@ -113,7 +113,7 @@ fn name_for(file: &Path) -> Option<String> {
 /// Writes a picture into the cache and lets the oldest go when there are too many. Without it, it is made again.
 fn keep(kept: &Path, bytes: &[u8]) {
     let Some(folder) = kept.parent() else { return };
-    if std::fs::create_dir_all(folder).is_err() || std::fs::write(kept, bytes).is_err() {
+    if ferry_engine::make_private_folder(folder).is_err() || ferry_engine::write_whole(kept, bytes).is_err() {
         return;
     }
     let Ok(entries) = std::fs::read_dir(folder) else { return };

@@ -68,6 +68,7 @@ impl Life {
         options.resume_unfinished = true;
         options.keychain = false;
         options.keys = HashMap::from([("mavi".to_owned(), Secret::new("sk-world"))]);
+        options.addresses = HashMap::from([("mavi".to_owned(), place.api.clone())]);
         options.overrides.stall = Some(STALL);
         options.overrides.wait_scale = Some(WAIT_SCALE);
         options.overrides.concurrency = Some(place.at_a_time);

@@ -139,12 +139,18 @@ export async function upload(paths: string[], service: string | null = null): Pr
   try {
     const added = await beforeSending.add(paths, service, target);
     if (added === null) return [];
-    const { ids, reused, skipped } = added;
+    const { ids, reused, skipped, links } = added;
     const sent = ids.length - reused;
     const said = [
       sent > 0 && m.upload_started({ count: sent, n: format.count(sent), service: target }),
       reused > 0 && m.sent_reused({ count: reused, n: format.count(reused), service: target }),
       skipped > 0 && m.sent_skipped({ count: skipped, n: format.count(skipped) }),
+      links.count > 0 &&
+        m.links_left_out({
+          count: links.count,
+          n: format.count(links.count),
+          names: links.paths.slice(0, 3).map(format.lastPart).join(', '),
+        }),
     ].filter((part) => part !== false);
     if (first) await welcome(service ?? undefined);
     navigation.go('transfers');

@@ -278,7 +278,7 @@ export function start(scenario: Scenario, live = true): void {
         });
         const bytes = sent.reduce((sum, path) => sum + (sentAs(path)?.size ?? 0), 0);
         const question: SentBefore = { service, files: paths.length, sent: sent.length, bytes, examples };
-        const answer = { ids: [], reused: 0, skipped: 0, question };
+        const answer = { ids: [], reused: 0, skipped: 0, links: { count: 0, paths: [] }, question };
         return paths.some((path) => path.includes('large'))
           ? new Promise((resolve) => setTimeout(() => resolve(answer), 1_200))
           : answer;
@@ -307,7 +307,8 @@ export function start(scenario: Scenario, live = true): void {
       );
       change({ changed: made });
       const reused = if_sent === 'reuse' ? sent.length : 0;
-      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, question: null };
+      const links = { count: 0, paths: [] };
+      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, links, question: null };
     },
     stop_comparing: () => {
       // Commands fail with plain data, as they do across the real border.

@@ -146,6 +146,9 @@ pub struct Upload {
     /// one of those are read for it.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, conflicts_with = "to")]
     pub if_sent: IfSent,
+    /// Follow links in folders that stay inside them [default: the setting; without it links are left out].
+    #[arg(long)]
+    pub follow_links: bool,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,

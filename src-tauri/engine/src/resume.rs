@@ -19,6 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::files::folder::{SharedSync, read_at, write_at};
+use crate::files::own_folder::make_private_folder;
+use crate::files::whole::{replace, write_whole};
 use crate::secrets::Header;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
@@ -249,7 +251,7 @@ impl ResumeFolder {
             text.push(b'\n');
         }
         let file = self.path.join(&*name);
-        if let Err(error) = write_durably(&file, &text) {
+        if let Err(error) = write_whole(&file, &text) {
             // Its transfers will not be added: nothing of them may stay.
             let _ = std::fs::remove_file(file);
             return Err(error);
@@ -319,48 +321,6 @@ fn ids_of(name: &str) -> Option<RangeInclusive<TransferId>> {
 fn id_of(line: &[u8]) -> Option<TransferId> {
     let digits = line.split(|byte| *byte == b' ').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Makes a folder that only the owner can enter.
-pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    builder.create(folder)
-}
-
-/// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes)?;
-    path.parent().map_or(Ok(()), crate::files::folder::sync_names)
-}
-
-/// The same without the last step: after a power cut it may be the old file that is there.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Beside it and of nobody else: a file of the user's own must not be in the way.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".ferry-new");
-    let beside = PathBuf::from(beside);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&beside)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    drop(file);
-    let done = written.and_then(|()| std::fs::rename(&beside, path));
-    if done.is_err() {
-        // Half of a secret, or room that a full disk needs.
-        let _ = std::fs::remove_file(&beside);
-    }
-    done
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::files::own_folder;
 use crate::library_copy::LibraryCopy;
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
@@ -727,6 +728,8 @@ fn gather(first: Job, inbox: &mpsc::Receiver<Job>) -> Vec<Job> {
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
+    // SQLite makes it by the umask, and gives its helper files the rights that it has when they are made.
+    own_folder::close_if_open(path);
     // One process has the data folder, by its own lock: SQLite needs none for every commit.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -225,6 +225,7 @@ phrases! {
     NoDeletionThere { service: Peer } = "{service} does not delete files";
     NoAddressYet { service: Peer } = "{service} has no address yet";
     NoKeyYet { service: Peer } = "{service} needs a key and has none";
+    NoKeyForAddress { service: Peer } = "{service} has no key for this address";
     KeyUnneeded { service: Peer } = "{service} takes no key";
     IdsOnly { service: Peer } = "{service} takes ids, not links";
     AddressUnusable { service: Peer } = "The address of {service} cannot be used";
@@ -331,6 +332,8 @@ phrases! {
     FileFailed { doing: String, path: String } = "{doing} `{path}` failed";
     IsFolder { path: String } = "`{path}` is a folder, not a file";
     IsDevice { path: String } = "`{path}` is a pipe or a device, not a file";
+    OwnData { path: String } = "`{path}` belongs to what Ferry keeps for itself, which it sends nowhere";
+    LeadsElsewhere { path: String } = "`{path}` is not the file any more that was chosen: it is a link now, or lies behind one";
     SizeUntold { path: String } = "`{path}` holds more than the size that it gives";
     NameNotText { path: String } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
@@ -358,6 +361,10 @@ phrases! {
     DesktopRefused = "The desktop did not accept the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: String } = "Another Ferry is using `{folder}`";
+    FolderOfAnother { folder: String } = "`{folder}`, where Ferry would keep its data, belongs to another user";
+    FolderOpen { folder: String } = "Other users can write to `{folder}`, where Ferry keeps its data";
+    FolderReplaceable { folder: String, place: String } = "Other users can put another folder in the place of `{folder}`, where Ferry keeps its data, as `{place}` is theirs or open to them";
+    FileOfAnother { path: String } = "`{path}`, in the folder where Ferry keeps its data, belongs to another user";
     NoLibraryInFile = "The file does not hold a Ferry library";
     NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
@@ -384,6 +391,8 @@ phrases! {
     NotTheBeginning { target: String, old: String } = "`{target}` is not the beginning of `{old}`";
     HasEncoding { encoding: String } = "its encoding is `{encoding}`";
     LeadsToScheme { scheme: String } = "the new address begins with `{scheme}:`";
+    OnlyLinks = "links in folders are not followed";
+    KeyIsFor { origin: String } = "the key that there is belongs to {origin}";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
     NoneInTheAnswer = "there is none in the answer";
@@ -447,6 +456,8 @@ phrases! {
     SeeAccount { place: String } = "see what is wrong with the account at {place}";
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
     EnterKeyOf { id: String } = "enter one under Services, or run `ferry key set {id}`";
+    EnterKeyAnew { id: String } = "enter the key anew for this address under Services, or run `ferry key set {id}`";
+    NameAddressOutside = "name the address by its FERRY_…_URL variable, as the key comes from a variable, too";
     ChangeVariable = "change the variable, or start Ferry without it";
     UseOneOf { services: String } = "use one of {services}";
     CheckId = "check the id";
@@ -463,10 +474,14 @@ phrases! {
     MoveFileItself = "move the file itself";
     ChooseExported = "choose a file that Ferry exported";
     ChooseFile = "choose a file";
+    ChooseItAgain = "choose it again";
     CopyThenSend = "copy it to a disk and send the copy";
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";
     SeeQueue = "see `ferry queue` for the ids";
+    BeItsOwner { command: String } = "start Ferry as that user, or choose another data folder with --data-dir; to take it over with all that is in it, run `{command}`";
+    CloseFolder { command: String } = "look whether all that is in it is yours, then run `{command}`, or choose another data folder with --data-dir";
+    RemovePlanted { command: String } = "look at it, then run `{command}`";
     StartNewerFerry = "start the newer Ferry, or choose another data folder with --data-dir";
     ChooseDownloadsFolder = "choose the Downloads folder in the settings";
     ShowInFolder = "show it in its folder instead";
@@ -546,6 +561,7 @@ phrases! {
     ListLost { count: Count } = "The list of transfers was lost; {count} unfinished transfers were brought back from what was kept for them";
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
     ListDamaged { why: String, aside: String } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
+    FolderStaysReadable { folder: String } = "Other users of this computer may be able to read `{folder}`, where Ferry keeps its data: its disk does not keep them out";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
     SettingsBroken { why: Words, aside: String } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";

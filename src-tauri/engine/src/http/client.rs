@@ -21,8 +21,8 @@ use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
 use crate::http::address::is_loopback;
+use crate::http::origin::BoundKey;
 use crate::http::pace::Pace;
-use crate::secrets::Secret;
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -191,9 +191,9 @@ impl Http {
                 for (name, value) in &fetch.headers {
                     headers.append(name.clone(), value.clone());
                 }
-                if let Some(key) = &fetch.key {
-                    headers.insert(AUTHORIZATION, header_secret(key)?);
-                }
+            }
+            if let Some(key) = fetch.key.as_ref().map(|key| key.header_for(&url)).transpose()?.flatten() {
+                headers.insert(AUTHORIZATION, key);
             }
             if let Some(cookies) = fetch.cookies.cookies(&url) {
                 headers.entry(COOKIE).or_insert(cookies);
@@ -316,8 +316,8 @@ pub(crate) struct Fetch {
     pub url: Url,
     /// Sent as POST with this JSON, else as GET.
     pub post: Option<Arc<serde_json::Value>>,
-    /// The service's key, for its own origin only.
-    pub key: Option<Secret>,
+    /// The service's key.
+    pub key: Option<BoundKey>,
     /// Headers of the user's own, for that origin only.
     pub headers: HeaderMap,
     /// What servers on the way wanted to have back. Lives as long as this transfer runs.
@@ -334,7 +334,7 @@ impl std::fmt::Debug for Fetch {
 
 impl Fetch {
     /// A plain GET.
-    pub fn get(url: Url, key: Option<Secret>) -> Self {
+    pub fn get(url: Url, key: Option<BoundKey>) -> Self {
         Self { url, post: None, key, headers: HeaderMap::new(), cookies: Arc::default(), pace: None }
     }
 
@@ -348,14 +348,6 @@ impl Fetch {
     fn method(&self) -> Method {
         if self.post.is_some() { Method::POST } else { Method::GET }
     }
-}
-
-/// The key as a header that the client's own logging leaves out.
-pub(crate) fn header_secret(key: &Secret) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(key.expose())
-        .map_err(|_| Error::new(Cause::Unauthorized, Phrase::KeyUnusable))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// A `Location` may hold raw bytes of any encoding; as browsers do, those that are no UTF-8 are percent-encoded as they are.

@@ -15,9 +15,9 @@ use url::Url;
 use crate::error::{Cause, Error, Result};
 use crate::http::address::is_loopback;
 use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::origin::BoundKey;
 use crate::http::pace::{Limit, Pace, Paces};
 use crate::http::{self, Fetch, Http};
-use crate::secrets::Secret;
 use crate::services::About;
 use crate::words::{Peer, Phrase};
 
@@ -34,7 +34,7 @@ pub(crate) struct Api {
     /// Whose habits it has: the sandbox's parts have those of the services that they stand for.
     part: &'static About,
     base: Url,
-    key: Option<Secret>,
+    key: Option<BoundKey>,
     paces: Paces,
 }
 
@@ -52,7 +52,7 @@ impl Api {
         http: Http,
         about: &'static About,
         base: &str,
-        key: Option<Secret>,
+        key: Option<BoundKey>,
         paces: Paces,
     ) -> Result<Self> {
         let base = Url::parse(base).map_err(|error| {
@@ -109,8 +109,8 @@ impl Api {
     /// Makes a call and gives the answer, whatever it is.
     async fn ask(&self, call: &Call<'_>, limit: usize) -> Result<(StatusCode, HeaderMap, Vec<u8>)> {
         let mut request = self.http.request(call.method.clone(), call.url.clone());
-        if let Some(key) = &self.key {
-            request = request.header(AUTHORIZATION, http::header_secret(key)?);
+        if let Some(key) = self.key.as_ref().map(|key| key.header_for(&call.url)).transpose()?.flatten() {
+            request = request.header(AUTHORIZATION, key);
         }
         if let Some(body) = call.body {
             request = request.json(body);

@@ -13,6 +13,7 @@ use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result, plain_os_words};
 use crate::http::Http;
 use crate::http::answer::{Refusal, RefusalKind};
+use crate::http::origin::{BoundKey, Origin};
 use crate::http::pace::Paces;
 use crate::run::Run;
 use crate::secrets::Secret;
@@ -67,6 +68,7 @@ impl Launcher {
         }
         let sandbox = running.as_ref().ok_or_else(|| Error::internal(Phrase::SandboxNotStarted))?;
         let api = |part: &'static About, base: String, key: Option<Secret>| {
+            let key = key.zip(Origin::of_address(&base)).map(|(key, origin)| BoundKey::new(key, origin));
             Api::new(http.clone(), &ABOUT, &base, key, paces.clone()).map(|api| api.of(part))
         };
         let key = Some(Secret::new(API_KEY));

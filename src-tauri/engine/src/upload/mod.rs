@@ -10,6 +10,7 @@
 
 mod acknowledged;
 mod body;
+pub(crate) mod chosen;
 mod multipart;
 pub(crate) mod sent_before;
 mod session;
@@ -161,7 +162,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         Some(run.or_stop(run.queue().services.get(&row.service)).await??)
     };
     if let (Some(reuse), Some(service)) = (&task.reuse, service.as_deref())
-        && sent_before::ends_with(run, &task.path, reuse, service).await?
+        && sent_before::ends_with(run, task.place(), reuse, service).await?
     {
         return Ok(());
     }
@@ -277,8 +278,8 @@ async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<So
         source.check_unchanged()?;
         return Ok(source.clone());
     }
-    let path = task.path.clone();
-    let source = blocking(move || SourceFile::open(&path)).await??;
+    let (path, chosen, own) = (task.path.clone(), task.chosen.clone(), run.queue().own_folder.clone());
+    let source = blocking(move || SourceFile::open(&path, chosen.as_ref(), &own)).await??;
     let state = source.state();
     if task.source.is_some_and(|before| before != state) {
         abandon(run, &run.row().service).await?;

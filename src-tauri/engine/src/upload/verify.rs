@@ -97,7 +97,7 @@ pub(super) async fn finish(
             status,
             at: now(),
         };
-        sent_before::remember(&run.queue().store, source.path(), source.sighting(), digests.crc32c);
+        sent_before::remember(&run.queue().store, source.place(), source.sighting(), digests.crc32c);
         run.queue().store.save_asset(asset).await?;
     }
     if proof == Verified::None && (service.is_none() || status == AssetStatus::Confirmed) {
