@@ -1,6 +1,7 @@
 //! Row D14: disks that are full, read-only, gone, or do not take files of this size or name.
 #![cfg(target_os = "linux")]
 
+#[allow(dead_code, reason = "only its answers are wanted here")]
 #[path = "support/bad_store.rs"]
 mod bad_store;
 #[path = "support/mod.rs"]

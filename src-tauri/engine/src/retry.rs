@@ -74,6 +74,7 @@ pub const TABLE: &[Rule] = &[
     row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
     row(Cause::Duplicate, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
     row(Cause::BadResponse, Code::BadResponse, Again::Never, Remedy::CheckService, Phrase::CheckAddress),
+    row(Cause::Misplaced, Code::BadResponse, Again::AtMost(2), Remedy::CheckService, Phrase::CheckAddress),
     row(Cause::CutShort, Code::Incomplete, Again::Setting, Remedy::Retry, Phrase::TryAgainArrivedKept),
     row(Cause::Integrity, Code::IntegrityMismatch, Again::AtMost(1), Remedy::StartOver, Phrase::StartOverOrDamaged),
     row(Cause::StoredWrong, Code::IntegrityMismatch, Again::Never, Remedy::DeleteAsset, Phrase::DeleteWrongAsset),

@@ -271,6 +271,8 @@ phrases! {
     RedirectUnreadable = "The server redirected to something unreadable";
     RedirectToNoAddress = "The server redirected to something that is not an address";
     RedirectOutOfTheWeb = "The server redirected to something that is not a web address";
+    MoreThanNamed = "The server sent more than it said, so that nobody knows which bytes belong where";
+    TwoSizesOfOne = "The server gives two sizes for one and the same version of the file";
     RedirectUnencrypted = "The server redirected from an encrypted address to an open one";
     RedirectWithUserName = "The server redirected to an address with a user name in it";
     RedirectNotAllowed = "The service redirected a request that must not be redirected";

@@ -159,6 +159,13 @@ pub(super) async fn save(
         None => kept.open = None,
     }
     written?;
+    if let Err(error) = &result
+        && error.cause == Cause::Misplaced
+    {
+        // Nor is it asked to continue again: what it calls a part is none.
+        kept.no_ranges = true;
+        restart(run, kept, Phrase::ContinuedElsewhere).await?;
+    }
     result?;
     Ok(Fetched::Saved(framing))
 }

@@ -97,6 +97,13 @@ pub(super) async fn fetch(
             }
             Reading::Whole(answer) => {
                 let sameness = sameness(kept, &answer);
+                if kept
+                    .open
+                    .as_ref()
+                    .is_some_and(|open| open.have() > 0 && open.identity.contradicts(&answer.facts.identity))
+                {
+                    return Err(Error::new(Cause::BadResponse, Phrase::TwoSizesOfOne));
+                }
                 if question != Question::Whole
                     && sameness != Sameness::Same
                     && sniff::is_page_in_place_of_file(&answer.facts, kept)
