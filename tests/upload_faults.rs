@@ -1191,11 +1191,7 @@ async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_w
     let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
     let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
     assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
-    assert_eq!(
-        sent(&store),
-        [bytes.clone()],
-        "a session that somebody used before takes this file or nothing"
-    );
+    assert_eq!(sent(&store), [bytes], "a session that somebody used before takes this file or nothing");
 
     // What is named is compared.
     let length = [("x-goog-stored-content-length", "1000")];

@@ -69,6 +69,12 @@ const MOST_FINDINGS: usize = 5;
 /// Memory that all engines may hold together at any time; they were seen to hold 13 MiB. Any one answer can be larger.
 const MOST_MEMORY: usize = 64 << 20;
 
+/// Found once, and not again when the case ran alone.
+const IN_COMPANY: &str = "not again when alone";
+/// When Ferry or a server stood still for longer, an answer may have come after Ferry had given it up, and nobody saw in which
+/// order. Ferry gives up after twice this time (`STALL`).
+const STOOD_STILL: Duration = Duration::from_millis(200);
+
 /// A breach, with what led to it.
 struct Finding {
     case: usize,
@@ -87,6 +93,8 @@ struct Tally {
     not_served: BTreeMap<String, Missed>,
     served: usize,
     findings: Vec<Finding>,
+    /// Findings that did not come again, from batches in which this computer stood still for too long to judge them.
+    not_judged: usize,
 }
 
 /// Servers that were not got although a patient program gets them.
@@ -197,6 +205,13 @@ impl World {
                 findings.push(self.smallest(*case, plan, breach, verdict));
             }
         }
+        let stood_still = verdicts.first().map_or(Duration::ZERO, |verdict| verdict.stood_still);
+        let not_judged =
+            findings.extract_if(.., |found| found.note == IN_COMPANY && stood_still > STOOD_STILL);
+        for finding in not_judged {
+            tally.lock().expect("no panic while held").not_judged += 1;
+            println!("{}    not judged: this computer stood still for {stood_still:?}", shown(&finding));
+        }
         for finding in &findings {
             println!("{}", shown(finding));
         }
@@ -218,7 +233,7 @@ impl World {
                 plan: plan.written(),
                 breach: breach.clone(),
                 trace: verdict.trace.clone(),
-                note: "not again when alone",
+                note: IN_COMPANY,
             };
         };
         while Instant::now() < until {
@@ -278,6 +293,9 @@ fn report(what: &str, tally: &Tally, took: Duration) {
         println!("  {count:>7} {end}");
     }
     let missed: usize = tally.not_served.values().map(|missed| missed.count).sum();
+    if tally.not_judged > 0 {
+        println!("  not judged, as this computer stood still: {}", tally.not_judged);
+    }
     println!("  of {} that a patient program gets, {missed} were not got:", tally.served + missed);
     for (end, missed) in &tally.not_served {
         println!("  {:>7} {end}", missed.count);

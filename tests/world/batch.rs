@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{DownloadRequest, Engine, State, Transfer, TransferId, UploadRequest};
@@ -86,6 +86,18 @@ pub struct Verdict {
     pub outcome: Outcome,
     pub breach: Option<Breach>,
     pub trace: Vec<String>,
+    /// The longest time for which this computer let Ferry or its servers stand still while the batch ran.
+    pub stood_still: Duration,
+}
+
+/// Looks every so often how late it is; keeps the worst, in milliseconds.
+async fn watch(worst: &AtomicU64) {
+    loop {
+        let began = Instant::now();
+        tokio::time::sleep(LOOK).await;
+        let late = began.elapsed().saturating_sub(LOOK).as_millis();
+        worst.fetch_max(late as u64, Ordering::Relaxed);
+    }
 }
 
 impl Case {
@@ -150,8 +162,11 @@ pub fn run(
 ) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
     let lives = Arc::<Lives>::default();
+    let worst = Arc::<AtomicU64>::default();
     let mut tasks = JoinSet::new();
     let (mut cases, last, place) = world.block_on(async {
+        let servers_worst = Arc::clone(&worst);
+        tasks.spawn(async move { watch(&servers_worst).await });
         let mut cases = Vec::new();
         for (number, plan) in plans.iter().enumerate() {
             let peer = match plan {
@@ -203,7 +218,12 @@ pub fn run(
     life.run(find_or_add(&life.engine, &place, &mut cases));
     let mut pausing = HashSet::new();
     loop {
-        let next = life.run(drive(&life.engine, &mut cases, &mut heard, &mut pausing));
+        let next = life.run(async {
+            tokio::select! {
+                next = drive(&life.engine, &mut cases, &mut heard, &mut pausing) => next,
+                () = watch(&worst) => None,
+            }
+        });
         match next {
             None => break,
             Some(event) => {
@@ -230,7 +250,12 @@ pub fn run(
     world.block_on(settle(&places));
     lives.end();
     life.quit();
-    let verdicts = cases.iter().zip(rows).map(|(case, row)| verdict(case, &row, &place.downloads)).collect();
+    let stood_still = Duration::from_millis(worst.load(Ordering::Relaxed));
+    let verdicts = cases
+        .iter()
+        .zip(rows)
+        .map(|(case, row)| verdict(case, &row, &place.downloads, stood_still))
+        .collect();
     drop(tasks);
     (verdicts, dead.or(too_much))
 }
@@ -395,7 +420,7 @@ async fn runs_through(engine: &Engine, place: &Place, good: &Server) -> Result<(
     Err(Breach { kind: "a dead queue", what: format!("a good transfer is {:?}", row.map(|row| row.state)) })
 }
 
-fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
+fn verdict(case: &Case, row: &Transfer, downloads: &Path, stood_still: Duration) -> Verdict {
     let outcome = case.outcome.clone().expect("it has ended");
     let judged = match &case.peer {
         Peer::Server(server) => {
@@ -412,5 +437,5 @@ fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
         }
         Peer::Store(store) => judge_upload(store, row, &outcome),
     };
-    Verdict { outcome, breach: judged.err(), trace: case.passage().trace() }
+    Verdict { outcome, breach: judged.err(), trace: case.passage().trace(), stood_still }
 }

@@ -84,7 +84,8 @@ pub fn judge_download(
         return breach("completed elsewhere", format!("{name}, but the row says {:?}", row.path));
     }
     let found = std::fs::read(folder.join(name)).expect("a file that was just listed");
-    if found == PAGE.as_bytes() && server.plan.kind == FileKind::Text && name.ends_with(".html") {
+    let is_called_a_page = Path::new(name).extension().is_some_and(|ending| ending == "html");
+    if found == PAGE.as_bytes() && server.plan.kind == FileKind::Text && is_called_a_page {
         // A text may well be shown as a page: it was saved as what it is, and not under the name of the text.
         return Ok(());
     }

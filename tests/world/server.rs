@@ -27,7 +27,7 @@ const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 /// What a network shows to those who have not signed in.
 pub const PAGE: &str = "<!doctype html><html><title>Sign in</title><p>Welcome to the hotel.</html>";
 /// So much of a body without an end is sent; whoever takes more than a little of it has taken too much.
-const ENDLESS: usize = 256 << 20;
+const ENDLESS: usize = 96 << 20;
 /// What it consists of.
 const AGAIN_AND_AGAIN: &[u8] = &[b'!'; 64 << 10];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -546,7 +546,6 @@ impl Store {
             format!("<?xml version='1.0'?><Error><Code>{code}</Code><Message>Not so.</Message></Error>")
         };
         let (kind, body) = match says {
-            Says::Nothing => (None, String::new()),
             Says::SignatureDoesNotMatch => (Some("application/xml"), xml("SignatureDoesNotMatch")),
             Says::InvalidPolicyDocument => (Some("application/xml"), xml("InvalidPolicyDocument")),
             Says::ExpiredToken => (Some("application/xml"), xml("ExpiredToken")),
@@ -558,7 +557,7 @@ impl Store {
                 go_on_for_ever(line, code, wait.into_iter().collect()).await;
                 return End::Close;
             }
-            Says::Endless => (None, String::new()),
+            Says::Nothing | Says::Endless => (None, String::new()),
         };
         let has_body = code != 304;
         let mut headers: Vec<(&str, String)> = Vec::new();
