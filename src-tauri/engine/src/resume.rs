@@ -18,9 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::folder::{SharedSync, read_at, write_at};
+use crate::files::folder::{SharedSync, read_at, sync_names, write_at};
 use crate::files::own_folder::make_private_folder;
-use crate::files::whole::{replace, write_whole};
+use crate::files::whole::replace_record;
 use crate::secrets::Header;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
@@ -227,8 +227,8 @@ impl ResumeFolder {
 
     /// Writes a record so that a crash leaves either the old or the new one.
     pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
-        replace(&self.file(id), &serde_json::to_vec(record)?)?;
-        self.sync.run(|| crate::files::folder::sync_names(&self.path))?;
+        replace_record(&self.file(id), &serde_json::to_vec(record)?)?;
+        self.sync.run(|| sync_names(&self.path))?;
         self.forget_shared(id);
         Ok(())
     }
@@ -251,7 +251,7 @@ impl ResumeFolder {
             text.push(b'\n');
         }
         let file = self.path.join(&*name);
-        if let Err(error) = write_whole(&file, &text) {
+        if let Err(error) = replace_record(&file, &text).and_then(|()| sync_names(&self.path)) {
             // Its transfers will not be added: nothing of them may stay.
             let _ = std::fs::remove_file(file);
             return Err(error);
@@ -393,7 +393,7 @@ mod tests {
         let some: Vec<_> = (1..6).map(|id| (TransferId(id), record("https://h/?secret"))).collect();
         folder.write_all(&some).unwrap();
         // As when the sync of the folder fails after the rename.
-        replace(&folder.file(TransferId(2)), b"{\"url\":\"https://h/?newer\"}").unwrap();
+        replace_record(&folder.file(TransferId(2)), b"{\"url\":\"https://h/?newer\"}").unwrap();
         folder.remove(TransferId(2));
         assert_eq!(files(&folder), ["1-5"]);
     }

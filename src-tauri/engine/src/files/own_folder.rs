@@ -63,8 +63,10 @@ pub(crate) struct OwnFolder {
 }
 
 /// Where a folder in it could be mounted from.
+#[cfg(unix)]
 const PARTS: [&str; 6] = ["", "resume", "sandbox", "sandbox/objects", "sandbox/sessions", "cache"];
 /// What holds secrets, and not only what was chosen to be sent before.
+#[cfg(unix)]
 const SECRET_PARTS: [&str; 2] = ["", "resume"];
 
 impl OwnFolder {

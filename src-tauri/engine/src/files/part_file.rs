@@ -314,7 +314,8 @@ pub(crate) fn drive_is_gone(folder: &Path) -> Error {
 /// again: what an earlier try has begun is begun anew.
 pub(crate) fn relocate(from: &Path, name: &str, to: &Path, new: &str) -> Result<()> {
     let old = from.join(part_name(name));
-    if !old.is_file() {
+    // A link in its place leads to a file that is not to be copied.
+    if !std::fs::symlink_metadata(&old).is_ok_and(|facts| facts.is_file()) {
         // It was never made, or is there already.
         return Ok(());
     }

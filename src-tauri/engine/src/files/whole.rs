@@ -14,6 +14,7 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::files::disk::Disk;
 use crate::files::folder::sync_names;
+use crate::files::own_folder::private_file;
 
 /// Files under names like these were on their way when Ferry was killed.
 const PREFIX: &str = ".ferry-";
@@ -30,8 +31,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_names(folder_of(path))
 }
 
-/// The same without the last step: after a power cut it may be the old file that is there.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let there = there(path)?;
     let mut beside: NamedTempFile<File> =
         Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(folder_of(path))?;
@@ -40,6 +40,29 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Disk::judge_file_sync(beside.as_file().sync_all())?;
     // What fails here takes the new file with it: half of a secret, or room that a full disk needs.
     beside.persist(path).map(drop).map_err(|failed| failed.error)
+}
+
+/// The same for a record in a folder that nobody else can write to, where no name needs to be hidden: the new file has
+/// the record's name, so that the one of a killed run is taken away by the next. Whoever writes a record is alone with it.
+/// After a power cut it may be the old one that is there: the caller syncs the folder, for many at once.
+pub(crate) fn replace_record(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".ferry-new");
+    let beside = Path::new(&beside);
+    let mut file = match private_file().create_new(true).write(true).open(beside) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(beside)?;
+            private_file().create_new(true).write(true).open(beside)?
+        }
+        opened => opened?,
+    };
+    let written = file.write_all(bytes).and_then(|()| Disk::judge_file_sync(file.sync_all()));
+    drop(file);
+    let done = written.and_then(|()| std::fs::rename(beside, path));
+    if done.is_err() {
+        let _ = std::fs::remove_file(beside);
+    }
+    done
 }
 
 /// The ordinary file that is about to be replaced, if it is one.
@@ -112,6 +135,20 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "assets");
         assert_eq!(mode(&target), 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_record_follows_no_link_that_lies_where_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (precious, record) = (folder.path().join(".bashrc"), folder.path().join("7"));
+        std::fs::write(&precious, "precious").unwrap();
+        for planted in ["7", "7.ferry-new"] {
+            symlink(&precious, folder.path().join(planted)).unwrap();
+        }
+        replace_record(&record, b"record").unwrap();
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!((std::fs::read_to_string(&record).unwrap().as_str(), mode(&record)), ("record", 0o600));
+        assert!(!record.is_symlink() && !folder.path().join("7.ferry-new").exists());
     }
 
     #[test]
