@@ -22,7 +22,7 @@ use crate::run::Run;
 use crate::services::{Plan, Service};
 use crate::task::{DownloadTask, Journal, ProvenWhole};
 use crate::transfer::{Stage, Verified};
-use crate::words::{Phrase, Size, shown};
+use crate::words::Phrase;
 
 /// A file up to this size is not handed on in pieces, if it is there in a [`MOMENT`].
 const SMALL_FILE_BYTES: u64 = 128 * 1024;
@@ -125,7 +125,8 @@ pub(super) async fn save(
                 return Ok(Fetched::Saved(framing));
             }
             Err(error) => {
-                let error = more_needed(Error::target_io("Writing to", &open.part.path(), &error), open);
+                let error = Error::target_io("Writing to", &open.part.path(), &error);
+                let error = more_needed(error, open).await?;
                 // What part of it lies on the disk is not known.
                 kept.open = None;
                 return Err(error);
@@ -152,7 +153,10 @@ pub(super) async fn save(
         .start(most, &open.gaps(), answered);
     let result = connections.save_all(body).await;
     let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
-    let written = written.map_err(|error| more_needed(error, open));
+    let written = match written {
+        Err(error) => Err(more_needed(error, open).await?),
+        Ok(()) => Ok(()),
+    };
     match stretches {
         Some(stretches) => open.stretches = stretches,
         // What is on the disk must be read back.
@@ -194,14 +198,15 @@ fn refuse_unwanted_coding(facts: &Facts, name: &str) -> Result<()> {
 }
 
 /// Says how much is missing when a disk ran full.
-fn more_needed(mut error: Error, open: &Open) -> Error {
+async fn more_needed(mut error: Error, open: &Open) -> Result<Error> {
     if let (Cause::DiskFull, Some(total)) = (error.cause, open.total()) {
-        error.what = Phrase::DiskFull.into();
-        let needed = Size(total.saturating_sub(open.have()));
-        let folder = shown(open.part.path().parent().unwrap_or(Path::new("")));
-        error.why = Some(Phrase::MoreNeeded { needed, folder }.into());
+        let part = open.part.clone();
+        // Where the disk has room, it is something else that is used up (a quota), and the system says it best.
+        if let Err(full) = blocking(move || part.find_room(total)).await? {
+            (error.what, error.why) = (Phrase::DiskFull.into(), full.why);
+        }
     }
-    error
+    Ok(error)
 }
 
 /// The name that a download that begins is to have.
