@@ -23,7 +23,7 @@ use ring::{digest, hmac, rand::SecureRandom, signature};
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{hex, random_hex, write_json, write_whole};
-use crate::timestamp;
+use crate::{private, timestamp};
 
 /// What needs no escape in a signed URL (RFC 3986 "unreserved").
 pub(crate) const UNRESERVED: &AsciiSet =
@@ -95,10 +95,11 @@ struct HmacKey {
 impl Keys {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("trusted");
-        fs::create_dir_all(&folder)?;
+        private::folder(&folder)?;
         let secret_file = root.join("secret");
-        let secret = match fs::read_to_string(&secret_file) {
-            Ok(secret) if secret.len() >= 64 => secret,
+        let kept = private::read(&secret_file).ok().and_then(|secret| String::from_utf8(secret).ok());
+        let secret = match kept {
+            Some(secret) if secret.len() >= 64 => secret,
             _ => {
                 let mut bytes = [0; 32];
                 ring::rand::SystemRandom::new()
@@ -120,11 +121,11 @@ impl Keys {
                     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("der") => {
-                        let key = rsa_public_key(&fs::read(&path)?)?;
+                        let key = rsa_public_key(&private::read(&path)?)?;
                         keys.google.lock().unwrap_or_else(PoisonError::into_inner).insert(stem, key);
                     }
                     Some("json") => {
-                        let key: HmacKey = serde_json::from_slice(&fs::read(&path)?)?;
+                        let key: HmacKey = serde_json::from_slice(&private::read(&path)?)?;
                         hmac.insert(key.access_id, key.secret);
                     }
                     _ => {}

@@ -101,6 +101,12 @@ pub(crate) trait Service: Send + Sync {
         Err(self.cannot(|service| Phrase::NoUploadsThere { service }))
     }
 
+    /// Whether a signed URL or a session that was kept from an earlier run leads to this service still. Where the
+    /// stores of a real one are is its own affair.
+    fn is_own(&self, _address: &str) -> bool {
+        true
+    }
+
     /// Asks whether a file has arrived.
     async fn confirm(&self, _asset_id: &str) -> Result<Confirmation> {
         Err(self.cannot(|service| Phrase::NoConfirmationThere { service }))
@@ -241,7 +247,6 @@ impl Services {
             "mavi" => settings.mavi_url,
             "visual-search" => settings.visual_search_url,
             "offline-tube" => settings.offline_tube_url,
-            "sandbox" => self.sandbox.address().unwrap_or_default(),
             _ => String::new(),
         }
     }
@@ -357,7 +362,7 @@ impl Services {
 
     /// Stops the sandbox, if it runs.
     pub async fn shut_down(&self) {
-        self.sandbox.stop().await;
+        self.sandbox.stop(&self.http).await;
     }
 }
 
