@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use ferry_engine::{Code, Engine, Language, Options, Secret, Settings, SettingsPatch, Theme};
-use ferry_sandbox::{API_KEY, Sandbox};
+use ferry_sandbox::Sandbox;
+
+/// What the sandbox takes for a key.
+const API_KEY: &str = "sk-settings";
 
 async fn engine(data: &Path) -> Engine {
     Engine::open(Options::new(data.to_owned())).await.unwrap()

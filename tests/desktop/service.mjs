@@ -5,8 +5,12 @@ import { spawn } from 'node:child_process';
 import { until } from './display.mjs';
 import { built } from './stage.mjs';
 
+/** What opens everything of it, in `Authorization`; the same in each of its runs. */
+export const KEY = 'sk-desktop';
+
 export class Service {
   #folder;
+  #links;
 
   /** `folder`: where it keeps its files. */
   constructor(folder) {
@@ -15,13 +19,14 @@ export class Service {
 
   /** Starts it, always at the same address. */
   async start() {
-    const args = ['sandbox', '--data-dir', this.#folder, ...(this.port ? ['--port', String(this.port)] : [])];
-    this.process = spawn(built('ferry'), args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const args = [this.#folder, String(this.port ?? 0), KEY];
+    this.process = spawn(built('examples/sandbox_server'), args, { stdio: ['ignore', 'pipe', 'ignore'] });
     let said = '';
     this.process.stdout.setEncoding('utf8');
     this.process.stdout.on('data', (text) => (said += text));
-    this.port = await until('the service', () => /127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
+    this.port = await until('the service', () => /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
     this.url = `http://127.0.0.1:${this.port}`;
+    this.#links = /^links (.*)$/m.exec(said)[1];
   }
 
   kill(signal = 'SIGKILL') {
@@ -30,7 +35,7 @@ export class Service {
 
   /** The address of a file that it makes up. */
   link(size, name) {
-    return `${this.url}/generate/${size}/${name}`;
+    return `${this.#links}/generate/${size}/${name}`;
   }
 
   /** Switches a fault on. */
@@ -45,13 +50,13 @@ export class Service {
 
   /** The latest requests, oldest first. */
   async requests() {
-    return (await fetch(`${this.url}/_sandbox/requests`)).json();
+    return (await fetch(`${this.url}/_sandbox/requests`, { headers: { authorization: KEY } })).json();
   }
 
   async #tell(what, method, body) {
     const answer = await fetch(`${this.url}/_sandbox/${what}`, {
       method,
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', authorization: KEY },
       body: body && JSON.stringify(body),
     });
     assert.ok(answer.ok, `${what}: ${answer.status}`);

@@ -19,7 +19,7 @@ const ROOT: &str = "FERRY_SANDBOX_TO_BE_KILLED";
 async fn serve_until_killed() {
     let Some(root) = std::env::var_os(ROOT) else { return };
     let sandbox = Sandbox::start(Options { root: root.into(), port: 0, api_key: None }).await.unwrap();
-    writeln!(std::io::stdout(), "listening on {}", sandbox.url()).unwrap();
+    writeln!(std::io::stdout(), "listening on {}", sandbox.origin()).unwrap();
     std::future::pending::<()>().await;
 }
 
