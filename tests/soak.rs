@@ -122,7 +122,7 @@ impl Soak {
         options.resume_unfinished = true;
         options.overrides.stall = Some(Duration::from_secs(2));
         options.overrides.retries = Some(8);
-        options.keys.insert("mavi".into(), Secret::new("sk-soak"));
+        options.keys.insert("mavi".into(), Secret::new(served::KEY));
         let engine = Engine::open(options).await.unwrap();
         let settings =
             Settings { mavi_url: format!("{}/mavi/serve/api/v2", server.origin), ..engine.settings() };
@@ -255,7 +255,7 @@ impl Soak {
                     heal(&self.server);
                     let id = row.asset_id.as_deref().unwrap();
                     let url = format!("{}/mavi/serve/api/v2/{id}/download", self.server.origin);
-                    let headers = [("Authorization", "sk-soak")];
+                    let headers = [("Authorization", served::KEY)];
                     let (status, stored) = stream("GET", &url, &headers, b"");
                     assert_eq!(status, 200, "{id}");
                     self.bytes += same(stored, File::open(&path).unwrap())

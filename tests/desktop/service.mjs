@@ -5,12 +5,11 @@ import { spawn } from 'node:child_process';
 import { until } from './display.mjs';
 import { built } from './stage.mjs';
 
-/** What opens everything of it, in `Authorization`; the same in each of its runs. */
-export const KEY = 'sk-desktop';
+/** The same in each of its runs, so that its addresses are. */
+const KEY = 'sk-desktop';
 
 export class Service {
   #folder;
-  #links;
 
   /** `folder`: where it keeps its files. */
   constructor(folder) {
@@ -26,7 +25,7 @@ export class Service {
     this.process.stdout.on('data', (text) => (said += text));
     this.port = await until('the service', () => /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
     this.url = `http://127.0.0.1:${this.port}`;
-    this.#links = /^links (.*)$/m.exec(said)[1];
+    for (const part of ['links', 'mavi', 'tube', 'control']) this[part] = new RegExp(`^${part} (.*)$`, 'm').exec(said)[1];
   }
 
   kill(signal = 'SIGKILL') {
@@ -35,7 +34,7 @@ export class Service {
 
   /** The address of a file that it makes up. */
   link(size, name) {
-    return `${this.#links}/generate/${size}/${name}`;
+    return `${this.links}/generate/${size}/${name}`;
   }
 
   /** Switches a fault on. */
@@ -50,13 +49,13 @@ export class Service {
 
   /** The latest requests, oldest first. */
   async requests() {
-    return (await fetch(`${this.url}/_sandbox/requests`, { headers: { authorization: KEY } })).json();
+    return (await fetch(`${this.control}/requests`)).json();
   }
 
   async #tell(what, method, body) {
-    const answer = await fetch(`${this.url}/_sandbox/${what}`, {
+    const answer = await fetch(`${this.control}/${what}`, {
       method,
-      headers: { 'content-type': 'application/json', authorization: KEY },
+      headers: { 'content-type': 'application/json' },
       body: body && JSON.stringify(body),
     });
     assert.ok(answer.ok, `${what}: ${answer.status}`);

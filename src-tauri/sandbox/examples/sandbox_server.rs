@@ -17,6 +17,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sandbox = Sandbox::start_with_control(options, key).await?;
     let mut out = std::io::stdout();
     writeln!(out, "links {}", sandbox.url())?;
+    writeln!(out, "mavi {}", sandbox.mavi_url())?;
+    writeln!(out, "tube {}", sandbox.offline_tube_url())?;
     writeln!(out, "control {}", sandbox.control_url())?;
     writeln!(out, "listening on {}", sandbox.origin())?;
     out.flush()?;
