@@ -417,6 +417,37 @@ fn what_is_kept_is_private_whatever_the_umask_and_whatever_an_older_version_left
     assert_private(&server.root());
 }
 
+/// An older version let everybody read the secret that signs, name keys to trust, and see the ids of sessions.
+#[test]
+fn what_others_may_have_read_or_planted_before_opens_nothing_now() {
+    let server = Server::start();
+    let (_, known) = server.sent(&noise(9, 1000));
+    let Server { home, process, .. } = server;
+    process.kill();
+    let root = home.data().join("sandbox-server");
+    let secret = fs::read(root.join("secret")).unwrap();
+    fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir_all(root.join("trusted")).unwrap();
+    fs::write(root.join("trusted/a.json"), r#"{"access_id":"AKIAPLANTED","secret":"planted"}"#).unwrap();
+    let session = fs::read_dir(root.join("sessions")).unwrap().flatten().next().unwrap().path();
+    let session = session.file_stem().unwrap().to_str().unwrap().to_owned();
+
+    let server = Server::start_in(home);
+    assert_ne!(fs::read(server.root().join("secret")).unwrap(), secret);
+    let path =
+        known.split_once('?').unwrap().0.rsplit_once("127.0.0.1:").unwrap().1.split_once('/').unwrap().1;
+    let session = format!("{}/{path}?upload_id={session}", server.origin());
+    assert_eq!(request("PUT", &session, &[("Content-Range", "bytes */1000")], b"").0, 404);
+    let planted = format!(
+        "{}/{path}?AWSAccessKeyId=AKIAPLANTED&Expires=99999999999&Signature=MTIzNDU2Nzg5MDEyMzQ1Njc4OTA%3D",
+        server.origin()
+    );
+    let (status, answer) = request("GET", &planted, &[], b"");
+    assert_eq!(status, 403);
+    assert!(String::from_utf8_lossy(&answer).contains("InvalidAccessKeyId"), "nobody is known by that name");
+    assert_private(&server.root());
+}
+
 #[test]
 fn no_link_below_the_root_is_followed() {
     let home = Home::new();

@@ -20,7 +20,8 @@ pub fn serve() {
         let options = Options { root: root.into(), port: 0, api_key: None };
         let sandbox = Sandbox::start_with_control(options, KEY.to_owned()).await.unwrap();
         // The test runner writes the test's name on the same line.
-        writeln!(std::io::stdout(), "\nserving {} {} .", sandbox.origin(), sandbox.url()).unwrap();
+        let mut out = std::io::stdout();
+        writeln!(out, "\nserving {} {} .", sandbox.origin(), sandbox.url()).unwrap();
         std::future::pending::<()>().await;
     });
 }

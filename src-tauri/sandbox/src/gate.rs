@@ -14,7 +14,7 @@
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::{Authority, PathAndQuery};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use ring::{digest, hmac};
 
@@ -100,22 +100,22 @@ impl Gate {
     }
 
     /// Lets a request in or answers it. What came below a pass goes on without it.
-    pub(crate) fn admit(&self, request: &mut Parts) -> Result<Admission, Response> {
+    pub(crate) fn admit(&self, request: &mut Parts) -> Result<Admission, Box<Response>> {
         if !names_this_computer(request) {
             let why = "This server answers to loopback names only.";
-            return Err((StatusCode::MISDIRECTED_REQUEST, why).into_response());
+            return Err((StatusCode::MISDIRECTED_REQUEST, why).into_response().into());
         }
         if is_of_a_page(&request.headers) {
             let why = "This server answers no web page.";
-            return Err((StatusCode::FORBIDDEN, why).into_response());
+            return Err((StatusCode::FORBIDDEN, why).into_response().into());
         }
-        let sent = request.headers.get(AUTHORIZATION).map(|key| key.as_bytes());
+        let sent = request.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let by_key = sent.is_some_and(|sent| is_same(sent, self.key.as_bytes()));
         if let Some((pass, rest)) = split_pass(request.uri.path())
             && let Some(part) = Part::of(rest)
         {
             if !is_same(pass.as_bytes(), self.pass(part).as_bytes()) {
-                return Err(refused(rest));
+                return Err(refused(rest).into());
             }
             let admission = Admission { by_key, pass: format!("/{pass}") };
             request.uri = below(&request.uri, rest);
@@ -123,7 +123,7 @@ impl Gate {
         }
         let path = request.uri.path();
         if Part::of(path).is_some() && !by_key {
-            return Err(refused(path));
+            return Err(refused(path).into());
         }
         Ok(Admission { by_key, pass: String::new() })
     }

@@ -135,7 +135,7 @@ impl Sandbox {
 
     async fn listen(options: Options, key: Option<String>) -> io::Result<Self> {
         let Options { root, port, api_key } = options;
-        private::take_possession(&root)?;
+        take_possession(&root)?;
         let listener = bind(&root.join("port"), port).await?;
         let is_controlled = key.is_some();
         let address = listener.local_addr()?;
@@ -157,7 +157,7 @@ impl Sandbox {
     /// # Errors
     /// The root cannot be written, or is not this user's own.
     pub fn open(root: PathBuf) -> io::Result<Self> {
-        private::take_possession(&root)?;
+        take_possession(&root)?;
         // Of a version that listened: what it says is no longer so.
         let _ = std::fs::remove_file(root.join("port"));
         Ok(Self::new(Shared::open(root, Place::Inside, gate::Gate::new(None), None)?, false))
@@ -242,22 +242,18 @@ impl Sandbox {
         self.shared.set_signed_urls(kind);
     }
 
-    /// Accepts `GOOG4-RSA-SHA256` signatures of a service account from now on, also after a restart. The key
-    /// is an RSA public key in DER, as SubjectPublicKeyInfo or PKCS#1.
+    /// Accepts `GOOG4-RSA-SHA256` signatures of a service account for as long as it runs. The key is an RSA public key
+    /// in DER, as SubjectPublicKeyInfo or PKCS#1.
     ///
     /// # Errors
-    /// The key cannot be read, or not be written down.
+    /// The key cannot be read.
     pub fn trust_google_key(&self, client_email: &str, public_key_der: &[u8]) -> io::Result<()> {
         self.shared.keys.trust_google(client_email, public_key_der)
     }
 
-    /// Accepts `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256` signatures of this access id from now on, also
-    /// after a restart.
-    ///
-    /// # Errors
-    /// The key cannot be written down.
-    pub fn trust_hmac_key(&self, access_id: &str, secret: &str) -> io::Result<()> {
-        self.shared.keys.trust_hmac(access_id, secret)
+    /// Accepts `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256` signatures of this access id for as long as it runs.
+    pub fn trust_hmac_key(&self, access_id: &str, secret: &str) {
+        self.shared.keys.trust_hmac(access_id, secret);
     }
 
     /// Stops and waits until every connection is closed and what came is written.
@@ -272,6 +268,24 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stopping.cancel();
     }
+}
+
+/// Makes the root this user's alone. Where others could read the secret until now, as an older version let them, what
+/// they may have learnt is worth nothing any more: it, and the ids of sessions, which are the names of their files. Keys
+/// that an older version trusted may have been anybody's.
+fn take_possession(root: &Path) -> io::Result<()> {
+    let was_open = private::is_open_to_others(&root.join(signature::SECRET));
+    private::take_possession(root)?;
+    if was_open {
+        std::fs::remove_file(root.join(signature::SECRET))?;
+        for folder in [session::FOLDER, "trusted"] {
+            match std::fs::remove_dir_all(root.join(folder)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn bind(port_file: &Path, port: u16) -> io::Result<TcpListener> {

@@ -140,6 +140,16 @@ pub(crate) fn take_possession(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether other users may do anything with a file.
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    return path
+        .symlink_metadata()
+        .is_ok_and(|about| std::os::unix::fs::MetadataExt::mode(&about) & 0o077 != 0);
+    #[cfg(not(unix))]
+    return false;
+}
+
 #[cfg(unix)]
 fn shut_file(entry: &fs::DirEntry, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;

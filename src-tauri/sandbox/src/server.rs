@@ -176,7 +176,7 @@ pub(crate) async fn answered(
     let finishing = FinishOnDrop(Some(Arc::clone(&entry)));
     let (body, body_over) = Metered::request(body, &entry);
     let response = match admitted {
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
         Ok(admission) => {
             let call = Call {
                 entry: Arc::clone(&entry),

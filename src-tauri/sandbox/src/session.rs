@@ -19,6 +19,8 @@ use crate::objects::{
 use crate::ranges::Sent;
 use crate::{private, timestamp};
 
+/// The folder of sessions, below the root.
+pub(crate) const FOLDER: &str = "sessions";
 /// Chunks are multiples of this, but the last.
 pub(crate) const UNIT: u64 = 256 << 10;
 /// A session that was not finished lives a week.
@@ -80,7 +82,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn open(root: &Path, objects: Objects) -> io::Result<Self> {
-        let folder = root.join("sessions");
+        let folder = root.join(FOLDER);
         private::folder(&folder)?;
         let sessions = Self { folder, objects, open: Mutex::default() };
         sessions.tidy()?;

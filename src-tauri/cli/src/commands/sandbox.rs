@@ -12,9 +12,11 @@ use crate::interrupt::Interrupt;
 pub async fn run(port: u16, interrupt: &mut Interrupt, session: &mut Session) -> Result<Outcome, Error> {
     let root = session.data_dir()?.join("sandbox-server");
     let sandbox = Sandbox::start(Options { root, port, api_key: None }).await.map_err(|error| {
-        Error::new(Cause::Unreachable, "The sandbox did not start").because(error.to_string()).advise(
-            "choose another port or leave --port out, and end any other `ferry sandbox` of this data folder",
-        )
+        let advice = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "make it your own, or name another folder with --data-dir",
+            _ => "choose another port or leave --port out, and end any other `ferry sandbox` of this data folder",
+        };
+        Error::new(Cause::Unreachable, "The sandbox did not start").because(error.to_string()).advise(advice)
     })?;
     session.report.line(&format!("listening on {}", sandbox.origin()));
     session.report.line(&format!("FERRY_MAVI_URL={}", sandbox.mavi_url()));
