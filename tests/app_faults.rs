@@ -1136,7 +1136,8 @@ fn an_upload_to_a_server_that_speaks_http_2_only_arrives() {
     let port = http_2_front(&authority, &service, None);
     let home = trusting(&authority);
     let source = home.file("up.bin", &noise(7, 3 << 20));
-    let to = format!("https://127.0.0.1:{port}/sink/up.bin");
+    let base = service.url().replace(&service.origin(), &format!("https://127.0.0.1:{port}"));
+    let to = format!("{base}/sink/up.bin");
     let words = ["upload", "--method", "put", "--to", &to].map(std::ffi::OsStr::new);
     home.ferry(words.into_iter().chain([source.as_os_str()])).exits(0);
     let sent: Vec<_> = service.requests().into_iter().filter(|asked| asked.path == "/sink/up.bin").collect();
