@@ -1311,7 +1311,7 @@ fn tls_front(
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let behind = service.url().trim_start_matches("http://").to_owned();
+    let behind = service.origin().trim_start_matches("http://").to_owned();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
@@ -1379,7 +1379,7 @@ fn d1_over_http_2_a_cut_anywhere_is_resumed_and_complete() {
         service.fault(Fault::new(FaultKind::Cut { after }).once());
         let mark = service.requests().len();
         let link = service.link(MIB, "film.bin");
-        let secure = link.replace(&service.url(), &format!("https://127.0.0.1:{port}"));
+        let secure = link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"));
         home.ferry(["download", &secure]).exits(0);
         let asked: Vec<_> = service.requests().split_off(mark);
         assert_eq!(asked.len(), 2, "cut after {after}: {asked:?}");
@@ -1392,7 +1392,7 @@ fn d1_over_http_2_a_cut_anywhere_is_resumed_and_complete() {
     service.fault(FaultKind::NoValidators);
     service.fault(Fault::new(FaultKind::Cut { after: MIB / 2 }).once());
     let link = service.link(MIB, "other.bin");
-    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    home.ferry(["download", &link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"))]).exits(0);
     assert_holds(&home.downloads().join("other.bin"), &reference(&link));
     assert!(
         service.requests().iter().all(|asked| !asked.path.ends_with("other.bin") || asked.range.is_none())
@@ -1407,7 +1407,7 @@ fn a_server_that_throttles_each_connection_gets_several_also_if_it_has_http_2() 
     let home = trusting(&authority);
     service.slow(4 * MIB);
     let link = service.link(32 * MIB, "film.bin");
-    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    home.ferry(["download", &link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"))]).exits(0);
     assert_holds(&home.downloads().join("film.bin"), &reference(&link));
     let agreed = agreed.lock().unwrap();
     assert!(agreed.len() >= 4, "{agreed:?}");
@@ -1421,7 +1421,8 @@ fn an_upload_to_a_server_that_speaks_http_2_only_arrives() {
     let port = http_2_front(&authority, &service, None);
     let home = trusting(&authority);
     let source = home.file("up.bin", &noise(7, 3 << 20));
-    let to = format!("https://127.0.0.1:{port}/sink/up.bin");
+    let base = service.url().replace(&service.origin(), &format!("https://127.0.0.1:{port}"));
+    let to = format!("{base}/sink/up.bin");
     let words = ["upload", "--method", "put", "--to", &to].map(std::ffi::OsStr::new);
     home.ferry(words.into_iter().chain([source.as_os_str()])).exits(0);
     let sent: Vec<_> = service.requests().into_iter().filter(|asked| asked.path == "/sink/up.bin").collect();
@@ -1435,7 +1436,8 @@ fn several_downloads_from_a_server_that_speaks_http_2_only_all_arrive() {
     let port = http_2_front(&authority, &service, None);
     let home = trusting(&authority);
     let links: Vec<_> = (0..4).map(|number| service.link(200_000, &format!("{number}.bin"))).collect();
-    let secure = links.iter().map(|link| link.replace(&service.url(), &format!("https://127.0.0.1:{port}")));
+    let secure =
+        links.iter().map(|link| link.replace(&service.origin(), &format!("https://127.0.0.1:{port}")));
     let words = ["download", "--concurrency", "4", "--retries", "0"].map(str::to_owned);
     home.ferry(words.into_iter().chain(secure)).exits(0);
     for (number, link) in links.iter().enumerate() {
@@ -1452,7 +1454,7 @@ fn d17_an_http_2_connection_that_is_reset_is_gone_on_with() {
     // Slow enough that most of what was sent is also received before the reset throws it away.
     service.slow(4 * MIB);
     let link = service.link(2 * MIB, "film.bin");
-    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    home.ferry(["download", &link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"))]).exits(0);
     assert_holds(&home.downloads().join("film.bin"), &reference(&link));
     let ranges: Vec<_> = service.requests().into_iter().filter_map(|asked| asked.range).collect();
     assert!(ranges.iter().any(|range| !range.starts_with("bytes=0-")), "not gone on with: {ranges:?}");

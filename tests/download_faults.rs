@@ -389,7 +389,8 @@ async fn d6_bytes_beyond_the_promised_range_are_never_written() {
         }
         _ => {
             let mut bytes = good_answer(head, &body, ETAG);
-            bytes.truncate(bytes.len() - 50_000);
+            // Only the first is cut: an answer with a length of its own is not joined, the file is fetched anew.
+            bytes.truncate(bytes.len() - if number == 0 { 50_000 } else { 0 });
             vec![Step::Send(bytes), Step::Close]
         }
     });
@@ -397,6 +398,108 @@ async fn d6_bytes_beyond_the_promised_range_are_never_written() {
     let row = downloads.run(&server.url("/a.bin")).await;
     assert_eq!(row.state, State::Completed);
     assert!(downloads.saved("a.bin") == file);
+}
+
+/// Scripts that forget the 206, answers longer than their range, ranges in two versions: nothing of it is joined by guess.
+#[tokio::test]
+async fn w1_a_range_is_what_its_head_and_its_frame_agree_on() {
+    type Answer = fn(&[u8], usize) -> (&'static str, Vec<(&'static str, String)>, Vec<u8>);
+    let answers: [(&str, Answer); 6] = [
+        ("200 for the rest, with its range", |file, start| {
+            let head = vec![
+                ("Content-Length", (file.len() - start).to_string()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            ("200 OK", head, file[start..].to_vec())
+        }),
+        ("200 for the rest, without a word", |file, start| {
+            ("200 OK", vec![("Content-Length", (file.len() - start).to_string())], file[start..].to_vec())
+        }),
+        ("200 for the rest, under the same tag", |file, start| {
+            let head = vec![("Content-Length", (file.len() - start).to_string()), ("ETag", ETAG.to_owned())];
+            ("200 OK", head, file[start..].to_vec())
+        }),
+        ("206 that names the rest and brings the whole", |file, start| {
+            let head = vec![
+                ("Content-Length", file.len().to_string()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            ("206 Partial Content", head, file.to_vec())
+        }),
+        ("the same in chunks", |file, start| {
+            let head = vec![
+                ("Transfer-Encoding", "chunked".to_owned()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            let mut body = format!("{:x}\r\n", file.len()).into_bytes();
+            body.extend_from_slice(file);
+            body.extend_from_slice(b"\r\n0\r\n\r\n");
+            ("206 Partial Content", head, body)
+        }),
+        ("206 with two ranges in its head", |file, start| {
+            let head = vec![
+                ("Content-Length", (file.len() - start).to_string()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("Content-Range", format!("bytes 0-{}/{}", file.len() - start - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            ("206 Partial Content", head, file[..file.len() - start].to_vec())
+        }),
+    ];
+    for (what, answer) in answers {
+        let file = content(100_000);
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| match range_start(head) {
+            Some(start) if number > 0 => {
+                let (status, headers, bytes) = answer(&body, start);
+                let headers: Vec<(&str, &str)> =
+                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                vec![Step::Send(response(status, &headers, &bytes)), Step::Close]
+            }
+            _ => {
+                let mut bytes = good_answer(head, &body, ETAG);
+                bytes.truncate(bytes.len() - if number == 0 { 50_000 } else { 0 });
+                vec![Step::Send(bytes), Step::Close]
+            }
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!(row.state, State::Completed, "{what}");
+        assert!(downloads.saved("a.bin") == file, "{what}: other bytes");
+    }
+}
+
+/// A transfer coding that the client does not undo is no file, and a length counts where there is none.
+#[tokio::test]
+async fn w1_only_plain_chunks_are_a_file() {
+    for (value, body) in [
+        ("gzip", &b"\x1f\x8b\x08 packed"[..]),
+        ("gzip, chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("chunked;q=1", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("\"chunked\"", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("chunked,", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("chunked, identity", b"5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let server = BadServer::start(move |_, _| {
+            vec![Step::Send(response("200 OK", &[("Transfer-Encoding", value)], body)), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert!(matches!(row.state, State::Failed(_)), "{value}: {:?}", row.state);
+        downloads.nothing_else_than(&[]);
+    }
+    for value in ["identity", ""] {
+        let server = BadServer::start(move |_, _| {
+            let headers = [("Transfer-Encoding", value), ("Content-Length", "100000")];
+            vec![Step::Send(response("200 OK", &headers, &content(50_000))), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert!(matches!(row.state, State::Failed(_)), "{value:?}: half of it is not the file");
+    }
 }
 
 /// What follows a body on its connection looks like the next answer, and belongs to nobody.

@@ -286,7 +286,7 @@ fn a_signed_url_of_ones_own_stays_secret_also_in_the_list_of_processes() {
     }
     let expired = format!(
         "{}/b/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-Signature={MARK}",
-        service.url()
+        service.origin()
     );
     evidence.take(home.ferry(["upload", "a.bin", "--to", &expired])).exits(1).says_error("expired_url");
     evidence.take(home.ferry(["queue", "--json"])).exits(0);

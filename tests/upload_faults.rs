@@ -15,7 +15,7 @@ use ferry_engine::{
     UploadRequest, Verified, WaitReason,
 };
 use ferry_sandbox::{BalanceSpelling, Fault, FaultKind, RateLimitSpelling, SignedUrls};
-use uploads::{Uploads, code};
+use uploads::{API_KEY, Uploads, code};
 
 const MIB: usize = 1024 * 1024;
 
@@ -207,7 +207,7 @@ async fn u1_an_own_url_that_has_expired_cannot_be_signed_anew() {
     let path = uploads.file("a.bin", 1000);
     let url = format!(
         "{}/bucket/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-Signature=00",
-        uploads.sandbox.url()
+        uploads.sandbox.origin()
     );
     let request = UploadRequest { paths: vec![path], to: Some(url), ..UploadRequest::default() };
     let id = uploads.engine.upload(request).await.unwrap()[0];
@@ -246,7 +246,7 @@ async fn u1_an_own_url_is_not_refused_because_this_clock_is_a_day_ahead() {
     uploads.fault(FaultKind::UrlLifetime { seconds: 3600 });
     let answer = reqwest::Client::new()
         .post(format!("{}/upload/signed-url", uploads.sandbox.mavi_url()))
-        .header("Authorization", ferry_sandbox::API_KEY)
+        .header("Authorization", API_KEY)
         .json(&serde_json::json!({ "original_filename": "a.bin" }))
         .send()
         .await
@@ -843,7 +843,7 @@ async fn add_files(uploads: &Uploads, count: usize) -> Vec<ferry_engine::Transfe
 async fn u9_a_used_up_balance_in_any_spelling_is_one_question_and_all_go_on_when_the_user_says_so() {
     // The way on: whatever of them is resumed, or the one that failed is tried again.
     for (spelling, by_retry) in BALANCES.into_iter().zip([false, true, false]) {
-        let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
+        let uploads = Uploads::patient(API_KEY).await;
         uploads.fault(Fault::new(FaultKind::BalanceUsedUp { spelling }).on_path("/upload/signed-url"));
         let ids = add_files(&uploads, 60).await;
         let last = *ids.last().unwrap();
@@ -1015,7 +1015,7 @@ async fn failed_for_one_key(uploads: &Uploads, ids: &[ferry_engine::TransferId])
 
 #[tokio::test]
 async fn u9_a_key_that_is_revoked_on_the_way_is_one_question() {
-    let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
+    let uploads = Uploads::patient(API_KEY).await;
     uploads.fault(Fault::new(FaultKind::KeyRevoked).skip(20));
     let paths: Vec<_> = (0..60).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
     let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
@@ -1026,7 +1026,7 @@ async fn u9_a_key_that_is_revoked_on_the_way_is_one_question() {
     let problems = uploads.engine.services().iter().filter(|service| service.problem.is_some()).count();
     assert_eq!(problems, 1);
     uploads.sandbox.faults().clear();
-    uploads.engine.set_key("mavi", Secret::new(ferry_sandbox::API_KEY)).await.unwrap();
+    uploads.engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     for id in ids {
         uploads.until(id, |row| row.state == State::Completed).await;
     }
@@ -1055,7 +1055,7 @@ async fn u9_in_the_window_a_new_key_lets_everything_go_on() {
     let ids = uploads.engine.upload(request).await.unwrap();
     let failed = failed_for_one_key(&uploads, &ids).await;
     assert!(failed <= 3, "{failed} failures for one wrong key");
-    uploads.engine.set_key("mavi", Secret::new(ferry_sandbox::API_KEY)).await.unwrap();
+    uploads.engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     for id in ids {
         uploads.until(id, |row| row.state == State::Completed).await;
     }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use ferry_engine::{
     Asset, Code, Engine, Options, Overrides, Secret, Settings, State, Transfer, TransferId, UploadRequest,
 };
-use ferry_sandbox::{API_KEY, Fault, Sandbox, SignedUrls};
+use ferry_sandbox::{Fault, Sandbox, SignedUrls};
+
+/// What the sandbox takes for a key.
+pub const API_KEY: &str = "sk-uploads";
 
 /// Longer than any test may take to see what it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -19,6 +19,10 @@ pub fn run(words: &[String]) -> ExitCode {
     });
     steps.step("dependencies: licences, bans, sources", dependencies::check);
     steps.step("dependencies: the engine knows no window", dependencies::engine_is_free_of_windows);
+    steps.step(
+        "dependencies: no switches in what is shipped",
+        dependencies::shipped_programs_have_no_switches,
+    );
     // Everything at once: Cargo builds shared crates anew for each choice of packages, as their features differ.
     steps.step("build", || go(cargo().args(["build", "--workspace", "--all-targets", "--locked"])));
     steps.step("rust tests", rust_tests);

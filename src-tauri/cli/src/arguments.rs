@@ -103,6 +103,10 @@ Examples:
     #[command(subcommand)]
     Key(Key),
     /// Run the built-in service on this computer until Ctrl-C.
+    ///
+    /// It prints its addresses and the key of this run. Nobody gets anything who knows neither, and each run has new
+    /// ones. Web pages are refused. The sandbox that `ferry upload` uses by itself is another one: it runs inside the
+    /// program and has no port.
     Sandbox {
         /// Port on 127.0.0.1 [default: any free one].
         #[arg(long, default_value_t = 0, hide_default_value = true)]

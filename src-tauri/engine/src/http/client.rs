@@ -10,9 +10,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use ferry_sandbox::{INSIDE_HOST, Sandbox};
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -65,6 +66,16 @@ struct Clients {
     http2: reqwest::Client,
 }
 
+/// Who is asked in place of a server, by requests to [`INSIDE_HOST`].
+#[derive(Clone, Default)]
+struct Inside(Arc<RwLock<Option<Arc<Sandbox>>>>);
+
+impl std::fmt::Debug for Inside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inside")
+    }
+}
+
 /// The client and its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
@@ -74,6 +85,8 @@ pub(crate) struct Http {
     loopback: Clients,
     only_http2: Arc<Mutex<HashSet<Origin>>>,
     servers: Arc<Mutex<HashMap<Origin, Server>>>,
+    /// The service that runs inside this process.
+    inside: Inside,
     /// How long to wait for what.
     pub limits: Limits,
 }
@@ -90,6 +103,7 @@ impl Http {
             loopback: clients(false)?,
             only_http2: Arc::default(),
             servers: Arc::default(),
+            inside: Inside::default(),
             limits,
         })
     }
@@ -158,6 +172,9 @@ impl Http {
     pub async fn execute(&self, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| from_reqwest(&error))?;
+        if request.url().host_str() == Some(INSIDE_HOST) {
+            return self.ask_inside(request).await;
+        }
         let (url, again) = (request.url().clone(), request.try_clone());
         let answer = match client.execute(request).await {
             Err(error) if refuses_http1(&error) => {
@@ -177,6 +194,23 @@ impl Http {
             return Err(proxy_wants_sign_in());
         }
         Ok(answer)
+    }
+
+    /// Whom requests to [`INSIDE_HOST`] are handed to from now on.
+    pub fn set_inside(&self, sandbox: Option<Arc<Sandbox>>) {
+        *self.inside.0.write().unwrap_or_else(PoisonError::into_inner) = sandbox;
+    }
+
+    /// Hands a request to the service that runs inside this process. With none there is nobody to ask: the name is
+    /// never looked for in a network.
+    async fn ask_inside(&self, request: reqwest::Request) -> Result<Response> {
+        let sandbox = self.inside.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sandbox = sandbox.ok_or_else(|| Error::new(Cause::Unreachable, Phrase::ServerNotReached))?;
+        let request =
+            http::Request::<reqwest::Body>::try_from(request).map_err(|error| from_reqwest(&error))?;
+        let answer = sandbox.answer(request).await;
+        let answer = answer.map_err(|_| Error::new(Cause::CutShort, Phrase::ConnectionBroke))?;
+        Ok(answer.map(reqwest::Body::wrap_stream).into())
     }
 
     /// Fetches by the rules for redirects: GET at most ten, secrets dropped on any change of origin, never from https to

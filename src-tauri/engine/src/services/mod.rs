@@ -103,6 +103,12 @@ pub(crate) trait Service: Send + Sync {
         Err(self.cannot(|service| Phrase::NoUploadsThere { service }))
     }
 
+    /// Whether a signed URL or a session that was kept from an earlier run leads to this service still. Where the
+    /// stores of a real one are is its own affair.
+    fn is_own(&self, _address: &str) -> bool {
+        true
+    }
+
     /// Asks whether a file has arrived.
     async fn confirm(&self, _asset_id: &str) -> Result<Confirmation> {
         Err(self.cannot(|service| Phrase::NoConfirmationThere { service }))
@@ -309,10 +315,7 @@ impl Services {
         if let Some(address) = self.addresses.0.get(id) {
             return address.clone();
         }
-        match id {
-            "sandbox" => self.sandbox.address().unwrap_or_default(),
-            _ => self.settings().address(id).to_owned(),
-        }
+        self.settings().address(id).to_owned()
     }
 
     /// The service that takes files when none is named. A service whose address came by variable counts as set up.
@@ -433,7 +436,7 @@ impl Services {
 
     /// Stops the sandbox, if it runs.
     pub async fn shut_down(&self) {
-        self.sandbox.stop().await;
+        self.sandbox.stop(&self.http).await;
     }
 }
 

@@ -48,7 +48,9 @@ pub(super) async fn target(
         return Ok(Target { url, form: Vec::new(), asset_id: None });
     };
     if let (Some(text), Some(asset_id)) = (&record.signed_url, &record.asset_id) {
-        if record.is_good_at(SystemTime::now()) {
+        let is_own =
+            [Some(text), record.session.as_ref()].into_iter().flatten().all(|kept| service.is_own(kept));
+        if is_own && record.is_good_at(SystemTime::now()) {
             // A kill may have come between the record of this id and its place in the list and the library.
             let (id, asset_id) = (service.about().id, asset_id.clone());
             if run.row().asset_id.as_ref() != Some(&asset_id)
