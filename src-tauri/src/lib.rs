@@ -15,6 +15,8 @@ mod held_files;
 #[cfg(target_os = "macos")]
 mod menu_bar;
 mod openable;
+mod presses;
+mod questions;
 mod report;
 mod spoken;
 mod system;
@@ -97,7 +99,6 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         .plugin(single_instance(data_dir))
         .plugin(tauri_plugin_deep_link::init())
         .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").arg(background::HIDDEN).build())
-        .plugin(tauri_plugin_fs::init())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
         .plugin(tauri_plugin_window_state::Builder::new().with_state_flags(kept_window_state()).build())
@@ -159,7 +160,9 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::choose_folder_for,
             commands::diagnostics,
         ])
-        .manage(granted_paths::Hovering::default())
+        .manage(granted_paths::GrantedPaths::default())
+        .manage(presses::Presses::default())
+        .manage(questions::Questions::default())
         .manage(system::Asking::default())
         .manage(background::TrayIcon::default())
         .manage(background::NeverShown::default())
@@ -196,6 +199,8 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         .build()?;
     show_theme(&window, engine.settings().theme);
     context_menu::prepare(&window);
+    #[cfg(target_os = "linux")]
+    presses::prepare(&window);
     #[cfg(target_os = "linux")]
     web_process::mind(&window);
     #[cfg(target_os = "macos")]
@@ -263,16 +268,14 @@ fn show_theme(window: &WebviewWindow, theme: Theme) {
 
 /// The page never leaves Ferry's own address, whatever it is made to click on.
 fn is_own_page(url: &Url) -> bool {
-    match url.scheme() {
-        "tauri" => true,
-        // Windows knows no schemes of its own in a webview; there the page has this name.
-        "http" | "https" => match url.host_str() {
-            Some("tauri.localhost") => true,
-            Some("localhost") => tauri::is_dev(),
-            _ => false,
-        },
-        _ => false,
-    }
+    is_page_of_system(url) || (tauri::is_dev() && url.as_str().starts_with("http://localhost:1420/"))
+}
+
+/// Where the page is on this system: the very address, without a port or a name in front, which other programs could serve.
+fn is_page_of_system(url: &Url) -> bool {
+    // Windows knows no schemes of its own in a webview; there the page has this name.
+    let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
+    url.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn single_instance(data_dir: &Path) -> tauri::plugin::TauriPlugin<tauri::Wry> {
@@ -333,16 +336,27 @@ mod tests {
 
     #[test]
     fn the_page_cannot_leave() {
-        for (address, own) in [
-            ("tauri://localhost/", true),
-            ("http://tauri.localhost/index.html", true),
-            ("https://example.org/", false),
-            ("http://tauri.localhost.example.org/", false),
-            ("file:///etc/passwd", false),
-            ("data:text/html,x", false),
-            ("javascript:alert(1)", false),
+        let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
+        for address in [own.to_owned(), format!("{own}/"), format!("{own}/index.html?x#y")] {
+            assert!(is_page_of_system(&address.parse().unwrap()), "{address}");
+        }
+        // What another program of this computer could serve.
+        for address in [format!("{own}:8080/"), format!("{own}.example.org/")] {
+            assert!(!is_page_of_system(&address.parse().unwrap()), "{address}");
+        }
+        let other = if cfg!(windows) { "tauri://localhost/" } else { "http://tauri.localhost/" };
+        for address in [
+            other,
+            "https://tauri.localhost:8443/",
+            "tauri://evil/",
+            "tauri://x@localhost/",
+            "http://localhost/",
+            "https://example.org/",
+            "file:///etc/passwd",
+            "data:text/html,x",
+            "javascript:alert(1)",
         ] {
-            assert_eq!(is_own_page(&address.parse().unwrap()), own, "{address}");
+            assert!(!is_page_of_system(&address.parse().unwrap()), "{address}");
         }
     }
 }
