@@ -622,8 +622,13 @@ pub(crate) async fn choose_folder_for(
 
 /// A report for the people who maintain Ferry, without keys, names or addresses.
 #[tauri::command(async)]
-pub(crate) fn diagnostics(engine: State<'_, Engine>) -> String {
-    report::write(&engine.snapshot())
+pub(crate) fn diagnostics(engine: State<'_, Engine>, thumbnails: State<'_, Thumbnails>) -> String {
+    #[cfg(target_os = "linux")]
+    let page = crate::web_sandbox::why_without();
+    // The webviews of the other systems are always in theirs.
+    #[cfg(not(target_os = "linux"))]
+    let page = None;
+    report::write(&engine.snapshot(), &report::Cages { page, videos: thumbnails.missing_for_videos() })
 }
 
 fn words(window: &WebviewWindow) -> &'static Spoken {

@@ -2,6 +2,8 @@
 
 mod background;
 mod batch;
+#[cfg(target_os = "linux")]
+mod cage;
 mod clipboard;
 mod commands;
 mod context_menu;
@@ -23,6 +25,8 @@ mod system;
 mod thumbnails;
 #[cfg(target_os = "linux")]
 mod web_process;
+#[cfg(target_os = "linux")]
+mod web_sandbox;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -60,7 +64,10 @@ pub fn run() -> ExitCode {
         return code;
     }
     #[cfg(target_os = "linux")]
-    graphics::prepare();
+    {
+        graphics::prepare();
+        web_sandbox::prepare();
+    }
     log_to_stderr();
     #[cfg(target_os = "linux")]
     if gtk::init().is_err() {
@@ -202,7 +209,7 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     #[cfg(target_os = "linux")]
     presses::prepare(&window);
     #[cfg(target_os = "linux")]
-    web_process::mind(&window);
+    web_process::mind(&window, app);
     #[cfg(target_os = "macos")]
     menu_bar::listen(app);
     #[cfg(target_os = "linux")]

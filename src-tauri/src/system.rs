@@ -115,6 +115,8 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
                 }
             }
             app.state::<background::NeverShown>().put_back(app);
+            #[cfg(target_os = "linux")]
+            crate::web_process::start_anew_if_need_be();
         }
         _ => {}
     }

@@ -478,7 +478,7 @@ phrases! {
     WaitUntilComplete = "wait until it is";
     LookInFileManager { path: String } = "look for `{path}` in your file manager";
     DropOrChoose = "drop the file on the window, or choose it with Upload files";
-    PressAgain = "press the key or the button again";
+    PressAgain = "do it once more yourself";
 
     // ---- the history of a transfer, and notes on it ----
     WhatAndWhy { what: Words, why: Words } = "{what}; {why}";
