@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 use ferry_engine::{Cause, Error, Failure, Phrase};
-use rfd::{AsyncMessageDialog, MessageButtons, MessageDialogResult, MessageLevel};
 use tauri::{AppHandle, Manager as _, Url};
 use tokio::sync::Mutex as Turn;
 
@@ -32,25 +31,69 @@ pub(crate) struct Question {
 pub(crate) async fn agreed(app: &AppHandle, question: Question) -> bool {
     let questions = app.state::<Questions>();
     let Ok(_turn) = questions.turn.try_lock() else { return false };
-    ask(question).await
+    ask(app, question).await
 }
 
 /// As [`agreed`], but waits for its turn: for what nobody but the desktop can bring about.
 pub(crate) async fn agreed_in_turn(app: &AppHandle, question: Question) -> bool {
     let questions = app.state::<Questions>();
     let _turn = questions.turn.lock().await;
-    ask(question).await
+    ask(app, question).await
 }
 
-async fn ask(question: Question) -> bool {
+/// With GTK itself, which the window is made of. The toolkit-free library puts the yes under the Return key, where a page
+/// would have its user press it: here the no is, and the yes cannot be pressed before it could be read.
+#[cfg(target_os = "linux")]
+async fn ask(app: &AppHandle, question: Question) -> bool {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use gtk::prelude::{DialogExt as _, GtkWindowExt as _, MessageDialogExt as _, WidgetExt as _};
+    use gtk::{ButtonsType, DialogFlags, MessageDialog, MessageType, ResponseType};
+
+    /// Before that a yes is for something else.
+    const READS: Duration = Duration::from_millis(800);
+
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let window = app.get_webview_window(crate::WINDOW);
+    let shown = app.run_on_main_thread(move || {
+        let Question { title, text, yes, no } = question;
+        let parent = window.and_then(|window| window.gtk_window().ok());
+        let flags = DialogFlags::MODAL | DialogFlags::DESTROY_WITH_PARENT;
+        let dialog =
+            MessageDialog::new(parent.as_ref(), flags, MessageType::Warning, ButtonsType::None, &title);
+        dialog.set_title(&title);
+        dialog.set_secondary_text(Some(&text));
+        dialog.add_button(&no, ResponseType::Cancel);
+        let agree = dialog.add_button(&yes, ResponseType::Accept);
+        agree.set_sensitive(false);
+        dialog.set_default_response(ResponseType::Cancel);
+        gtk::glib::timeout_add_local_once(READS, move || agree.set_sensitive(true));
+        let tell = Cell::new(Some(tell));
+        dialog.connect_response(move |dialog, response| {
+            if let Some(tell) = tell.take() {
+                let _ = tell.send(response == ResponseType::Accept);
+                dialog.close();
+            }
+        });
+        dialog.present();
+    });
+    // Closing it, or a window that goes, is a no.
+    shown.is_ok() && told.await.unwrap_or(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn ask(app: &AppHandle, question: Question) -> bool {
     let Question { title, text, yes, no } = question;
-    let answer = AsyncMessageDialog::new()
+    let mut dialog = AsyncMessageDialog::new()
         .set_level(MessageLevel::Warning)
         .set_title(title)
         .set_description(text)
-        .set_buttons(MessageButtons::OkCancelCustom(yes.clone(), no))
-        .show()
-        .await;
+        .set_buttons(MessageButtons::OkCancelCustom(yes.clone(), no));
+    if let Some(window) = app.get_webview_window(crate::WINDOW) {
+        dialog = dialog.set_parent(&window);
+    }
+    let answer = dialog.show().await;
     // Closing it is a no.
     matches!(answer, MessageDialogResult::Ok) || answer == MessageDialogResult::Custom(yes)
 }

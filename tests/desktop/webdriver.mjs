@@ -111,6 +111,8 @@ class Page {
   async click(css, name) {
     await until(`a click on ${css} “${name}”`, async () => {
       const element = await this.find(css, name);
+      // The driver's click reaches the page by another road than a hand's.
+      await this.hand?.();
       await this.driver.send('POST', `${this.path}/element/${element[ELEMENT]}/click`, {});
       return true;
     });
