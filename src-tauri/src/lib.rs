@@ -341,6 +341,39 @@ fn tell(line: &str) {
 mod tests {
     use super::*;
 
+    /// The words between backticks in the first column of the table.
+    fn commands_in_threat_model() -> Vec<String> {
+        let text = include_str!("../../docs/security.md");
+        let (_, table) = text.split_once("\n## Commands of the page\n").unwrap();
+        let table = table.split("\n## ").next().unwrap_or_default();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        rows.flat_map(|cell| cell.split(['`', ',', ' ']).filter(|word| !word.is_empty()))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn each_command_of_the_page_has_its_line_in_the_threat_model() {
+        let capability: serde_json::Value =
+            serde_json::from_str(include_str!("../capabilities/main.json")).unwrap();
+        let granted = capability["permissions"].as_array().unwrap().iter().filter_map(|one| {
+            one.as_str().and_then(|one| one.strip_prefix("allow-")).map(|one| one.replace('-', "_"))
+        });
+        let mut granted: Vec<String> = granted.collect();
+        let mut told = commands_in_threat_model();
+        granted.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, granted);
+        // A command that is not granted to the page does not belong into the program.
+        let source = include_str!("commands.rs");
+        let made = source.split("#[tauri::command").skip(1).filter_map(|rest| {
+            rest.split_once("pub(crate) ")?.1.split_once("fn ")?.1.split(['(', '<']).next()
+        });
+        let mut made: Vec<&str> = made.collect();
+        made.sort_unstable();
+        assert_eq!(made, granted);
+    }
+
     #[test]
     fn the_page_cannot_leave() {
         let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
