@@ -235,22 +235,26 @@ async function test() {
   await step('a link from outside is answered by nobody but the user', async () => {
     const count = (await stage.transfers()).length;
     const open = () =>
-      spawn(PROGRAM, [`ferry://download?what=${encodeURIComponent(`${inside}/from-outside.zip`)}`], {
+      spawn(PROGRAM, [`ferry://download?what=${encodeURIComponent(`${inside}/from-outside.html`)}`], {
         env: stage.environment,
         stdio: 'ignore',
       });
-    const question = () => until('the question', async () => (await stage.display.dialogs())[0]);
-    open();
-    const first = await question();
-    // The page has said yes already, as it always does where there is nothing to choose.
-    await page.invoke('answer_link', { shown: `${inside}/from-outside.zip`, service: 'link' });
-    await stage.display.answer(first, false);
-    await sleep(1500);
+    const shown = `${inside}/from-outside.html`;
+    const answers = async () => {
+      open();
+      await until('the link', async () => (await page.invoke('link_offer')).ok?.shown === shown);
+      return asks('answer_link', { shown, service: 'link' });
+    };
+    const no = await answers();
+    assert.equal(no.title, 'Download this?');
+    await stage.display.answer(no.dialog, false);
+    assert.deepEqual(await no.answered, { ok: null });
     assert.equal((await stage.transfers()).length, count);
     assert.ok(!visits.some((path) => path.includes('from-outside')));
-    open();
-    await stage.display.answer(await question(), true);
-    await done('from-outside.zip');
+    const yes = await answers();
+    await stage.display.answer(yes.dialog, true);
+    assert.ok((await yes.answered).ok);
+    await done('from-outside.html');
   });
 
   await step('the window goes nowhere else', async () => {

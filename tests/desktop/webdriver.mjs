@@ -76,6 +76,9 @@ export function children(parent) {
     .map(Number);
 }
 
+/** A program's children and theirs: the page's process is behind those of its sandbox. */
+export const descendants = (parent) => children(parent).flatMap((pid) => [pid, ...descendants(pid)]);
+
 class Page {
   constructor(driver, path, pids) {
     this.driver = driver;
