@@ -196,8 +196,8 @@ pub(crate) fn opening(path: &Path) -> Opening {
 fn is_markup(start: &[u8]) -> bool {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let wide = start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff");
-    let letters = start.iter().copied().filter(|byte| !(wide && matches!(byte, 0 | 0xfe | 0xff)));
-    letters.skip_while(u8::is_ascii_whitespace).next() == Some(b'<')
+    let mut letters = start.iter().copied().filter(|byte| !(wide && matches!(byte, 0 | 0xfe | 0xff)));
+    letters.find(|letter| !letter.is_ascii_whitespace()) == Some(b'<')
 }
 
 #[cfg(test)]
