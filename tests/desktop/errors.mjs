@@ -67,8 +67,7 @@ async function save(changes) {
 }
 
 async function download(what, from = 'link') {
-  const { refused } = await page.invoke('download', { request: { what, service: from, folder: null, name: null } });
-  assert.equal(refused, undefined, JSON.stringify(refused));
+  await stage.download({ what, service: from, folder: null, name: null });
 }
 
 /** A file of its own, as it would be sent. */
@@ -278,7 +277,11 @@ const cases = {
     const { asset_id } = await is('concert.mov', 'failed');
     await service.heal();
     await fails('concert.mov', 'integrity_mismatch', 'delete_asset');
-    await page.click('[role=alertdialog] button', 'Delete at MAVI');
+    const [question] = await until('the question', async () => {
+      const open = await stage.display.dialogs();
+      return open.length > 0 && open;
+    });
+    await stage.display.answer(question, true);
     const again = await is('concert.mov', 'completed');
     assert.notEqual(again.asset_id, asset_id);
     const deleted = (await service.requests()).some((one) => one.method === 'DELETE' && one.path.endsWith(asset_id));

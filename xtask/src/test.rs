@@ -39,6 +39,8 @@ pub fn run(words: &[String]) -> ExitCode {
         steps.step("drops in the real window", || in_a_window("tests/desktop/drop_zones.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
         steps.step("odd answers in the real window", || in_a_window("tests/desktop/odd_answers.mjs"));
+        steps.step("a page gone bad in the real window", || in_a_window("tests/desktop/hostile_page.mjs"));
+        steps.step("the page's sandbox", || in_a_window("tests/desktop/page_sandbox.mjs"));
         steps.step("every error in the real window", || in_a_window("tests/desktop/errors.mjs"));
     }
     steps.finish()

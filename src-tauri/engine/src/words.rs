@@ -356,8 +356,10 @@ phrases! {
     ChoiceNotNoted = "The choice could not be saved";
     NotCopied = "The text could not be copied";
     NotPasted = "The clipboard could not be read";
+    NothingPressed = "Nothing was pressed or clicked for this";
     FaultInside = "Something went wrong inside Ferry";
     NotSent { path: String } = "`{path}` was not sent";
+    NothingFetchedFrom { place: String } = "Nothing is fetched from {place}";
     WindowSendsToServices = "The window sends to services only";
     WindowSavesToDownloads = "The window saves to the Downloads folder only";
     DesktopRefused = "The desktop did not accept the change";
@@ -399,6 +401,7 @@ phrases! {
     CameWithoutAssetId = "it came without an asset id";
     NoneInTheAnswer = "there is none in the answer";
     NeitherDroppedNorChosen = "it was neither dropped on the window nor chosen in a dialog, or is not there any more";
+    NotAgreedTo = "you did not agree to it";
     WithUserName = "it holds a user name or a password";
     WithOtherScheme { scheme: String } = "it starts with {scheme}: and only http and https are possible";
     WithOpenScheme = "it starts with http:, which anyone on the way can read; use https:";
@@ -492,6 +495,7 @@ phrases! {
     WaitUntilComplete = "wait until it is";
     LookInFileManager { path: String } = "look for `{path}` in your file manager";
     DropOrChoose = "drop the file on the window, or choose it with Upload files";
+    PressAgain = "do it once more yourself";
 
     // ---- the history of a transfer, and notes on it ----
     WhatAndWhy { what: Words, why: Words } = "{what}; {why}";
