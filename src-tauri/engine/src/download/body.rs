@@ -161,6 +161,8 @@ pub(super) async fn save(
     // What the pieces' own answers named decides as well.
     open.identity.learn(&connections.learned());
     kept.one_at_a_time |= connections.were_unwelcome();
+    // The writer ends when nobody can hand it anything any more.
+    drop(connections);
     let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
     let written = written.map_err(|error| more_needed(error, open));
     match stretches {
