@@ -160,7 +160,9 @@ pub(super) async fn save(
     let result = Arc::clone(&connections).save_all(body).await;
     // What the pieces' own answers named decides as well.
     open.identity.learn(&connections.learned());
-    kept.one_at_a_time |= connections.were_unwelcome();
+    if connections.were_unwelcome() {
+        (kept.one_at_a_time, kept.is_crowded) = (true, true);
+    }
     // The writer ends when nobody can hand it anything any more.
     drop(connections);
     let Written { stretches, result: written } = writer.finish(result.is_err()).await?;

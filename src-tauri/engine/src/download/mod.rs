@@ -51,8 +51,10 @@ pub(crate) struct Kept {
     looked_for_part: bool,
     /// How often the source has changed on the way.
     changes: u32,
-    /// The server has refused further connections for the file, and may do so with the next one, for the last ones.
+    /// The server has refused further connections for the file: it is fetched by one.
     one_at_a_time: bool,
+    /// It has refused this one beside others, and may do so for a while after they have ended.
+    is_crowded: bool,
     /// How often in a row it refused the file then.
     refused_after: u32,
     /// How many were served beside it when the file was refused.

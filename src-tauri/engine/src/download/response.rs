@@ -311,21 +311,24 @@ fn may_pass(
     kept: &mut Kept,
     (status, error): (u16, &Error),
 ) -> Option<(Cause, Duration)> {
-    let has_no_other_reason = matches!(error.cause, Cause::ServiceRefused | Cause::ServerTrouble);
-    if !has_no_other_reason || !matches!(status, 403 | 420 | 421 | 508 | 509) {
+    let says_so = matches!(status, 429 | 503);
+    let may_mean_it = matches!(status, 403 | 420 | 421 | 508 | 509)
+        && matches!(error.cause, Cause::ServiceRefused | Cause::ServerTrouble);
+    if !says_so && !may_mean_it {
         return None;
     }
     let served = run.queue().http.served(kept.pinned.as_ref().unwrap_or(&plan.fetch.url));
     kept.refused_beside = (served > 0).then_some(served);
     if served > 0 {
-        // As soon as there are fewer.
-        return Some((Cause::RateLimited, Duration::ZERO));
+        kept.is_crowded = true;
+        // As soon as there are fewer; what says so itself is learnt of the server as a whole.
+        return may_mean_it.then_some((Cause::RateLimited, Duration::ZERO));
     }
-    if !kept.one_at_a_time || kept.refused_after >= MOST_REFUSALS {
+    if !kept.is_crowded || kept.refused_after >= MOST_REFUSALS {
         return None;
     }
     kept.refused_after += 1;
-    Some((Cause::ServerTrouble, REFUSES_FOR * kept.refused_after))
+    Some((Cause::RateLimited, REFUSES_FOR * kept.refused_after))
 }
 
 /// Asks one question and reads the head of the answer.
