@@ -293,6 +293,7 @@ phrases! {
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";
     SentPage { service: Peer } = "{service} sent a web page instead of the file";
+    SentMessage { service: Peer } = "{service} sent a message instead of the file";
     CameIncomplete = "The file arrived incomplete";
     NotAsDescribed = "The file that arrived is not the one that the server described";
     DiskFull = "The disk is full";

@@ -195,6 +195,12 @@ pub(crate) fn is_json_error(
     Some(judge(StatusCode::OK, &HeaderMap::new(), said))
 }
 
+/// Whether a body is an envelope that says that something went wrong. A report of one's own has a `code` or a `success`
+/// in it, too.
+pub(crate) fn json_says_failure(body: &[u8]) -> bool {
+    serde_json::from_slice::<Map<String, Value>>(body).is_ok_and(|object| !says_success(&object))
+}
+
 /// Whether a media type means JSON.
 pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

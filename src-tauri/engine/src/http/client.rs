@@ -134,6 +134,11 @@ impl Http {
         Ok(Seat { servers: Arc::clone(&self.servers), origin, brings: false })
     }
 
+    /// How many a body is coming in to from a server.
+    pub fn served(&self, url: &Url) -> usize {
+        self.servers().get(&url.origin()).map_or(0, |server| server.brings)
+    }
+
     /// A server has refused one more than those who are being served by it just now. False if there are none: then that
     /// was no reason.
     pub fn learn_ceiling(&self, url: &Url) -> bool {
