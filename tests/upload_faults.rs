@@ -8,7 +8,7 @@ mod uploads;
 use std::path::Path;
 use std::time::Duration;
 
-use bad_store::{BadStore, Reply, reply};
+use bad_store::{BadStore, Reply, Request, reply};
 
 use ferry_engine::{
     AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Stage, State, Transfer, UploadMethod,
@@ -1190,12 +1190,8 @@ async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_w
 
     let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
     let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
-    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
-    assert_eq!(
-        sent(&store),
-        [bytes.clone()],
-        "a session that somebody used before takes this file or nothing"
-    );
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert_eq!(sent(&store), [bytes.clone()], "it takes this file or nothing, and a bare status shows neither");
 
     // What is named is compared.
     let length = [("x-goog-stored-content-length", "1000")];
@@ -1582,4 +1578,102 @@ async fn u11_form_fields_go_in_the_order_in_which_the_service_gave_them() {
     let places = ["zeta", "key", "alpha", "policy", "Content-Type\"", "file"]
         .map(|name| text.find(&format!("name=\"{name}")).unwrap_or_else(|| panic!("{name}")));
     assert!(places.is_sorted(), "{places:?}");
+}
+
+const RESUMABLE: &str = "/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x";
+const SESSION: &str = "/session?upload_id=x";
+
+/// First and last byte of a session's chunk; `None` for the question how far it is.
+fn chunk(request: &Request) -> Option<(usize, usize)> {
+    let (first, last) = request.header("content-range")?.strip_prefix("bytes ")?.split_once('-')?;
+    Some((first.parse().ok()?, last.split('/').next()?.parse().ok()?))
+}
+
+/// How far a session is.
+fn has(bytes: usize) -> Reply {
+    match bytes.checked_sub(1) {
+        Some(last) => reply("308 Resume Incomplete", &[("range", &format!("bytes=0-{last}"))], ""),
+        None => reply("308 Resume Incomplete", &[], ""),
+    }
+}
+
+fn opened() -> Reply {
+    reply("201 Created", &[("location", SESSION)], "")
+}
+
+/// All chunks that a store was sent.
+fn chunks(store: &BadStore) -> Vec<(usize, usize)> {
+    store.requests().iter().filter_map(chunk).collect()
+}
+
+/// A URL that is a session cannot be had anew, and what it was handed before stays in it.
+#[tokio::test]
+async fn u12_a_link_that_is_a_session_is_not_continued_with_another_version_of_the_file() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+    let store = BadStore::start(|request, number| match chunk(request) {
+        Some((0, last)) => has(last + 1),
+        // Then the line is dead.
+        Some(_) => Reply { answer: Vec::new(), ..has(0) },
+        None => has(if number == 0 { 0 } else { 8 * MIB }),
+    });
+    let request =
+        UploadRequest { paths: vec![path.clone()], to: Some(store.url(SESSION)), ..UploadRequest::default() };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    uploads.until(id, |row| row.bytes >= 8 * MIB as u64).await;
+    let uploads = uploads.restart().await;
+    std::fs::write(&path, vec![7; 20 * MIB]).unwrap();
+    uploads.engine.resume(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert!(failure(&row).contains("not of this file"), "{}", failure(&row));
+}
+
+#[tokio::test]
+async fn u12_a_session_has_no_more_than_this_transfer_handed_over() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+
+    // Somebody has sent another file through this link.
+    let store = BadStore::start(|request, _| match chunk(request) {
+        Some((_, last)) if last + 1 == 20 * MIB => reply("200 OK", &[], ""),
+        Some((_, last)) => has(last + 1),
+        None => has(8 * MIB),
+    });
+    let row = sent_to(&uploads, &path, store.url(SESSION)).await;
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert!(chunks(&store).is_empty());
+
+    // A store that claims more than the first chunk, or all of a chunk that was cut, would leave a hole.
+    for is_cut in [false, true] {
+        let store = BadStore::start(move |request, _| match (chunk(request), is_cut) {
+            _ if request.line().starts_with("POST") => opened(),
+            (Some((_, last)), _) if last + 1 == 20 * MIB => reply("200 OK", &[], ""),
+            (Some((0, _)), true) => Reply { read: 64 * 1024, answer: Vec::new(), close: true },
+            (Some((0, _)), false) => has(15 * MIB),
+            (Some((_, last)), _) => has(last + 1),
+            (None, _) => has(8 * MIB),
+        });
+        let row = sent_to(&uploads, &path, store.url(RESUMABLE)).await;
+        assert_eq!(code(&row), Some(Code::BadResponse), "{is_cut}: {:?}", row.state);
+        assert!(failure(&row).contains("more than it was sent"), "{}", failure(&row));
+    }
+}
+
+#[tokio::test]
+async fn u12_a_session_that_forgets_again_and_again_comes_to_an_end() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+    let store = BadStore::start(|request, _| match chunk(request) {
+        _ if request.line().starts_with("POST") => opened(),
+        Some((0, last)) => has(last + 1),
+        _ => has(0),
+    });
+    let request = UploadRequest { paths: vec![path], to: Some(store.url(RESUMABLE)), ..UploadRequest::default() };
+    let mut settings = uploads.engine.settings();
+    settings.retries = 0;
+    uploads.engine.save_settings(settings).await.unwrap();
+    let row = sent(&uploads, request).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+    assert!(chunks(&store).len() < 8, "{:?}", chunks(&store));
 }

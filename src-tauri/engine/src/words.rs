@@ -316,6 +316,9 @@ phrases! {
     StoreLeadsElsewhere { host: String } = "The store leads to {host}, for which this URL is not good";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
+    StoreHasUnsent = "The store says it has more than it was sent";
+    SessionOfOtherBytes = "The upload session behind this URL holds bytes that are not of this file";
+    SessionDoneBefore = "The upload session behind this URL was finished before, and nothing shows that it took this file";
     StoreKeepsNothing = "The store does not keep what it is sent";
     StoredTooEarly = "The store said that it has the file before all of it was sent";
     LargerThanStoreTakes { limit: Size } = "The file is larger than the {limit} that the store takes in one request";
