@@ -21,15 +21,49 @@ pub(crate) enum Verdict {
 
 /// Words that stand for success where a code, a state or an error is expected.
 const WELL: [&str; 22] = [
-    "ok", "okay", "success", "succeed", "succeeded", "successful", "successfully", "done", "created", "accepted",
-    "uploaded", "stored", "saved", "complete", "completed", "finished", "none", "null", "no error", "no_error",
-    "noerror", "true",
+    "ok",
+    "okay",
+    "success",
+    "succeed",
+    "succeeded",
+    "successful",
+    "successfully",
+    "done",
+    "created",
+    "accepted",
+    "uploaded",
+    "stored",
+    "saved",
+    "complete",
+    "completed",
+    "finished",
+    "none",
+    "null",
+    "no error",
+    "no_error",
+    "noerror",
+    "true",
 ];
 
 /// Words that stand for a failure there.
 const FAILED: [&str; 17] = [
-    "error", "err", "fail", "failed", "failure", "ko", "nok", "denied", "forbidden", "unauthorized", "invalid",
-    "rejected", "refused", "aborted", "fatal", "exception", "unsuccessful",
+    "error",
+    "err",
+    "fail",
+    "failed",
+    "failure",
+    "ko",
+    "nok",
+    "denied",
+    "forbidden",
+    "unauthorized",
+    "invalid",
+    "rejected",
+    "refused",
+    "aborted",
+    "fatal",
+    "exception",
+    "unsuccessful",
 ];
 
 const SUCCESS_FLAGS: [&str; 7] =
@@ -37,9 +71,17 @@ const SUCCESS_FLAGS: [&str; 7] =
 const FAILURE_FLAGS: [&str; 7] =
     ["failed", "failure", "fail", "haserror", "has_error", "iserror", "is_error"];
 const STATES: [&str; 7] = ["status", "state", "result", "stat", "outcome", "upload_status", "uploadstatus"];
-const STATUSES: [&str; 6] = ["statuscode", "status_code", "httpstatus", "http_status", "httpcode", "http_code"];
+const STATUSES: [&str; 6] =
+    ["statuscode", "status_code", "httpstatus", "http_status", "httpcode", "http_code"];
 const ERRORS: [&str; 9] = [
-    "error", "errors", "err", "exception", "fault", "error_message", "errormessage", "error_description",
+    "error",
+    "errors",
+    "err",
+    "exception",
+    "fault",
+    "error_message",
+    "errormessage",
+    "error_description",
     "errordescription",
 ];
 /// Codes of errors, where anything but nothing is one.
@@ -114,11 +156,7 @@ fn worse(one: Verdict, other: Verdict) -> Verdict {
 fn word(text: &str) -> Option<Verdict> {
     let lower = text.trim().to_ascii_lowercase();
     let known = |words: &[&str]| words.contains(&&*lower);
-    if known(&WELL) {
-        Some(Verdict::Well)
-    } else {
-        known(&FAILED).then_some(Verdict::Failed)
-    }
+    if known(&WELL) { Some(Verdict::Well) } else { known(&FAILED).then_some(Verdict::Failed) }
 }
 
 /// A flag, however it is written.
@@ -132,6 +170,16 @@ fn flag(value: &Value) -> Option<bool> {
             other => word(other).map(|verdict| verdict == Verdict::Well),
         },
         _ => None,
+    }
+}
+
+/// Whether a flag for failures is up; many count them there.
+fn is_raised(value: &Value) -> bool {
+    match value {
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => matches!(&*text.trim().to_ascii_lowercase(), "true" | "1" | "yes" | "y"),
+        _ => false,
     }
 }
 
@@ -161,14 +209,16 @@ fn of_object(object: &Map<String, Value>, is_outer: bool) -> Verdict {
         fields.iter().filter(|(name, _)| names.contains(&&**name)).map(|(_, value)| *value).collect()
     };
     let is_status = |value: &&Value| {
-        !matches!(value, Value::Bool(_)) && of_code(value) == Some(Verdict::Failed) && word_of(value).is_none()
+        !matches!(value, Value::Bool(_))
+            && of_code(value) == Some(Verdict::Failed)
+            && word_of(value).is_none()
     };
     // A store that names ranges which it still expects has not everything.
     let expects_more = among(&["nextexpectedranges"])
         .iter()
         .any(|ranges| ranges.as_array().is_some_and(|ranges| !ranges.is_empty()));
     let says_no = among(&SUCCESS_FLAGS).into_iter().any(|value| flag(value) == Some(false))
-        || among(&FAILURE_FLAGS).into_iter().any(|value| flag(value) == Some(true))
+        || among(&FAILURE_FLAGS).into_iter().any(is_raised)
         || among(&STATES).iter().any(|value| {
             matches!(value, Value::Bool(false)) || word_of(value) == Some(Verdict::Failed) || is_status(value)
         })
@@ -190,13 +240,16 @@ fn of_object(object: &Map<String, Value>, is_outer: bool) -> Verdict {
     let mut found = Verdict::Silent;
     for said in among(&CODES).into_iter().filter_map(of_code) {
         let in_words = messages.iter().filter_map(|message| word_of(message)).fold(Verdict::Silent, worse);
-        found = worse(found, match (said, in_words) {
-            // A code without a word beside it may be anything: an id, a place in a list.
-            (Verdict::Unclear, _) if messages.is_empty() => Verdict::Silent,
-            (Verdict::Failed, _) if messages.is_empty() => Verdict::Unclear,
-            (Verdict::Unclear, Verdict::Well) => Verdict::Well,
-            (said, _) => said,
-        });
+        found = worse(
+            found,
+            match (said, in_words) {
+                // A code without a word beside it may be anything: an id, a place in a list.
+                (Verdict::Unclear, _) if messages.is_empty() => Verdict::Silent,
+                (Verdict::Failed, _) if messages.is_empty() => Verdict::Unclear,
+                (Verdict::Unclear, Verdict::Well) => Verdict::Well,
+                (said, _) => said,
+            },
+        );
     }
     if is_outer {
         let inner = among(&INNER).into_iter().filter_map(Value::as_object);

@@ -249,7 +249,7 @@ impl Line<'_> {
             self.hand_over(range::resumable_range(answer.headers()) == Some(self.sending.source.size()))
                 .await?;
         }
-        self.progress(answer, true, kept).await
+        self.progress(answer, true, true, kept).await
     }
 
     /// Whether a "done" that answers a question is about this file, rather than a mistake, or about what somebody sent
@@ -348,7 +348,13 @@ impl Line<'_> {
                 } else {
                     self.handed_up_to(start + flow.sent()).await?;
                 }
-                self.progress(answer, flow.all_sent(), kept).await
+                let is_success = answer.status().is_success();
+                let progress = self.progress(answer, flow.all_sent(), start > 0, kept).await;
+                if end == total && is_success && matches!(progress, Err(Refused::Fault(_))) {
+                    // An answer that broke off is one that got lost.
+                    self.hand_over(flow.all_sent()).await?;
+                }
+                progress
             }
             Err(error) => {
                 if end == total && flow.all_sent() {
@@ -360,7 +366,13 @@ impl Line<'_> {
         }
     }
 
-    async fn progress(&self, answer: Response, all_sent: bool, kept: &mut Kept) -> Result<Progress, Refused> {
+    async fn progress(
+        &self,
+        answer: Response,
+        all_sent: bool,
+        of_chunk: bool,
+        kept: &mut Kept,
+    ) -> Result<Progress, Refused> {
         match answer.status().as_u16() {
             INCOMPLETE => match range::resumable_range(answer.headers()) {
                 Some(bytes) => Ok(Progress::Has(self.credit(bytes).await?)),
@@ -369,17 +381,28 @@ impl Line<'_> {
             },
             // 499: somebody has canceled it.
             404 | 410 | 499 => Err(self.is_gone(kept).await?.into()),
-            _ => Ok(Progress::Done(accept(self.sending.run, answer, all_sent).await?)),
+            _ => {
+                let taken = accept(self.sending.run, answer, all_sent).await?;
+                Ok(Progress::Done(Taken { of_chunk, ..taken }))
+            }
         }
     }
 
     /// The store no longer knows the session. What opened it opens another, where there is something that did.
     async fn is_gone(&self, kept: &mut Kept) -> Result<Error> {
         let run = self.sending.run;
+        let handed_over = run.resume_record().handed_over;
         forget(run).await?;
-        run.note(Phrase::SessionLost);
         kept.lost_sessions += 1;
+        kept.sent_all |= handed_over;
+        if handed_over && self.method == Method::Session && self.sending.is_link() {
+            let error = Error::new(Cause::LinkExpired, Phrase::MayBeThere);
+            return Ok(error.because(Phrase::SessionForgotten).advise(Phrase::LookThereFirst));
+        }
+        run.note(Phrase::SessionLost);
         let cause = match self.method {
+            // The service is asked first whether it has the file.
+            Method::Session if handed_over && kept.lost_sessions == 1 => Cause::ServerTrouble,
             // The URL is the session itself: only a new one helps.
             Method::Session if self.sending.is_link() => Cause::LinkExpired,
             Method::Session => Cause::Expired,
