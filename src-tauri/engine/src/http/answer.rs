@@ -252,7 +252,9 @@ fn read_body(content_type: Option<&str>, body: &[u8]) -> Said {
         // One entry for each file: the first that says no.
         Ok(Value::Array(entries)) => {
             let refused = entries.iter().find(|entry| verdict::of_json(entry) == Verdict::Failed);
-            return refused.and_then(Value::as_object).map(read_json).unwrap_or_default();
+            if let Some(object) = refused.and_then(Value::as_object) {
+                return read_json(object);
+            }
         }
         Ok(Value::String(message)) => return Said { message, ..Said::default() },
         _ => {}

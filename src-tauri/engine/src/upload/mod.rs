@@ -44,8 +44,9 @@ use crate::words::{Peer, Phrase, Size, Way};
 /// A URL that will be valid is waited for this long; clocks that differ by more are somebody's mistake.
 const LONGEST_START: Duration = Duration::from_secs(300);
 const MOST_REDIRECTS: u32 = 3;
-/// The service is asked this long whether it has a file of which the store's answer got lost, before it is sent again.
-const LOST_ANSWER: Duration = Duration::from_secs(20);
+/// The service is asked this long whether it has a file of which the store’s answer got lost, before it is sent again: where
+/// it is slower than that, the store refuses the second one, or takes the same bytes once more.
+const LOST_ANSWER: Duration = Duration::from_secs(4);
 
 /// What one attempt leaves to the next within a run.
 pub(crate) struct Kept {

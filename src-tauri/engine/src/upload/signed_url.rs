@@ -74,10 +74,9 @@ impl SignedUrl {
             // Tencent's older kits put all of it into one parameter.
             let (_, sign) = self.url.query_pairs().find(|(key, _)| key == "sign")?;
             let inner = sign.starts_with("q-sign-algorithm=").then_some(sign)?;
-            let found = url::form_urlencoded::parse(inner.as_bytes())
+            url::form_urlencoded::parse(inner.as_bytes())
                 .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                .map(|(_, value)| Cow::Owned(value.into_owned()));
-            found
+                .map(|(_, value)| Cow::Owned(value.into_owned()))
         })
     }
 
