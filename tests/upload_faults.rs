@@ -1193,7 +1193,7 @@ async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_w
     assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
     assert_eq!(
         sent(&store),
-        [bytes.clone()],
+        std::slice::from_ref(&bytes),
         "it takes this file or nothing, and a bare status shows neither"
     );
 
@@ -1913,4 +1913,39 @@ async fn u12_a_place_that_fails_is_not_asked_again_but_who_led_there() {
     let row = sent_to(&uploads, &path, store.url(PUT)).await;
     assert_eq!(row.state, State::Completed, "{:?}", row.state);
     assert_eq!(store.requests().len(), 4);
+}
+
+/// A service may be slower with its word than the store with its refusal.
+#[tokio::test]
+async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let (sent, refused) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let store = BadStore::start(move |request, _| {
+        let line = request.line();
+        if line.contains("/signed-url") {
+            let host = request.header("host").unwrap_or_default();
+            let url = format!("http://{host}{PUT}");
+            let data =
+                format!(r#"{{"asset_id": 12, "signed_url": "{url}", "expires_in": 3600, "fields": []}}"#);
+            return reply("200 OK", &[], &format!(r#"{{"code": 200, "msg": "", "data": {data}}}"#));
+        }
+        if line.contains("/metadata") {
+            let state = if refused.load(Ordering::Relaxed) { "SUCCESS" } else { "WAITING" };
+            let data = format!(
+                r#"{{"resource": [{{"asset_id": "12", "file_size": 1000, "upload_status": "{state}"}}]}}"#
+            );
+            return reply("200 OK", &[], &format!(r#"{{"code": 200, "msg": "", "data": {data}}}"#));
+        }
+        if sent.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Reply { answer: Vec::new(), close: true, ..has(0) };
+        }
+        refused.store(true, Ordering::Relaxed);
+        reply("412 Precondition Failed", &[], "")
+    });
+    let uploads = Uploads::new(SignedUrls::GooglePut).await.at(store.url("/api")).await;
+    let path = uploads.file("a.bin", 1000);
+    let row = uploads.run(&path).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    let asked = |word: &str| store.requests().iter().filter(|asked| asked.line().contains(word)).count();
+    assert_eq!((asked("/signed-url"), asked("/b/o")), (1, 2));
 }
