@@ -157,12 +157,12 @@ pub(crate) fn resumable_range(headers: &HeaderMap) -> Option<u64> {
     // Google's older documents leave the unit out; others write it as `Content-Range` has it.
     let lower = value.to_ascii_lowercase();
     let range = lower.strip_prefix("bytes").map_or(&*lower, |rest| rest.trim_start_matches(['=', ' ']));
-    let range = range.split('/').next().unwrap_or_default();
+    let range = range.split(['/', ',']).next().unwrap_or_default();
     let (first, last) = range.split_once('-')?;
-    if digits(first)? != 0 {
+    if digits(first.trim())? != 0 {
         return None;
     }
-    digits(last)?.checked_add(1)
+    digits(last.trim())?.checked_add(1)
 }
 
 #[cfg(test)]
@@ -258,6 +258,7 @@ mod tests {
             (&[("range", "0-42")], Some(43)),
             (&[("range", "BYTES=0-42")], Some(43)),
             (&[("range", "bytes 0-42")], Some(43)),
+            (&[("range", "bytes=0 - 42,")], Some(43)),
             (&[("range", "bytes=0-42/100")], Some(43)),
             (&[("range", "bytes=1-42")], None),
             (&[("range", "bytes=0-")], None),

@@ -94,7 +94,8 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
             // Nothing shows that this file is what it has.
             Progress::Done(_) if method == Method::Session => {
                 run.note(Phrase::DoneNotShown);
-                was_done = true;
+                // Where the last byte may have gone out just before a kill, it is most likely this transfer's doing.
+                was_done = handed < total;
             }
             Progress::Done(_) => {
                 forget(run).await?;
