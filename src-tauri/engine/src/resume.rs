@@ -57,6 +57,11 @@ pub(crate) struct Resume {
     /// written before the last chunk went out: it shows nothing.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub handed_over: bool,
+    /// Upload: the highest byte of the file, plus one, that may have been handed over in the session; written down before
+    /// it is. A store that has more has it from somebody else. `None` in records of earlier versions, and where nothing
+    /// was handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed: Option<u64>,
     /// Upload: URI of the resumable session, once the store has opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,

@@ -319,6 +319,14 @@ phrases! {
     StoreLeadsElsewhere { host: String } = "The store leads to {host}, for which this URL is not good";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
+    StoreHasUnsent = "The store says it has more than it was sent";
+    SessionOfOtherBytes = "The upload session behind this URL holds bytes that are not of this file";
+    SessionDoneBefore = "The upload session behind this URL was finished before, and nothing shows that it took this file";
+    SignInPageCame = "A page to sign in came instead of the store’s answer";
+    TakenForLater = "The store took the file for later and did not say that it is stored";
+    AnswerCut = "The store’s answer broke off in the middle";
+    MayBeThere = "All of the file was sent before and the answer got lost; the file may be there";
+    UrlTakesOnePart = "This URL takes one part of an upload that is made of several, not a whole file";
     StoreKeepsNothing = "The store does not keep what it is sent";
     StoredTooEarly = "The store said that it has the file before all of it was sent";
     LargerThanStoreTakes { limit: Size } = "The file is larger than the {limit} that the store takes in one request";
@@ -400,6 +408,7 @@ phrases! {
     KeyIsFor { origin: String } = "the key that there is belongs to {origin}";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
+    FieldsUnreadable = "its form fields cannot be read";
     NoneInTheAnswer = "there is none in the answer";
     NeitherDroppedNorChosen = "it was neither dropped on the window nor chosen in a dialog, or is not there any more";
     NotAgreedTo = "you did not agree to it";
@@ -453,6 +462,8 @@ phrases! {
     CloseOtherProgram = "close the program that uses it, then try again; what has arrived is kept";
     GetDirectLink = "get a direct link to the file";
     CheckSignInOrDirectLink = "check whether this network asks you to sign in, or get a direct link to the file";
+    LookThereFirst = "look at the store whether it is there before you send it again";
+    GetUrlForWhole = "get a URL that takes the whole file in one request";
     CheckAddressAndSignIn = "check the address of the service, and whether this network asks you to sign in";
     GetOpenLink = "get a link that works without signing in";
     ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";

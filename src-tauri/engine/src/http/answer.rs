@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use crate::filename::is_invisible;
 use crate::http::range::retry_after;
 use crate::http::refusals::{GENERAL, Row, look_up, look_up_own, short_number};
+use crate::http::verdict::{self, Verdict};
 
 /// The longest message that is shown, in characters.
 pub(crate) const LONGEST_MESSAGE: usize = 500;
@@ -134,7 +135,7 @@ pub(crate) fn decode(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Re
 const LONGEST_WORD: usize = 1024;
 
 /// The `data` of an envelope, when it says success: HTTP 2xx, `failed` not true, `success` not false, and a `code`
-/// that is 200, 0, "0000" or one of their kin. Services disagree about the spelling, and clients that accept only one break.
+/// that means success in one of its spellings ([`verdict::of_code`]). Services disagree about the spelling, and clients that accept only one break.
 pub(crate) fn envelope_data<T: DeserializeOwned>(
     status: StatusCode,
     headers: &HeaderMap,
@@ -214,8 +215,13 @@ fn says_success(envelope: &Map<String, Value>) -> bool {
         Some(Value::String(text)) => text.trim().eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
         _ => false,
     };
-    let code = envelope.get("code").and_then(code_text).unwrap_or_default();
-    !is("failed", true) && !is("success", false) && matches!(code.as_str(), "200" | "0000" | "0" | "")
+    let code = match envelope.get("code").and_then(verdict::of_code) {
+        None | Some(Verdict::Well) => true,
+        // Only the flag tells what a number of the service's own means.
+        Some(Verdict::Unclear) => is("success", true),
+        Some(_) => false,
+    };
+    code && !is("failed", true) && !is("success", false)
 }
 
 /// A code as text, whether it came as a number or a string.
@@ -249,6 +255,13 @@ fn read_body(content_type: Option<&str>, body: &[u8]) -> Said {
     // serde_json stops at 128 levels, so a nesting bomb is merely text.
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => return read_json(&object),
+        // One entry for each file: the first that says no.
+        Ok(Value::Array(entries)) => {
+            let refused = entries.iter().find(|entry| verdict::of_json(entry) == Verdict::Failed);
+            if let Some(object) = refused.and_then(Value::as_object) {
+                return read_json(object);
+            }
+        }
         Ok(Value::String(message)) => return Said { message, ..Said::default() },
         _ => {}
     }
@@ -273,7 +286,15 @@ fn read_json(object: &Map<String, Value>) -> Said {
         .or_else(|| fast_api(object))
         .or_else(|| problem(object))
         .or_else(|| spring(object))
-        .unwrap_or_else(|| any_json(object))
+        .unwrap_or_else(|| {
+            let said = any_json(object);
+            if said.message.is_empty() && said.code.is_none() {
+                // `Message`, `ErrorCode`: the same names as others write them.
+                let lower = object.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+                return any_json(&lower.collect());
+            }
+            said
+        })
 }
 
 /// `{"code":…,"msg":…}`, with or without `success` and `failed`.
@@ -354,9 +375,16 @@ fn error_word(object: &Map<String, Value>) -> Option<String> {
 /// Anything else: Google's `{"error":{"code":…,"message":…,"status":…}}`, `{"error":"…"}`, `{"message":"…"}`.
 fn any_json(object: &Map<String, Value>) -> Said {
     let inner = object.get("error").and_then(Value::as_object).unwrap_or(object);
+    let code = ["code", "errcode", "errno", "error_code"].iter().find_map(|name| inner.get(*name));
+    let first = || match object.get("errors")?.as_array()?.first()? {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(error) => text_of(error, &["message", "msg", "detail", "title"]),
+        _ => None,
+    };
     Said {
-        code: inner.get("code").and_then(code_text).or_else(|| error_word(inner)),
-        message: text_of(inner, &["message", "msg", "error_description", "error", "reason"])
+        code: code.and_then(code_text).or_else(|| error_word(inner)),
+        message: text_of(inner, &["message", "msg", "error_description", "errmsg", "error", "reason"])
+            .or_else(first)
             .unwrap_or_default(),
         request_id: request_id_of(object),
         reason: reason_of(inner).unwrap_or_default(),
@@ -482,6 +510,27 @@ impl Times {
 fn dated(text: &str, word: &str) -> Option<SystemTime> {
     let (_, rest) = text.split_once(word)?;
     httpdate::parse_http_date(rest.split(']').next()?.trim()).ok()
+}
+
+/// Whether a body is a store's XML error.
+pub(crate) fn is_error_document(text: &str) -> bool {
+    read_xml(text).is_some()
+}
+
+/// The title of a page that asks for a name and a password instead of answering: of a network, or of a service.
+pub(crate) fn sign_in_page(headers: &HeaderMap, text: &str) -> Option<String> {
+    const WORDS: [&str; 7] =
+        ["sign in", "sign-in", "signin", "log in", "login", "captive portal", "authentication"];
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_page = declared.is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+    if !is_page && !looks_like_page(text) {
+        return None;
+    }
+    let title = clean(&page_title(text), LONGEST_LABEL);
+    let (lower, page) = (title.to_lowercase(), text.to_ascii_lowercase());
+    let asks =
+        ["type=\"password\"", "type='password'", "type=password"].iter().any(|field| page.contains(field));
+    (asks || WORDS.iter().any(|word| lower.contains(word))).then_some(title)
 }
 
 fn looks_like_page(text: &str) -> bool {

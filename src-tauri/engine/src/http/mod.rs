@@ -14,5 +14,6 @@ pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod range;
 pub(crate) mod refusals;
+pub(crate) mod verdict;
 
 pub(crate) use client::*;

@@ -172,13 +172,15 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Optio
 pub(crate) fn resumable_range(headers: &HeaderMap) -> Option<u64> {
     let Some(value) = headers.get(RANGE) else { return Some(0) };
     let value = value.to_str().ok()?.trim();
-    // Google's older documents leave the unit out.
-    let range = value.strip_prefix("bytes=").unwrap_or(value);
+    // Google's older documents leave the unit out; others write it as `Content-Range` has it.
+    let lower = value.to_ascii_lowercase();
+    let range = lower.strip_prefix("bytes").map_or(&*lower, |rest| rest.trim_start_matches(['=', ' ']));
+    let range = range.split(['/', ',']).next().unwrap_or_default();
     let (first, last) = range.split_once('-')?;
-    if digits(first)? != 0 {
+    if digits(first.trim())? != 0 {
         return None;
     }
-    digits(last)?.checked_add(1)
+    digits(last.trim())?.checked_add(1)
 }
 
 #[cfg(test)]
@@ -272,6 +274,10 @@ mod tests {
             (&[("range", "bytes=0-0")], Some(1)),
             (&[("range", "bytes=0-524287")], Some(524_288)),
             (&[("range", "0-42")], Some(43)),
+            (&[("range", "BYTES=0-42")], Some(43)),
+            (&[("range", "bytes 0-42")], Some(43)),
+            (&[("range", "bytes=0 - 42,")], Some(43)),
+            (&[("range", "bytes=0-42/100")], Some(43)),
             (&[("range", "bytes=1-42")], None),
             (&[("range", "bytes=0-")], None),
             (&[("range", "bytes=0-18446744073709551615")], None),

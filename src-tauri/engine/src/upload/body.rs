@@ -85,6 +85,11 @@ impl Flow {
         Body::wrap_stream(Exactly { stream: Box::pin(stream) })
     }
 
+    /// How many bytes of the body were handed over to the connection.
+    pub(super) fn sent(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     /// Whether every byte of the body was handed over to the connection.
     pub(super) fn all_sent(&self) -> bool {
         self.moved.load(Ordering::Relaxed) >= self.wanted.load(Ordering::Relaxed)

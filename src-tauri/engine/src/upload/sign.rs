@@ -71,7 +71,7 @@ pub(super) async fn target(
         record.signed_url = Some(signed.url.expose().to_owned());
         record.form.clone_from(&signed.form);
         record.asset_id = Some(signed.asset_id.clone());
-        record.session = None;
+        (record.session, record.handed) = (None, None);
         record.expires_at = signed
             .expires_at
             .and_then(|end| end.duration_since(UNIX_EPOCH).ok())
@@ -118,7 +118,8 @@ pub(super) async fn abandon(run: &Run, service: &str) -> Result<()> {
     .await?;
     run.change_resume(|record| {
         (record.signed_url, record.session, record.asset_id, record.expires_at) = (None, None, None, None);
-        record.handed_over = false;
+        // A URL that is a session itself may go on holding what it was handed: from now on that is another file's.
+        (record.handed_over, record.handed) = (false, None);
         record.form.clear();
     })
     .await
