@@ -1753,11 +1753,10 @@ async fn w1_a_message_never_takes_the_place_of_the_file_that_was_begun() {
             let is_well = signal.clone();
             let server = cut_then(&file, &[("ETag", ETAG), ("Accept-Ranges", "bytes")], move |head, _| {
                 let length = message.len().to_string();
-                match is_well.is_given() {
-                    true => good_answer(head, &body, ETAG),
-                    false => {
-                        response(status, &[("Content-Type", kind), ("Content-Length", &length)], message)
-                    }
+                if is_well.is_given() {
+                    good_answer(head, &body, ETAG)
+                } else {
+                    response(status, &[("Content-Type", kind), ("Content-Length", &length)], message)
                 }
             });
             let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;

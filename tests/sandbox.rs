@@ -1,6 +1,7 @@
 //! The sandbox is nobody else's: what another user of the computer, a program of theirs on its port, and a web page get
 //! from it. `docs/security.md` names these tests.
 #![cfg(unix)]
+#![allow(clippy::print_stderr, reason = "a test that can do less says so")]
 
 #[path = "support/mod.rs"]
 mod support;

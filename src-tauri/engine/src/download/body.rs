@@ -182,7 +182,8 @@ pub(super) async fn save(
     {
         // Nor is it asked to continue again: what it calls a part is none.
         kept.no_ranges = true;
-        restart(run, kept, Phrase::ContinuedElsewhere).await?;
+        let promised = kept.open.as_ref().map(|open| open.identity.clone()).unwrap_or_default();
+        restart(run, kept, Phrase::ContinuedElsewhere, promised).await?;
     }
     result?;
     Ok(Fetched::Saved(framing))

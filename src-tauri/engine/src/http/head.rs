@@ -220,7 +220,7 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     let named = last + 1;
     let end = end.map_or(named, |end| end.min(named));
     let body = Body::new(answer, start, Some(end), is_open && end == named);
-    Reading::Part(Box::new(Answer { body, facts }))
+    Reading::Part(Box::new(Answer { facts, body }))
 }
 
 fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -> Facts {
