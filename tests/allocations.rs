@@ -13,7 +13,7 @@ use serde_json::Value;
 use support::files::noise;
 use support::home::Home;
 use support::http::request;
-use support::peers::{Server, free_port};
+use support::served::{self, Served};
 
 const MIB: usize = 64;
 
@@ -122,14 +122,19 @@ async fn used(work: impl Future<Output = ()>) -> Use {
     }
 }
 
-// The only test of this program: another one beside it would be counted, too.
+/// Not a test: the process that the test below starts.
+#[test]
+fn serve_until_killed() {
+    served::serve();
+}
+
+// The only test of this program that does anything: another one beside it would be counted, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_pass_through_buffers_that_are_used_again_and_by_one_request() {
     let home = Home::new();
-    let port = free_port();
     // In a process of its own, so that its memory does not count.
-    let _sandbox = Server::start(&mut home.command(["sandbox", "--port", &port.to_string()]), port);
-    let url = format!("http://127.0.0.1:{port}");
+    let server = Served::start("serve_until_killed");
+    let url = &server.links;
     let mut options = Options::new(home.path().join("engine"));
     options.keychain = false;
     let engine = Engine::open(options).await.expect("an engine");
@@ -146,7 +151,12 @@ async fn bytes_pass_through_buffers_that_are_used_again_and_by_one_request() {
 
     sent.assert_within(&UP, "up");
     fetched.assert_within(&DOWN, "down");
-    let (status, log) = request("GET", &format!("{url}/_sandbox/requests"), &[], b"");
+    let (status, log) = request(
+        "GET",
+        &format!("{}/_sandbox/requests", server.origin),
+        &[("Authorization", served::KEY)],
+        b"",
+    );
     assert_eq!(status, 200);
     let log: Value = serde_json::from_slice(&log).expect("a list");
     let asked = log.as_array().expect("a list").iter();

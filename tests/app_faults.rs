@@ -455,6 +455,58 @@ fn a7_an_unlocked_keychain_keeps_a_key_from_run_to_run_until_it_is_removed() {
     home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
 }
 
+/// Another base URL in the settings, as a page gone bad or a planted file writes it.
+fn readdress(home: &Home, mavi_url: &str) {
+    std::fs::create_dir_all(home.data()).unwrap();
+    let settings =
+        ferry_engine::Settings { mavi_url: mavi_url.to_owned(), ..ferry_engine::Settings::default() };
+    std::fs::write(home.data().join("settings.json"), serde_json::to_vec(&settings).unwrap()).unwrap();
+}
+
+#[test]
+fn a_planted_address_gets_no_key_from_a_variable() {
+    let stranger = Service::start();
+    let mut home = Home::new();
+    home.set("FERRY_MAVI_KEY", support::service::KEY);
+    readdress(&home, &stranger.mavi_url());
+    home.file("a.bin", &noise(1, 1000));
+    for words in [
+        &["check", "mavi"][..],
+        &["upload", "a.bin", "--service", "mavi"],
+        &["download", "re_0123456789", "--service", "mavi"],
+        &["assets", "info", "re_0123456789", "--service", "mavi"],
+        &["assets", "delete", "re_0123456789", "--yes", "--service", "mavi"],
+    ] {
+        let run = home.ferry(words).exits(1).says_error("unauthorized").hides(support::service::KEY);
+        assert!(run.stderr.contains("no key for this address"), "{words:?}: {}", run.stderr);
+    }
+    assert_eq!(stranger.requests().len(), 0, "nobody there was to be asked");
+    // The same address by the variable is the user's own word.
+    home.set("FERRY_MAVI_URL", &stranger.mavi_url());
+    home.ferry(["check", "mavi"]).exits(0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_in_the_keychain_belongs_to_the_address_that_it_was_given_for() {
+    let (service, stranger) = (Service::start(), Service::start());
+    let mut home = Home::new();
+    home.set("TYPED", support::service::KEY);
+    let Some(session) = with_keychain(&mut home, true) else { return };
+    readdress(&home, &service.mavi_url());
+    let run = home.ferry_under(&session, ["key", "set", "mavi"]).exits(0).hides(support::service::KEY);
+    assert!(run.stderr.contains(&service.url()), "it says for which address: {}", run.stderr);
+    home.ferry_under(&session, ["check", "mavi"]).exits(0);
+    readdress(&home, &stranger.mavi_url());
+    let run = home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
+    assert!(run.stderr.contains("no key for this address"), "{}", run.stderr);
+    let run = home.ferry_under(&session, ["services"]).exits(0);
+    assert!(run.stdout.contains(&format!("key for {}", service.url())), "{}", run.stdout);
+    assert_eq!(stranger.requests().len(), 0, "nobody there was to be asked");
+    readdress(&home, &service.mavi_url());
+    home.ferry_under(&session, ["check", "mavi"]).exits(0);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a7_a_locked_keychain_is_said_and_the_variable_works() {
@@ -517,6 +569,239 @@ fn u10_a_large_folder_is_counted_beside_everything_else_and_a_file_given_twice_i
         engine.cancel(&again).await.unwrap();
         engine.shutdown().await;
     });
+}
+
+// ---- the data folder is the user's own, or Ferry does not start ----
+
+/// Nobody that this machine knows.
+const STRANGER: u32 = 54_321;
+
+/// What somebody else does on this machine; only root can try that.
+fn as_stranger(script: &str) -> std::process::Output {
+    use std::os::unix::process::CommandExt as _;
+    assert!(support::peers::is_root(), "only root can be somebody else");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).uid(STRANGER).gid(STRANGER).current_dir("/").output().unwrap()
+}
+
+/// Only root can; whoever tests without it is told so.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
+fn can_be_somebody_else() -> bool {
+    if !support::peers::is_root() {
+        eprintln!("skipped: only root can be another user");
+    }
+    support::peers::is_root()
+}
+
+fn give(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A home that others can look into, as most are.
+fn open_home(service: &Service) -> Home {
+    let home = Home::with(service);
+    give(home.path(), 0o755);
+    home
+}
+
+#[test]
+fn what_another_user_planted_in_an_open_data_folder_sends_nothing() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let service = Service::start();
+    let home = open_home(&service);
+    let private = home.file("private.txt", b"for my eyes only");
+    let (data, url) = (home.data(), service.signed_url("x.bin").0);
+    std::fs::create_dir(&data).unwrap();
+    give(&data, 0o777);
+    let record = serde_json::json!({
+        "url": url, "service": "link",
+        "task": {"upload": {"path": private, "to_own_url": true}},
+    });
+    let shown = data.display();
+    let planted = as_stranger(&format!(
+        "mkdir {shown}/resume && printf '%s' '{record}' > {shown}/resume/7 && chmod -R a+rwX {shown}/resume && \
+         printf '%s' '{{\"retries\": 77}}' > {shown}/settings.json"
+    ));
+    assert!(planted.status.success(), "{planted:?}");
+    let asked = service.requests().len();
+    let run = home.ferry(["resume"]).exits(1).says_error("permission_denied");
+    assert!(run.stderr.contains(&format!("chmod 700 {shown}")), "{}", run.stderr);
+    // The folder alone is not all: what was put there is still there.
+    give(&data, 0o700);
+    for _ in 0..2 {
+        let run = home.ferry(["resume"]).exits(1).says_error("permission_denied");
+        assert!(run.stderr.contains("belongs to another user"), "{}", run.stderr);
+        let named = |name: &&str| run.stderr.contains(&format!("rm -r {}", data.join(name).display()));
+        match ["resume", "settings.json"].into_iter().find(named) {
+            Some("resume") => std::fs::remove_dir_all(data.join("resume")).unwrap(),
+            Some(file) => std::fs::remove_file(data.join(file)).unwrap(),
+            None => panic!("it names nothing that was planted: {}", run.stderr),
+        }
+    }
+    home.ferry(["resume"]).exits(0);
+    assert_eq!(service.requests().len(), asked, "nobody was asked for anything");
+}
+
+#[test]
+fn a_data_folder_of_another_user_or_in_such_a_place_is_refused() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let service = Service::start();
+    let mut home = open_home(&service);
+    let theirs = home.path().join("theirs");
+    std::fs::create_dir_all(theirs.join("data")).unwrap();
+    // As root in somebody else's home (`sudo ferry`), and as somebody else in what root has made.
+    for place in [theirs.join("data"), theirs.clone()] {
+        std::os::unix::fs::chown(&place, Some(STRANGER), Some(STRANGER)).unwrap();
+        home.set("FERRY_DATA_DIR", theirs.join("data").to_str().unwrap());
+        let run = home.ferry(["queue"]).exits(1).says_error("permission_denied");
+        assert!(!theirs.join("data/ferry.db").exists(), "nothing was made there");
+        std::os::unix::fs::chown(&place, Some(0), Some(0)).unwrap();
+        assert!(run.stderr.contains("another user") || run.stderr.contains("chmod go-w"), "{}", run.stderr);
+    }
+    home.ferry(["queue"]).exits(0);
+    give(&theirs, 0o777);
+    let run = home.ferry(["queue"]).exits(1).says_error("permission_denied");
+    assert!(run.stderr.contains(&format!("chmod go-w {}", theirs.display())), "{}", run.stderr);
+    give(&theirs, 0o1777);
+    home.ferry(["queue"]).exits(0);
+}
+
+#[test]
+fn nobody_else_reads_what_ferry_keeps_whatever_the_umask_and_whatever_an_earlier_one_left() {
+    use std::os::unix::fs::MetadataExt as _;
+    let service = Service::start();
+    let home = open_home(&service);
+    home.file("a.bin", &noise(1, 300_000));
+    let umask = ["sh", "-c", "umask 000; exec \"$@\"", "sh"].map(str::to_owned);
+    let for_owner_only = |what: &str| {
+        for path in support::files::all_below(&home.data()) {
+            let facts = std::fs::symlink_metadata(&path).unwrap();
+            assert_eq!(facts.mode() & 0o077, 0, "{what}: {}", path.display());
+        }
+        assert_eq!(std::fs::metadata(home.data()).unwrap().mode() & 0o777, 0o700, "{what}");
+    };
+    home.ferry_under(&umask, ["upload", "a.bin", "--service", "mavi"]).exits(0);
+    service.fault(FaultKind::Cut { after: 1000 });
+    let link = service.link(100_000, "b.bin");
+    home.ferry_under(&umask, ["download", &link, "--retries", "0"]).exits(1);
+    service.heal();
+    for_owner_only("made with an open umask");
+    // An earlier one, whose folder everybody can read.
+    for path in support::files::all_below(&home.data()) {
+        give(&path, if path.is_dir() { 0o755 } else { 0o644 });
+    }
+    give(&home.data(), 0o755);
+    if support::peers::is_root() {
+        assert!(as_stranger(&format!("cat {}", home.data().join("ferry.db").display())).status.success());
+    }
+    home.ferry(["queue"]).exits(0);
+    for_owner_only("left open by an earlier one");
+    if support::peers::is_root() {
+        for name in ["ferry.db", "library.jsonl", "lock"] {
+            let read = as_stranger(&format!("cat {}", home.data().join(name).display()));
+            assert!(!read.status.success(), "{name} can be read by anybody");
+        }
+    }
+}
+
+#[test]
+fn an_export_overwrites_no_file_that_a_planted_link_leads_to() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", &noise(1, 1000));
+    home.ferry(["upload", "a.bin", "--service", "mavi"]).exits(0);
+    let precious = home.file(".bashrc", b"precious");
+    for name in ["lib.csv", "lib.csv.ferry-new", "lib.csv.tmp", "lib.json", "lib.json.ferry-new"] {
+        std::os::unix::fs::symlink(&precious, home.path().join(name)).unwrap();
+    }
+    for name in ["lib.csv", "lib.json"] {
+        home.ferry(["assets", "--export", name]).exits(0);
+        assert_eq!(std::fs::read(&precious).unwrap(), b"precious", "{name}");
+        assert!(!home.path().join(name).is_symlink());
+        assert!(std::fs::read_to_string(home.path().join(name)).unwrap().contains("a.bin"));
+    }
+}
+
+// ---- what leaves this computer was chosen ----
+
+#[test]
+fn a_folder_with_links_sends_its_own_files_and_says_what_was_left_out() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("films/a.mp4", &noise(1, 1000));
+    home.file(".ssh/id_rsa", b"a very private key");
+    for (target, link) in
+        [("../.ssh/id_rsa", "films/b.mp4"), ("../.ssh", "films/more"), ("a.mp4", "films/c.mp4")]
+    {
+        std::os::unix::fs::symlink(target, home.path().join(link)).unwrap();
+    }
+    let stored = || service.requests().iter().filter(|asked| asked.path.contains("signed-url")).count();
+    let run = home.ferry(["upload", "films", "--service", "mavi"]).exits(0);
+    assert_eq!((run.asset_ids().len(), stored()), (1, 1), "{}", run.stdout);
+    assert!(run.stderr.contains("3 links left out: "), "{}", run.stderr);
+    let run = home.ferry(["upload", "films", "--service", "mavi", "--follow-links", "--json"]).exits(0);
+    let objects = run.objects();
+    let left = objects.iter().find(|object| object["event"] == "left_out").unwrap();
+    assert_eq!((&left["reason"], &left["count"]), (&"link".into(), &2.into()));
+    assert!(left["paths"][0].as_str().unwrap().ends_with("films/b.mp4"), "{left}");
+    let sent = objects.iter().filter(|object| object["event"] == "completed").count();
+    assert_eq!((sent, stored()), (2, 3));
+    // A link that is named itself is followed.
+    let run = home.ferry(["upload", "films/b.mp4", "--service", "mavi"]).exits(0);
+    assert!(run.stdout.ends_with("\tfilms/b.mp4\n"), "{}", run.stdout);
+    let id = run.asset_ids().remove(0);
+    let run = home.ferry(["download", &id, "--service", "mavi"]).exits(0);
+    assert_holds(Path::new(run.lines()[0]), b"a very private key");
+}
+
+/// A folder that is there under a second path, for as long as this lives.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn bind(folder: &Path, place: &'a Path) -> Option<Self> {
+        let bound = std::process::Command::new("mount").arg("--bind").args([folder, place]).output();
+        let is_bound = support::peers::is_root() && bound.is_ok_and(|bound| bound.status.success());
+        is_bound.then_some(Self(place))
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        // With `-l`, also while a child that was left behind still looks into it.
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).output();
+    }
+}
+
+#[test]
+fn ferrys_own_data_is_not_sent_also_where_its_folder_is_mounted_elsewhere() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("a.bin", b"a");
+    home.ferry(["upload", "a.bin", "--service", "mavi"]).exits(0);
+    let asked = service.requests().len();
+    let mounted = home.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let run = |what: &str| {
+        let run = home.ferry(["upload", what, "--service", "mavi"]).exits(1).says_error("invalid_input");
+        assert!(run.stderr.contains("keeps for itself"), "{what}: {}", run.stderr);
+    };
+    run("data");
+    run("data/ferry.db");
+    run("mounted/../data/library.jsonl");
+    std::fs::write(home.data().join("resume/kept"), "secret").unwrap();
+    for (part, file) in [("", "mounted/ferry.db"), ("resume", "mounted/kept")] {
+        // Only root can, and not everywhere.
+        if let Some(_mount) = Mount::bind(&home.data().join(part), &mounted) {
+            run("mounted");
+            run(file);
+        }
+    }
+    assert_eq!(service.requests().len(), asked, "nothing was signed for");
 }
 
 // ---- D17: the way to the other side ----
@@ -1026,7 +1311,7 @@ fn tls_front(
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let behind = service.url().trim_start_matches("http://").to_owned();
+    let behind = service.origin().trim_start_matches("http://").to_owned();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
@@ -1094,7 +1379,7 @@ fn d1_over_http_2_a_cut_anywhere_is_resumed_and_complete() {
         service.fault(Fault::new(FaultKind::Cut { after }).once());
         let mark = service.requests().len();
         let link = service.link(MIB, "film.bin");
-        let secure = link.replace(&service.url(), &format!("https://127.0.0.1:{port}"));
+        let secure = link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"));
         home.ferry(["download", &secure]).exits(0);
         let asked: Vec<_> = service.requests().split_off(mark);
         assert_eq!(asked.len(), 2, "cut after {after}: {asked:?}");
@@ -1107,7 +1392,7 @@ fn d1_over_http_2_a_cut_anywhere_is_resumed_and_complete() {
     service.fault(FaultKind::NoValidators);
     service.fault(Fault::new(FaultKind::Cut { after: MIB / 2 }).once());
     let link = service.link(MIB, "other.bin");
-    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    home.ferry(["download", &link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"))]).exits(0);
     assert_holds(&home.downloads().join("other.bin"), &reference(&link));
     assert!(
         service.requests().iter().all(|asked| !asked.path.ends_with("other.bin") || asked.range.is_none())
@@ -1122,7 +1407,7 @@ fn a_server_that_throttles_each_connection_gets_several_also_if_it_has_http_2() 
     let home = trusting(&authority);
     service.slow(4 * MIB);
     let link = service.link(32 * MIB, "film.bin");
-    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    home.ferry(["download", &link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"))]).exits(0);
     assert_holds(&home.downloads().join("film.bin"), &reference(&link));
     let agreed = agreed.lock().unwrap();
     assert!(agreed.len() >= 4, "{agreed:?}");
@@ -1136,7 +1421,8 @@ fn an_upload_to_a_server_that_speaks_http_2_only_arrives() {
     let port = http_2_front(&authority, &service, None);
     let home = trusting(&authority);
     let source = home.file("up.bin", &noise(7, 3 << 20));
-    let to = format!("https://127.0.0.1:{port}/sink/up.bin");
+    let base = service.url().replace(&service.origin(), &format!("https://127.0.0.1:{port}"));
+    let to = format!("{base}/sink/up.bin");
     let words = ["upload", "--method", "put", "--to", &to].map(std::ffi::OsStr::new);
     home.ferry(words.into_iter().chain([source.as_os_str()])).exits(0);
     let sent: Vec<_> = service.requests().into_iter().filter(|asked| asked.path == "/sink/up.bin").collect();
@@ -1150,7 +1436,8 @@ fn several_downloads_from_a_server_that_speaks_http_2_only_all_arrive() {
     let port = http_2_front(&authority, &service, None);
     let home = trusting(&authority);
     let links: Vec<_> = (0..4).map(|number| service.link(200_000, &format!("{number}.bin"))).collect();
-    let secure = links.iter().map(|link| link.replace(&service.url(), &format!("https://127.0.0.1:{port}")));
+    let secure =
+        links.iter().map(|link| link.replace(&service.origin(), &format!("https://127.0.0.1:{port}")));
     let words = ["download", "--concurrency", "4", "--retries", "0"].map(str::to_owned);
     home.ferry(words.into_iter().chain(secure)).exits(0);
     for (number, link) in links.iter().enumerate() {
@@ -1167,7 +1454,7 @@ fn d17_an_http_2_connection_that_is_reset_is_gone_on_with() {
     // Slow enough that most of what was sent is also received before the reset throws it away.
     service.slow(4 * MIB);
     let link = service.link(2 * MIB, "film.bin");
-    home.ferry(["download", &link.replace(&service.url(), &format!("https://127.0.0.1:{port}"))]).exits(0);
+    home.ferry(["download", &link.replace(&service.origin(), &format!("https://127.0.0.1:{port}"))]).exits(0);
     assert_holds(&home.downloads().join("film.bin"), &reference(&link));
     let ranges: Vec<_> = service.requests().into_iter().filter_map(|asked| asked.range).collect();
     assert!(ranges.iter().any(|range| !range.starts_with("bytes=0-")), "not gone on with: {ranges:?}");

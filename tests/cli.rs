@@ -127,6 +127,10 @@ fn the_sandbox_tells_its_addresses_and_runs_until_it_is_interrupted() {
     {
         assert!(line.starts_with(&format!("{variable}=http://127.0.0.1:{port}")), "{line}");
     }
+    // A key that is another one each time, for the two that want one.
+    let key = lines[4].strip_prefix("FERRY_MAVI_KEY=").unwrap();
+    assert_eq!(lines[5], format!("FERRY_VISUAL_SEARCH_KEY={key}"));
+    assert_eq!((lines.len(), key.len()), (6, 64));
 }
 
 #[cfg(unix)]

@@ -1,6 +1,9 @@
 //! Row D14: disks that are full, read-only, gone, or do not take files of this size or name.
 #![cfg(target_os = "linux")]
 
+#[allow(dead_code, reason = "only its answers are wanted here")]
+#[path = "support/bad_store.rs"]
+mod bad_store;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -8,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use bad_store::{BadStore, reply};
 use ferry_engine::{DownloadRequest, Engine, Options, State, Transfer, WaitReason};
 use ferry_sandbox::FaultKind;
 use support::disk::SmallDisk;
@@ -97,6 +101,69 @@ fn somebody_else_fills_the_disk_while_bytes_come_and_room_was_reserved() {
     running.wait().exits(0);
     only(disk.path(), &["ballast", "film.bin"]);
     assert_holds(&disk.path().join("film.bin"), &reference(&link));
+}
+
+/// What a server claims is no reason to take the disk, and what was taken on its word is given back.
+#[test]
+fn a_length_that_is_claimed_and_never_comes_takes_a_step_of_the_disk_and_gives_it_back() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let Some(disk) = SmallDisk::mount(&home.path().join("disk"), 256) else { return };
+    let link = service.link(200 * MIB, "film.bin");
+    let part = disk.path().join("film.bin.ferrypart");
+    let taken = || std::fs::metadata(&part).map_or(0, |part| part.blocks() * 512);
+
+    service.slow(256 * 1024);
+    let running = home.start(["download", &link, "--dir", "disk"]);
+    wait_until("something was written", || taken() > 0);
+    assert!(taken() <= 16 * MIB, "{} bytes are set aside for a few", taken());
+    running.signal(rustix::process::Signal::INT);
+    running.wait();
+    assert!(taken() <= 4 * MIB, "{} bytes are kept after the stop", taken());
+    home.ferry(["cancel"]).exits(0);
+
+    service.heal();
+    service.fault(FaultKind::Cut { after: 2 * MIB });
+    let run = home.ferry(["download", &link, "--dir", "disk", "--name", "cut.bin", "--retries", "0"]);
+    run.exits(1).says_error("incomplete");
+    let part = disk.path().join("cut.bin.ferrypart");
+    let kept = std::fs::metadata(&part).unwrap();
+    assert!(kept.blocks() * 512 <= 3 * MIB, "{} bytes for {}", kept.blocks() * 512, kept.len());
+}
+
+/// Whoever fills a disk to its last byte stops everything else on it.
+#[test]
+fn a_margin_is_left_on_the_disk() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let Some(disk) = SmallDisk::mount(&home.path().join("disk"), 100) else { return };
+    // It has 100 MiB; 1 of them is the margin.
+    disk.fill_up_to(20 * MIB + MIB / 2);
+    let known = service.link(20 * MIB, "known.bin");
+    home.ferry(["download", &known, "--dir", "disk"]).exits(1).says_error("disk_full");
+    home.ferry(["cancel"]).exits(0);
+    service.fault(FaultKind::NoLength);
+    let unknown = service.link(24 * MIB, "unknown.bin");
+    home.ferry(["download", &unknown, "--dir", "disk"]).exits(1).says_error("disk_full");
+    let free = rustix::fs::statvfs(disk.path()).unwrap();
+    assert!(free.f_bavail * free.f_frsize >= MIB / 2, "{} bytes are left", free.f_bavail * free.f_frsize);
+}
+
+/// The list as it came has 16 MiB; as a tree of values it would take a hundred times that.
+#[test]
+fn a_list_of_millions_of_trifles_takes_no_memory_beyond_its_bytes() {
+    let list = format!("[{}{{\"a\":1}}]", "{\"a\":1},".repeat(2 * 1024 * 1024));
+    let server = BadStore::start(move |_, _| reply("200 OK", &[("content-type", "application/json")], &list));
+    let mut home = Home::new();
+    home.set("FERRY_OFFLINE_TUBE_URL", &server.url(""));
+    if std::process::Command::new("prlimit").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no prlimit here");
+        return;
+    }
+    let limited = ["prlimit".to_owned(), format!("--data={}", 256 * MIB)];
+    let job = "11111111-2222-3333-4444-555555555555";
+    let run = home.ferry_under(&limited, ["download", "--service", "offline-tube", job]);
+    run.exits(1).says_error("not_found");
 }
 
 #[test]

@@ -389,7 +389,8 @@ async fn d6_bytes_beyond_the_promised_range_are_never_written() {
         }
         _ => {
             let mut bytes = good_answer(head, &body, ETAG);
-            bytes.truncate(bytes.len() - 50_000);
+            // Only the first is cut: an answer with a length of its own is not joined, the file is fetched anew.
+            bytes.truncate(bytes.len() - if number == 0 { 50_000 } else { 0 });
             vec![Step::Send(bytes), Step::Close]
         }
     });
@@ -397,6 +398,108 @@ async fn d6_bytes_beyond_the_promised_range_are_never_written() {
     let row = downloads.run(&server.url("/a.bin")).await;
     assert_eq!(row.state, State::Completed);
     assert!(downloads.saved("a.bin") == file);
+}
+
+/// Scripts that forget the 206, answers longer than their range, ranges in two versions: nothing of it is joined by guess.
+#[tokio::test]
+async fn w1_a_range_is_what_its_head_and_its_frame_agree_on() {
+    type Answer = fn(&[u8], usize) -> (&'static str, Vec<(&'static str, String)>, Vec<u8>);
+    let answers: [(&str, Answer); 6] = [
+        ("200 for the rest, with its range", |file, start| {
+            let head = vec![
+                ("Content-Length", (file.len() - start).to_string()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            ("200 OK", head, file[start..].to_vec())
+        }),
+        ("200 for the rest, without a word", |file, start| {
+            ("200 OK", vec![("Content-Length", (file.len() - start).to_string())], file[start..].to_vec())
+        }),
+        ("200 for the rest, under the same tag", |file, start| {
+            let head = vec![("Content-Length", (file.len() - start).to_string()), ("ETag", ETAG.to_owned())];
+            ("200 OK", head, file[start..].to_vec())
+        }),
+        ("206 that names the rest and brings the whole", |file, start| {
+            let head = vec![
+                ("Content-Length", file.len().to_string()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            ("206 Partial Content", head, file.to_vec())
+        }),
+        ("the same in chunks", |file, start| {
+            let head = vec![
+                ("Transfer-Encoding", "chunked".to_owned()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            let mut body = format!("{:x}\r\n", file.len()).into_bytes();
+            body.extend_from_slice(file);
+            body.extend_from_slice(b"\r\n0\r\n\r\n");
+            ("206 Partial Content", head, body)
+        }),
+        ("206 with two ranges in its head", |file, start| {
+            let head = vec![
+                ("Content-Length", (file.len() - start).to_string()),
+                ("Content-Range", format!("bytes {start}-{}/{}", file.len() - 1, file.len())),
+                ("Content-Range", format!("bytes 0-{}/{}", file.len() - start - 1, file.len())),
+                ("ETag", ETAG.to_owned()),
+            ];
+            ("206 Partial Content", head, file[..file.len() - start].to_vec())
+        }),
+    ];
+    for (what, answer) in answers {
+        let file = content(100_000);
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| match range_start(head) {
+            Some(start) if number > 0 => {
+                let (status, headers, bytes) = answer(&body, start);
+                let headers: Vec<(&str, &str)> =
+                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                vec![Step::Send(response(status, &headers, &bytes)), Step::Close]
+            }
+            _ => {
+                let mut bytes = good_answer(head, &body, ETAG);
+                bytes.truncate(bytes.len() - if number == 0 { 50_000 } else { 0 });
+                vec![Step::Send(bytes), Step::Close]
+            }
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!(row.state, State::Completed, "{what}");
+        assert!(downloads.saved("a.bin") == file, "{what}: other bytes");
+    }
+}
+
+/// A transfer coding that the client does not undo is no file, and a length counts where there is none.
+#[tokio::test]
+async fn w1_only_plain_chunks_are_a_file() {
+    for (value, body) in [
+        ("gzip", &b"\x1f\x8b\x08 packed"[..]),
+        ("gzip, chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("chunked;q=1", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("\"chunked\"", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("chunked,", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("chunked, identity", b"5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let server = BadServer::start(move |_, _| {
+            vec![Step::Send(response("200 OK", &[("Transfer-Encoding", value)], body)), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert!(matches!(row.state, State::Failed(_)), "{value}: {:?}", row.state);
+        downloads.nothing_else_than(&[]);
+    }
+    for value in ["identity", ""] {
+        let server = BadServer::start(move |_, _| {
+            let headers = [("Transfer-Encoding", value), ("Content-Length", "100000")];
+            vec![Step::Send(response("200 OK", &headers, &content(50_000))), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert!(matches!(row.state, State::Failed(_)), "{value:?}: half of it is not the file");
+    }
 }
 
 /// What follows a body on its connection looks like the next answer, and belongs to nobody.
@@ -1622,13 +1725,19 @@ async fn w3_the_users_own_headers_go_along_and_never_to_another_origin() {
 
 #[tokio::test]
 async fn w3_a_server_that_takes_so_many_at_a_time_is_asked_by_no_more_and_nothing_fails() {
+    for refusal in ["503 Too Many Connections", "403 Forbidden", "509 Bandwidth Limit Exceeded"] {
+        takes_one_at_a_time(refusal).await;
+    }
+}
+
+async fn takes_one_at_a_time(refusal: &'static str) {
     let serving = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&serving);
     let server = BadServer::start(move |_, _| {
         use std::sync::atomic::Ordering;
         if count.fetch_add(1, Ordering::SeqCst) >= 1 {
             count.fetch_sub(1, Ordering::SeqCst);
-            return vec![Step::Send(response("503 Too Many Connections", &[("Content-Length", "0")], b""))];
+            return vec![Step::Send(response(refusal, &[("Content-Length", "0")], b""))];
         }
         let count = std::sync::Arc::clone(&count);
         std::thread::spawn(move || {
@@ -1650,7 +1759,335 @@ async fn w3_a_server_that_takes_so_many_at_a_time_is_asked_by_no_more_and_nothin
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for id in ids {
-        assert_eq!(downloads.ended(id).await.state, State::Completed);
+        assert_eq!(downloads.ended(id).await.state, State::Completed, "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn w1_a_size_that_was_promised_holds_for_an_answer_that_begins_anew_without_one() {
+    let file = content(200_000);
+    for tag in [Some(ETAG), None] {
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &body, ETAG);
+            if number == 0 {
+                bytes.truncate(bytes.len() - 50_000);
+            } else {
+                // Ranges are ignored, nobody says how long it is, and it is cut.
+                let tag: Vec<_> = tag.iter().map(|tag| ("ETag", *tag)).collect();
+                bytes = response("200 OK", &tag, &body[..100_000]);
+            }
+            vec![Step::Send(bytes), Step::Wait(Duration::from_millis(20)), Step::Close]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        assert_eq!(code(&row), Some(Code::Incomplete), "{tag:?}: {:?}", row.state);
+        assert!(downloads.files().is_empty(), "{tag:?}: {:?}", downloads.names());
+    }
+}
+
+#[tokio::test]
+async fn w1_a_checksum_that_was_promised_holds_for_the_same_version_fetched_anew() {
+    let file = content(200_000);
+    let (body, other) = (file.clone(), content(200_001)[1..].to_vec());
+    // The checksum of something else: no bytes of this version are as it says.
+    let promise = [("ETag", ETAG), ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg=="), ("Content-Length", "200000")];
+    for cuts in [true, false] {
+        let (body, other) = (body.clone(), other.clone());
+        let server = BadServer::start(move |_, number| {
+            let mut bytes = match number {
+                0 => response("200 OK", &promise, &body),
+                _ => good_answer("", &other, ETAG),
+            };
+            if number == 0 && cuts {
+                bytes.truncate(bytes.len() - 50_000);
+            }
+            vec![Step::Send(bytes), Step::Wait(Duration::from_millis(20)), Step::Close]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(2)).await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        assert_eq!(code(&row), Some(Code::IntegrityMismatch), "cut: {cuts}: {:?}", row.state);
+        assert!(downloads.files().is_empty(), "{:?}", downloads.names());
+    }
+}
+
+#[tokio::test]
+async fn w1_damage_is_fetched_again_whatever_went_wrong_before() {
+    let server = BadServer::start(|_, number| {
+        let headers = [("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg=="), ("Content-Length", "5"), ("ETag", ETAG)];
+        let bytes = match number {
+            0 => response("503 Service Unavailable", &[("Content-Length", "0"), ("Retry-After", "0")], b""),
+            1 => response("200 OK", &headers, b"hellO"),
+            _ => response("200 OK", &headers, b"hello"),
+        };
+        vec![Step::Send(bytes)]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.txt")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Md5)));
+}
+
+#[tokio::test]
+async fn w1_a_message_never_takes_the_place_of_the_file_that_was_begun() {
+    const EXPIRED: &[u8] = br#"{"error":"session expired"}"#;
+    const TOO_MANY: &[u8] = b"Error: too many downloads from your address, try later";
+    const PAGE: &[u8] = b"<!DOCTYPE html><html><body>Too many</body></html>";
+    let file = content(200_000);
+    for (status, kind, message) in [
+        ("200 OK", "application/json", EXPIRED),
+        ("201 Created", "application/json", EXPIRED),
+        ("203 Non-Authoritative Information", "application/json", EXPIRED),
+        ("299 Whatever", "application/json; charset=utf-8", EXPIRED),
+        ("200 OK", "text/plain", TOO_MANY),
+        ("200 OK", "application/octet-stream", PAGE),
+        ("200 OK", "application/octet-stream", TOO_MANY),
+        ("200 OK", "application/xml", b"<?xml version=\"1.0\"?><Error><Code>Busy</Code></Error>"),
+        ("200 OK", "application/zip", b""),
+    ] {
+        for name in ["film.zip", "fetch"] {
+            let (body, signal) = (file.clone(), Signal::default());
+            let is_well = signal.clone();
+            let server = cut_then(&file, &[("ETag", ETAG), ("Accept-Ranges", "bytes")], move |head, _| {
+                let length = message.len().to_string();
+                if is_well.is_given() {
+                    good_answer(head, &body, ETAG)
+                } else {
+                    response(status, &[("Content-Type", kind), ("Content-Length", &length)], message)
+                }
+            });
+            let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+            let id = downloads.add(&server.url(&format!("/{name}"))).await;
+            let row = downloads.ended(id).await;
+            assert!(matches!(row.state, State::Failed(_)), "{status} {kind} {name}: {:?}", row.state);
+            downloads.nothing_else_than(&[&format!("{}.ferrypart", row.name)]);
+            signal.give();
+            downloads.engine().retry(&[id]).await.unwrap();
+            assert_eq!(downloads.ended(id).await.state, State::Completed, "{status} {kind} {name}");
+            assert!(downloads.saved(&row.name) == file, "{status} {kind} {name}: what was here was kept");
+            let last = server.requests().pop().unwrap();
+            assert!(range_start(&last).is_some_and(|start| start > 0), "{status} {kind} {name}: {last}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn w1_a_message_is_never_saved_as_the_archive_that_was_meant() {
+    const PAGE: &[u8] = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>";
+    for (kind, message) in [
+        ("application/json", &br#"{"error":"session expired"}"#[..]),
+        ("application/xml", b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>"),
+        ("text/html", b""),
+        ("text/html", b"Fatal error: Uncaught PDOException in dl.php:12"),
+        ("application/octet-stream", PAGE),
+        ("application/zip", PAGE),
+        ("text/plain", PAGE),
+    ] {
+        let server = BadServer::start(move |_, _| page(Some(kind), message));
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/film.zip")).await;
+        assert_eq!(code(&row), Some(Code::BadResponse), "{kind}: {:?}", row.state);
+        downloads.nothing_else_than(&[]);
+    }
+}
+
+#[tokio::test]
+async fn w1_a_report_in_json_is_a_file() {
+    for report in [
+        r#"{"success": true, "items": [1,2,3]}"#,
+        r#"{"code": 0, "msg": "ok", "data": [1]}"#,
+        r#"{"failed": 0, "passed": 12}"#,
+        r#"{"failed": ["a","b"], "passed": ["c"]}"#,
+        r#"{"success": 97.5, "total": 1000}"#,
+        r#"{"success": false, "failed": true}"#,
+        r#"{"code": "de", "msg": "Sprache"}"#,
+    ] {
+        let server = BadServer::start(move |_, _| page(Some("application/json"), report.as_bytes()));
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/report.json")).await;
+        assert_eq!(row.state, State::Completed, "{report}");
+        assert_eq!(downloads.saved("report.json"), report.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn w1_a_part_of_which_nobody_says_where_it_belongs_is_refused_soon_and_in_true_words() {
+    let multipart = "multipart/byteranges; boundary=x";
+    for headers in [vec![], vec![("Content-Type", multipart)]] {
+        let server = BadServer::start(move |_, _| {
+            let all = [&[("Content-Length", "5"), ("ETag", ETAG)][..], &headers].concat();
+            vec![Step::Send(response("206 Partial Content", &all, b"hello"))]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!(code(&row), Some(Code::BadResponse), "{:?}", row.state);
+        assert_eq!(server.requests().len(), 2);
+        downloads.nothing_else_than(&[]);
+    }
+}
+
+#[tokio::test]
+async fn w1_a_body_that_an_answer_must_not_have_is_not_read_as_the_next_answer() {
+    let file = content(200_000);
+    for status in ["304 Not Modified", "204 No Content"] {
+        let body = file.clone();
+        let server =
+            cut_then(
+                &file,
+                &[("ETag", ETAG), ("Accept-Ranges", "bytes")],
+                move |head, number| match number {
+                    1 => response(status, &[("Content-Length", "20")], b"<html>not here</html>"),
+                    _ => good_answer(head, &body, ETAG),
+                },
+            );
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        assert_eq!(row.state, State::Completed, "{status}");
+        assert!(downloads.saved("film.mp4") == file, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn w3_a_mirror_that_stays_bad_is_given_up_and_the_address_itself_asked_for_the_rest() {
+    let file = content(200_000);
+    let head = |status: &str| response(status, &[("Content-Length", "0")], b"");
+    let typed = |kind: &str, body: &[u8]| {
+        let length = body.len().to_string();
+        response("200 OK", &[("Content-Type", kind), ("Content-Length", &length)], body)
+    };
+    for bad in [
+        typed("text/html", SIGN_IN),
+        typed("application/json", br#"{"error":"link expired"}"#),
+        head("400 Bad Request"),
+        head("401 Unauthorized"),
+        head("403 Forbidden"),
+        head("451 Unavailable For Legal Reasons"),
+        head("502 Bad Gateway"),
+        head("503 Service Unavailable"),
+        response("302 Found", &[("Location", "/login"), ("Content-Length", "0")], b""),
+        b"\x00\x01 no HTTP at all\r\n\r\n".to_vec(),
+        Vec::new(),
+    ] {
+        let what = String::from_utf8_lossy(&bad[..bad.len().min(40)]).into_owned();
+        let (body, again) = (file.clone(), bad.clone());
+        let first = BadServer::start(move |head, number| {
+            if number > 0 {
+                return vec![Step::Send(again.clone()), Step::Close];
+            }
+            let mut bytes = good_answer(head, &body, ETAG);
+            bytes.truncate(bytes.len() - 50_000);
+            vec![Step::Send(bytes), Step::Wait(Duration::from_millis(20)), Step::Close]
+        });
+        let body = file.clone();
+        let second = BadServer::start(move |head, _| vec![Step::Send(good_answer(head, &body, ETAG))]);
+        let places = [first.url("/film.mp4"), second.url("/film.mp4")];
+        let redirector = BadServer::start(move |_, number| {
+            let headers = [("Location", places[number.min(1)].as_str()), ("Content-Length", "0")];
+            vec![Step::Send(response("302 Found", &headers, b""))]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(3)).await;
+        let row = downloads.run(&redirector.url("/film.mp4")).await;
+        assert_eq!(row.state, State::Completed, "{what}");
+        assert!(downloads.saved("film.mp4") == file, "{what}");
+        let asked = second.requests();
+        assert!(range_start(&asked[0]).is_some_and(|start| start > 0), "{what}: the part was kept");
+        downloads.nothing_else_than(&["film.mp4"]);
+    }
+}
+
+#[tokio::test]
+async fn w3_a_host_that_shuts_its_door_for_a_second_connection_is_asked_again_later() {
+    let file = content(6 << 20);
+    let began = std::time::Instant::now();
+    let shut_until = std::sync::Arc::new(std::sync::Mutex::new(None::<Duration>));
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| {
+        let mut shut = shut_until.lock().unwrap();
+        if number == 1 {
+            *shut = Some(began.elapsed() + Duration::from_secs(2));
+        }
+        if shut.is_some_and(|until| began.elapsed() < until) {
+            return vec![Step::Send(response("403 Forbidden", &[("Content-Length", "0")], b""))];
+        }
+        let bytes = response(
+            "200 OK",
+            &[("Content-Length", &body.len().to_string()), ("ETag", ETAG), ("Accept-Ranges", "bytes")],
+            &body,
+        );
+        if number > 0 {
+            return vec![Step::Send(good_answer(head, &body, ETAG))];
+        }
+        // Slow enough for a second connection to be tried; then it is closed as well.
+        let mut steps: Vec<Step> = bytes[..bytes.len() / 2]
+            .chunks(64 << 10)
+            .flat_map(|chunk| [Step::Send(chunk.to_vec()), Step::Wait(Duration::from_millis(25))])
+            .collect();
+        steps.push(Step::Close);
+        steps
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("film.mp4") == file);
+    assert!(server.requests().len() > 2, "a second connection was tried");
+}
+
+#[tokio::test]
+async fn w3_further_connections_that_are_taken_and_not_served_are_given_up() {
+    let file = content(8 << 20);
+    let began = std::time::Instant::now();
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| {
+        let answer = good_answer(head, &body, ETAG);
+        if number > 0 && began.elapsed() < Duration::from_secs(6) {
+            return vec![Step::Wait(Duration::from_secs(50)), Step::Send(answer)];
+        }
+        if number > 0 {
+            return vec![Step::Send(answer)];
+        }
+        let all = response(
+            "200 OK",
+            &[("Content-Length", &body.len().to_string()), ("ETag", ETAG), ("Accept-Ranges", "bytes")],
+            &body,
+        );
+        let slowly = |chunk: &[u8]| [Step::Send(chunk.to_vec()), Step::Wait(Duration::from_millis(40))];
+        all.chunks(64 << 10).flat_map(slowly).collect()
+    });
+    let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("film.mp4") == file);
+    assert!(server.requests().len() > 1, "further connections were tried");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn w1_a_refusal_of_a_download_is_not_said_in_the_words_of_an_upload() {
+    for (status, retry_after) in [
+        ("409 Conflict", None),
+        ("413 Content Too Large", None),
+        ("403 Forbidden", Some("0")),
+        ("413 Content Too Large", Some("0")),
+    ] {
+        let server = BadServer::start(move |head, number| {
+            if retry_after.is_some() && number > 0 {
+                return vec![Step::Send(good_answer(head, b"hello", ETAG))];
+            }
+            let mut headers = vec![("Content-Length", "0")];
+            headers.extend(retry_after.map(|time| ("Retry-After", time)));
+            vec![Step::Send(response(status, &headers, b""))]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        match row.state {
+            State::Completed => assert!(retry_after.is_some(), "{status}"),
+            State::Failed(failure) => {
+                assert!(retry_after.is_none(), "{status}: asked for a pause, and got none");
+                let said = failure.message();
+                assert!(!said.contains("already"), "{status}: {said}");
+                assert!(said.contains("refused"), "{status}: {said}");
+            }
+            state => panic!("{status}: {state:?}"),
+        }
     }
 }
 

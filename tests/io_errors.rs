@@ -9,6 +9,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use ferry_sandbox::FaultKind;
@@ -245,24 +246,47 @@ fn a_disk_that_knows_neither_safe_renames_nor_links_gets_the_file_and_nothing_is
     assert_eq!(std::fs::read(home.downloads().join("other.bin")).unwrap(), b"somebody else's");
 }
 
-/// Shares and disks in user space that cannot make the names in a folder durable. Any other word (EIO) is a failure.
+/// Shares and disks in user space that cannot make the names in a folder durable, in each of their words for it. They are
+/// disks of their own, beside the one that the data lie on, which can: `EIO` from that one would be a failure (above).
 #[test]
 fn a_folder_that_is_never_synced_is_no_failure_of_the_file() {
     if !strace::can_trace() {
         return;
     }
     let service = Service::start();
-    for error in ["EINVAL", "EOPNOTSUPP"] {
+    for error in ["EINVAL", "EOPNOTSUPP", "EACCES", "EIO"] {
         let home = Home::with(&service);
-        std::fs::create_dir_all(home.downloads()).unwrap();
-        let never = strace::spoil_all(&[("fsync", &format!("error={error}"))], &home.downloads());
+        let share = tempfile::tempdir_in("/dev/shm").unwrap();
+        let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
+        assert_ne!(device(share.path()), device(home.path()), "another disk is needed");
+        let never = strace::spoil_all(&[("fsync", &format!("error={error}"))], share.path());
         for (name, size) in [("film.bin", 300_000), ("note.bin", 8_000)] {
             let link = service.link(size, name);
-            home.ferry_under(&never, ["download", &link]).exits(0);
-            assert_holds(&home.downloads().join(name), &fetched(&link, &[]));
+            let to = share.path().to_str().unwrap();
+            home.ferry_under(&never, ["download", &link, "--dir", to]).exits(0);
+            assert_holds(&share.path().join(name), &fetched(&link, &[]));
         }
-        assert_eq!(home.downloaded(), ["film.bin", "note.bin"], "{error}");
+        let mut found: Vec<_> =
+            std::fs::read_dir(share.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        found.sort();
+        assert_eq!(found, ["film.bin", "note.bin"], "{error}");
     }
+}
+
+/// A disk that has synced a folder can: what it says later is a failure, however often.
+#[test]
+fn a_folder_whose_sync_fails_on_a_disk_that_can_sync_is_a_failure() {
+    if !strace::can_trace() {
+        return;
+    }
+    let service = Service::start();
+    let home = Home::with(&service);
+    std::fs::create_dir_all(home.downloads()).unwrap();
+    let fails = strace::spoil_all(&[("fsync", "error=EIO")], &home.downloads());
+    let link = service.link(300_000, "film.bin");
+    home.ferry_under(&fails, ["download", &link]).exits(1).says_error("permission_denied");
+    home.ferry(["retry"]).exits(0);
+    assert_holds(&home.downloads().join("film.bin"), &fetched(&link, &[]));
 }
 
 /// A disk of short names that says so only to whoever makes a file.

@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 
 use chance::Chance;
 use ferry_engine::{
-    Code, DownloadRequest, Engine, Options, Result, Secret, Settings, State, Transfer, TransferId,
-    UploadRequest,
+    Code, DownloadRequest, Engine, Options, Result, Secret, State, Transfer, TransferId, UploadRequest,
 };
-use ferry_sandbox::{API_KEY, FaultKind, Sandbox};
+use ferry_sandbox::{FaultKind, Sandbox};
 
 /// Longer than any command, and than the rest of the work once nobody interferes any more.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the sandbox takes for a key.
+const API_KEY: &str = "sk-queue";
 
 /// An engine and a sandbox that answers at once.
 struct Bench {
@@ -44,9 +46,8 @@ impl Bench {
         options.resume_unfinished = true;
         options.keychain = false;
         options.keys.insert("mavi".into(), Secret::new(API_KEY));
+        options.addresses.insert("mavi".into(), sandbox.mavi_url());
         let engine = Engine::open(options).await.unwrap();
-        let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
-        engine.save_settings(settings).await.unwrap();
         std::fs::create_dir(root.path().join("downloads")).unwrap();
         Self { engine, sandbox, root }
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bad_server::{BadServer, Step, response};
-use ferry_engine::{DownloadRequest, Engine, Options, Secret, Settings, State, Transfer, UploadRequest};
+use ferry_engine::{DownloadRequest, Engine, Options, Secret, State, Transfer, UploadRequest};
 use ferry_sandbox::{Fault, FaultKind, SignedUrls};
 use serde_json::{Value, json};
 use support::files::{all_below, assert_nowhere_below, names, noise};
@@ -286,7 +286,7 @@ fn a_signed_url_of_ones_own_stays_secret_also_in_the_list_of_processes() {
     }
     let expired = format!(
         "{}/b/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-Signature={MARK}",
-        service.url()
+        service.origin()
     );
     evidence.take(home.ferry(["upload", "a.bin", "--to", &expired])).exits(1).says_error("expired_url");
     evidence.take(home.ferry(["queue", "--json"])).exits(0);
@@ -491,9 +491,8 @@ async fn tell_the_window(service: &Service, home: &Home) {
     options.overrides.retries = Some(1);
     options.resume_unfinished = true;
     options.keys.insert("mavi".into(), Secret::new(KEY));
+    options.addresses.insert("mavi".into(), service.mavi_url());
     let engine = Engine::open(options).await.unwrap();
-    let settings = Settings { mavi_url: service.mavi_url(), ..engine.settings() };
-    engine.save_settings(settings).await.unwrap();
     let mut changes = engine.subscribe();
     let told = tokio::spawn(async move {
         let (mut told, mut ended) = (Vec::new(), HashSet::new());

@@ -12,8 +12,8 @@ use ferry_engine::{
     AddedUploads, AssetStatus, Code, Engine, IfSent, Options, Phrase, State, Transfer, UploadRequest,
     Verified, Words,
 };
-use ferry_sandbox::{API_KEY, Fault, FaultKind, SignedUrls};
-use uploads::Uploads;
+use ferry_sandbox::{Fault, FaultKind, SignedUrls};
+use uploads::{API_KEY, Uploads};
 
 const SIZE: usize = 300_000;
 

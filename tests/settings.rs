@@ -1,10 +1,21 @@
 //! Settings on their way to a file and back: what is taken over, what stays as it is here, what is refused.
 
+#[path = "support/bad_server.rs"]
+#[allow(dead_code, reason = "each test program uses its part of it")]
+mod bad_server;
+
 use std::path::Path;
 use std::time::Duration;
 
-use ferry_engine::{Code, Engine, Language, Options, Secret, Settings, SettingsPatch, Theme};
-use ferry_sandbox::{API_KEY, Sandbox};
+use bad_server::{BadServer, Step, response};
+use ferry_engine::{
+    Code, DownloadRequest, Engine, KeyState, Language, Options, Secret, ServiceStatus, Settings,
+    SettingsPatch, State, Theme,
+};
+use ferry_sandbox::Sandbox;
+
+/// What the sandbox takes for a key.
+const API_KEY: &str = "sk-settings";
 
 async fn engine(data: &Path) -> Engine {
     Engine::open(Options::new(data.to_owned())).await.unwrap()
@@ -228,4 +239,161 @@ async fn an_accepted_key_takes_the_place_of_nothing_but_the_sandbox() {
     engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     assert!(!engine.check("mavi").await.unwrap().now_default);
     assert_eq!(engine.settings().default_service, "visual-search");
+}
+
+// ---- a key belongs to the address that it was given for ----
+
+/// Somebody else's server, which takes whatever it is sent.
+fn stranger() -> BadServer {
+    BadServer::start(|_, _| {
+        let body = br#"{"code":200,"msg":"success","data":{"resource":[]}}"#;
+        let length = body.len().to_string();
+        let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+        vec![Step::Send(response("200 OK", &headers, body))]
+    })
+}
+
+#[track_caller]
+fn was_not_asked(stranger: &BadServer) {
+    assert_eq!(stranger.requests(), Vec::<String>::new(), "nobody there was to be asked");
+}
+
+fn mavi(engine: &Engine) -> ServiceStatus {
+    engine.services().into_iter().find(|service| service.id == "mavi").unwrap()
+}
+
+#[track_caller]
+fn has_no_key_for_it(engine: &Engine, report: &ferry_engine::CheckReport, own: &str) {
+    let problem = report.problem.as_ref().expect("a problem");
+    assert_eq!((problem.code, report.key_accepted, report.reached_in), (Code::Unauthorized, None, None));
+    assert!(problem.message().contains("no key for this address"), "{problem:?}");
+    assert!(own.starts_with(mavi(engine).key_belongs_to.as_deref().unwrap()), "{:?}", mavi(engine));
+    assert!(!mavi(engine).ready);
+}
+
+#[tokio::test]
+async fn a_key_stays_with_its_address_whoever_writes_another_one_into_the_settings() {
+    let root = tempfile::tempdir().unwrap();
+    let (engine, sandbox) = with_mavi(root.path()).await;
+    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
+    assert_eq!(engine.check("mavi").await.unwrap().key_accepted, Some(true));
+    assert_eq!(mavi(&engine).key_belongs_to, None);
+    let mine = engine.settings();
+
+    let stranger = stranger();
+    // By each of its names.
+    for address in [stranger.url("/serve/api/v2"), stranger.url("/v2").replace("127.0.0.1", "localhost")] {
+        engine.change_settings(|settings| settings.mavi_url = address).await.unwrap();
+        let report = engine.check("mavi").await.unwrap();
+        has_no_key_for_it(&engine, &report, &mine.mavi_url);
+        assert_eq!(engine.asset_info("re_1", Some("mavi")).await.unwrap_err().code(), Code::Unauthorized);
+        assert_eq!(engine.asset_delete("re_1", Some("mavi")).await.unwrap_err().code(), Code::Unauthorized);
+        assert_eq!(mavi(&engine).key, KeyState::Memory, "the key is still there");
+    }
+    was_not_asked(&stranger);
+
+    // Undone: the address is the key's own again.
+    engine.save_settings(mine).await.unwrap();
+    assert_eq!(engine.check("mavi").await.unwrap().key_accepted, Some(true));
+    assert!(mavi(&engine).ready && mavi(&engine).key_belongs_to.is_none());
+
+    // Entered anew, it belongs to the new address, and no longer to the old one.
+    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine.set_key("mavi", Secret::new("sk-for-it")).await.unwrap();
+    assert!(mavi(&engine).ready);
+    engine.check("mavi").await.unwrap();
+    let asked = stranger.requests();
+    assert!(
+        asked.iter().any(|head| head.contains("sk-for-it"))
+            && !asked.iter().any(|head| head.contains(API_KEY))
+    );
+    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    let report = engine.check("mavi").await.unwrap();
+    has_no_key_for_it(&engine, &report, &stranger.url(""));
+}
+
+#[tokio::test]
+async fn neither_an_imported_file_nor_a_reset_takes_a_key_elsewhere() {
+    let root = tempfile::tempdir().unwrap();
+    let (engine, _sandbox) = with_mavi(root.path()).await;
+    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
+    let stranger = stranger();
+    let file = root.path().join("theirs.json");
+    let theirs = Settings { mavi_url: stranger.url("/v2"), ..Settings::default() };
+    std::fs::write(&file, serde_json::to_vec(&theirs).unwrap()).unwrap();
+    engine.import_settings(&file).await.unwrap();
+    assert_eq!(engine.check("mavi").await.unwrap().key_accepted, Some(true));
+    engine.reset_settings().await.unwrap();
+    assert_eq!(engine.check("mavi").await.unwrap().key_accepted, Some(true));
+    // The way that no guard of the fields stands in.
+    engine.save_settings(theirs).await.unwrap();
+    assert_eq!(engine.check("mavi").await.unwrap().key_accepted, None);
+    was_not_asked(&stranger);
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_goes_to_the_address_beside_it_and_to_none_of_the_settings() {
+    let root = tempfile::tempdir().unwrap();
+    let stranger = stranger();
+    let data = root.path().join("data");
+    engine(&data).await.shutdown().await;
+    let planted = Settings { mavi_url: stranger.url("/v2"), ..Settings::default() };
+    std::fs::write(data.join("settings.json"), serde_json::to_vec(&planted).unwrap()).unwrap();
+    let mut options = Options::new(data.clone());
+    options.keys.insert("mavi".into(), Secret::new(API_KEY));
+    let engine = Engine::open(options.clone()).await.unwrap();
+    let report = engine.check("mavi").await.unwrap();
+    has_no_key_for_it(&engine, &report, &Settings::default().mavi_url);
+    was_not_asked(&stranger);
+    engine.shutdown().await;
+    drop(engine);
+
+    options.addresses.insert("mavi".into(), stranger.url("/v2"));
+    let engine = Engine::open(options).await.unwrap();
+    engine.check("mavi").await.unwrap();
+    assert!(stranger.requests().iter().any(|head| head.contains(API_KEY)), "whoever gives both means it");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_key_goes_on_when_the_address_is_the_keys_own_again() {
+    let root = tempfile::tempdir().unwrap();
+    let options = ferry_sandbox::Options {
+        root: root.path().join("sandbox"),
+        port: 0,
+        api_key: Some(API_KEY.to_owned()),
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let mut options = Options::new(root.path().join("data"));
+    (options.keychain, options.resume_unfinished) = (false, true);
+    let engine = Engine::open(options).await.unwrap();
+    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
+    let stranger = stranger();
+    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    let request = DownloadRequest {
+        what: "re_0123456789".into(),
+        service: Some("mavi".into()),
+        folder: Some(root.path().to_owned()),
+        ..DownloadRequest::default()
+    };
+    let id = engine.download(request).await.unwrap();
+    let until = async |what: &str, is_so: &dyn Fn(&State, bool) -> bool| {
+        for _ in 0..2000 {
+            let row = engine.transfer(id).unwrap();
+            if is_so(&row.state, row.wait.is_some()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}: {:?}", engine.transfer(id));
+    };
+    until("it stands still", &|state, waits| matches!(state, State::Failed(_)) || waits).await;
+    was_not_asked(&stranger);
+    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    // The sandbox does not have it, and said so: it was asked, with a key that it takes.
+    until(
+        "it was asked",
+        &|state, _| matches!(state, State::Failed(failure) if failure.code == Code::NotFound),
+    )
+    .await;
 }

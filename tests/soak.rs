@@ -22,9 +22,9 @@ use ferry_sandbox::{Fault, FaultKind};
 use serde_json::json;
 use support::chance::Chance;
 use support::files::{all_below, names, noise_file, same};
-use support::home::{Home, Started, wait_until};
+use support::home::Home;
 use support::http::{request, stream};
-use support::peers::free_port;
+use support::served::{self, Served};
 
 /// Transfers that are unfinished at a time.
 const AT_A_TIME: usize = 12;
@@ -40,32 +40,22 @@ const LISTENED: Duration = Duration::from_secs(10);
 /// A run shorter than this says nothing about a slope.
 const LONG_ENOUGH: Duration = Duration::from_secs(240);
 
-/// The service in a process of its own, so that this one's figures are Ferry's.
-struct Server {
-    url: String,
-    _process: Started,
-    _home: Home,
+/// Not a test: the service in a process of its own, so that this one's figures are Ferry's.
+#[test]
+fn serve_until_killed() {
+    served::serve();
 }
 
-impl Server {
-    fn start() -> Self {
-        let home = Home::new();
-        let port = free_port();
-        let process = home.start(["sandbox", "--port", &port.to_string()]);
-        wait_until("the sandbox listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { url: format!("http://127.0.0.1:{port}"), _process: process, _home: home }
-    }
+fn tell(server: &Served, what: &str, body: &serde_json::Value) {
+    let headers = [("Content-Type", "application/json"), ("Authorization", served::KEY)];
+    let (status, answer) =
+        request("POST", &format!("{}/_sandbox/{what}", server.origin), &headers, body.to_string().as_bytes());
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+}
 
-    fn tell(&self, what: &str, body: &serde_json::Value) {
-        let headers = [("Content-Type", "application/json")];
-        let (status, answer) =
-            request("POST", &format!("{}/_sandbox/{what}", self.url), &headers, body.to_string().as_bytes());
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
-    }
-
-    fn heal(&self) {
-        request("DELETE", &format!("{}/_sandbox/faults", self.url), &[], b"");
-    }
+fn heal(server: &Served) {
+    let headers = [("Authorization", served::KEY)];
+    request("DELETE", &format!("{}/_sandbox/faults", server.origin), &headers, b"");
 }
 
 /// A fault that an honest transfer survives.
@@ -114,7 +104,7 @@ enum Expected {
 
 struct Soak {
     engine: Engine,
-    server: Server,
+    server: Served,
     home: Home,
     chance: Chance,
     wanted: HashMap<TransferId, Wanted>,
@@ -127,16 +117,14 @@ struct Soak {
 
 impl Soak {
     async fn open(seed: Chance) -> Self {
-        let (server, home) = (Server::start(), Home::new());
+        let (server, home) = (Served::start("serve_until_killed"), Home::new());
         let mut options = Options::new(home.data());
         options.resume_unfinished = true;
         options.overrides.stall = Some(Duration::from_secs(2));
         options.overrides.retries = Some(8);
-        options.keys.insert("mavi".into(), Secret::new("sk-soak"));
+        options.keys.insert("mavi".into(), Secret::new(served::KEY));
+        options.addresses.insert("mavi".into(), format!("{}/mavi/serve/api/v2", server.origin));
         let engine = Engine::open(options).await.unwrap();
-        let settings =
-            Settings { mavi_url: format!("{}/mavi/serve/api/v2", server.url), ..engine.settings() };
-        engine.save_settings(settings).await.unwrap();
         Self {
             engine,
             server,
@@ -159,7 +147,7 @@ impl Soak {
             // Few kinds of files, so that what each must hold is fetched once.
             let kind = self.chance.below(6);
             let size = [0, 1, 9_000, 300_000, 1_500_000, 6_000_000][kind as usize];
-            let url = format!("{}/generate/{size}/{kind}.bin", self.server.url);
+            let url = format!("{}/generate/{size}/{kind}.bin", self.server.links);
             let request = DownloadRequest {
                 what: format!("{url}?number={number}"),
                 folder: Some(self.home.downloads()),
@@ -178,7 +166,7 @@ impl Soak {
                 "session",
             ];
             let kind = kinds[self.chance.below(kinds.len() as u64) as usize];
-            self.server.tell("settings", &json!({ "signed_urls": kind }));
+            tell(&self.server, "settings", &json!({ "signed_urls": kind }));
             let size = [0, 1, 9_000, 700_000, 3_000_000][self.chance.below(5) as usize];
             let path = self.home.path().join(format!("out/{number}.mp4"));
             noise_file(&path, number, size);
@@ -220,7 +208,7 @@ impl Soak {
         let path = self.home.path().join("truth").join(url.rsplit('/').next().unwrap());
         if !path.exists() {
             // Without a fault in the way: it is the truth that is fetched.
-            self.server.heal();
+            heal(&self.server);
             let (status, mut body) = stream("GET", url, &[], b"");
             assert_eq!(status, 200);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -262,10 +250,10 @@ impl Soak {
                     std::fs::remove_file(path).unwrap();
                 }
                 Expected::Upload(path) => {
-                    self.server.heal();
+                    heal(&self.server);
                     let id = row.asset_id.as_deref().unwrap();
-                    let url = format!("{}/mavi/serve/api/v2/{id}/download", self.server.url);
-                    let headers = [("Authorization", "sk-soak")];
+                    let url = format!("{}/mavi/serve/api/v2/{id}/download", self.server.origin);
+                    let headers = [("Authorization", served::KEY)];
                     let (status, stored) = stream("GET", &url, &headers, b"");
                     assert_eq!(status, 200, "{id}");
                     self.bytes += same(stored, File::open(&path).unwrap())
@@ -388,10 +376,10 @@ async fn soak(time: Duration) {
         }
         if soak.chance.one_in(3) {
             let fault = fault(&mut soak.chance);
-            soak.server.tell("faults", &serde_json::to_value(fault).unwrap());
+            tell(&soak.server, "faults", &serde_json::to_value(fault).unwrap());
         }
         if soak.chance.one_in(20) {
-            soak.server.heal();
+            heal(&soak.server);
         }
         if soak.chance.one_in(10) {
             soak.meddle().await;
@@ -403,7 +391,7 @@ async fn soak(time: Duration) {
         }
     }
     // No more faults: everything comes to its end.
-    soak.server.heal();
+    heal(&soak.server);
     let deadline = Instant::now() + Duration::from_secs(120);
     while !soak.wanted.is_empty() {
         assert!(Instant::now() < deadline, "still unfinished: {:?}", soak.engine.snapshot().transfers);

@@ -8,14 +8,14 @@ mod uploads;
 use std::path::Path;
 use std::time::Duration;
 
-use bad_store::{BadStore, Reply, reply};
+use bad_store::{BadStore, Reply, Request, reply};
 
 use ferry_engine::{
-    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Settings, Stage, State, Transfer,
-    UploadMethod, UploadRequest, Verified, WaitReason,
+    AssetStatus, Code, DownloadRequest, Header, Remedy, Secret, Stage, State, Transfer, UploadMethod,
+    UploadRequest, Verified, WaitReason,
 };
 use ferry_sandbox::{BalanceSpelling, Fault, FaultKind, RateLimitSpelling, SignedUrls};
-use uploads::{Uploads, code};
+use uploads::{API_KEY, Uploads, code};
 
 const MIB: usize = 1024 * 1024;
 
@@ -207,7 +207,7 @@ async fn u1_an_own_url_that_has_expired_cannot_be_signed_anew() {
     let path = uploads.file("a.bin", 1000);
     let url = format!(
         "{}/bucket/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-Signature=00",
-        uploads.sandbox.url()
+        uploads.sandbox.origin()
     );
     let request = UploadRequest { paths: vec![path], to: Some(url), ..UploadRequest::default() };
     let id = uploads.engine.upload(request).await.unwrap()[0];
@@ -246,7 +246,7 @@ async fn u1_an_own_url_is_not_refused_because_this_clock_is_a_day_ahead() {
     uploads.fault(FaultKind::UrlLifetime { seconds: 3600 });
     let answer = reqwest::Client::new()
         .post(format!("{}/upload/signed-url", uploads.sandbox.mavi_url()))
-        .header("Authorization", ferry_sandbox::API_KEY)
+        .header("Authorization", API_KEY)
         .json(&serde_json::json!({ "original_filename": "a.bin" }))
         .send()
         .await
@@ -843,7 +843,7 @@ async fn add_files(uploads: &Uploads, count: usize) -> Vec<ferry_engine::Transfe
 async fn u9_a_used_up_balance_in_any_spelling_is_one_question_and_all_go_on_when_the_user_says_so() {
     // The way on: whatever of them is resumed, or the one that failed is tried again.
     for (spelling, by_retry) in BALANCES.into_iter().zip([false, true, false]) {
-        let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
+        let uploads = Uploads::patient(API_KEY).await;
         uploads.fault(Fault::new(FaultKind::BalanceUsedUp { spelling }).on_path("/upload/signed-url"));
         let ids = add_files(&uploads, 60).await;
         let last = *ids.last().unwrap();
@@ -998,23 +998,35 @@ async fn u9_pieces_of_one_download_keep_to_the_accounts_limit() {
     assert_eq!(refused, 0, "of {asked}");
 }
 
+/// How many of these have failed when those that are left wait for another key. Whoever was refused first is still about to
+/// fail when the others begin to wait.
+async fn failed_for_one_key(uploads: &Uploads, ids: &[ferry_engine::TransferId]) -> usize {
+    let mut failed = 0;
+    for id in ids {
+        let row = uploads
+            .until(*id, |row| {
+                row.state.has_ended() || row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key)
+            })
+            .await;
+        failed += usize::from(code(&row).is_some());
+    }
+    failed
+}
+
 #[tokio::test]
 async fn u9_a_key_that_is_revoked_on_the_way_is_one_question() {
-    let uploads = Uploads::patient(ferry_sandbox::API_KEY).await;
+    let uploads = Uploads::patient(API_KEY).await;
     uploads.fault(Fault::new(FaultKind::KeyRevoked).skip(20));
     let paths: Vec<_> = (0..60).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
     let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
     let ids = uploads.engine.upload(request).await.unwrap();
-    let waits =
-        |row: &ferry_engine::Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key);
-    uploads.until(*ids.last().unwrap(), waits).await;
-    let failed = ids.iter().filter(|id| code(&uploads.engine.transfer(**id).unwrap()).is_some()).count();
+    let failed = failed_for_one_key(&uploads, &ids).await;
     // As many short ones as may run beside each other learn it at the same time, and none after them.
     assert!((1..=16).contains(&failed), "{failed} failures for one revoked key");
     let problems = uploads.engine.services().iter().filter(|service| service.problem.is_some()).count();
     assert_eq!(problems, 1);
     uploads.sandbox.faults().clear();
-    uploads.engine.set_key("mavi", Secret::new(ferry_sandbox::API_KEY)).await.unwrap();
+    uploads.engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     for id in ids {
         uploads.until(id, |row| row.state == State::Completed).await;
     }
@@ -1041,12 +1053,9 @@ async fn u9_in_the_window_a_new_key_lets_everything_go_on() {
     let paths: Vec<_> = (0..20).map(|n| uploads.file(&format!("{n}.bin"), 10)).collect();
     let request = UploadRequest { paths, service: Some("mavi".into()), ..UploadRequest::default() };
     let ids = uploads.engine.upload(request).await.unwrap();
-    let waits =
-        |row: &ferry_engine::Transfer| row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Key);
-    uploads.until(*ids.last().unwrap(), waits).await;
-    let failed = ids.iter().filter(|id| code(&uploads.engine.transfer(**id).unwrap()).is_some()).count();
+    let failed = failed_for_one_key(&uploads, &ids).await;
     assert!(failed <= 3, "{failed} failures for one wrong key");
-    uploads.engine.set_key("mavi", Secret::new(ferry_sandbox::API_KEY)).await.unwrap();
+    uploads.engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     for id in ids {
         uploads.until(id, |row| row.state == State::Completed).await;
     }
@@ -1156,6 +1165,76 @@ async fn u11_a_session_that_is_done_after_its_first_chunk_is_not_done() {
             assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
         }
     }
+}
+
+/// How far a session is asked after a refusal, and of one that somebody has used before: "done" is not about this file.
+#[tokio::test]
+async fn u11_a_session_that_calls_itself_done_when_it_is_asked_is_not_believed_without_a_reason() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let bytes = std::fs::read(&path).unwrap();
+    let sent = |store: &BadStore| -> Vec<Vec<u8>> {
+        store.requests().into_iter().map(|asked| asked.body).filter(|body| !body.is_empty()).collect()
+    };
+
+    let store = BadStore::start(|request, number| match (request.line().starts_with("POST"), number) {
+        (true, _) => reply("201 Created", &[("location", "/session?upload_id=x")], ""),
+        (false, 1) => reply("503 Service Unavailable", &[], ""),
+        _ => reply("200 OK", &[], ""),
+    });
+    let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+    let row = sent_to(&uploads, &path, to).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    assert_eq!(store.requests().iter().filter(|asked| asked.line().starts_with("POST")).count(), 2);
+    assert_eq!(sent(&store), [bytes.clone(), bytes.clone()], "what was refused was sent again");
+
+    let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
+    let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert_eq!(
+        sent(&store),
+        std::slice::from_ref(&bytes),
+        "it takes this file or nothing, and a bare status shows neither"
+    );
+
+    // What is named is compared.
+    let length = [("x-goog-stored-content-length", "1000")];
+    let store = BadStore::start(move |_, _| reply("200 OK", &length, ""));
+    let row = sent_to(&uploads, &path, store.url("/session?upload_id=x")).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(sent(&store).len(), 0, "nothing was sent twice");
+}
+
+/// Before the answer to the last chunk is there it is written down that all of a large file was handed over.
+#[tokio::test]
+async fn u11_a_large_file_that_was_handed_over_is_not_sent_again_when_ferry_ends_before_the_answer() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let size = 20 * MIB;
+    let path = uploads.file("a.bin", size);
+    let store = BadStore::start(move |request, _| {
+        let range = request.header("content-range").unwrap_or_default();
+        let sent = range.strip_prefix("bytes ").filter(|sent| !sent.starts_with('*'));
+        let last = sent.and_then(|sent| sent.split(['-', '/']).nth(1));
+        match last.and_then(|last| last.parse::<usize>().ok()) {
+            _ if request.line().starts_with("POST") => {
+                reply("201 Created", &[("location", "/session?upload_id=x")], "")
+            }
+            Some(last) if last + 1 == size => Reply { answer: Vec::new(), ..reply("200 OK", &[], "") },
+            Some(last) => reply("308 Resume Incomplete", &[("range", &format!("bytes=0-{last}"))], ""),
+            None => reply("200 OK", &[], ""),
+        }
+    });
+    let to = store.url("/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x");
+    let request = UploadRequest { paths: vec![path], to: Some(to), ..UploadRequest::default() };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    uploads.until(id, |_| uploads.is_in_resume_records("handed_over")).await;
+    let asked = store.requests().len();
+    let uploads = uploads.restart().await;
+    uploads.engine.resume(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)));
+    let after: Vec<_> = store.requests().drain(asked..).map(|asked| asked.body.len()).collect();
+    assert_eq!(after, [0], "it was asked how far the store is, and nothing was sent again");
 }
 
 #[tokio::test]
@@ -1495,8 +1574,7 @@ async fn u11_form_fields_go_in_the_order_in_which_the_service_gave_them() {
         }
     });
     address.set(service.url("/form")).unwrap();
-    let settings = Settings { mavi_url: service.url("/v2"), ..uploads.engine.settings() };
-    uploads.engine.save_settings(settings).await.unwrap();
+    let uploads = uploads.at(service.url("/v2")).await;
     let row = uploads.run(&uploads.file("a.bin", 1000)).await;
     assert_eq!(row.state, State::Completed);
     let sent = service.requests().into_iter().find(|request| request.line().contains("/form")).unwrap();
@@ -1504,4 +1582,370 @@ async fn u11_form_fields_go_in_the_order_in_which_the_service_gave_them() {
     let places = ["zeta", "key", "alpha", "policy", "Content-Type\"", "file"]
         .map(|name| text.find(&format!("name=\"{name}")).unwrap_or_else(|| panic!("{name}")));
     assert!(places.is_sorted(), "{places:?}");
+}
+
+const RESUMABLE: &str = "/b/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=x";
+const SESSION: &str = "/session?upload_id=x";
+
+/// First and last byte of a session's chunk; `None` for the question how far it is.
+fn chunk(request: &Request) -> Option<(usize, usize)> {
+    let (first, last) = request.header("content-range")?.strip_prefix("bytes ")?.split_once('-')?;
+    Some((first.parse().ok()?, last.split('/').next()?.parse().ok()?))
+}
+
+/// How far a session is.
+fn has(bytes: usize) -> Reply {
+    match bytes.checked_sub(1) {
+        Some(last) => reply("308 Resume Incomplete", &[("range", &format!("bytes=0-{last}"))], ""),
+        None => reply("308 Resume Incomplete", &[], ""),
+    }
+}
+
+fn opened() -> Reply {
+    reply("201 Created", &[("location", SESSION)], "")
+}
+
+/// All chunks that a store was sent.
+fn chunks(store: &BadStore) -> Vec<(usize, usize)> {
+    store.requests().iter().filter_map(chunk).collect()
+}
+
+/// A URL that is a session cannot be had anew, and what it was handed before stays in it.
+#[tokio::test]
+async fn u12_a_link_that_is_a_session_is_not_continued_with_another_version_of_the_file() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+    let store = BadStore::start(|request, number| match chunk(request) {
+        Some((0, last)) => has(last + 1),
+        // Then the line is dead.
+        Some(_) => Reply { answer: Vec::new(), ..has(0) },
+        None => has(if number == 0 { 0 } else { 8 * MIB }),
+    });
+    let request =
+        UploadRequest { paths: vec![path.clone()], to: Some(store.url(SESSION)), ..UploadRequest::default() };
+    let id = uploads.engine.upload(request).await.unwrap()[0];
+    uploads.until(id, |row| row.bytes >= 8 * MIB as u64).await;
+    let uploads = uploads.restart().await;
+    std::fs::write(&path, vec![7; 20 * MIB]).unwrap();
+    uploads.engine.resume(&[id]).await.unwrap();
+    let row = uploads.ended(id).await;
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert!(failure(&row).contains("not of this file"), "{}", failure(&row));
+}
+
+#[tokio::test]
+async fn u12_a_session_has_no_more_than_this_transfer_handed_over() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+
+    // Somebody has sent another file through this link.
+    let store = BadStore::start(|request, _| match chunk(request) {
+        Some((_, last)) if last + 1 == 20 * MIB => reply("200 OK", &[], ""),
+        Some((_, last)) => has(last + 1),
+        None => has(8 * MIB),
+    });
+    let row = sent_to(&uploads, &path, store.url(SESSION)).await;
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert!(chunks(&store).is_empty());
+
+    // A store that claims more than the first chunk, or all of a chunk that was cut, would leave a hole.
+    for is_cut in [false, true] {
+        let store = BadStore::start(move |request, _| match (chunk(request), is_cut) {
+            _ if request.line().starts_with("POST") => opened(),
+            (Some((_, last)), _) if last + 1 == 20 * MIB => reply("200 OK", &[], ""),
+            (Some((0, _)), true) => Reply { read: 64 * 1024, answer: Vec::new(), close: true },
+            (Some((0, _)), false) => has(15 * MIB),
+            (Some((_, last)), _) => has(last + 1),
+            (None, _) => has(8 * MIB),
+        });
+        let row = sent_to(&uploads, &path, store.url(RESUMABLE)).await;
+        assert_eq!(code(&row), Some(Code::BadResponse), "{is_cut}: {:?}", row.state);
+        assert!(failure(&row).contains("more than it was sent"), "{}", failure(&row));
+    }
+}
+
+#[tokio::test]
+async fn u12_a_session_that_forgets_again_and_again_comes_to_an_end() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 20 * MIB);
+    let store = BadStore::start(|request, _| match chunk(request) {
+        _ if request.line().starts_with("POST") => opened(),
+        Some((0, last)) => has(last + 1),
+        _ => has(0),
+    });
+    let request =
+        UploadRequest { paths: vec![path], to: Some(store.url(RESUMABLE)), ..UploadRequest::default() };
+    let mut settings = uploads.engine.settings();
+    settings.retries = 0;
+    uploads.engine.save_settings(settings).await.unwrap();
+    let row = sent(&uploads, request).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+    assert!(chunks(&store).len() < 8, "{:?}", chunks(&store));
+}
+
+/// Every kit has another way to say "200, but no".
+#[tokio::test]
+async fn u12_a_success_that_says_it_failed_is_read_in_every_spelling() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for body in [
+        r#"{"status": false, "message": "No room"}"#,
+        r#"{"error": 1, "message": "No room"}"#,
+        r#"{"errors": [{"message": "No room"}], "data": null}"#,
+        r#"{"code": 50001, "message": "No room"}"#,
+        r#"{"errcode": 40001, "errmsg": "No room"}"#,
+        r#"{"statusCode": "403", "message": "No room"}"#,
+        r#"{"Success": false, "Message": "No room"}"#,
+        r#"{"detail": "No room"}"#,
+        r#"[{"error": "No room"}]"#,
+        "<?xml version=\"1.0\"?><!-- x --><Error><Message>No room</Message></Error>",
+        "<ErrorResponse><Error><Message>No room</Message></Error></ErrorResponse>",
+        "<a:Error xmlns:a=\"x\"><a:Message>No room</a:Message></a:Error>",
+        "Error: No room",
+    ] {
+        let store = BadStore::start(move |_, _| reply("200 OK", &[], body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!(code(&row), Some(Code::ServiceError), "{body}: {:?}", row.state);
+        assert!(failure(&row).contains("No room"), "{body}: {}", failure(&row));
+        assert_eq!(store.requests().len(), 1, "{body}");
+    }
+    let parts = "<d:multistatus xmlns:d=\"DAV:\"><d:status>HTTP/1.1 507 Insufficient Storage</d:status></d:multistatus>";
+    let store = BadStore::start(move |_, _| reply("207 Multi-Status", &[], parts));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+}
+
+#[tokio::test]
+async fn u12_a_success_in_any_spelling_is_one() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for body in [
+        r#"{"code": 201, "msg": "created"}"#,
+        r#"{"code": "SUCCESS", "msg": "x"}"#,
+        r#"{"code": "00000", "msg": "x"}"#,
+        r#"{"code": 1, "msg": "x", "success": true}"#,
+        r#"{"code": 10000, "msg": "Success"}"#,
+        r#"{"error": {"code": 0, "message": ""}, "success": true}"#,
+        r#"{"error": "none"}"#,
+    ] {
+        let store = BadStore::start(move |_, _| reply("201 Created", &[], body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!(row.state, State::Completed, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn u12_a_page_or_half_an_answer_is_no_acknowledgement() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let page = "<!DOCTYPE html><html><head><title>Sign in to the network</title></head></html>";
+    let store = BadStore::start(move |_, _| reply("200 OK", &[("content-type", "text/html")], page));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(code(&row), Some(Code::BadResponse), "{:?}", row.state);
+    assert!(failure(&row).contains("sign in"), "{}", failure(&row));
+
+    // What a store would have said is lost with the connection: once, and then it is heard.
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{\"state\": \"we have".to_vec();
+    let store = BadStore::start(move |_, number| match number {
+        0 => Reply { answer: half.clone(), close: true, ..has(0) },
+        _ => reply("200 OK", &[("x-amz-object-size", "1000")], ""),
+    });
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(store.requests().len(), 2);
+
+    let later = [("retry-after", "1")];
+    let store = BadStore::start(move |_, _| reply("202 Accepted", &later, r#"{"state": "queued"}"#));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+    assert_eq!(store.requests().len(), 1);
+}
+
+/// A signature is for one method; a server that keeps anything would keep a form instead of the file.
+#[tokio::test]
+async fn u12_a_signed_put_does_not_become_a_form_after_a_404_and_the_first_refusal_is_told() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for status in ["404 Not Found", "415 Unsupported Media Type"] {
+        let store = BadStore::start(move |_, number| match number {
+            0 => reply(status, &[], ""),
+            _ => reply("200 OK", &[], ""),
+        });
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert!(code(&row).is_some(), "{status}: {:?}", row.state);
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!(row.state, State::Completed);
+        let lines: Vec<_> = store.requests().iter().map(|asked| asked.line()[..3].to_owned()).collect();
+        assert_eq!(lines, ["PUT", "PUT"], "{status}");
+    }
+    let store = BadStore::start(|request, _| {
+        let is_put = request.line().starts_with("PUT");
+        let words = if is_put { "only GET is allowed here" } else { "csrf" };
+        reply(if is_put { "405 Method Not Allowed" } else { "403 Forbidden" }, &[], words)
+    });
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert!(failure(&row).contains("only GET"), "{}", failure(&row));
+}
+
+#[tokio::test]
+async fn u12_a_form_that_nothing_proves_is_not_remembered() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|request, number| match (request.line().starts_with("PUT"), number) {
+        (true, 0) => reply("405 Method Not Allowed", &[], ""),
+        _ => reply("200 OK", &[], ""),
+    });
+    for _ in 0..2 {
+        assert_eq!(sent_to(&uploads, &path, store.url(PUT)).await.state, State::Completed);
+    }
+    let lines: Vec<_> = store.requests().iter().map(|asked| asked.line()[..4].to_owned()).collect();
+    assert_eq!(lines, ["PUT ", "POST", "PUT "]);
+}
+
+#[tokio::test]
+async fn u12_a_url_for_one_part_is_refused_before_a_byte() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|_, _| reply("201 Created", &[], ""));
+    for url in [
+        "/c/b?comp=block&blockid=MDAw&sv=2022-11-02&sr=b&se=2030-01-01&sig=x",
+        "/fs/a?action=append&position=0&sv=2022-11-02&sr=b&se=2030-01-01&sig=x",
+        "/b/o?partNumber=1&uploadId=u&X-Amz-SignedHeaders=host&X-Amz-Signature=x",
+        "/files/24e533e02ec3bc40c387f1a0e460e216",
+    ] {
+        let row = sent_to(&uploads, &path, store.url(url)).await;
+        assert_eq!(code(&row), Some(Code::Unsupported), "{url}: {:?}", row.state);
+    }
+    assert!(store.requests().is_empty());
+    let session = "/drives/b/items/01/uploadSession?guid=a&tempauth=x";
+    assert_eq!(sent_to(&uploads, &path, store.url(session)).await.state, State::Completed);
+    let asked = &store.requests()[0];
+    assert_eq!((asked.header("content-range"), asked.body.len()), (Some("bytes 0-999/1000"), 1000));
+}
+
+#[tokio::test]
+async fn u12_a_signature_of_an_unknown_kind_that_covers_the_type_is_tried_without_one() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let wrong = "<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>";
+    let store = BadStore::start(move |request, _| match request.header("content-type") {
+        Some(_) => reply("403 Forbidden", &[], wrong),
+        None => reply("200 OK", &[], ""),
+    });
+    let row =
+        sent_to(&uploads, &path, store.url("/b/o?NOSAccessKeyId=a&Expires=4102444800&Signature=x")).await;
+    assert_eq!(row.state, State::Completed, "{:?}", row.state);
+    assert_eq!(store.requests().len(), 2);
+}
+
+/// To delete what is there because of a digest that is of something else is the worst advice.
+#[tokio::test]
+async fn u12_a_digest_of_the_answer_or_of_a_chunk_is_not_the_files() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let of_empty = "1B2M2Y8AsgTpgAmY7PhCfg==";
+    let of_ok = "sha-256=:QGLtr3UPuAdOfoPgyQKMlOMkaKi28WFHdDKO8EUVD5M=:";
+    for (name, value, body) in [
+        ("content-md5", of_empty, ""),
+        ("digest", "SHA-256=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", ""),
+        ("repr-digest", of_ok, r#"{"ok":true}"#),
+    ] {
+        let store = BadStore::start(move |_, _| reply("200 OK", &[(name, value)], body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)), "{name}");
+    }
+    let wrong = [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")];
+    let store = BadStore::start(move |_, _| reply("200 OK", &wrong, ""));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(code(&row), Some(Code::IntegrityMismatch), "one that fits neither is of another file");
+
+    let path = uploads.file("b.bin", 12 * MIB);
+    let store = BadStore::start(move |request, _| match chunk(request) {
+        _ if request.line().starts_with("POST") => opened(),
+        Some((0, last)) => has(last + 1),
+        _ => reply("200 OK", &wrong, ""),
+    });
+    let row = sent_to(&uploads, &path, store.url(RESUMABLE)).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)));
+}
+
+/// A refusal after an answer that got lost may be about the file that is there.
+#[tokio::test]
+async fn u12_a_refusal_after_a_lost_answer_says_that_the_file_may_be_there() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for status in ["409 Conflict", "412 Precondition Failed", "404 Not Found", "405 Method Not Allowed"] {
+        let store = BadStore::start(move |_, number| match number {
+            0 => Reply { answer: Vec::new(), close: true, ..has(0) },
+            _ => reply(status, &[], ""),
+        });
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert!(failure(&row).contains("may be there"), "{status}: {}", failure(&row));
+        assert_eq!(store.requests().len(), 2, "{status}");
+    }
+    let gone = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let store = BadStore::start(move |request, _| match chunk(request) {
+        Some(_) => {
+            gone.store(true, std::sync::atomic::Ordering::Relaxed);
+            Reply { answer: Vec::new(), close: true, ..has(0) }
+        }
+        None if gone.load(std::sync::atomic::Ordering::Relaxed) => reply("404 Not Found", &[], ""),
+        None => has(0),
+    });
+    let row = sent_to(&uploads, &path, store.url(SESSION)).await;
+    assert_eq!(code(&row), Some(Code::ExpiredUrl), "{:?}", row.state);
+    assert!(failure(&row).contains("may be there"), "{}", failure(&row));
+}
+
+/// Who leads on names another place the next time, where the first one is out of order.
+#[tokio::test]
+async fn u12_a_place_that_fails_is_not_asked_again_but_who_led_there() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|request, number| match request.line() {
+        line if line.contains("/b/o") => {
+            let place = if number == 0 { "/node1?X-Amz-Signature=x" } else { "/node2?X-Amz-Signature=x" };
+            reply("307 Temporary Redirect", &[("location", place)], "")
+        }
+        line if line.contains("/node1") => reply("503 Service Unavailable", &[("retry-after", "0")], ""),
+        _ => reply("200 OK", &[], ""),
+    });
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(row.state, State::Completed, "{:?}", row.state);
+    assert_eq!(store.requests().len(), 4);
+}
+
+/// A service may be slower with its word than the store with its refusal.
+#[tokio::test]
+async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let (sent, refused) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let store = BadStore::start(move |request, _| {
+        let line = request.line();
+        if line.contains("/signed-url") {
+            let host = request.header("host").unwrap_or_default();
+            let url = format!("http://{host}{PUT}");
+            let data =
+                format!(r#"{{"asset_id": 12, "signed_url": "{url}", "expires_in": 3600, "fields": []}}"#);
+            return reply("200 OK", &[], &format!(r#"{{"code": 200, "msg": "", "data": {data}}}"#));
+        }
+        if line.contains("/metadata") {
+            let state = if refused.load(Ordering::Relaxed) { "SUCCESS" } else { "WAITING" };
+            let data = format!(
+                r#"{{"resource": [{{"asset_id": "12", "file_size": 1000, "upload_status": "{state}"}}]}}"#
+            );
+            return reply("200 OK", &[], &format!(r#"{{"code": 200, "msg": "", "data": {data}}}"#));
+        }
+        if sent.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Reply { answer: Vec::new(), close: true, ..has(0) };
+        }
+        refused.store(true, Ordering::Relaxed);
+        reply("412 Precondition Failed", &[], "")
+    });
+    let uploads = Uploads::new(SignedUrls::GooglePut).await.at(store.url("/api")).await;
+    let path = uploads.file("a.bin", 1000);
+    let row = uploads.run(&path).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    let asked = |word: &str| store.requests().iter().filter(|asked| asked.line().contains(word)).count();
+    assert_eq!((asked("/signed-url"), asked("/b/o")), (1, 2));
 }

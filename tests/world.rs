@@ -19,6 +19,8 @@ mod chance;
 mod digests;
 #[path = "world/life.rs"]
 mod life;
+#[path = "world/memory.rs"]
+mod memory;
 #[path = "world/named.rs"]
 mod named;
 #[path = "world/oracle.rs"]
@@ -36,7 +38,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,6 +66,14 @@ const SHRINKING: Duration = Duration::from_secs(8);
 const EXAMPLES: usize = 3;
 /// Findings after which a run is over.
 const MOST_FINDINGS: usize = 5;
+/// Memory that all engines may hold together at any time; they were seen to hold 13 MiB. Any one answer can be larger.
+const MOST_MEMORY: usize = 64 << 20;
+
+/// Found once, and not again when the case ran alone.
+const IN_COMPANY: &str = "not again when alone";
+/// When Ferry or a server stood still for longer, an answer may have come after Ferry had given it up, and nobody saw in which
+/// order. Ferry gives up after twice this time (`STALL`).
+const STOOD_STILL: Duration = Duration::from_millis(200);
 
 /// A breach, with what led to it.
 struct Finding {
@@ -83,6 +93,8 @@ struct Tally {
     not_served: BTreeMap<String, Missed>,
     served: usize,
     findings: Vec<Finding>,
+    /// Findings that did not come again, from batches in which this computer stood still for too long to judge them.
+    not_judged: usize,
 }
 
 /// Servers that were not got although a patient program gets them.
@@ -105,6 +117,7 @@ impl World {
     fn new(what: &str, plans: fn() -> BoxedStrategy<Plan>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .on_thread_start(|| memory::work_for_the_test(true))
             .enable_all()
             .build()
             .expect("a runtime");
@@ -132,6 +145,7 @@ impl World {
         std::thread::scope(|scope| {
             for _ in 0..ENGINES.min(batches) {
                 scope.spawn(|| {
+                    memory::work_for_the_test(true);
                     loop {
                         let batch = next.fetch_add(1, Ordering::Relaxed);
                         let enough = tally.lock().expect("no panic while held").findings.len() >= self.most;
@@ -160,6 +174,18 @@ impl World {
                 note: "one of these, or all together",
             })
             .collect();
+        if memory::peak() > MOST_MEMORY {
+            findings.push(Finding {
+                case: numbers[0],
+                plan: plans.iter().map(Plan::written).collect::<Vec<_>>().join("\n"),
+                breach: Breach {
+                    kind: "memory without bound",
+                    what: format!("the engines held {} MiB", memory::peak() >> 20),
+                },
+                trace: Vec::new(),
+                note: "one of these, or of the other engines'",
+            });
+        }
         for ((case, plan), verdict) in numbers.iter().zip(&plans).zip(&verdicts) {
             let mut tally = tally.lock().expect("no panic while held");
             let end = format!("{:?}", verdict.outcome);
@@ -178,6 +204,13 @@ impl World {
             if let Some(breach) = &verdict.breach {
                 findings.push(self.smallest(*case, plan, breach, verdict));
             }
+        }
+        let stood_still = verdicts.first().map_or(Duration::ZERO, |verdict| verdict.stood_still);
+        let not_judged =
+            findings.extract_if(.., |found| found.note == IN_COMPANY && stood_still > STOOD_STILL);
+        for finding in not_judged {
+            tally.lock().expect("no panic while held").not_judged += 1;
+            println!("{}    not judged: this computer stood still for {stood_still:?}", shown(&finding));
         }
         for finding in &findings {
             println!("{}", shown(finding));
@@ -200,7 +233,7 @@ impl World {
                 plan: plan.written(),
                 breach: breach.clone(),
                 trace: verdict.trace.clone(),
-                note: "not again when alone",
+                note: IN_COMPANY,
             };
         };
         while Instant::now() < until {
@@ -226,9 +259,15 @@ fn in_a_folder(world: &Handle, plans: &[Plan], batch: usize) -> (Vec<Verdict>, O
         world,
         plans,
         root.path(),
-        (batch % REAL_EVERY == REAL_EVERY - 1).then_some(Path::new(env!("CARGO_BIN_EXE_ferry"))),
+        (batch % REAL_EVERY == REAL_EVERY - 1).then_some(program().as_path()),
         batch % MANY_THREADS_EVERY == MANY_THREADS_EVERY - 1,
     )
+}
+
+/// The real program: the one beside this test, where both were copied to run for long, else the one that was just built.
+fn program() -> PathBuf {
+    let beside = std::env::current_exe().ok().map(|test| test.with_file_name("ferry"));
+    beside.filter(|place| place.is_file()).unwrap_or_else(|| env!("CARGO_BIN_EXE_ferry").into())
 }
 
 fn shown(finding: &Finding) -> String {
@@ -244,11 +283,19 @@ fn shown(finding: &Finding) -> String {
 
 fn report(what: &str, tally: &Tally, took: Duration) {
     let all: usize = tally.ends.values().sum();
-    println!("{what}: {all} in {:.1} s", took.as_secs_f64());
+    let most = memory::peak() as f64 / f64::from(1 << 20);
+    let program = memory::peak_of_programs() >> 20;
+    println!(
+        "{what}: {all} in {:.1} s; the engines held {most:.1} MiB at most, the program took {program} MiB",
+        took.as_secs_f64()
+    );
     for (end, count) in &tally.ends {
         println!("  {count:>7} {end}");
     }
     let missed: usize = tally.not_served.values().map(|missed| missed.count).sum();
+    if tally.not_judged > 0 {
+        println!("  not judged, as this computer stood still: {}", tally.not_judged);
+    }
     println!("  of {} that a patient program gets, {missed} were not got:", tally.served + missed);
     for (end, missed) in &tally.not_served {
         println!("  {:>7} {end}", missed.count);

@@ -10,15 +10,20 @@ use ferry_engine::{
     State as Stands, TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
+use serde::{Deserialize, Serialize};
 use tauri::{AppHandle, Manager as _, State, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
 use crate::context_menu::{Entry, Place};
 use crate::deep_link::Proposed;
+use crate::granted_paths::GrantedPaths;
+use crate::openable::{self, Opening as Opens};
+use crate::questions::{self, Question};
 use crate::spoken::Spoken;
+use crate::spoken::fill;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{background, clipboard, context_menu, drag_out, granted_paths, openable, report, show_theme};
+use crate::{background, clipboard, context_menu, drag_out, presses, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -82,6 +87,7 @@ pub(crate) fn day(list: State<'_, ListWindow>, hours: Vec<u64>) -> Vec<Hour> {
 /// Lets the user choose files, or folders; empty = the dialog was closed.
 #[tauri::command]
 pub(crate) async fn pick_files(app: AppHandle, window: WebviewWindow, folders: bool) -> Answer<Vec<String>> {
+    presses::require(&app)?;
     let (dialog, words) = (dialog(&window), words(&window));
     let picked = if folders {
         dialog.set_title(&words.shell_upload_folders).pick_folders().await
@@ -89,36 +95,41 @@ pub(crate) async fn pick_files(app: AppHandle, window: WebviewWindow, folders: b
         dialog.set_title(&words.shell_upload_files).pick_files().await
     };
     let mut paths = Vec::new();
-    for handle in picked.unwrap_or_default() {
+    for handle in picked.into_iter().flatten() {
         paths.push(text_of(handle.path())?);
-        granted_paths::grant(&app, handle.path())?;
     }
+    app.state::<GrantedPaths>().grant(paths.iter().map(PathBuf::from));
     Ok(paths)
 }
 
 /// Counts what lies below dropped, hovering or chosen paths.
 #[tauri::command]
 pub(crate) async fn summarise(
-    app: AppHandle,
+    granted: State<'_, GrantedPaths>,
     engine: State<'_, Engine>,
     paths: Vec<PathBuf>,
 ) -> Answer<PathSummary> {
-    let paths = granted_paths::require_visible(&app, paths).await?;
+    granted.require_visible(&paths)?;
     engine.summarise(paths).await.map_err(failure)
 }
 
-/// Sends files that the user dropped or chose, or answers with a question about those that were sent before.
+/// Sends files that the user dropped or chose, or answers with a question about those that were sent before. What is sent
+/// is not sent again until it is dropped or chosen again.
 #[tauri::command]
 pub(crate) async fn upload(
-    app: AppHandle,
+    granted: State<'_, GrantedPaths>,
     engine: State<'_, Engine>,
-    mut request: UploadRequest,
+    request: UploadRequest,
 ) -> Answer<AddedUploads> {
     if request.to.is_some() {
         return Err(failure(Error::new(Cause::PermissionDenied, Phrase::WindowSendsToServices)));
     }
-    request.paths = granted_paths::require(&app, request.paths).await?;
-    engine.add_uploads(request).await.map_err(failure)
+    let taken = granted.take(&request.paths)?;
+    let added = engine.add_uploads(request).await.map_err(failure)?;
+    if added.question.is_none() {
+        taken.use_up();
+    }
+    Ok(added)
 }
 
 /// Ends the comparison of files with what was sent before.
@@ -127,13 +138,22 @@ pub(crate) fn stop_comparing(engine: State<'_, Engine>) {
     engine.stop_comparing();
 }
 
-/// Brings a file into the Downloads folder. The page does not choose the folder.
+/// Brings a file into the Downloads folder. The page does not choose the folder. A link carries words to its server: one
+/// that nobody pressed anything for is not followed, and into the own network only once the user has agreed.
 #[tauri::command]
-pub(crate) async fn download(engine: State<'_, Engine>, request: DownloadRequest) -> Answer<TransferId> {
+pub(crate) async fn download(
+    app: AppHandle,
+    engine: State<'_, Engine>,
+    request: DownloadRequest,
+) -> Answer<TransferId> {
     if request.folder.is_some() {
         let error = Error::new(Cause::PermissionDenied, Phrase::WindowSavesToDownloads)
             .advise(Phrase::ChooseDownloadsFolder);
         return Err(failure(error));
+    }
+    if request.service.as_deref().is_none_or(|service| service == "link") {
+        presses::require(&app)?;
+        questions::inward_fetch(&app, &request.what).await?;
     }
     engine.download(request).await.map_err(failure)
 }
@@ -215,15 +235,32 @@ pub(crate) async fn pictures(engine: State<'_, Engine>, id: TransferId) -> Answe
 /// Shows a transfer's file in the system's file manager.
 #[tauri::command(async)]
 pub(crate) fn show_in_folder(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
+    presses::require(&app)?;
     reveal(&app, &file_of(&engine, id)?)
 }
 
-/// Opens a transfer's file with the program for its kind. What would run is shown in its folder instead.
-#[tauri::command(async)]
-pub(crate) fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
+/// Opens a transfer's file with the program for its kind: at once if it is something to look at, else after a question of
+/// the desktop's. What would run is shown in its folder instead.
+#[tauri::command]
+pub(crate) async fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
+    presses::require(&app)?;
     let path = file_of(&engine, id)?;
-    if !openable::is_openable(&path) {
-        return reveal(&app, &path);
+    match openable::opening(&path) {
+        Opens::Opens => {}
+        Opens::Asks => {
+            let words = Spoken::now(&app);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let question = Question {
+                title: fill(&words.shell_open_title, &[("name", &name)]),
+                text: words.shell_open_text.clone(),
+                yes: words.shell_open_do.clone(),
+                no: words.shell_open_keep.clone(),
+            };
+            if !questions::agreed(&app, question).await {
+                return Ok(());
+            }
+        }
+        Opens::Shows => return reveal(&app, &path),
     }
     app.opener().open_path(text_of(&path)?, None::<&str>).map_err(|error| {
         failure(
@@ -258,7 +295,12 @@ pub(crate) fn can_download_again(engine: State<'_, Engine>, id: TransferId) -> b
 
 /// Downloads the same once more.
 #[tauri::command]
-pub(crate) async fn download_again(engine: State<'_, Engine>, id: TransferId) -> Answer<TransferId> {
+pub(crate) async fn download_again(
+    app: AppHandle,
+    engine: State<'_, Engine>,
+    id: TransferId,
+) -> Answer<TransferId> {
+    presses::require(&app)?;
     engine.download_again(id).await.map_err(failure)
 }
 
@@ -284,14 +326,68 @@ pub(crate) async fn asset_info(
     engine.asset_info(&asset_id, service.as_deref()).await.map_err(failure)
 }
 
-/// Deletes an asset at its service.
+/// An asset, and where it is.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AssetAt {
+    asset_id: String,
+    service: String,
+}
+
+/// What became of assets that were to be deleted.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Deleted {
+    /// The ids of those that are gone. None = the user thought better of it.
+    gone: Vec<String>,
+    /// Why the others are still there.
+    failure: Option<Failure>,
+}
+
+/// Deletes assets of a service there, once the user has agreed in a dialog of the desktop's.
 #[tauri::command]
 pub(crate) async fn asset_delete(
+    app: AppHandle,
     engine: State<'_, Engine>,
-    asset_id: String,
-    service: Option<String>,
-) -> Answer<()> {
-    engine.asset_delete(&asset_id, service.as_deref()).await.map_err(failure)
+    assets: Vec<AssetAt>,
+) -> Answer<Deleted> {
+    presses::require(&app)?;
+    let Some(first) = assets.first() else { return Ok(Deleted::default()) };
+    let words = Spoken::now(&app);
+    let label = name_of(&engine, &first.service);
+    // Every one of them is deleted where the question says.
+    if assets.iter().any(|asset| asset.service != first.service) {
+        return Err(failure(Error::invalid(Phrase::NotAgreedTo)));
+    }
+    let title = if assets.len() == 1 {
+        // The page does not choose the name that is asked about.
+        let known = engine.assets(&first.asset_id).await.map_err(failure)?;
+        let known =
+            known.into_iter().find(|one| one.asset_id == first.asset_id && one.service == first.service);
+        let name = known.map_or_else(|| first.asset_id.clone(), |asset| asset.name);
+        fill(&words.asset_delete_title, &[("name", &name), ("service", &label)])
+    } else {
+        let count = assets.len().to_string();
+        fill(&words.shell_delete_many, &[("n", &count), ("service", &label)])
+    };
+    let question = Question {
+        title,
+        text: words.asset_delete_text.clone(),
+        yes: fill(&words.asset_delete_confirm, &[("service", &label)]),
+        no: words.shell_delete_keep.clone(),
+    };
+    let mut deleted = Deleted::default();
+    if !questions::agreed(&app, question).await {
+        return Ok(deleted);
+    }
+    for AssetAt { asset_id, service } in assets {
+        match engine.asset_delete(&asset_id, Some(&service)).await {
+            Ok(()) => deleted.gone.push(asset_id),
+            Err(error) => {
+                deleted.failure = Some(failure(error));
+                break;
+            }
+        }
+    }
+    Ok(deleted)
 }
 
 /// Writes the library to a file of the user's choice; nothing = the dialog was closed.
@@ -300,6 +396,7 @@ pub(crate) async fn export_assets(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
+    presses::require(window.app_handle())?;
     let words = words(&window);
     let dialog = dialog(&window)
         .set_title(&words.shell_export_library)
@@ -317,6 +414,7 @@ pub(crate) async fn import_assets(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<ImportedAssets>> {
+    presses::require(window.app_handle())?;
     let words = words(&window);
     let dialog = dialog(&window)
         .set_title(&words.shell_import_library)
@@ -399,6 +497,7 @@ pub(crate) async fn reset_settings(window: WebviewWindow, engine: State<'_, Engi
 /// Writes the settings to a file of the user's choice; false = the dialog was closed.
 #[tauri::command]
 pub(crate) async fn export_settings(window: WebviewWindow, engine: State<'_, Engine>) -> Answer<bool> {
+    presses::require(window.app_handle())?;
     let dialog = dialog(&window)
         .set_title(&words(&window).shell_export_settings)
         .set_file_name("ferry-settings.json")
@@ -414,6 +513,7 @@ pub(crate) async fn import_settings(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<Settings>> {
+    presses::require(window.app_handle())?;
     let dialog =
         dialog(&window).set_title(&words(&window).shell_import_settings).add_filter("JSON", &["json"]);
     let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
@@ -428,15 +528,29 @@ pub(crate) fn link_offer(proposed: State<'_, Proposed>) -> Option<LinkOffer> {
     proposed.offer()
 }
 
-/// The user's answer to what a link proposes: by which service, or not at all. Only what was offered is started.
+/// The user's answer to what a link proposes: by which service, or not at all. Only what was offered is started, and only
+/// once the user has agreed in a dialog of the desktop's: what the page says is not enough.
 #[tauri::command]
 pub(crate) async fn answer_link(
+    app: AppHandle,
     engine: State<'_, Engine>,
     proposed: State<'_, Proposed>,
     shown: String,
     service: Option<String>,
 ) -> Answer<Option<TransferId>> {
     let Some(request) = proposed.answer(&shown, service) else { return Ok(None) };
+    let words = Spoken::now(&app);
+    let by = name_of(&engine, request.service.as_deref().unwrap_or_default());
+    let by = fill(&words.shell_link_by, &[("service", &by)]);
+    let question = Question {
+        title: words.link_title.clone(),
+        text: format!("{shown}\n{by}\n\n{}", words.link_text),
+        yes: words.add_download.clone(),
+        no: words.link_decline.clone(),
+    };
+    if !questions::agreed_in_turn(&app, question).await {
+        return Ok(None);
+    }
     engine.download(request).await.map(Some).map_err(failure)
 }
 
@@ -463,9 +577,10 @@ pub(crate) fn copy_text(window: WebviewWindow, text: String) -> Answer<()> {
     clipboard::put(&window, text).map_err(|why| failure(Error::internal(Phrase::NotCopied).because(why)))
 }
 
-/// The text on the clipboard; nothing = there is none.
+/// The text on the clipboard; nothing = there is none. One look for each press.
 #[tauri::command]
 pub(crate) async fn paste_text(window: WebviewWindow) -> Answer<Option<String>> {
+    presses::require_one(window.app_handle())?;
     clipboard::take(&window).await.map_err(|why| failure(Error::internal(Phrase::NotPasted).because(why)))
 }
 
@@ -482,6 +597,7 @@ pub(crate) async fn pick_downloads_folder(
     window: WebviewWindow,
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
+    presses::require(window.app_handle())?;
     let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_downloads_folder);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     let folder = chosen.path().to_owned();
@@ -497,6 +613,7 @@ pub(crate) async fn choose_folder_for(
     engine: State<'_, Engine>,
     id: TransferId,
 ) -> Answer<Option<String>> {
+    presses::require(window.app_handle())?;
     let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_save_to);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     engine.move_download(id, chosen.path()).await.map_err(failure)?;
@@ -505,12 +622,23 @@ pub(crate) async fn choose_folder_for(
 
 /// A report for the people who maintain Ferry, without keys, names or addresses.
 #[tauri::command(async)]
-pub(crate) fn diagnostics(engine: State<'_, Engine>) -> String {
-    report::write(&engine.snapshot())
+pub(crate) fn diagnostics(engine: State<'_, Engine>, thumbnails: State<'_, Thumbnails>) -> String {
+    #[cfg(target_os = "linux")]
+    let page = crate::web_sandbox::why_without();
+    // The webviews of the other systems are always in theirs.
+    #[cfg(not(target_os = "linux"))]
+    let page = None;
+    report::write(&engine.snapshot(), &report::Cages { page, videos: thumbnails.missing_for_videos() })
 }
 
 fn words(window: &WebviewWindow) -> &'static Spoken {
     Spoken::now(window.app_handle())
+}
+
+/// What people call a service.
+fn name_of(engine: &Engine, id: &str) -> String {
+    let known = engine.services().into_iter().find(|service| service.id == id);
+    known.map_or_else(|| id.to_owned(), |service| service.name)
 }
 
 /// A file dialog in front of the window.

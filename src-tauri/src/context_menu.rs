@@ -2,8 +2,10 @@
 
 use ferry_engine::{Error, Failure};
 use serde::Deserialize;
-use tauri::WebviewWindow;
+use tauri::{Manager as _, WebviewWindow};
 use tokio::sync::oneshot;
+
+use crate::presses::Presses;
 
 /// One entry of a menu: a thing that can be done.
 #[derive(Debug, Deserialize)]
@@ -33,9 +35,15 @@ pub(crate) async fn open(
     system::open(window, groups, at, choose)
         .await
         .map_err(|error| Failure::from(&Error::internal(error.to_string())))?;
-    Ok(system::answer(chosen).await)
+    let chosen = system::answer(chosen).await;
+    if chosen.is_some() {
+        window.state::<Presses>().note();
+    }
+    Ok(chosen)
 }
 
+#[cfg(target_os = "linux")]
+pub(crate) use system::page_of;
 pub(crate) use system::prepare;
 
 /// With GTK itself, which the window is made of. The menus of Tauri's own library wait in a loop of their own, in which
@@ -61,7 +69,7 @@ mod system {
         static OPEN: RefCell<Option<gtk::Menu>> = const { RefCell::new(None) };
     }
 
-    fn page_of(window: &WebviewWindow) -> Option<gtk::Widget> {
+    pub(crate) fn page_of(window: &WebviewWindow) -> Option<gtk::Widget> {
         window.default_vbox().ok()?.children().into_iter().next()
     }
 

@@ -1,5 +1,5 @@
 //! `ferry://` links: what they propose is held here until the user has answered. The page sees what would be done, never
-//! a link's query, and says yes or no.
+//! a link's query, and says by which service, or no. To a yes the desktop's own dialog asks for the user's.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -42,7 +42,7 @@ impl Proposed {
         self.held().front().map(|(_, offer)| offer.clone())
     }
 
-    /// The user's answer to what was `shown`: by which service, or none of them. What there is to start, if anything: an
+    /// The page's answer to what was `shown`: by which service, or none of them. What there is to start, if anything: an
     /// answer to another question than the one that is asked starts nothing.
     pub fn answer(&self, shown: &str, service: Option<String>) -> Option<DownloadRequest> {
         let mut held = self.held();

@@ -2,6 +2,8 @@
 
 mod background;
 mod batch;
+#[cfg(target_os = "linux")]
+mod cage;
 mod clipboard;
 mod commands;
 mod context_menu;
@@ -15,12 +17,16 @@ mod held_files;
 #[cfg(target_os = "macos")]
 mod menu_bar;
 mod openable;
+mod presses;
+mod questions;
 mod report;
 mod spoken;
 mod system;
 mod thumbnails;
 #[cfg(target_os = "linux")]
 mod web_process;
+#[cfg(target_os = "linux")]
+mod web_sandbox;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -58,7 +64,10 @@ pub fn run() -> ExitCode {
         return code;
     }
     #[cfg(target_os = "linux")]
-    graphics::prepare();
+    {
+        graphics::prepare();
+        web_sandbox::prepare();
+    }
     log_to_stderr();
     #[cfg(target_os = "linux")]
     if gtk::init().is_err() {
@@ -97,7 +106,6 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         .plugin(single_instance(data_dir))
         .plugin(tauri_plugin_deep_link::init())
         .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").arg(background::HIDDEN).build())
-        .plugin(tauri_plugin_fs::init())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_opener::Builder::new().open_js_links_on_click(false).build())
         .plugin(tauri_plugin_window_state::Builder::new().with_state_flags(kept_window_state()).build())
@@ -159,7 +167,9 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
             commands::choose_folder_for,
             commands::diagnostics,
         ])
-        .manage(granted_paths::Hovering::default())
+        .manage(granted_paths::GrantedPaths::default())
+        .manage(presses::Presses::default())
+        .manage(questions::Questions::default())
         .manage(system::Asking::default())
         .manage(background::TrayIcon::default())
         .manage(background::NeverShown::default())
@@ -197,7 +207,9 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     show_theme(&window, engine.settings().theme);
     context_menu::prepare(&window);
     #[cfg(target_os = "linux")]
-    web_process::mind(&window);
+    presses::prepare(&window);
+    #[cfg(target_os = "linux")]
+    web_process::mind(&window, app);
     #[cfg(target_os = "macos")]
     menu_bar::listen(app);
     #[cfg(target_os = "linux")]
@@ -263,16 +275,14 @@ fn show_theme(window: &WebviewWindow, theme: Theme) {
 
 /// The page never leaves Ferry's own address, whatever it is made to click on.
 fn is_own_page(url: &Url) -> bool {
-    match url.scheme() {
-        "tauri" => true,
-        // Windows knows no schemes of its own in a webview; there the page has this name.
-        "http" | "https" => match url.host_str() {
-            Some("tauri.localhost") => true,
-            Some("localhost") => tauri::is_dev(),
-            _ => false,
-        },
-        _ => false,
-    }
+    is_page_of_system(url) || (tauri::is_dev() && url.as_str().starts_with("http://localhost:1420/"))
+}
+
+/// Where the page is on this system: the very address, without a port or a name in front, which other programs could serve.
+fn is_page_of_system(url: &Url) -> bool {
+    // Windows knows no schemes of its own in a webview; there the page has this name.
+    let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
+    url.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn single_instance(data_dir: &Path) -> tauri::plugin::TauriPlugin<tauri::Wry> {
@@ -331,18 +341,62 @@ fn tell(line: &str) {
 mod tests {
     use super::*;
 
+    /// The words between backticks in the first column of the table.
+    fn commands_in_threat_model() -> Vec<String> {
+        let text = include_str!("../../docs/security.md");
+        let (_, table) = text.split_once("\n## Commands of the page\n").unwrap();
+        let table = table.split("\n## ").next().unwrap_or_default();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        rows.flat_map(|cell| cell.split(['`', ',', ' ']).filter(|word| !word.is_empty()))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn each_command_of_the_page_has_its_line_in_the_threat_model() {
+        let capability: serde_json::Value =
+            serde_json::from_str(include_str!("../capabilities/main.json")).unwrap();
+        let granted = capability["permissions"].as_array().unwrap().iter().filter_map(|one| {
+            one.as_str().and_then(|one| one.strip_prefix("allow-")).map(|one| one.replace('-', "_"))
+        });
+        let mut granted: Vec<String> = granted.collect();
+        let mut told = commands_in_threat_model();
+        granted.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, granted);
+        // A command that is not granted to the page does not belong into the program.
+        let source = include_str!("commands.rs");
+        let made = source.split("#[tauri::command").skip(1).filter_map(|rest| {
+            rest.split_once("pub(crate) ")?.1.split_once("fn ")?.1.split(['(', '<']).next()
+        });
+        let mut made: Vec<&str> = made.collect();
+        made.sort_unstable();
+        assert_eq!(made, granted);
+    }
+
     #[test]
     fn the_page_cannot_leave() {
-        for (address, own) in [
-            ("tauri://localhost/", true),
-            ("http://tauri.localhost/index.html", true),
-            ("https://example.org/", false),
-            ("http://tauri.localhost.example.org/", false),
-            ("file:///etc/passwd", false),
-            ("data:text/html,x", false),
-            ("javascript:alert(1)", false),
+        let own = if cfg!(windows) { "http://tauri.localhost" } else { "tauri://localhost" };
+        for address in [own.to_owned(), format!("{own}/"), format!("{own}/index.html?x#y")] {
+            assert!(is_page_of_system(&address.parse().unwrap()), "{address}");
+        }
+        // What another program of this computer could serve.
+        for address in [format!("{own}:8080/"), format!("{own}.example.org/")] {
+            assert!(!is_page_of_system(&address.parse().unwrap()), "{address}");
+        }
+        let other = if cfg!(windows) { "tauri://localhost/" } else { "http://tauri.localhost/" };
+        for address in [
+            other,
+            "https://tauri.localhost:8443/",
+            "tauri://evil/",
+            "tauri://x@localhost/",
+            "http://localhost/",
+            "https://example.org/",
+            "file:///etc/passwd",
+            "data:text/html,x",
+            "javascript:alert(1)",
         ] {
-            assert_eq!(is_own_page(&address.parse().unwrap()), own, "{address}");
+            assert!(!is_page_of_system(&address.parse().unwrap()), "{address}");
         }
     }
 }

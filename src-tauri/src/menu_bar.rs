@@ -6,9 +6,10 @@ use tauri::menu::{
     AboutMetadata, HELP_SUBMENU_ID, IsMenuItem, Menu, MenuItem, PredefinedMenuItem, Submenu,
     WINDOW_SUBMENU_ID,
 };
-use tauri::{AppHandle, Emitter as _};
+use tauri::{AppHandle, Emitter as _, Manager as _};
 
 use crate::context_menu::Entry;
+use crate::presses::Presses;
 use crate::system;
 
 /// The event that carries the id of a command of the page's.
@@ -35,6 +36,7 @@ pub(crate) fn listen(app: &AppHandle) {
         Some("quit") => system::quit(app),
         Some(command) => {
             system::show_window(app);
+            app.state::<Presses>().note();
             if let Err(error) = app.emit(COMMAND_CHOSEN, command) {
                 tracing::warn!(%error, "the window did not hear of a command");
             }

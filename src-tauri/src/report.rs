@@ -5,8 +5,15 @@ use std::fmt::Write as _;
 
 use ferry_engine::{Settings, Snapshot, State};
 
-/// Version, system, settings that were changed, and counts.
-pub(crate) fn write(snapshot: &Snapshot) -> String {
+/// Why what takes hostile bytes apart is not shut in, where it is not.
+#[derive(Debug, Default)]
+pub(crate) struct Cages<'why> {
+    pub page: Option<&'why str>,
+    pub videos: Option<&'why str>,
+}
+
+/// Version, system, cages, settings that were changed, and counts.
+pub(crate) fn write(snapshot: &Snapshot, cages: &Cages<'_>) -> String {
     let mut report = format!(
         "Ferry {} ({}) on {} {}, webview {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -15,6 +22,14 @@ pub(crate) fn write(snapshot: &Snapshot) -> String {
         std::env::consts::ARCH,
         tauri::webview_version().unwrap_or_else(|_| "unknown".into()),
     );
+    let _ = match cages.page {
+        None => writeln!(report, "The page's process: in its sandbox"),
+        Some(why) => writeln!(report, "The page's process: without a sandbox ({why})"),
+    };
+    let _ = match cages.videos {
+        None => writeln!(report, "Pictures of videos: made in a cage"),
+        Some(why) => writeln!(report, "Pictures of videos: none ({why})"),
+    };
     settings(&mut report, &snapshot.settings);
     services(&mut report, snapshot);
     transfers(&mut report, snapshot);
@@ -87,7 +102,11 @@ mod tests {
             downloads_folder: "/home/someone/secret".into(),
             notices: Vec::new(),
         };
-        let report = write(&snapshot);
+        let cages = Cages { page: Some("no namespaces"), videos: None };
+        let report = write(&snapshot, &cages);
+        assert!(report.contains("The page's process: without a sandbox (no namespaces)\n"), "{report}");
+        assert!(report.contains("Pictures of videos: made in a cage\n"), "{report}");
+        assert!(write(&snapshot, &Cages::default()).contains("The page's process: in its sandbox\n"));
         assert!(!report.contains("someone") && !report.contains("internal.example"), "{report}");
         assert!(report.contains("connections: 3") && report.contains("mavi_url: (changed)"), "{report}");
     }

@@ -13,7 +13,8 @@ use tauri_plugin_notification::NotificationExt as _;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::batch::{Batch, Outcome, is_working};
-use crate::granted_paths::Hovering;
+use crate::granted_paths::GrantedPaths;
+use crate::presses::Presses;
 use crate::spoken::{Spoken, fill};
 use crate::{WINDOW, background, held_files};
 
@@ -62,7 +63,10 @@ pub(crate) fn show_window(app: &AppHandle) {
 pub(crate) fn on_window_event(window: &Window, event: &WindowEvent) {
     match event {
         WindowEvent::DragDrop(drag) => {
-            window.state::<Hovering>().follow(drag);
+            window.state::<GrantedPaths>().follow(drag);
+            if matches!(drag, tauri::DragDropEvent::Drop { .. }) {
+                window.state::<Presses>().note();
+            }
             held_files::tell(window, drag);
         }
         WindowEvent::CloseRequested { api, .. } => {
@@ -111,6 +115,8 @@ pub(crate) fn on_run_event(app: &AppHandle, event: RunEvent) {
                 }
             }
             app.state::<background::NeverShown>().put_back(app);
+            #[cfg(target_os = "linux")]
+            crate::web_process::start_anew_if_need_be();
         }
         _ => {}
     }

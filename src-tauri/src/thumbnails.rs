@@ -27,6 +27,11 @@ const LONGEST_SIDE: u32 = 30_000;
 const MOST_MEMORY: u64 = 192 * 1024 * 1024;
 /// How long the platform's program may take for a frame of a video.
 const VIDEO_TIME: Duration = Duration::from_secs(8);
+/// What a video may be packed in, by ffmpeg's names.
+const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi";
+/// What its pictures may be packed in: decoders that cameras and editors are served by, and that many eyes look at. ffmpeg
+/// has some hundred more, of games and of the nineties.
+const DECODERS: &str = "h264,hevc,vp8,vp9,av1,libdav1d,mpeg4,mpeg2video,mjpeg,prores,dnxhd";
 /// A frame of [`SIDE`] is much smaller.
 const LARGEST_FRAME: u64 = 2 * 1024 * 1024;
 /// What the cache may hold.
@@ -56,22 +61,27 @@ pub(crate) struct Thumbnails {
     folder: PathBuf,
     /// One at a time: a list that is scrolled must not take the machine.
     turn: Semaphore,
-    /// The program for videos, if the platform has it.
-    ffmpeg: Option<PathBuf>,
+    /// The program for videos, if the platform has it and a cage for it.
+    ffmpeg: Result<PathBuf, String>,
 }
 
 impl Thumbnails {
     /// Keeps pictures in the data folder's cache.
     pub fn new(data_dir: &Path) -> Self {
         let folder = data_dir.join("cache").join("thumbnails");
-        Self { folder, turn: Semaphore::new(1), ffmpeg: find_program("ffmpeg") }
+        Self { folder, turn: Semaphore::new(1), ffmpeg: caged_program("ffmpeg") }
+    }
+
+    /// Why videos have no pictures here, if they have none.
+    pub fn missing_for_videos(&self) -> Option<&str> {
+        self.ffmpeg.as_ref().err().map(String::as_str)
     }
 
     /// A JPEG or PNG of the file; `None` when there is none to be had.
     pub async fn of(&self, file: PathBuf) -> Option<Vec<u8>> {
         let kind = kind_of(&file)?;
         let _turn = self.turn.acquire().await.ok()?;
-        let (folder, ffmpeg) = (self.folder.clone(), self.ffmpeg.clone());
+        let (folder, ffmpeg) = (self.folder.clone(), self.ffmpeg.clone().ok());
         tokio::task::spawn_blocking(move || {
             let kept = folder.join(name_for(&file)?);
             if let Ok(bytes) = std::fs::read(&kept) {
@@ -113,7 +123,7 @@ fn name_for(file: &Path) -> Option<String> {
 /// Writes a picture into the cache and lets the oldest go when there are too many. Without it, it is made again.
 fn keep(kept: &Path, bytes: &[u8]) {
     let Some(folder) = kept.parent() else { return };
-    if std::fs::create_dir_all(folder).is_err() || std::fs::write(kept, bytes).is_err() {
+    if ferry_engine::make_private_folder(folder).is_err() || ferry_engine::write_whole(kept, bytes).is_err() {
         return;
     }
     let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -165,26 +175,27 @@ fn shrunk<R: std::io::BufRead + std::io::Seek>(mut reader: ImageReader<R>) -> Op
     Some(bytes.into_inner())
 }
 
-/// Asks ffmpeg for a frame near the beginning. It reads this one file and nothing that the file may name: no network, no
-/// playlist.
+/// Asks ffmpeg for a frame near the beginning. It is told to read this one file, in these formats alone, and nothing that
+/// the file may name; should the file talk it into something else, its cage has no network and no other file.
 fn of_video(ffmpeg: &Path, file: &Path) -> Option<Vec<u8>> {
+    let file = file.canonicalize().ok()?;
     let mut input = std::ffi::OsString::from("file:");
-    input.push(file);
-    let mut child = Command::new(ffmpeg)
+    input.push(&file);
+    let mut command = Command::new(ffmpeg);
+    command
         .args(["-nostdin", "-loglevel", "quiet", "-threads", "1", "-max_alloc", "268435456"])
-        .args(["-protocol_whitelist", "file"])
-        .args(["-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"])
-        .args(["-max_pixels", &MOST_PIXELS.to_string()])
+        .args(["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-codec_whitelist", DECODERS])
+        .args(["-max_pixels", &MOST_PIXELS.to_string(), "-an", "-sn", "-dn"])
         .arg("-i")
         .arg(input)
-        .args(["-map", "0:v:0", "-frames:v", "1", "-vf"])
+        .args(["-map", "0:v:0", "-frames:v", "1", "-filter_threads", "1", "-vf"])
         .arg(format!("thumbnail=25,scale={SIDE}:{SIDE}:force_original_aspect_ratio=decrease"))
-        .args(["-c:v", "png", "-f", "image2pipe", "pipe:1"])
+        .args(["-threads", "1", "-c:v", "png", "-f", "image2pipe", "pipe:1"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
+        .stderr(Stdio::null());
+    lock(&mut command, &file).ok()?;
+    let mut child = command.spawn().ok()?;
     let output = child.stdout.take()?;
     let reading = std::thread::spawn(move || {
         let mut frame = Vec::new();
@@ -196,6 +207,27 @@ fn of_video(ffmpeg: &Path, file: &Path) -> Option<Vec<u8>> {
         return None;
     }
     shrunk(ImageReader::with_format(Cursor::new(frame), ImageFormat::Png))
+}
+
+#[cfg(target_os = "linux")]
+use crate::cage::lock;
+
+/// Other systems have no cage that Ferry could use, so that nothing is started there.
+#[cfg(not(target_os = "linux"))]
+fn lock(_command: &mut Command, _file: &Path) -> Result<(), String> {
+    Err("no cage".into())
+}
+
+/// The program, or why it is not used.
+fn caged_program(name: &str) -> Result<PathBuf, String> {
+    #[cfg(target_os = "linux")]
+    let missing = crate::cage::missing();
+    #[cfg(not(target_os = "linux"))]
+    let missing = Some("this system has none".to_owned());
+    match missing {
+        Some(why) => Err(format!("no cage for {name}: {why}")),
+        None => find_program(name).ok_or_else(|| format!("no {name}")),
+    }
 }
 
 /// Waits for a program, and ends it when it takes too long.
@@ -319,7 +351,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let thumbnails = Thumbnails::new(folder.path());
         // The machines that test have it; a machine without it has nothing to show.
-        let Some(ffmpeg) = &thumbnails.ffmpeg else { return };
+        let Ok(ffmpeg) = &thumbnails.ffmpeg else { return };
         let video = folder.path().join("film.mp4");
         let made = Command::new(ffmpeg)
             .args(["-loglevel", "quiet", "-f", "lavfi", "-i", "testsrc=size=640x360:duration=1:rate=5"])
@@ -334,6 +366,44 @@ mod tests {
         std::fs::write(&list, format!("#EXTM3U\n#EXTINF:1,\nfile:{}\n#EXT-X-ENDLIST\n", video.display()))
             .unwrap();
         assert_eq!(runtime(thumbnails.of(list)), None);
+    }
+
+    #[test]
+    fn only_listed_decoders_are_let_at_a_video() {
+        let folder = tempfile::tempdir().unwrap();
+        let thumbnails = Thumbnails::new(folder.path());
+        let Ok(ffmpeg) = &thumbnails.ffmpeg else { return };
+        let mut refused = 0;
+        for (codec, ending, listed) in [
+            ("mjpeg", "avi", true),
+            ("mpeg4", "mkv", true),
+            ("mpeg2video", "mov", true),
+            ("zmbv", "avi", false),
+            ("cinepak", "avi", false),
+            ("cinepak", "mov", false),
+            ("exr", "mkv", false),
+            ("ffv1", "mkv", false),
+            ("flv", "avi", false),
+            ("rawvideo", "avi", false),
+            ("qtrle", "mov", false),
+            ("magicyuv", "avi", false),
+        ] {
+            let video = folder.path().join(format!("{codec}.{ending}"));
+            let made = Command::new(ffmpeg)
+                .args(["-loglevel", "quiet", "-f", "lavfi", "-i", "testsrc=size=64x48:duration=1:rate=5"])
+                .args(["-c:v", codec])
+                .arg(&video)
+                .status()
+                .unwrap();
+            // Not every build can write every format.
+            if !made.success() {
+                assert!(!listed, "{codec}");
+                continue;
+            }
+            refused += usize::from(!listed);
+            assert_eq!(runtime(thumbnails.of(video)).is_some(), listed, "{codec} in {ending}");
+        }
+        assert!(refused > 3, "too little was tried");
     }
 
     #[test]

@@ -36,6 +36,9 @@ const firstLine = (stream) =>
     stream.once('end', () => fail(new Error('a helper ended before it was ready')));
   });
 
+/** From the button that keeps things as they are, which has the focus, to the other. */
+const YES = ['Tab', 'Return'];
+
 export class Display {
   #helpers = [];
 
@@ -86,7 +89,30 @@ export class Display {
   }
 
   async #search(title) {
-    const pattern = `^${title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`;
+    return this.#searchPattern(`^${title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`);
+  }
+
+  /** The desktop's questions that are open, each a window whose title is the question. */
+  dialogs() {
+    return this.#searchPattern('(\\?|？)$');
+  }
+
+  /** Presses a key that does nothing, so that the shell sees somebody at work. A window that is hidden has nobody. */
+  async pressAnything() {
+    const [window] = await this.#search('Ferry');
+    if (window) await this.press(window, 'Shift_L');
+  }
+
+  /** Answers a question of the desktop's. */
+  async answer(dialog, yes) {
+    const keys = yes ? YES : ['Escape'];
+    // A yes that comes too soon is none.
+    if (yes) await sleep(1000);
+    await this.xdo('windowactivate', '--sync', dialog, 'key', '--delay', 80, ...keys);
+    await until('the question to go', async () => !(await this.dialogs()).includes(dialog));
+  }
+
+  async #searchPattern(pattern) {
     try {
       return (await this.xdo('search', '--onlyvisible', '--name', pattern)).split('\n').filter(Boolean);
     } catch {

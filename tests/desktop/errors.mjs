@@ -37,7 +37,7 @@ const stage = new Stage('errors', { FERRY_STALL_SECONDS: '2' });
 const folder = (name) => join(stage.folder, name);
 const service = new Service(folder('server'));
 await service.start();
-const MAVI = `${service.url}/mavi/serve/api/v2`;
+const MAVI = service.mavi;
 // The rights of a file mean nothing to root, who runs these tests on many a machine.
 if (IS_ROOT) stage.wrapper = ['setpriv', '--bounding-set=-dac_override,-dac_read_search'];
 stage.cleanUp = () => {
@@ -67,8 +67,7 @@ async function save(changes) {
 }
 
 async function download(what, from = 'link') {
-  const { refused } = await page.invoke('download', { request: { what, service: from, folder: null, name: null } });
-  assert.equal(refused, undefined, JSON.stringify(refused));
+  await stage.download({ what, service: from, folder: null, name: null });
 }
 
 /** A file of its own, as it would be sent. */
@@ -278,7 +277,11 @@ const cases = {
     const { asset_id } = await is('concert.mov', 'failed');
     await service.heal();
     await fails('concert.mov', 'integrity_mismatch', 'delete_asset');
-    await page.click('[role=alertdialog] button', 'Delete at MAVI');
+    const [question] = await until('the question', async () => {
+      const open = await stage.display.dialogs();
+      return open.length > 0 && open;
+    });
+    await stage.display.answer(question, true);
     const again = await is('concert.mov', 'completed');
     assert.notEqual(again.asset_id, asset_id);
     const deleted = (await service.requests()).some((one) => one.method === 'DELETE' && one.path.endsWith(asset_id));
@@ -479,7 +482,7 @@ const cases = {
   'unsupported: a signed URL that wants more than Ferry knows': async () => {
     await clear();
     await stop();
-    const url = `${service.url}/sink/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host%3Bx-amz-acl&X-Amz-Signature=0`;
+    const url = `${service.links}/sink/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host%3Bx-amz-acl&X-Amz-Signature=0`;
     await terminal('upload', file('signed.mp4'), '--to', url);
     await start();
     await fails('signed.mp4', 'unsupported', 'check_service', 'remove');
@@ -520,7 +523,7 @@ async function test() {
   await save({
     retries: 0,
     mavi_url: MAVI,
-    offline_tube_url: `${service.url}/tube`,
+    offline_tube_url: service.tube,
     default_service: 'mavi',
     theme: 'light',
   });

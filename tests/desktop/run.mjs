@@ -13,7 +13,7 @@ import { join } from 'node:path';
 
 import { sleep, until } from './display.mjs';
 import { PROGRAM, Stage, step } from './stage.mjs';
-import { children } from './webdriver.mjs';
+import { descendants } from './webdriver.mjs';
 
 const NAME = 'Überfahrt nach Sète, 100% é #1.mp4';
 /** A proof by content, not by length alone. */
@@ -297,6 +297,14 @@ async function test() {
     await picture('link');
     await page.click('button', 'Don’t download');
     await until('no question', async () => !(await question()));
+    open('ferry://download?what=https%3A%2F%2Ffiles.example.org%2Fb.mp4');
+    await until('the question', question);
+    // What the page says is not enough: the desktop asks.
+    await page.click('[role=alertdialog] button', 'Download');
+    const confirmed = await stage.display.window('Download this?');
+    await picture('link-confirmed');
+    await stage.display.answer(confirmed, false);
+    await until('no question', async () => !(await question()));
     open('ferry://upload?what=%2Fetc%2Fpasswd');
     assert.match(await until('the refusal', question), /Nothing was done/);
     await page.click('button', 'Close');
@@ -441,7 +449,7 @@ async function test() {
   await step('a page whose process ends is loaded anew', async () => {
     const { program, ended } = stage.start();
     const drawer = () =>
-      children(program.pid).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('WebKitWeb'));
+      descendants(program.pid).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('WebKitWeb'));
     const window = await stage.display.window('Ferry');
     const before = await until('the page', async () => {
       const { colours, mark } = await stage.display.look(window);

@@ -5,6 +5,9 @@ import { spawn } from 'node:child_process';
 import { until } from './display.mjs';
 import { built } from './stage.mjs';
 
+/** The same in each of its runs, so that its addresses are. */
+const KEY = 'sk-desktop';
+
 export class Service {
   #folder;
 
@@ -15,13 +18,14 @@ export class Service {
 
   /** Starts it, always at the same address. */
   async start() {
-    const args = ['sandbox', '--data-dir', this.#folder, ...(this.port ? ['--port', String(this.port)] : [])];
-    this.process = spawn(built('ferry'), args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const args = [this.#folder, String(this.port ?? 0), KEY];
+    this.process = spawn(built('examples/sandbox_server'), args, { stdio: ['ignore', 'pipe', 'ignore'] });
     let said = '';
     this.process.stdout.setEncoding('utf8');
     this.process.stdout.on('data', (text) => (said += text));
-    this.port = await until('the service', () => /127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
+    this.port = await until('the service', () => /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
     this.url = `http://127.0.0.1:${this.port}`;
+    for (const part of ['links', 'mavi', 'tube', 'control']) this[part] = new RegExp(`^${part} (.*)$`, 'm').exec(said)[1];
   }
 
   kill(signal = 'SIGKILL') {
@@ -30,7 +34,7 @@ export class Service {
 
   /** The address of a file that it makes up. */
   link(size, name) {
-    return `${this.url}/generate/${size}/${name}`;
+    return `${this.links}/generate/${size}/${name}`;
   }
 
   /** Switches a fault on. */
@@ -45,11 +49,11 @@ export class Service {
 
   /** The latest requests, oldest first. */
   async requests() {
-    return (await fetch(`${this.url}/_sandbox/requests`)).json();
+    return (await fetch(`${this.control}/requests`)).json();
   }
 
   async #tell(what, method, body) {
-    const answer = await fetch(`${this.url}/_sandbox/${what}`, {
+    const answer = await fetch(`${this.control}/${what}`, {
       method,
       headers: { 'content-type': 'application/json' },
       body: body && JSON.stringify(body),

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-import { Display } from './display.mjs';
+import { Display, until } from './display.mjs';
 import { Driver } from './webdriver.mjs';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -63,7 +63,30 @@ export class Stage {
   /** Starts the window and waits for its page. */
   async open() {
     this.page = await this.driver.open(PROGRAM);
+    this.page.hand = () => this.display.pressAnything();
     return this.page;
+  }
+
+  /** Calls a command as the page does after a press, and says yes to what the desktop asks before it is done. */
+  async invokeByHand(command, args) {
+    await this.display.pressAnything();
+    let answer;
+    const answered = this.page.invoke(command, args).then((it) => (answer = it));
+    await until(`an answer of ${command}`, async () => {
+      if (answer) return true;
+      const asked = (await this.display.dialogs())[0];
+      if (asked) await this.display.answer(asked, true);
+      return false;
+    });
+    await answered;
+    return answer;
+  }
+
+  /** Begins a download as a person does. Places inside the own network are asked about once. */
+  async download(request) {
+    const { ok, refused } = await this.invokeByHand('download', { request });
+    if (ok === undefined) throw new Error(JSON.stringify(refused));
+    return ok;
   }
 
   /** Starts the program without a driver, as a second one or as the desktop does. */

@@ -76,6 +76,9 @@ export function children(parent) {
     .map(Number);
 }
 
+/** A program's children and theirs: the page's process is behind those of its sandbox. */
+export const descendants = (parent) => children(parent).flatMap((pid) => [pid, ...descendants(pid)]);
+
 class Page {
   constructor(driver, path, pids) {
     this.driver = driver;
@@ -111,6 +114,8 @@ class Page {
   async click(css, name) {
     await until(`a click on ${css} “${name}”`, async () => {
       const element = await this.find(css, name);
+      // The driver's click reaches the page by another road than a hand's.
+      await this.hand?.();
       await this.driver.send('POST', `${this.path}/element/${element[ELEMENT]}/click`, {});
       return true;
     });

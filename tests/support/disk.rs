@@ -16,7 +16,7 @@ impl SmallDisk {
             return None;
         }
         std::fs::create_dir_all(place).unwrap();
-        let options = format!("size={mebibytes}m");
+        let options = format!("size={mebibytes}m,mode=700");
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(place).status();
         if mounted.is_ok_and(|status| status.success()) {

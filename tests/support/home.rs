@@ -107,6 +107,15 @@ impl Home {
         command
     }
 
+    /// Starts `ferry` under another program and leaves it running.
+    pub fn start_under<S: AsRef<OsStr>>(
+        &self,
+        wrapper: &[String],
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Started {
+        Started::new(self.command_under(wrapper, arguments).spawn().unwrap())
+    }
+
     /// Runs `ferry` under another program to its end.
     pub fn ferry_under<S: AsRef<OsStr>>(
         &self,

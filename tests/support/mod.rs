@@ -9,6 +9,7 @@ pub mod files;
 pub mod home;
 pub mod http;
 pub mod peers;
+pub mod served;
 pub mod service;
 pub mod strace;
 pub mod truth;

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::http::post_json;
 
-/// The only key, besides the sandbox's own, that it takes here.
+/// The only key, besides that of the sandbox's run, that it takes here.
 pub const KEY: &str = "sk-test-right";
 
 /// A running sandbox.
@@ -28,6 +28,12 @@ impl Service {
         Self { sandbox, runtime, root }
     }
 
+    /// `http://127.0.0.1:PORT`.
+    pub fn origin(&self) -> String {
+        self.sandbox.origin()
+    }
+
+    /// Where plain links are.
     pub fn url(&self) -> String {
         self.sandbox.url()
     }

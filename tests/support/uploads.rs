@@ -6,7 +6,10 @@ use std::time::Duration;
 use ferry_engine::{
     Asset, Code, Engine, Options, Overrides, Secret, Settings, State, Transfer, TransferId, UploadRequest,
 };
-use ferry_sandbox::{API_KEY, Fault, Sandbox, SignedUrls};
+use ferry_sandbox::{Fault, Sandbox, SignedUrls};
+
+/// What the sandbox takes for a key.
+pub const API_KEY: &str = "sk-uploads";
 
 /// Longer than any test may take to see what it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,7 +37,7 @@ impl Uploads {
         };
         let sandbox = Sandbox::start(options).await.expect("a sandbox");
         sandbox.set_signed_urls(kind);
-        let engine = open(root.path(), &sandbox, key).await;
+        let engine = open(root.path(), sandbox.mavi_url(), key).await;
         Self { engine, sandbox, root }
     }
 
@@ -60,13 +63,17 @@ impl Uploads {
         change(&mut options.overrides);
         options.keychain = false;
         options.keys.insert("mavi".into(), Secret::new(API_KEY));
+        options.addresses.insert("mavi".into(), sandbox.mavi_url());
+        options.addresses.insert("offline-tube".into(), sandbox.offline_tube_url());
         let engine = Engine::open(options).await.expect("an engine");
-        let settings = Settings {
-            mavi_url: sandbox.mavi_url(),
-            offline_tube_url: sandbox.offline_tube_url(),
-            ..engine.settings()
-        };
-        engine.save_settings(settings).await.expect("settings");
+        Self { engine, sandbox, root }
+    }
+
+    /// With an engine for which MAVI is elsewhere.
+    pub async fn at(self, mavi_url: String) -> Self {
+        let Self { engine, sandbox, root } = self;
+        engine.shutdown().await;
+        let engine = open(&root.path().join("elsewhere"), mavi_url, API_KEY).await;
         Self { engine, sandbox, root }
     }
 
@@ -75,7 +82,7 @@ impl Uploads {
         let Self { engine, sandbox, root } = self;
         engine.shutdown().await;
         drop(engine);
-        let engine = open(root.path(), &sandbox, API_KEY).await;
+        let engine = open(root.path(), sandbox.mavi_url(), API_KEY).await;
         Self { engine, sandbox, root }
     }
 
@@ -153,17 +160,23 @@ impl Uploads {
     pub fn resume_records(&self) -> usize {
         std::fs::read_dir(self.root.path().join("data/resume")).expect("a folder").count()
     }
+
+    /// Whether this word stands in one of them.
+    pub fn is_in_resume_records(&self, word: &str) -> bool {
+        let folder = std::fs::read_dir(self.root.path().join("data/resume")).expect("a folder");
+        folder
+            .flatten()
+            .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains(word)))
+    }
 }
 
-async fn open(root: &Path, sandbox: &Sandbox, key: &str) -> Engine {
+async fn open(root: &Path, mavi_url: String, key: &str) -> Engine {
     let mut options = Options::new(root.join("data"));
     options.overrides = Overrides { stall: Some(Duration::from_secs(2)), ..Overrides::default() };
     options.keys.insert("mavi".into(), Secret::new(key));
+    options.addresses.insert("mavi".into(), mavi_url);
     options.keychain = false;
-    let engine = Engine::open(options).await.expect("an engine");
-    let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
-    engine.save_settings(settings).await.expect("settings");
-    engine
+    Engine::open(options).await.expect("an engine")
 }
 
 /// The code of a failed transfer.

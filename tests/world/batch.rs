@@ -3,21 +3,22 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{DownloadRequest, Engine, Phrase, State, Transfer, TransferId, UploadRequest};
+use ferry_engine::{DownloadRequest, Engine, State, Transfer, TransferId, UploadRequest};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::digests::noise;
 use super::life::{Life, Place, RealLife};
+use super::memory;
 use super::oracle::{Breach, Outcome, judge_download, judge_upload};
 use super::plan::{FileKind, Meddling, ServerPlan, StorePlan};
 use super::server::Server;
 use super::store::{Service, Store};
-use super::wire::{Event, Passage};
+use super::wire::{Event, Lives, Passage, settle};
 
 /// By then every transfer has ended, or stands still for a reason that its row names.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -27,6 +28,8 @@ const MANY_REQUESTS: usize = 80;
 const TOO_MANY_REQUESTS: usize = 3_000;
 /// How often the rows are looked at.
 const LOOK: Duration = Duration::from_millis(5);
+/// Memory that the real program may take at most for a batch, with its code.
+const MOST_OF_A_PROGRAM: usize = 128 << 20;
 /// How long the real program lives when nothing of a plan ends it.
 const REAL_LIFE: Duration = Duration::from_millis(1_500);
 
@@ -75,8 +78,6 @@ struct Case {
     peer: Peer,
     id: Option<TransferId>,
     outcome: Option<Outcome>,
-    /// Whether it came to its end in Ferry's first life, with every answer heard.
-    undisturbed: bool,
 }
 
 /// What came of a case.
@@ -85,6 +86,18 @@ pub struct Verdict {
     pub outcome: Outcome,
     pub breach: Option<Breach>,
     pub trace: Vec<String>,
+    /// The longest time for which this computer let Ferry or its servers stand still while the batch ran.
+    pub stood_still: Duration,
+}
+
+/// Looks every so often how late it is; keeps the worst, in milliseconds.
+async fn watch(worst: &AtomicU64) {
+    loop {
+        let began = Instant::now();
+        tokio::time::sleep(LOOK).await;
+        let late = began.elapsed().saturating_sub(LOOK).as_millis();
+        worst.fetch_max(late as u64, Ordering::Relaxed);
+    }
 }
 
 impl Case {
@@ -92,6 +105,14 @@ impl Case {
         match &self.peer {
             Peer::Server(server) => &server.passage,
             Peer::Store(store) => &store.passage,
+        }
+    }
+
+    /// Where its servers listen.
+    fn places(&self) -> Vec<String> {
+        match &self.peer {
+            Peer::Server(server) => server.places.clone(),
+            Peer::Store(store) => vec![store.place.clone()],
         }
     }
 
@@ -108,7 +129,7 @@ impl Case {
             Peer::Store(store) => {
                 let to_own_url = store.plan.service.is_none();
                 let request = UploadRequest {
-                    paths: vec![place.uploads.join(format!("c{}.bin", self.number))],
+                    paths: vec![place.upload(self.number)],
                     service: (!to_own_url).then(|| "mavi".to_owned()),
                     to: to_own_url.then(|| store.link()),
                     ..UploadRequest::default()
@@ -140,9 +161,12 @@ pub fn run(
     many_threads: bool,
 ) -> (Vec<Verdict>, Option<Breach>) {
     let (events, mut heard) = mpsc::unbounded_channel();
-    let lives = Arc::new(AtomicUsize::new(0));
+    let lives = Arc::<Lives>::default();
+    let worst = Arc::<AtomicU64>::default();
     let mut tasks = JoinSet::new();
     let (mut cases, last, place) = world.block_on(async {
+        let servers_worst = Arc::clone(&worst);
+        tasks.spawn(async move { watch(&servers_worst).await });
         let mut cases = Vec::new();
         for (number, plan) in plans.iter().enumerate() {
             let peer = match plan {
@@ -157,7 +181,7 @@ pub fn run(
                     Peer::Store(Store::start(plan.clone(), file, passage, &mut tasks).await)
                 }
             };
-            cases.push(Case { number, peer, id: None, outcome: None, undisturbed: false });
+            cases.push(Case { number, peer, id: None, outcome: None });
         }
         let stores = cases.iter().filter_map(|case| match &case.peer {
             Peer::Store(store) => Some((case.number, Arc::clone(store))),
@@ -173,28 +197,44 @@ pub fn run(
     });
     for case in &cases {
         if let Peer::Store(store) = &case.peer {
-            std::fs::write(place.uploads.join(format!("c{}.bin", case.number)), &**store.file)
-                .expect("a file");
+            std::fs::write(place.upload(case.number), &**store.file).expect("a file");
         }
     }
+    let mut places: Vec<String> = cases.iter().flat_map(Case::places).collect();
+    places.push(place.api.clone());
+    let next_life = || {
+        // Whatever this life has begun is known to be its own before the next one begins.
+        world.block_on(settle(&places));
+        lives.next();
+    };
+    let mut too_much = None;
     if let Some(program) = real {
-        really(program, &cases, &place, &mut heard);
-        lives.fetch_add(1, Ordering::Relaxed);
+        lives.begin();
+        too_much = really(program, &cases, &place, &lives, &mut heard);
+        next_life();
     }
+    lives.begin();
     let mut life = Life::begin(&place);
-    life.runtime.block_on(find_or_add(&life.engine, &place, &mut cases));
+    life.run(find_or_add(&life.engine, &place, &mut cases));
     let mut pausing = HashSet::new();
     loop {
-        let next = life.runtime.block_on(drive(&life.engine, &mut cases, &mut heard, &mut pausing));
+        let next = life.run(async {
+            tokio::select! {
+                next = drive(&life.engine, &mut cases, &mut heard, &mut pausing) => next,
+                () = watch(&worst) => None,
+            }
+        });
         match next {
             None => break,
             Some(event) => {
+                lives.end();
                 if event.what == Meddling::Kill && !many_threads {
                     life.kill();
                 } else {
                     life.quit();
                 }
-                lives.fetch_add(1, Ordering::Relaxed);
+                next_life();
+                lives.begin();
                 life = Life::begin(&place);
                 pausing.clear();
                 // A server that does not listen any more has seen its connection end.
@@ -206,42 +246,61 @@ pub fn run(
         .iter()
         .map(|case| life.engine.transfer(case.id.expect("added")).expect("on the list"))
         .collect();
-    for case in &mut cases {
-        // On a busy computer an answer may come after Ferry has given it up: then its history says so.
-        let history =
-            life.runtime.block_on(life.engine.timeline(case.id.expect("added"))).expect("a history");
-        case.undisturbed &= !history.iter().any(|entry| entry.text == Phrase::AnswerLost.into());
-    }
-    let dead = life.runtime.block_on(runs_through(&life.engine, &place, &last)).err();
+    let dead = life.run(runs_through(&life.engine, &place, &last)).err();
+    world.block_on(settle(&places));
+    lives.end();
     life.quit();
-    let verdicts = cases.iter().zip(rows).map(|(case, row)| verdict(case, &row, &place.downloads)).collect();
+    let stood_still = Duration::from_millis(worst.load(Ordering::Relaxed));
+    let verdicts = cases
+        .iter()
+        .zip(rows)
+        .map(|(case, row)| verdict(case, &row, &place.downloads, stood_still))
+        .collect();
     drop(tasks);
-    (verdicts, dead)
+    (verdicts, dead.or(too_much))
 }
 
-/// The first life is a process of its own: it ends by `kill -9`, wherever it stands.
-fn really(program: &Path, cases: &[Case], place: &Place, heard: &mut mpsc::UnboundedReceiver<Event>) {
-    let links: Vec<String> = cases
-        .iter()
-        .filter_map(|case| match &case.peer {
-            Peer::Server(server) => Some(server.link()),
-            Peer::Store(_) => None,
-        })
-        .collect();
-    if links.is_empty() {
-        return;
+/// The first life is a process of its own: it ends by `kill -9`, wherever it stands. A breach if it took too much memory.
+fn really(
+    program: &Path,
+    cases: &[Case],
+    place: &Place,
+    lives: &Lives,
+    heard: &mut mpsc::UnboundedReceiver<Event>,
+) -> Option<Breach> {
+    let (mut links, mut files) = (Vec::new(), Vec::new());
+    for case in cases {
+        match &case.peer {
+            Peer::Server(server) => links.push(server.link()),
+            // A URL of one's own is a command of its own.
+            Peer::Store(store) if store.plan.service.is_some() => files.push(place.upload(case.number)),
+            Peer::Store(_) => {}
+        }
     }
-    let mut life = RealLife::begin(program, place, &links);
+    let mut life = if !links.is_empty() {
+        RealLife::begin_downloads(program, place, &links)
+    } else if !files.is_empty() {
+        RealLife::begin_uploads(program, place, &files)
+    } else {
+        return None;
+    };
     let began = Instant::now();
-    let mut told = None;
+    let (mut told, mut most) = (None, 0);
     while told.is_none() && began.elapsed() < REAL_LIFE && !life.has_ended() {
         told = heard.try_recv().ok();
+        most = life.most_memory().unwrap_or(most);
         std::thread::sleep(LOOK);
     }
+    memory::note_program(most);
+    lives.end();
     life.kill();
     if let Some(event) = told {
         let _ = event.done.send(());
     }
+    (most > MOST_OF_A_PROGRAM).then(|| Breach {
+        kind: "memory without bound",
+        what: format!("the program took {} MiB", most >> 20),
+    })
 }
 
 /// Finds what the life before was given, and adds the rest.
@@ -298,7 +357,6 @@ async fn drive(
                         engine.resume(&[id]).await.expect("resumed");
                     }
                     case.outcome = outcome(case, &row, Instant::now() > until);
-                    case.undisturbed = case.passage().life() == 0;
                     all &= case.outcome.is_some();
                 }
                 if all {
@@ -362,7 +420,7 @@ async fn runs_through(engine: &Engine, place: &Place, good: &Server) -> Result<(
     Err(Breach { kind: "a dead queue", what: format!("a good transfer is {:?}", row.map(|row| row.state)) })
 }
 
-fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
+fn verdict(case: &Case, row: &Transfer, downloads: &Path, stood_still: Duration) -> Verdict {
     let outcome = case.outcome.clone().expect("it has ended");
     let judged = match &case.peer {
         Peer::Server(server) => {
@@ -377,7 +435,7 @@ fn verdict(case: &Case, row: &Transfer, downloads: &Path) -> Verdict {
             finals.sort();
             judge_download(server, row, &outcome, downloads, &finals)
         }
-        Peer::Store(store) => judge_upload(store, row, &outcome, case.undisturbed),
+        Peer::Store(store) => judge_upload(store, row, &outcome),
     };
-    Verdict { outcome, breach: judged.err(), trace: case.passage().trace() }
+    Verdict { outcome, breach: judged.err(), trace: case.passage().trace(), stood_still }
 }

@@ -10,6 +10,9 @@ mod batch;
 mod digests;
 #[path = "life.rs"]
 mod life;
+#[path = "memory.rs"]
+#[allow(dead_code, reason = "nothing is judged by it here")]
+mod memory;
 #[path = "oracle.rs"]
 mod oracle;
 #[path = "plan.rs"]

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use ferry_engine::{Code, Engine, Options, Secret, Settings};
 use tokio::runtime::{Builder, Runtime};
 
+use super::memory;
+
 /// No byte for this long is a stall, in these tests.
 pub const STALL: Duration = Duration::from_millis(400);
 /// Ferry's own waits take a thousandth of their time: a second of back-off is a millisecond, ten minutes are 600.
@@ -36,6 +38,11 @@ impl Place {
         std::fs::create_dir(&uploads).expect("a folder");
         Self { data, downloads, uploads, api, at_a_time, many_threads }
     }
+
+    /// The file that a case sends.
+    pub fn upload(&self, case: usize) -> PathBuf {
+        self.uploads.join(format!("c{case}.bin"))
+    }
 }
 
 /// One life of the engine, with threads of its own.
@@ -47,6 +54,13 @@ pub struct Life {
 impl Life {
     /// Begins one, as the window does: everything unfinished goes on.
     pub fn begin(place: &Place) -> Self {
+        memory::work_for_the_test(false);
+        let life = Self::open(place);
+        memory::work_for_the_test(true);
+        life
+    }
+
+    fn open(place: &Place) -> Self {
         let mut threads =
             if place.many_threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
         let runtime = threads.worker_threads(2).enable_all().build().expect("a runtime");
@@ -54,6 +68,7 @@ impl Life {
         options.resume_unfinished = true;
         options.keychain = false;
         options.keys = HashMap::from([("mavi".to_owned(), Secret::new("sk-world"))]);
+        options.addresses = HashMap::from([("mavi".to_owned(), place.api.clone())]);
         options.overrides.stall = Some(STALL);
         options.overrides.wait_scale = Some(WAIT_SCALE);
         options.overrides.concurrency = Some(place.at_a_time);
@@ -75,6 +90,14 @@ impl Life {
         Self { engine, runtime }
     }
 
+    /// Lets it go on until this is done.
+    pub fn run<T>(&self, until: impl Future<Output = T>) -> T {
+        memory::work_for_the_test(false);
+        let done = self.runtime.block_on(until);
+        memory::work_for_the_test(true);
+        done
+    }
+
     /// Ends it in order.
     pub fn quit(self) {
         self.runtime.block_on(self.engine.shutdown());
@@ -94,9 +117,21 @@ pub struct RealLife(Child);
 
 impl RealLife {
     /// Begins one that downloads these links.
-    pub fn begin(program: &Path, place: &Place, links: &[String]) -> Self {
+    pub fn begin_downloads(program: &Path, place: &Place, links: &[String]) -> Self {
         let mut command = Command::new(program);
         command.arg("download").args(links).arg("--dir").arg(&place.downloads);
+        Self::begin(command, place)
+    }
+
+    /// Begins one that sends these files to the service.
+    pub fn begin_uploads(program: &Path, place: &Place, files: &[PathBuf]) -> Self {
+        let mut command = Command::new(program);
+        command.arg("upload").args(files).args(["--service", "mavi"]);
+        command.env("FERRY_MAVI_URL", &place.api).env("FERRY_MAVI_KEY", "sk-world");
+        Self::begin(command, place)
+    }
+
+    fn begin(mut command: Command, place: &Place) -> Self {
         command.args(["--concurrency", &place.at_a_time.to_string()]).arg("--data-dir").arg(&place.data);
         command
             .env("FERRY_STALL_SECONDS", "1")
@@ -108,6 +143,13 @@ impl RealLife {
 
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// The most bytes of memory that it has taken so far, with its code.
+    pub fn most_memory(&self) -> Option<usize> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<usize>().ok()? << 10)
     }
 
     pub fn kill(mut self) {

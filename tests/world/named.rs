@@ -5,7 +5,7 @@ use super::oracle::Outcome;
 use super::plan::{
     Body, Change, Coding, Cut, Damage, Dated, Digest, DigestHeader, Envelope, Fault, FileKind, Framing,
     Honour, Hops, Instead, LastWord, LengthTold, Meddle, Meddling, OddRange, PartFault, Pause, Ranges, Says,
-    ServerPlan, StoreDigest, StoreFault, StoreHeader, StorePlan, Tag, Truth, Way, When,
+    ServerPlan, StoreDigest, StoreFault, StoreHeader, StorePlan, Tag, Truth, Unasked, Way, When,
 };
 
 /// The one sentence holds.
@@ -173,6 +173,51 @@ fn no_byte_beyond_the_part_that_was_named() {
 }
 
 #[test]
+fn a_part_that_nobody_asked_for_is_not_the_whole() {
+    for unasked in [Unasked::First, Unasked::Second, Unasked::UnknownTotal, Unasked::NoContentRange] {
+        let part = Fault::Instead(Instead::UnaskedPart(unasked));
+        holds(&Plan::Server(ServerPlan { faults: vec![part], ..ServerPlan::good(1_000) }));
+        refuses(&ServerPlan { faults: vec![part], for_ever: true, ..ServerPlan::good(1_000) });
+    }
+}
+
+#[test]
+fn a_date_that_two_versions_may_share_joins_nothing() {
+    for date in [Dated::Fresh, Dated::Young] {
+        for honour in [Honour::IfRange, Honour::Blindly] {
+            let ranges = Ranges { told: true, honour, cap: None };
+            let server =
+                ServerPlan { change: Change::At(1), tag: Tag::None, date, ..ServerPlan::good(100_000) };
+            comes(&ServerPlan { ranges, faults: vec![cut(60_000)], ..server });
+        }
+    }
+}
+
+#[test]
+fn a_page_is_never_saved_under_the_name_of_a_text() {
+    let page = Fault::Instead(Instead::Page);
+    let text = ServerPlan { kind: FileKind::Text, ..ServerPlan::good(100_000) };
+    comes(&ServerPlan { faults: vec![page], ..text.clone() });
+    holds(&Plan::Server(ServerPlan { faults: vec![cut(60_000), page], ..text }));
+}
+
+#[test]
+fn what_has_no_end_is_not_kept_in_memory() {
+    let body = Body::Endless;
+    for instead in [
+        Instead::Accepted { wait: Pause::None, body },
+        Instead::Status { code: 404, wait: Pause::None, body },
+        Instead::Status { code: 503, wait: Pause::None, body },
+    ] {
+        holds(&Plan::Server(ServerPlan { faults: vec![Fault::Instead(instead)], ..ServerPlan::good(1_000) }));
+    }
+    let refusal = StoreFault::Status { code: 400, says: Says::Endless, wait: Pause::None };
+    is_not_taken(&StorePlan { faults: vec![refusal], ..StorePlan::good(1_000, Way::GooglePut) });
+    let held = super::memory::peak();
+    assert!(held < super::MOST_MEMORY, "{held} bytes");
+}
+
+#[test]
 fn what_is_packed_already_is_saved_as_it_came() {
     for coding in [Coding::Gzip, Coding::XGzip] {
         comes(&ServerPlan { kind: FileKind::Packed, coding, ..ServerPlan::good(1_000) });
@@ -286,6 +331,29 @@ fn a_session_that_says_that_it_has_all_must_have_all() {
     {
         holds(&Plan::Store(StorePlan { faults, ..StorePlan::good(9 << 20, Way::GoogleResumable) }));
     }
+}
+
+#[test]
+fn a_session_that_calls_itself_done_when_it_is_asked_has_what_was_sent_or_is_not_believed() {
+    let refused = StoreFault::Status { code: 503, says: Says::Nothing, wait: Pause::None };
+    let early = StoreFault::Early { after: 3, status: 503 };
+    let service = StorePlan::good(0, Way::Form).service;
+    for (service, refusal) in [(service, refused), (None, refused), (service, early), (None, early)] {
+        let faults = vec![StoreFault::None, refusal, StoreFault::FalseEnd];
+        arrives(&StorePlan { service, faults, ..StorePlan::good(1_000, Way::GoogleResumable) });
+        // Somebody has used it before.
+        let faults = vec![StoreFault::FalseEnd];
+        arrives(&StorePlan { service, faults, ..StorePlan::good(1_000, Way::Session) });
+    }
+    // A life that was killed does not know whether all was handed over.
+    let meddling = vec![Meddle { after: 500, what: Meddling::Kill }];
+    let faults = vec![StoreFault::None, StoreFault::None, StoreFault::None, StoreFault::FalseEnd];
+    holds(&Plan::Store(StorePlan {
+        service: None,
+        faults,
+        meddling,
+        ..StorePlan::good(1_000, Way::GoogleResumable)
+    }));
 }
 
 #[test]

@@ -6,13 +6,15 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use ferry_engine::{Code, Phrase, State, Transfer, WaitReason};
+use ferry_engine::{Code, State, Transfer, WaitReason};
 
 use super::digests::digest;
-use super::plan::{Envelope, FileKind, LengthTold, StoreFault, StoreHeader};
-use super::server::{Given, Server};
+use super::plan::{Envelope, FileKind, LengthTold, StoreHeader};
+use super::server::{Given, PAGE, Server};
 use super::store::{Store, algorithm, object_of};
+use super::wire::Ear;
 
 /// How a case ended for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,11 @@ pub fn judge_download(
         return breach("completed elsewhere", format!("{name}, but the row says {:?}", row.path));
     }
     let found = std::fs::read(folder.join(name)).expect("a file that was just listed");
+    let is_called_a_page = Path::new(name).extension().is_some_and(|ending| ending == "html");
+    if found == PAGE.as_bytes() && server.plan.kind == FileKind::Text && is_called_a_page {
+        // A text may well be shown as a page: it was saved as what it is, and not under the name of the text.
+        return Ok(());
+    }
     // Several may be alike: those that are empty.
     let numbers = server.wholes(&found);
     if numbers.is_empty() {
@@ -173,13 +180,14 @@ fn describe(found: &[u8], server: &Server) -> String {
     format!("{said} (versions {})", sizes.join(", "))
 }
 
-/// An upload; `undisturbed`: in one life of Ferry's, so that it heard all that was said.
-pub fn judge_upload(
-    store: &Store,
-    row: &Transfer,
-    outcome: &Outcome,
-    undisturbed: bool,
-) -> Result<(), Breach> {
+/// An upload.
+///
+/// What was said and not heard excuses nothing but itself: an answer that got lost on the line, that Ferry had stopped waiting
+/// for (it has closed the connection), or that a life of Ferry's heard which then ended by a kill. A store that damages what
+/// arrives is not found out by a program that has heard none of the words that show it, and that the service tells the right
+/// size. Nor is a session that says "done" and has lost what it took off the line in its last chunk, when the answer to that
+/// chunk got lost, too, and nothing is named: the store does not tell that lie (`Session::may_be_whole`).
+pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<(), Breach> {
     judge_row(row, outcome)?;
     let Outcome::Completed(verified) = outcome else { return Ok(()) };
     let number = match &store.plan.service {
@@ -197,42 +205,47 @@ pub fn judge_upload(
         );
     };
     let size = store.file.len() as u64;
-    // What the service said last may have come after Ferry had stopped asking: then the row says that nobody confirmed.
-    let asked_to_the_end = undisturbed && row.note != Some(Phrase::NotYetConfirmed.into());
-    let told_another = asked_to_the_end && object.told.is_some_and(|told| told != size);
-    // Before the service has named a size, or after Ferry has stopped asking, only the store's own word can tell.
-    let could_tell = undisturbed && store.plan.names_length() || told_another;
-    if **held != **store.file && could_tell {
-        let what = format!("{} bytes are there, {} here; verified: {verified}", held.len(), store.file.len());
-        return breach("not in the store", what);
+    if object.arrived.as_ref() != Some(&*store.file) {
+        return breach("not in the store", format!("other bytes were sent; verified: {verified}"));
     }
-    if asked_to_the_end && object.failed {
+    let life = store.last_life();
+    let heard = |ear: &Arc<Ear>| ear.heard_in(life);
+    let heard_word = object.words.iter().any(heard);
+    let told_another = object.told.iter().find(|(told, ear)| *told != size && heard(ear));
+    if let Some((told, _)) = told_another {
+        return breach("the service said no", format!("its metadata says {told} bytes"));
+    }
+    if object.failed.iter().any(heard) {
         return breach("the service said no", "its metadata says FAILED");
     }
-    if told_another {
-        return breach("the service said no", format!("its metadata says {:?} bytes", object.told));
+    let shows =
+        if held.len() == store.file.len() { store.plan.names_digest() } else { store.plan.names_length() };
+    if **held != **store.file && heard_word && shows {
+        let what = format!("{} bytes are there, {size} here; verified: {verified}", held.len());
+        return breach("not in the store", what);
     }
     let word = &store.plan.word;
     let said = |name: &str| {
-        object.words > 0 && word.digests.iter().any(|named| named.right && algorithm(named.header) == name)
+        !object.words.is_empty()
+            && word.digests.iter().any(|named| named.right && algorithm(named.header) == name)
     };
     let is_true = match verified.as_str() {
         "none" => true,
-        "length" => object.told == Some(size) || word.length == LengthTold::Right && object.words > 0,
+        "length" => {
+            let by_store = word.length == LengthTold::Right && !object.words.is_empty();
+            by_store || object.told.iter().any(|(told, _)| *told == size)
+        }
         name => said(name),
     };
     if !is_true {
         return breach("a proof that is none", format!("verified: {verified}, which nobody told"));
     }
     // Whoever heard the store's last word heard what was wrong with it.
-    let heard = undisturbed
-        && store.plan.meddling.is_empty()
-        && store.plan.faults.iter().all(|fault| matches!(fault, StoreFault::None | StoreFault::Keep { .. }));
     let wrong = word
         .digests
         .iter()
         .find(|named| !named.right && named.header != StoreHeader::EtagMd5 && !said(algorithm(named.header)));
-    if heard && object.words > 0 {
+    if heard_word {
         if let Some(named) = wrong {
             return breach(
                 "against the store's digest",

@@ -83,6 +83,8 @@ pub enum Dated {
     Old,
     /// Of this second, for all versions.
     Fresh,
+    /// Half a minute old, for all versions: the clocks of two machines may differ by that (RFC 9110 §8.8.2.2).
+    Young,
     /// Old, in an answer without a date of its own.
     WithoutDate,
     FirstOnly,
@@ -207,7 +209,7 @@ pub enum Fault {
     },
     /// The length that is told is larger than what comes.
     TooShort {
-        missing: u32,
+        missing: u64,
     },
     /// Nothing more after the head and so many bytes; `None`: not even a head.
     Silence {
@@ -243,8 +245,8 @@ pub enum Instead {
     },
     /// 416 in one of its spellings.
     Unsatisfied(Unsatisfied),
-    /// The first half, under 206, of what was not asked for in parts.
-    UnaskedPart,
+    /// A half, under 206, of what was not asked for in parts.
+    UnaskedPart(Unasked),
     /// A redirect that says no place.
     Nowhere,
     /// A redirect to itself.
@@ -258,6 +260,19 @@ pub enum Instead {
     HugeHead,
     /// A 200 of which the head comes, and the rest of the connection not.
     HeadOnly,
+}
+
+/// What a part that nobody asked for says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    /// That it is the first half of so many bytes.
+    First,
+    /// That it is the second.
+    Second,
+    /// That it is the first half of nobody knows how many.
+    UnknownTotal,
+    /// Nothing.
+    NoContentRange,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,7 +302,7 @@ pub enum Body {
     Json,
     Xml,
     Html,
-    /// Eight megabytes of it.
+    /// Text, as long as it is listened to.
     Endless,
 }
 
@@ -629,6 +644,8 @@ pub enum Says {
     EntityTooLarge,
     SlowDown,
     Json,
+    /// Text, as long as it is listened to.
+    Endless,
 }
 
 /// Below this a program may have handed all bytes on before an early answer reaches it, and then cannot know.
@@ -710,37 +727,28 @@ impl StorePlan {
         });
         let fault = self.faults.get(number).copied().or(last).unwrap_or(StoreFault::None);
         match fault {
-            StoreFault::Early { status: 200..300, .. } if !self.shows_early_answers() => StoreFault::None,
-            // Who began anew does not know what was said before.
-            StoreFault::FalseEnd if !self.meddling.is_empty() => StoreFault::None,
+            StoreFault::Early { status: 200..300, .. } if self.size < EARLY_IS_SEEN_FROM => StoreFault::None,
             fault => fault,
         }
     }
 
-    fn shows_early_answers(&self) -> bool {
-        self.size >= EARLY_IS_SEEN_FROM && self.meddling.is_empty()
-    }
-
     /// The damage, if something that is said shows it.
     pub fn seen_damage(&self) -> Damage {
-        let quiet = self.meddling.is_empty()
-            && self.faults.iter().all(|fault| {
-                !matches!(fault, StoreFault::LostAnswer | StoreFault::Cut { .. } | StoreFault::Silence { .. })
-            });
         let told = self.service.is_some_and(|service| {
             service.end == ServiceEnd::Success && matches!(service.size, SizeTold::Right | SizeTold::AsText)
         });
         match self.damage {
-            Damage::Flip if quiet && self.names_digest() && self.size > 0 => Damage::Flip,
-            Damage::Short(by) if quiet && (self.names_length() || told) && by <= self.size && by > 0 => {
+            Damage::Flip if self.names_digest() && self.size > 0 => Damage::Flip,
+            Damage::Short(by) if (self.names_length() || told) && by <= self.size && by > 0 => {
                 Damage::Short(by)
             }
-            Damage::Envelope if quiet && (self.names_length() || told) => Damage::Envelope,
+            Damage::Envelope if self.names_length() || told => Damage::Envelope,
             _ => Damage::None,
         }
     }
 
-    fn names_digest(&self) -> bool {
+    /// Whether the store's own word shows every byte of what it keeps.
+    pub fn names_digest(&self) -> bool {
         self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5)
     }
 

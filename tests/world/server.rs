@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::digests::{digest, gzip, noise, zlib};
 use super::plan::{
     Body, Change, Coding, Cut, Dated, DigestHeader, Fault, FileKind, Framing, Honour, Hops, Instead,
-    PartFault, Pause, ServerPlan, Tag, Truth, Unsatisfied, When,
+    PartFault, Pause, ServerPlan, Tag, Truth, Unasked, Unsatisfied, When,
 };
 use super::wire::{Head, Line, Passage, head};
 
@@ -23,6 +23,13 @@ const CHUNK: usize = 5_000;
 const NOW: Duration = Duration::from_secs(1_795_867_200);
 /// More versions than any server comes to; those of a mirror that differs are counted from here on.
 const APART: usize = 4_000;
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+/// What a network shows to those who have not signed in.
+pub const PAGE: &str = "<!doctype html><html><title>Sign in</title><p>Welcome to the hotel.</html>";
+/// So much of a body without an end is sent; whoever takes more than a little of it has taken too much.
+const ENDLESS: usize = 96 << 20;
+/// What it consists of.
+const AGAIN_AND_AGAIN: &[u8] = &[b'!'; 64 << 10];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an answer really was.
@@ -58,7 +65,7 @@ pub struct Server {
     redirects: AtomicUsize,
     open: AtomicUsize,
     /// Where the server and its mirrors are.
-    places: Vec<String>,
+    pub places: Vec<String>,
 }
 
 /// One version of the file: as it is, and as it goes over the line.
@@ -98,8 +105,8 @@ impl Server {
             tasks.spawn(async move {
                 let mut connections = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
-                    let server = Arc::clone(&server);
-                    connections.spawn(async move { server.serve(stream, mirror).await });
+                    let (server, life) = (Arc::clone(&server), server.passage.life());
+                    connections.spawn(async move { server.serve(stream, mirror, life).await });
                     while connections.try_join_next().is_some() {}
                 }
             });
@@ -162,8 +169,8 @@ impl Server {
         made.clone()
     }
 
-    async fn serve(&self, stream: TcpStream, mirror: usize) {
-        let mut line = Line::new(stream, &self.passage);
+    async fn serve(&self, stream: TcpStream, mirror: usize, life: usize) {
+        let mut line = Line::new(stream, &self.passage, life);
         while let Some(asked) = line.head().await {
             let open = self.open.fetch_add(1, Ordering::Relaxed);
             let end = if self.plan.ceiling.is_some_and(|ceiling| open >= usize::from(ceiling)) {
@@ -205,11 +212,7 @@ impl Server {
             let answer = [("Location", here), ("Set-Cookie", set), ("Content-Length", "0".into())];
             return if line.send(&head(302, &answer)).await { End::Next } else { End::Close };
         }
-        let fault = match self.plan.fault(number) {
-            // A page under the name of a text may be what is wanted: nobody could tell.
-            Fault::Instead(Instead::Page) if self.plan.kind == FileKind::Text => Fault::None,
-            fault => fault,
-        };
+        let fault = self.plan.fault(number);
         if let Fault::Instead(instead) = fault {
             self.passage.note(format!("{} → {instead:?}", shown(asked)));
             return self.instead(line, asked, instead, mirror).await;
@@ -321,7 +324,7 @@ impl Server {
             // What a part is said to be must not be hidden by another lie.
             (_, Fault::Part(_)) if given.status == 206 => (Framing::Length, content.len() as u64),
             (Framing::Length, Fault::TooShort { missing }) => {
-                (Framing::Length, content.len() as u64 + u64::from(missing))
+                (Framing::Length, content.len() as u64 + missing)
             }
             (framing, _) => (framing, content.len() as u64),
         };
@@ -438,6 +441,7 @@ impl Server {
         let (modified, date) = match self.plan.date {
             Dated::None => (None, Some(now)),
             Dated::Fresh => (Some(now.clone()), Some(now)),
+            Dated::Young => (Some(httpdate::fmt_http_date(UNIX_EPOCH + NOW - HALF_A_MINUTE)), Some(now)),
             Dated::WithoutDate => (Some(of_version()), None),
             Dated::FirstOnly if number > 0 => (None, Some(now)),
             Dated::Old | Dated::FirstOnly | Dated::NotInParts => (Some(of_version()), Some(now)),
@@ -594,13 +598,20 @@ impl Server {
                 };
                 (416, text.map(|text| ("Content-Range", text)).into_iter().collect(), Vec::new())
             }
-            Instead::UnaskedPart => {
+            Instead::UnaskedPart(unasked) => {
                 if size < 2 || asked.get("range").is_some() {
                     (503, Vec::new(), Vec::new())
                 } else {
                     let half = size / 2;
-                    let range = format!("bytes 0-{}/{size}", half - 1);
-                    (206, vec![("Content-Range", range)], version.coded[..half].to_vec())
+                    let (first, second) = version.coded.split_at(half);
+                    let last = half - 1;
+                    let (range, bytes) = match unasked {
+                        Unasked::First => (Some(format!("bytes 0-{last}/{size}")), first),
+                        Unasked::Second => (Some(format!("bytes {half}-{}/{size}", size - 1)), second),
+                        Unasked::UnknownTotal => (Some(format!("bytes 0-{last}/*")), first),
+                        Unasked::NoContentRange => (None, first),
+                    };
+                    (206, range.map(|range| ("Content-Range", range)).into_iter().collect(), bytes.to_vec())
                 }
             }
             Instead::Nowhere => (302, Vec::new(), Vec::new()),
@@ -608,10 +619,7 @@ impl Server {
                 let here = format!("{}{}", self.places[mirror], asked.target);
                 (302, vec![("Location", here)], Vec::new())
             }
-            Instead::Page => {
-                let page = "<!doctype html><html><title>Sign in</title><p>Welcome to the hotel.</html>";
-                (200, vec![("Content-Type", "text/html; charset=utf-8".into())], page.into())
-            }
+            Instead::Page => (200, vec![("Content-Type", "text/html; charset=utf-8".into())], PAGE.into()),
             Instead::Envelope => {
                 let text = r#"{"code":"0001","msg":"The item is not ready","success":false,"failed":true}"#;
                 (200, vec![("Content-Type", "application/json".into())], text.into())
@@ -637,12 +645,28 @@ impl Server {
             }
         };
         let has_body = !matches!(status, 100..200 | 204 | 304);
+        if let Instead::Accepted { body: Body::Endless, .. } | Instead::Status { body: Body::Endless, .. } =
+            instead
+            && has_body
+        {
+            go_on_for_ever(line, status, headers).await;
+            return End::Close;
+        }
         if has_body {
             headers.push(("Content-Length", body.len().to_string()));
         }
         let sent = line.send(&head(status, &headers)).await && (!has_body || line.send(&body).await);
         // After 101 it would be another protocol.
         if sent && status != 101 { End::Next } else { End::Close }
+    }
+}
+
+/// An answer with a body that comes for as long as anybody listens.
+pub async fn go_on_for_ever(line: &mut Line<'_>, status: u16, mut headers: Vec<(&str, String)>) {
+    headers.push(("Content-Length", ENDLESS.to_string()));
+    let mut goes_on = line.send(&head(status, &headers)).await;
+    for _ in 0..ENDLESS / AGAIN_AND_AGAIN.len() {
+        goes_on = goes_on && line.send(AGAIN_AND_AGAIN).await;
     }
 }
 
@@ -704,7 +728,8 @@ fn words(body: Body) -> (Option<(&'static str, String)>, Vec<u8>) {
             ("application/xml", "<Error><Code>SlowDown</Code><Message>Not now.</Message></Error>".to_owned())
         }
         Body::Html => ("text/html", "<html><title>Not now</title><body>Not now.</body></html>".to_owned()),
-        Body::Endless => ("text/plain", "Not now. ".repeat(900_000)),
+        // Its bytes come elsewhere.
+        Body::Endless => ("text/plain", String::new()),
     };
     (Some(("Content-Type", kind.into())), text.into())
 }

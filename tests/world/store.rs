@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 
 use super::digests::digest;
 use super::plan::{
-    Damage, Envelope, LengthTold, OddRange, Says, ServiceEnd, SizeTold, StoreFault, StoreHeader, StorePlan,
-    Way,
+    Damage, EARLY_IS_SEEN_FROM, Envelope, LengthTold, OddRange, Says, ServiceEnd, SizeTold, StoreFault,
+    StoreHeader, StorePlan, Way,
 };
-use super::server::{pause, shown};
-use super::wire::{Head, Line, Passage, head};
+use super::server::{go_on_for_ever, pause, shown};
+use super::wire::{Ear, Head, Line, Passage, head};
 
 /// A body that a store refuses is read first, if it is not longer than this.
 const READ_BEFORE_REFUSING: usize = 1 << 20;
@@ -24,14 +24,16 @@ const READ_BEFORE_REFUSING: usize = 1 << 20;
 /// One object that a URL was signed for.
 #[derive(Debug, Clone, Default)]
 pub struct Object {
+    /// What arrived, whole.
+    pub arrived: Option<Vec<u8>>,
     /// What is really there.
     pub held: Option<Vec<u8>>,
-    /// Whether the last word was said in full, and how often.
-    pub words: usize,
-    /// Size that the service named.
-    pub told: Option<u64>,
-    /// The service said that it failed.
-    pub failed: bool,
+    /// To whom the store's last word was said, in full.
+    pub words: Vec<Arc<Ear>>,
+    /// The size that the service named, to whom.
+    pub told: Vec<(u64, Arc<Ear>)>,
+    /// To whom the service said that it failed.
+    pub failed: Vec<Arc<Ear>>,
     polls: u8,
 }
 
@@ -39,10 +41,19 @@ pub struct Object {
 struct Session {
     object: usize,
     kept: Vec<u8>,
-    /// How far the chunks went that Ferry has sent, and in which of its lives.
-    offered: (u64, usize),
+    /// All of the file was sent on its way, as far as its last chunk.
+    offered: bool,
+    /// Whoever was told since then that not all of it has arrived.
+    denied: Option<Arc<Ear>>,
     done: bool,
     gone: bool,
+}
+
+impl Session {
+    /// Whether Ferry may think that everything has arrived: all was handed over, and it has not heard otherwise.
+    fn may_be_whole(&self, life: usize) -> bool {
+        self.offered && !self.denied.as_ref().is_some_and(|ear| ear.heard_in(life))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,9 +69,11 @@ pub struct Store {
     pub plan: StorePlan,
     pub passage: Passage,
     pub file: Arc<Vec<u8>>,
-    place: String,
+    pub place: String,
     held: Mutex<Held>,
     asked: AtomicUsize,
+    /// The last of Ferry's lives that asked for anything here, or at the service about it.
+    last_life: AtomicUsize,
 }
 
 impl Store {
@@ -73,18 +86,30 @@ impl Store {
     ) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let place = format!("http://{}", listener.local_addr().expect("an address"));
-        let store =
-            Arc::new(Self { plan, passage, file, place, held: Mutex::default(), asked: AtomicUsize::new(0) });
+        let store = Arc::new(Self {
+            plan,
+            passage,
+            file,
+            place,
+            held: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            last_life: AtomicUsize::new(0),
+        });
         let serving = Arc::clone(&store);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let store = Arc::clone(&serving);
-                connections.spawn(async move { store.serve(stream).await });
+                let (store, life) = (Arc::clone(&serving), serving.passage.life());
+                connections.spawn(async move { store.serve(stream, life).await });
                 while connections.try_join_next().is_some() {}
             }
         });
         store
+    }
+
+    /// In which of its lives Ferry came to its end with this store: who begins anew does not know what was said before.
+    pub fn last_life(&self) -> usize {
+        self.last_life.load(Ordering::SeqCst)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -125,7 +150,8 @@ impl Store {
     }
 
     /// The service's answer to a request for a signed URL: a status and a body.
-    pub fn sign(&self, case: usize) -> (u16, Value) {
+    pub fn sign(&self, case: usize, life: usize) -> (u16, Value) {
+        self.last_life.fetch_max(life, Ordering::SeqCst);
         let service = self.plan.service.expect("only a service is asked to sign");
         let object = {
             let mut held = self.held();
@@ -154,7 +180,8 @@ impl Store {
     }
 
     /// The service's answer to a question about an asset.
-    pub fn metadata(&self, asset: &str, object: usize) -> (u16, Value) {
+    pub fn metadata(&self, asset: &str, object: usize, line: &mut Line<'_>) -> (u16, Value) {
+        self.last_life.fetch_max(line.life, Ordering::SeqCst);
         let service = self.plan.service.expect("only a service is asked");
         let mut held = self.held();
         let found = held.objects.entry(object).or_default();
@@ -177,7 +204,7 @@ impl Store {
                 (500, json!({"code": 500, "msg": "trouble", "success": false, "failed": true}))
             }
             ServiceEnd::Failed => {
-                found.failed = true;
+                found.failed.push(line.ear());
                 envelope("FAILED", Value::Null)
             }
             ServiceEnd::Success => {
@@ -186,7 +213,7 @@ impl Store {
                     SizeTold::Right | SizeTold::AsText => Some(length),
                     SizeTold::Wrong => Some(length + 251),
                 };
-                found.told = size;
+                found.told.extend(size.map(|size| (size, line.ear())));
                 let as_text = service.size == SizeTold::AsText;
                 envelope(
                     "SUCCESS",
@@ -201,9 +228,10 @@ impl Store {
         answer
     }
 
-    async fn serve(&self, stream: TcpStream) {
-        let mut line = Line::new(stream, &self.passage);
+    async fn serve(&self, stream: TcpStream, life: usize) {
+        let mut line = Line::new(stream, &self.passage, life);
         while let Some(asked) = line.head().await {
+            self.last_life.fetch_max(life, Ordering::SeqCst);
             match self.answer(&mut line, &asked).await {
                 End::Next => {}
                 End::Close => return line.close().await,
@@ -227,8 +255,9 @@ impl Store {
         {
             let range = asked.get("content-range").unwrap_or_default();
             let last = range.split(['-', '/']).nth(1).and_then(|text| text.parse::<u64>().ok());
-            let end = last.map_or(0, |last| last + 1);
-            session.offered = (end.max(session.offered.0), self.passage.life());
+            if last.is_some_and(|last| last + 1 == self.file.len() as u64) {
+                (session.offered, session.denied) = (true, None);
+            }
         }
         match fault {
             StoreFault::NoAnswer => {
@@ -243,9 +272,16 @@ impl Store {
             }
             StoreFault::Status { code, says, wait } => {
                 note(code.to_string());
+                // The refusal of a question says nothing about what was sent.
+                if place == "session" && (1..=READ_BEFORE_REFUSING).contains(&length) {
+                    self.deny(id, line);
+                }
                 return self.refuse(line, length, code, says, pause(wait)).await;
             }
-            StoreFault::Early { after, status } if (after as usize) < length => {
+            // A shorter body may be handed on before an early answer arrives: then nobody can know.
+            StoreFault::Early { after, status }
+                if (after as usize) < length && (status >= 300 || length >= EARLY_IS_SEEN_FROM as usize) =>
+            {
                 note(format!("{status} after {after} bytes"));
                 line.read(after as usize).await;
                 let answer = [("Content-Length", "0".to_owned()), ("Connection", "close".to_owned())];
@@ -378,10 +414,9 @@ impl Store {
             let mut held = self.held();
             let session = held.sessions.get_mut(&id).expect("looked up above");
             let kept = session.kept.len() as u64;
-            // Only where Ferry knows that it has not handed on everything.
-            let (offered, life) = session.offered;
-            let false_end =
-                fault == StoreFault::FalseEnd && (1..total).contains(&offered) && life == self.passage.life();
+            // Not where Ferry has handed everything over, and its answer got lost: then "done" is what it may expect, and
+            // nobody could tell that it is not so.
+            let false_end = fault == StoreFault::FalseEnd && !session.may_be_whole(line.life);
             session.done |= kept == total;
             (session.object, kept, session.done, false_end)
         };
@@ -414,13 +449,22 @@ impl Store {
             _ => plain,
         };
         note(format!("308, kept {kept} of {total}, told {text:?}"));
+        self.deny(id, line);
         let mut headers = vec![("Content-Length", "0".to_owned())];
         headers.extend(text.map(|text| ("Range", text)));
         if line.send(&head(308, &headers)).await { End::Next } else { End::Close }
     }
 
+    /// Whoever is about to be answered hears that a session has not got everything.
+    fn deny(&self, id: usize, line: &mut Line<'_>) {
+        if let Some(session) = self.held().sessions.get_mut(&id) {
+            session.denied = Some(line.ear());
+        }
+    }
+
     /// Keeps an object, as well as this store does that.
     fn keep(&self, object: usize, mut bytes: Vec<u8>, around: Option<Vec<u8>>) {
+        self.held().objects.entry(object).or_default().arrived = Some(bytes.clone());
         if !matches!(self.plan.word.envelope, Envelope::None | Envelope::Fine) {
             return;
         }
@@ -481,7 +525,7 @@ impl Store {
             }
             headers.push(("Content-Length", body.len().to_string()));
         }
-        self.held().objects.entry(object).or_default().words += 1;
+        self.held().objects.entry(object).or_default().words.push(line.ear());
         let sent = line.send(&head(word.status, &headers)).await && line.send(body.as_bytes()).await;
         if sent { End::Next } else { End::Close }
     }
@@ -502,7 +546,6 @@ impl Store {
             format!("<?xml version='1.0'?><Error><Code>{code}</Code><Message>Not so.</Message></Error>")
         };
         let (kind, body) = match says {
-            Says::Nothing => (None, String::new()),
             Says::SignatureDoesNotMatch => (Some("application/xml"), xml("SignatureDoesNotMatch")),
             Says::InvalidPolicyDocument => (Some("application/xml"), xml("InvalidPolicyDocument")),
             Says::ExpiredToken => (Some("application/xml"), xml("ExpiredToken")),
@@ -510,6 +553,11 @@ impl Store {
             Says::EntityTooLarge => (Some("application/xml"), xml("EntityTooLarge")),
             Says::SlowDown => (Some("application/xml"), xml("SlowDown")),
             Says::Json => (Some("application/json"), r#"{"error":"not so"}"#.to_owned()),
+            Says::Endless if code != 304 => {
+                go_on_for_ever(line, code, wait.into_iter().collect()).await;
+                return End::Close;
+            }
+            Says::Nothing | Says::Endless => (None, String::new()),
         };
         let has_body = code != 304;
         let mut headers: Vec<(&str, String)> = Vec::new();
@@ -538,19 +586,19 @@ impl Service {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let service = Arc::clone(&service);
-                connections.spawn(async move { service.serve(stream).await });
+                let (service, life) = (Arc::clone(&service), service.nobody.life());
+                connections.spawn(async move { service.serve(stream, life).await });
                 while connections.try_join_next().is_some() {}
             }
         });
         place
     }
 
-    async fn serve(&self, stream: TcpStream) {
-        let mut line = Line::new(stream, &self.nobody);
+    async fn serve(&self, stream: TcpStream, life: usize) {
+        let mut line = Line::new(stream, &self.nobody, life);
         while let Some(asked) = line.head().await {
             let body = line.read(asked.length()).await;
-            let (status, answer) = self.answer(&asked, &body);
+            let (status, answer) = self.answer(&asked, &body, &mut line);
             let text = answer.to_string();
             let headers =
                 [("Content-Type", "application/json".to_owned()), ("Content-Length", text.len().to_string())];
@@ -560,7 +608,7 @@ impl Service {
         }
     }
 
-    fn answer(&self, asked: &Head, body: &[u8]) -> (u16, Value) {
+    fn answer(&self, asked: &Head, body: &[u8], line: &mut Line<'_>) -> (u16, Value) {
         let unknown =
             || (400, json!({"code": 400, "msg": "Asset not found", "success": false, "failed": true}));
         let store =
@@ -571,11 +619,13 @@ impl Service {
             let case = name.trim_start_matches('c').split('.').next().and_then(|text| text.parse().ok());
             return case
                 .and_then(|case| Some((case, store(case)?)))
-                .map_or_else(unknown, |(case, store)| store.sign(case));
+                .map_or_else(unknown, |(case, store)| store.sign(case, line.life));
         }
         let asset = asked.path().trim_start_matches('/').split('/').next().unwrap_or_default();
         match object_of(asset).and_then(|(case, object)| Some((store(case)?, object))) {
-            Some((store, object)) if asked.path().ends_with("/metadata") => store.metadata(asset, object),
+            Some((store, object)) if asked.path().ends_with("/metadata") => {
+                store.metadata(asset, object, line)
+            }
             _ => unknown(),
         }
     }

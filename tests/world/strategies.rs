@@ -7,7 +7,7 @@ use super::plan::{
     Body, Change, Coding, Cut, Damage, Dated, Digest, DigestHeader, EARLY_IS_SEEN_FROM, Envelope, Fault,
     FileKind, Framing, Honour, Hops, Instead, LastWord, LengthTold, Meddle, Meddling, OddRange, PartFault,
     Pause, Ranges, Says, ServerPlan, ServiceEnd, ServicePlan, SizeTold, StoreDigest, StoreFault, StoreHeader,
-    StorePlan, Tag, Truth, Unsatisfied, Way, When,
+    StorePlan, Tag, Truth, Unasked, Unsatisfied, Way, When,
 };
 
 fn size() -> impl Strategy<Value = u32> {
@@ -65,6 +65,8 @@ fn instead() -> impl Strategy<Value = Instead> {
     ]);
     let unsatisfied =
         select(vec![Unsatisfied::Total, Unsatisfied::Bare, Unsatisfied::Untold, Unsatisfied::WrongTotal]);
+    let unasked =
+        select(vec![Unasked::First, Unasked::Second, Unasked::UnknownTotal, Unasked::NoContentRange]);
     prop_oneof![
         3 => (wait(), text()).prop_map(|(wait, body)| Instead::Accepted { wait, body }),
         1 => Just(Instead::NoContent),
@@ -72,7 +74,7 @@ fn instead() -> impl Strategy<Value = Instead> {
         2 => Just(Instead::NotModified),
         10 => (codes, wait(), text()).prop_map(|(code, wait, body)| Instead::Status { code, wait, body }),
         2 => unsatisfied.prop_map(Instead::Unsatisfied),
-        1 => Just(Instead::UnaskedPart),
+        1 => unasked.prop_map(Instead::UnaskedPart),
         1 => Just(Instead::Nowhere),
         1 => Just(Instead::Loop),
         1 => Just(Instead::Page),
@@ -100,10 +102,12 @@ fn part_fault() -> impl Strategy<Value = PartFault> {
 
 fn fault() -> impl Strategy<Value = Fault> {
     let cut = prop_oneof![2 => Just(Cut::Fin), 1 => Just(Cut::Reset)];
+    // Lengths that no disk holds, too: what is only said must cost no memory.
+    let missing = prop_oneof![3 => 1..5_000_u64, 1 => select(vec![1_u64 << 50, 1 << 62, u64::MAX >> 1])];
     prop_oneof![
         2 => Just(Fault::None),
         8 => (place(), cut).prop_map(|(after, how)| Fault::Cut { after, how }),
-        1 => (1..5_000_u32).prop_map(|missing| Fault::TooShort { missing }),
+        1 => missing.prop_map(|missing| Fault::TooShort { missing }),
         // Each costs the stall limit.
         1 => prop_oneof![Just(None), place().prop_map(Some)].prop_map(|after| Fault::Silence { after }),
         5 => instead().prop_map(Fault::Instead),
@@ -176,6 +180,7 @@ pub fn servers() -> impl Strategy<Value = ServerPlan> {
         4 => Just(Dated::Old),
         3 => Just(Dated::None),
         1 => Just(Dated::Fresh),
+        1 => Just(Dated::Young),
         1 => Just(Dated::WithoutDate),
         1 => Just(Dated::FirstOnly),
         1 => Just(Dated::NotInParts),
@@ -207,20 +212,28 @@ pub fn servers() -> impl Strategy<Value = ServerPlan> {
     let faults = prop_oneof![1 => Just(Vec::new()), 6 => prop::collection::vec(fault(), 1..6)];
     let throttled = prop_oneof![150 => Just(None), 1 => (5_000_000..8_000_000_u32).prop_map(Some)];
     let ceiling = prop_oneof![12 => Just(None), 1 => (1..4_u8).prop_map(Some)];
+    // Two versions that share all that is said of them but a date too young to mean anything. By chance alone that is rare.
+    let twins = prop_oneof![40 => Just(None), 1 => select(vec![Dated::Fresh, Dated::Young]).prop_map(Some)];
     (
         (kind, size(), growth, change, tag, date),
         (ranges(), framing, coding, digests, hops),
         (prop::bool::weighted(0.05), ceiling, throttled, faults, prop::bool::weighted(0.06), meddling()),
+        twins,
     )
         .prop_map(
-            |((kind, size, growth, change, tag, date), (ranges, framing, coding, digests, hops), rest)| {
+            |(
+                (kind, size, growth, change, tag, date),
+                (ranges, framing, coding, digests, hops),
+                rest,
+                twins,
+            )| {
                 let (wants_cookie, ceiling, throttled, faults, for_ever, meddling) = rest;
                 // Below some megabytes another connection is not worth it.
                 let size = throttled.unwrap_or(size);
                 let throttled = throttled.is_some();
                 // Thousands of parts of a large file would come to an end after everybody's patience.
                 let ranges = Ranges { cap: ranges.cap.filter(|_| !throttled), ..ranges };
-                ServerPlan {
+                let plan = ServerPlan {
                     kind,
                     size,
                     growth,
@@ -238,9 +251,17 @@ pub fn servers() -> impl Strategy<Value = ServerPlan> {
                     faults,
                     for_ever,
                     meddling,
-                }
+                };
+                twins.map_or(plan.clone(), |date| with_twins(plan, date))
             },
         )
+}
+
+/// The same server with a file that becomes another of the same size right after it was cut.
+fn with_twins(plan: ServerPlan, date: Dated) -> ServerPlan {
+    let mut faults = plan.faults;
+    faults.insert(0, Fault::Cut { after: plan.size / 2, how: Cut::Fin });
+    ServerPlan { growth: 0, change: Change::At(1), tag: Tag::None, date, digests: Vec::new(), faults, ..plan }
 }
 
 fn store_fault() -> impl Strategy<Value = StoreFault> {
@@ -257,6 +278,7 @@ fn store_fault() -> impl Strategy<Value = StoreFault> {
         1 => Just(Says::EntityTooLarge),
         1 => Just(Says::SlowDown),
         1 => Just(Says::Json),
+        1 => Just(Says::Endless),
     ];
     let odd = select(vec![
         OddRange::NoUnit,

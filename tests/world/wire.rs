@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::io::ErrorKind;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,14 +29,73 @@ pub struct Event {
     pub done: oneshot::Sender<()>,
 }
 
+/// The method of a question that is no part of any case: whether everybody who came before it was let in.
+const CALL: &str = "CALL";
+
+/// Ferry's lives in a batch, counted from 0.
+#[derive(Default)]
+pub struct Lives {
+    number: AtomicUsize,
+    /// Ferry is neither about to end nor gone.
+    is_on: AtomicBool,
+}
+
+impl Lives {
+    /// The one that is, or was last.
+    pub fn number(&self) -> usize {
+        self.number.load(Ordering::SeqCst)
+    }
+
+    pub fn begin(&self) {
+        self.is_on.store(true, Ordering::SeqCst);
+    }
+
+    /// Before it ends: what happens to its connections from here on is no sign of anything.
+    pub fn end(&self) {
+        self.is_on.store(false, Ordering::SeqCst);
+    }
+
+    /// Once all that it had begun is known to be its own.
+    pub fn next(&self) {
+        self.number.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits until each of these servers has let in everybody who came before.
+pub async fn settle(places: &[String]) {
+    for place in places {
+        let address = place.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).await.expect("a server of this test");
+        stream.write_all(format!("{CALL} / HTTP/1.1\r\n\r\n").as_bytes()).await.expect("it listens");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("it answers");
+    }
+}
+
+/// Who was told something, and whether they can have heard it.
+#[derive(Debug)]
+pub struct Ear {
+    /// Which of Ferry's lives asked.
+    life: usize,
+    /// The connection was closed by Ferry, in the midst of that life, before anything else was asked through it: that is
+    /// how a question is given up.
+    hung_up: AtomicBool,
+}
+
+impl Ear {
+    /// Whether this life of Ferry's heard what was said.
+    pub fn heard_in(&self, life: usize) -> bool {
+        self.life == life && !self.hung_up.load(Ordering::SeqCst)
+    }
+}
+
 /// What passes between Ferry and the server of one case.
 pub struct Passage {
     case: usize,
     passed: AtomicU64,
     meddling: Mutex<VecDeque<Meddle>>,
     events: mpsc::UnboundedSender<Event>,
-    /// How often Ferry has been started anew.
-    lives: Arc<AtomicUsize>,
+    lives: Arc<Lives>,
     /// Requests so far, of every kind.
     pub requests: AtomicUsize,
     trace: Mutex<Vec<String>>,
@@ -45,7 +106,7 @@ impl Passage {
         case: usize,
         meddling: &[Meddle],
         events: mpsc::UnboundedSender<Event>,
-        lives: Arc<AtomicUsize>,
+        lives: Arc<Lives>,
     ) -> Self {
         let mut meddling = meddling.to_vec();
         meddling.sort_by_key(|meddle| meddle.after);
@@ -60,9 +121,9 @@ impl Passage {
         }
     }
 
-    /// Which of Ferry's lives this is, counted from 0. Who begins anew does not know what was said before.
+    /// Which of Ferry's lives this is, counted from 0.
     pub fn life(&self) -> usize {
-        self.lives.load(Ordering::Relaxed)
+        self.lives.number()
     }
 
     /// A line of what was seen on the wire.
@@ -153,18 +214,48 @@ pub struct Line<'a> {
     /// What was read and belongs to what follows.
     ahead: Vec<u8>,
     passage: &'a Passage,
+    /// Which of Ferry's lives has opened it.
+    pub life: usize,
+    /// Who was told the last answer.
+    ear: Option<Arc<Ear>>,
     /// Content bytes a second; absent = as fast as they go.
     pub pace: Option<u32>,
 }
 
 impl<'a> Line<'a> {
-    pub fn new(stream: TcpStream, passage: &'a Passage) -> Self {
+    /// `life`: which of Ferry's lives it was when the connection was taken.
+    pub fn new(stream: TcpStream, passage: &'a Passage, life: usize) -> Self {
         let _ = stream.set_nodelay(true);
-        Self { stream, ahead: Vec::new(), passage, pace: None }
+        Self { stream, ahead: Vec::new(), passage, life, ear: None, pace: None }
+    }
+
+    /// Whoever is about to be told the answer to what was asked last.
+    pub fn ear(&mut self) -> Arc<Ear> {
+        // The system is asked: a busy runtime hears of an end later than it comes.
+        let ahead = socket2::SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        let is_there = ahead.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |bytes| bytes > 0);
+        let ear = Arc::new(Ear { life: self.life, hung_up: AtomicBool::new(!is_there) });
+        self.ear = Some(Arc::clone(&ear));
+        ear
     }
 
     /// The next request's head; `None` when there is none any more.
     pub async fn head(&mut self) -> Option<Head> {
+        let head = self.next_head().await;
+        let ear = self.ear.take();
+        let lives = &self.passage.lives;
+        if let Some(ear) = ear.filter(|_| head.is_none() && lives.is_on.load(Ordering::SeqCst)) {
+            ear.hung_up.store(true, Ordering::SeqCst);
+        }
+        if head.as_ref().is_some_and(|head| head.method == CALL) {
+            self.send(b"HTTP/1.1 204 Here\r\n\r\n").await;
+            return None;
+        }
+        self.passage.requests.fetch_add(usize::from(head.is_some()), Ordering::Relaxed);
+        head
+    }
+
+    async fn next_head(&mut self) -> Option<Head> {
         let end = loop {
             if let Some(at) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -184,7 +275,6 @@ impl<'a> Line<'a> {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        self.passage.requests.fetch_add(1, Ordering::Relaxed);
         Some(Head { method, target, headers })
     }
 
@@ -209,7 +299,11 @@ impl<'a> Line<'a> {
 
     /// Sends what is no content.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).await.is_ok()
+        let sent = self.stream.write_all(bytes).await.is_ok();
+        if let Some(ear) = self.ear.take_if(|_| !sent) {
+            ear.hung_up.store(true, Ordering::SeqCst);
+        }
+        sent
     }
 
     /// Sends content; gives how many bytes went out.

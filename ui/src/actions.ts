@@ -7,7 +7,6 @@ import { navigation } from './navigation.svelte';
 import { m } from './paraglide/messages.js';
 import { addBar } from './add-bar.svelte';
 import { beforeSending } from './sent-before.svelte';
-import { confirmation } from './confirmation.svelte';
 import { selection } from './selection.svelte';
 import { isOwn } from './phrases';
 import { services } from './services.svelte';
@@ -139,12 +138,18 @@ export async function upload(paths: string[], service: string | null = null): Pr
   try {
     const added = await beforeSending.add(paths, service, target);
     if (added === null) return [];
-    const { ids, reused, skipped } = added;
+    const { ids, reused, skipped, links } = added;
     const sent = ids.length - reused;
     const said = [
       sent > 0 && m.upload_started({ count: sent, n: format.count(sent), service: target }),
       reused > 0 && m.sent_reused({ count: reused, n: format.count(reused), service: target }),
       skipped > 0 && m.sent_skipped({ count: skipped, n: format.count(skipped) }),
+      links.count > 0 &&
+        m.links_left_out({
+          count: links.count,
+          n: format.count(links.count),
+          names: links.paths.slice(0, 3).map(format.lastPart).join(', '),
+        }),
     ].filter((part) => part !== false);
     if (first) await welcome(service ?? undefined);
     navigation.go('transfers');
@@ -264,19 +269,14 @@ function tooLateFor(rows: Transfer[]) {
 async function deleteSent(rows: Transfer[]) {
   const [first] = rows;
   if (!first) return;
-  const title = m.asset_delete_many_title({
-    count: rows.length,
-    n: format.count(rows.length),
-    service: services.name(first.service),
-  });
-  const question = deleteQuestion(first.name, first.service);
-  if (!(await confirmation.ask(rows.length === 1 ? question : { ...question, title }))) return;
   await attempt(async () => {
-    for (const { id, asset_id, service } of rows) {
-      if (asset_id === undefined) continue;
-      await ipc.assetDelete(asset_id, service);
-      await ipc.remove([id]);
-    }
+    const { gone, failure } = await ipc.assetDelete(
+      rows.flatMap(({ asset_id }) => asset_id ?? []),
+      first.service,
+    );
+    const deleted = rows.filter(({ asset_id }) => asset_id !== undefined && gone.includes(asset_id));
+    if (deleted.length > 0) await ipc.remove(deleted.map(({ id }) => id));
+    if (failure) toasts.fail(failure);
   });
 }
 
@@ -354,26 +354,16 @@ async function chooseAnother(id: TransferId, service: string) {
   if (ids.length > 0 && !ids.includes(id)) await attempt(() => ipc.remove([id]));
 }
 
-async function deleteAssetAndSendAgain({ id, asset_id, name, service }: Transfer) {
+async function deleteAssetAndSendAgain({ id, asset_id, service }: Transfer) {
   if (asset_id === undefined) {
     await retry([id]);
     return;
   }
-  if (!(await confirmation.ask(deleteQuestion(name, service)))) return;
   await attempt(async () => {
-    await ipc.assetDelete(asset_id, service);
-    await ipc.retry([id]);
+    const { gone, failure } = await ipc.assetDelete([asset_id], service);
+    if (failure) toasts.fail(failure);
+    else if (gone.length > 0) await ipc.retry([id]);
   });
-}
-
-/** The words before something is deleted at a service. */
-export function deleteQuestion(name: string, service: string) {
-  const serviceName = services.name(service);
-  return {
-    title: m.asset_delete_title({ name, service: serviceName }),
-    text: m.asset_delete_text(),
-    confirm: m.asset_delete_confirm({ service: serviceName }),
-  };
 }
 
 export async function copyReport() {

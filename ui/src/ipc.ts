@@ -110,8 +110,18 @@ export const downloadAgain = (id: TransferId) => invoke<TransferId>('download_ag
 export const assetCount = () => invoke<number>('asset_count');
 export const assets = (search: string) => invoke<Asset[]>('assets', { search });
 export const assetInfo = (assetId: string, service: string) => invoke<AssetInfo>('asset_info', { assetId, service });
-export const assetDelete = (assetId: string, service: string) =>
-  invoke<undefined>('asset_delete', { assetId, service });
+
+/** The ids of assets that were deleted; none = the user thought better of it. `failure`: why the others are still there. */
+export interface Deleted {
+  gone: string[];
+  failure: Failure | null;
+}
+
+/** Deletes assets of one service there. The desktop asks the user first, in a dialog of its own. */
+export async function assetDelete(ids: string[], service: string): Promise<Deleted> {
+  const assets = ids.map((asset_id) => ({ asset_id, service }));
+  return invoke<Deleted>('asset_delete', { assets });
+}
 
 /** Writes the library to a file of the user's choice; `null` = the dialog was closed. */
 export const exportAssets = () => invoke<string | null>('export_assets');
@@ -141,7 +151,7 @@ export const importSettings = () => invoke<Settings | null>('import_settings');
 /** What a `ferry://` link proposes, if one waits for an answer. */
 export const linkOffer = () => invoke<LinkOffer | null>('link_offer');
 
-/** Answers it: by which service, or not at all. */
+/** Answers it: by which service, or not at all. To a service the desktop asks once more, in a dialog of its own. */
 export const answerLink = (shown: string, service: string | null) =>
   invoke<TransferId | null>('answer_link', { shown, service });
 

@@ -4,7 +4,7 @@
  */
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
-import type { BarMenu, Held, MenuEntry } from '../src/ipc';
+import type { BarMenu, Deleted, Held, MenuEntry } from '../src/ipc';
 import type {
   AddedUploads,
   Asset,
@@ -76,7 +76,7 @@ interface Commands {
   asset_count: (args: Record<string, never>) => number;
   assets: (args: { search: string }) => Asset[];
   asset_info: (args: { assetId: string; service: string }) => Promise<AssetInfo>;
-  asset_delete: (args: { assetId: string; service: string }) => void;
+  asset_delete: (args: { assets: { asset_id: string; service: string }[] }) => Deleted;
   export_assets: (args: Record<string, never>) => string | null;
   import_assets: (args: Record<string, never>) => ImportedAssets | null;
   services: (args: Record<string, never>) => ServiceStatus[];
@@ -132,6 +132,8 @@ export interface Fake {
   command: (id: string) => void;
   /** What is chosen in the next menu, by its words; nothing = it is closed. */
   choice: string | null;
+  /** What the user says to a question of the desktop's. */
+  agrees: boolean;
   /** Whether the desktop shows tray icons. */
   tray: boolean;
   /** Whether this computer has a keychain. */
@@ -278,7 +280,7 @@ export function start(scenario: Scenario, live = true): void {
         });
         const bytes = sent.reduce((sum, path) => sum + (sentAs(path)?.size ?? 0), 0);
         const question: SentBefore = { service, files: paths.length, sent: sent.length, bytes, examples };
-        const answer = { ids: [], reused: 0, skipped: 0, question };
+        const answer = { ids: [], reused: 0, skipped: 0, links: { count: 0, paths: [] }, question };
         return paths.some((path) => path.includes('large'))
           ? new Promise((resolve) => setTimeout(() => resolve(answer), 1_200))
           : answer;
@@ -307,7 +309,8 @@ export function start(scenario: Scenario, live = true): void {
       );
       change({ changed: made });
       const reused = if_sent === 'reuse' ? sent.length : 0;
-      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, question: null };
+      const links = { count: 0, paths: [] };
+      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, links, question: null };
     },
     stop_comparing: () => {
       // Commands fail with plain data, as they do across the real border.
@@ -422,9 +425,11 @@ export function start(scenario: Scenario, live = true): void {
         created: service === 'visual-search' ? '2026-11-20 18:02:11' : '1767225600000',
       };
     },
-    asset_delete: ({ assetId }) => {
-      const asset = assets.find((one) => one.asset_id === assetId);
-      if (asset) asset.status = 'deleted';
+    asset_delete: ({ assets: wanted }) => {
+      if (!fake.agrees) return { gone: [], failure: null };
+      const gone = wanted.map(({ asset_id }) => asset_id);
+      for (const asset of assets) if (gone.includes(asset.asset_id)) asset.status = 'deleted';
+      return { gone, failure: null };
     },
     export_assets: () => '/home/ada/library.csv',
     import_assets: () => {
@@ -580,6 +585,7 @@ export function start(scenario: Scenario, live = true): void {
     shelve: (name) =>
       assets.unshift({ service: 'mavi', asset_id: name, name, size: 5, crc32c: null, status: 'sent', at: Date.now() }),
     choice: null,
+    agrees: true,
     command: (id) => emit('command-chosen', id),
     looks: 0,
     change,

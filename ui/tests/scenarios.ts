@@ -40,6 +40,7 @@ const settings: Settings = {
   connections: 8,
   default_service: 'mavi',
   keep_modified_time: false,
+  follow_links: false,
   mavi_url: 'https://mavi-backend.memories.ai/serve/api/v2',
   visual_search_url: 'https://api.memories.ai/serve/api/v1',
   offline_tube_url: '',
@@ -60,7 +61,7 @@ const settings: Settings = {
 };
 
 function makeServices(keys: boolean): ServiceStatus[] {
-  const none = { address_from_variable: false, problem: null, method: null };
+  const none = { address_from_variable: false, key_belongs_to: null, problem: null, method: null };
   return [
     {
       ...none,
@@ -527,6 +528,7 @@ export function cards() {
     { ...visual, id: 'unreached', name: 'Out of reach' },
     { ...mavi, id: 'missing', name: 'Without a key', key: 'missing', ready: false },
     { ...visual, id: 'memory', name: 'Key in memory', key: 'memory' },
+    { ...mavi, id: 'elsewhere', name: 'Key of another address', ready: false, key_belongs_to: 'https://mavi.example' },
     { ...visual, id: 'variable', name: 'From the environment', key: 'variable', address_from_variable: true },
     visual,
     media,

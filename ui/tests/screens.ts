@@ -117,8 +117,8 @@ export const screens: Record<string, Screen> = {
   confirmation: {
     scenario: 'busy',
     act: async (page) => {
-      await openAsset(page);
-      await page.locator('.more .danger').click();
+      await go(page, 'services');
+      await page.locator('[data-changes="key"] + button').first().click();
       await page.getByRole('alertdialog').waitFor();
     },
   },

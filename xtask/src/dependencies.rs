@@ -18,6 +18,23 @@ pub fn check() -> Done {
     run(program(deny).args(["--log-level", "error", "check"]).args(checks))
 }
 
+/// What is shipped is built without the switches of the sandbox, which tests have.
+pub fn shipped_programs_have_no_switches() -> Done {
+    let tree = output(cargo().args([
+        "tree",
+        "-p",
+        "ferry-cli",
+        "-p",
+        "ferry-desktop",
+        "--edges",
+        "normal,build,features",
+        "--prefix",
+        "none",
+    ]))?;
+    let has_switches = tree.lines().any(|line| line.starts_with("ferry-sandbox feature \"control\""));
+    if has_switches { Err("a program that is shipped has the sandbox's switches".to_owned()) } else { Ok(()) }
+}
+
 /// The engine's tree of crates holds none of a window.
 pub fn engine_is_free_of_windows() -> Done {
     let tree =

@@ -10,6 +10,14 @@ pub fn run() -> Done {
     program::run(announce(npm().args(["run", "screenshots"])))?;
     if cfg!(target_os = "linux") {
         program::run(cargo().args(["build", "-p", "ferry-desktop", "-p", "ferry-cli", "--locked"]))?;
+        program::run(cargo().args([
+            "build",
+            "-p",
+            "ferry-sandbox",
+            "--example",
+            "sandbox_server",
+            "--locked",
+        ]))?;
         program::run(announce(program::program("node").args(["tests/desktop/errors.mjs", "--keep"])))?;
     }
     Ok(())

@@ -19,6 +19,10 @@ pub fn run(words: &[String]) -> ExitCode {
     });
     steps.step("dependencies: licences, bans, sources", dependencies::check);
     steps.step("dependencies: the engine knows no window", dependencies::engine_is_free_of_windows);
+    steps.step(
+        "dependencies: no switches in what is shipped",
+        dependencies::shipped_programs_have_no_switches,
+    );
     // Everything at once: Cargo builds shared crates anew for each choice of packages, as their features differ.
     steps.step("build", || go(cargo().args(["build", "--workspace", "--all-targets", "--locked"])));
     steps.step("rust tests", rust_tests);
@@ -35,6 +39,8 @@ pub fn run(words: &[String]) -> ExitCode {
         steps.step("drops in the real window", || in_a_window("tests/desktop/drop_zones.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
         steps.step("odd answers in the real window", || in_a_window("tests/desktop/odd_answers.mjs"));
+        steps.step("a page gone bad in the real window", || in_a_window("tests/desktop/hostile_page.mjs"));
+        steps.step("the page's sandbox", || in_a_window("tests/desktop/page_sandbox.mjs"));
         steps.step("every error in the real window", || in_a_window("tests/desktop/errors.mjs"));
     }
     steps.finish()

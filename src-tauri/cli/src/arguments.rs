@@ -103,6 +103,10 @@ Examples:
     #[command(subcommand)]
     Key(Key),
     /// Run the built-in service on this computer until Ctrl-C.
+    ///
+    /// It prints its addresses and the key of this run. Nobody gets anything who knows neither, and each run has new
+    /// ones. Web pages are refused. The sandbox that `ferry upload` uses by itself is another one: it runs inside the
+    /// program and has no port.
     Sandbox {
         /// Port on 127.0.0.1 [default: any free one].
         #[arg(long, default_value_t = 0, hide_default_value = true)]
@@ -146,6 +150,9 @@ pub struct Upload {
     /// one of those are read for it.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, conflicts_with = "to")]
     pub if_sent: IfSent,
+    /// Follow links in folders that stay inside them [default: the setting; without it links are left out].
+    #[arg(long)]
+    pub follow_links: bool,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,

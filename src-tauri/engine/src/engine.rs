@@ -16,21 +16,24 @@ use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
 use crate::filename;
 use crate::files::folder::Folder;
+use crate::files::own_folder::{self, OwnFolder};
 use crate::files::part_file::PartFile;
+use crate::files::whole::{self, write_whole};
 use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
 use crate::queue::{Queue, no_such_transfer};
-use crate::resume::{Resume, ResumeFolder, make_private_folder};
+use crate::resume::{Resume, ResumeFolder};
 use crate::rows::Stop;
 use crate::secrets::{Header, Keys, Secret, header_map};
-use crate::services::{self, Services};
+use crate::services::{self, OutsideAddresses, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
 use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
+use crate::upload::chosen::{ChosenFile, ChosenFiles};
 use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::upload::signed_url::SignedUrl;
 use crate::upload::source_file::file_name;
@@ -93,6 +96,9 @@ pub struct ServiceStatus {
     pub address_from_variable: bool,
     /// Where its key is.
     pub key: KeyState,
+    /// Where that key goes, if that is not `address`: it is not sent until it is entered anew, or the address is what it
+    /// was. An origin, as in `https://host:port`.
+    pub key_belongs_to: Option<String>,
     /// Ready to be used: has an address, and a key if it needs one.
     pub ready: bool,
     /// Why it stands still (a refused key), with the way out.
@@ -232,6 +238,10 @@ pub struct UploadRequest {
     #[serde(default)]
     #[ts(optional, as = "Option<IfSent>")]
     pub if_sent: IfSent,
+    /// Links in folders that stay inside these are followed; absent = the setting.
+    #[serde(default)]
+    #[ts(optional)]
+    pub follow_links: Option<bool>,
 }
 
 /// What to bring where.
@@ -307,8 +317,11 @@ pub struct Options {
     pub resume_unfinished: bool,
     /// What wins over the settings for this run.
     pub overrides: Overrides,
-    /// Keys by service id for this run, over variables and keychain.
+    /// Keys by service id for this run, over variables and keychain. Each goes to its address in `addresses`, else to the
+    /// one of the `FERRY_…_URL` variable, else to the built-in one; never to one from the settings.
     pub keys: HashMap<String, Secret>,
+    /// Base URLs by service id for this run, over variables and settings.
+    pub addresses: HashMap<String, String>,
     /// Whether the platform's keychain is used; without it keys stay in memory for this run.
     pub keychain: bool,
 }
@@ -321,6 +334,7 @@ impl Options {
             resume_unfinished: false,
             overrides: Overrides::default(),
             keys: HashMap::new(),
+            addresses: HashMap::new(),
             keychain: true,
         }
     }
@@ -394,13 +408,17 @@ impl Engine {
         survive_file_size_limits();
         crate::memory::keep_together();
         let data_dir = options.data_dir;
-        let lock = {
+        let (lock, open_folder) = {
             let data_dir = data_dir.clone();
-            blocking(move || lock_folder(&data_dir)).await??
+            blocking(move || own_folder::open(&data_dir).and_then(|told| Ok((lock_folder(&data_dir)?, told))))
+                .await??
         };
         let settings_file = data_dir.join("settings.json");
         let (mut settings, broken_settings) = Settings::load(&settings_file);
-        let keys = Arc::new(Keys::from_environment(options.keys, options.keychain));
+        let addresses = OutsideAddresses::from_environment(options.addresses)?;
+        let keys =
+            Keys::from_environment(options.keys, options.keychain, |service| addresses.origin(service));
+        let keys = Arc::new(keys);
         let mut default_for_this_run = None;
         if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
             // A key in the environment is a real service set up, for as long as it is there.
@@ -415,9 +433,15 @@ impl Engine {
         let resume_folder = ResumeFolder::open(&data_dir)
             .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
         let http = Http::new(limits(&options.overrides))?;
-        let services =
-            Services::new(http.clone(), Arc::clone(&keys), Arc::clone(&settings), data_dir.join("sandbox"))?;
-        let mut notices: Vec<Words> = broken_settings.into_iter().map(Words::from).collect();
+        let services = Services::new(
+            http.clone(),
+            Arc::clone(&keys),
+            Arc::clone(&settings),
+            addresses,
+            data_dir.join("sandbox"),
+        );
+        let mut notices: Vec<Words> =
+            open_folder.into_iter().chain(broken_settings).map(Words::from).collect();
         notices.extend(broken_store);
         notices.extend(drop_half_added(&store, &resume_folder, &mut stored).await?.map(Words::from));
         let mut unfinished: Vec<TransferId> = stored
@@ -430,6 +454,7 @@ impl Engine {
             http,
             services,
             resume_folder,
+            OwnFolder::new(data_dir.clone()),
             Arc::clone(&settings),
             options.overrides,
             options.resume_unfinished,
@@ -494,6 +519,10 @@ impl Engine {
             match (record.task, record.service) {
                 (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
                     let mut row = row_for(&task, &service);
+                    if let Task::Upload(upload) = &task {
+                        let size = || std::fs::symlink_metadata(upload.place()).ok().map(|facts| facts.len());
+                        row.total = row.total.or_else(size);
+                    }
                     row.id = id;
                     row.asset_id = record.asset_id.map(Into::into).or(row.asset_id);
                     if let Some(journal) = &record.journal {
@@ -628,24 +657,28 @@ impl Engine {
             let header = Header { name: "content-type".to_owned(), value: content_type.clone() };
             header_map(&[header])?;
         }
-        let files = self.expand(request.paths).await?;
+        let ChosenFiles { files: chosen, left_out } =
+            self.chosen_files(request.paths, request.follow_links).await?;
+        let files: Vec<PathBuf> = chosen.iter().map(|file| file.path.clone()).collect();
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
         let mut unfinished =
-            if request.to.is_none() { self.unfinished_uploads(&service, &files) } else { HashMap::new() };
+            if request.to.is_none() { self.unfinished_uploads(&service, &chosen) } else { HashMap::new() };
         let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
         if request.to.is_none() && request.if_sent != IfSent::Again {
             let stop = self.comparing().clone();
-            found = sent_before::find(&self.queue().store, &service, files.clone(), &stop).await?;
+            let places = chosen.iter().map(|file| file.place().to_owned()).collect();
+            let queue = self.queue();
+            found = sent_before::find(&queue.store, &service, places, &queue.own_folder, &stop).await?;
             // What is on its way goes on; what was only to be reused can still be decided otherwise.
             found.retain(|place, _| {
                 let path = &files[*place];
                 !unfinished.contains_key(path) || to_reuse(path).is_some()
             });
         }
-        let mut answer = AddedUploads::default();
+        let mut answer = AddedUploads { links: left_out, ..AddedUploads::default() };
         if request.if_sent == IfSent::Ask && !found.is_empty() {
             answer.question = Some(sent_before::question(&service, &files, &found));
             return Ok(answer);
@@ -666,7 +699,7 @@ impl Engine {
         unfinished.retain(|_, id| there.contains(id));
         let mut ids = Vec::new();
         let mut new = Vec::new();
-        for (place, path) in files.into_iter().enumerate() {
+        for (place, ChosenFile { path, chosen, size }) in chosen.into_iter().enumerate() {
             let sent = found.remove(&place);
             if let Some(id) = unfinished.get(&path)
                 && (sent.is_none() || request.if_sent != IfSent::Skip)
@@ -685,6 +718,7 @@ impl Engine {
             let to_own_url = request.to.is_some();
             let task = Task::Upload(UploadTask {
                 path,
+                chosen: Some(chosen),
                 method: request.method,
                 content_type: request.content_type.clone(),
                 to_own_url,
@@ -693,7 +727,8 @@ impl Engine {
             });
             let record =
                 Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
-            new.push((row_for(&task, &service), task, record));
+            let row = Transfer { total: Some(size), ..row_for(&task, &service) };
+            new.push((row, task, record));
             ids.push(None);
         }
         let mut added = self.write_down(new).await?.into_iter();
@@ -717,13 +752,17 @@ impl Engine {
 
     /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their
     /// asset ids.
-    fn unfinished_uploads(&self, service: &str, files: &[PathBuf]) -> HashMap<PathBuf, TransferId> {
-        let subjects = files.iter().map(|file| file.as_os_str().as_encoded_bytes());
+    fn unfinished_uploads(&self, service: &str, files: &[ChosenFile]) -> HashMap<PathBuf, TransferId> {
+        let subjects = files.iter().map(|file| file.path.as_os_str().as_encoded_bytes());
+        // A link may lead elsewhere by now.
+        let places: HashMap<&Path, &Path> =
+            files.iter().map(|file| (file.path.as_path(), file.place())).collect();
         let mut found: Vec<(PathBuf, TransferId)> =
             self.queue().find_same(subjects, |row, task| match task {
                 Task::Upload(upload)
                     if row.service == service
                         && !upload.to_own_url
+                        && places.get(upload.path.as_path()) == Some(&upload.place())
                         && !matches!(row.state, State::Completed | State::Canceled) =>
                 {
                     Some((upload.path.clone(), row.id))
@@ -1043,22 +1082,19 @@ impl Engine {
 
     /// Counts what lies below some paths, before anything starts.
     pub async fn summarise(&self, paths: Vec<PathBuf>) -> Result<PathSummary> {
-        let files = self.expand(paths.clone()).await?;
+        let files = self.chosen_files(paths.clone(), None).await?.files;
         blocking(move || PathSummary {
             files: files.len() as u64,
             folders: paths.iter().filter(|path| path.is_dir()).count() as u64,
-            bytes: files
-                .iter()
-                .filter_map(|file| std::fs::metadata(file).ok())
-                .map(|facts| facts.len())
-                .sum(),
+            bytes: files.iter().map(|file| file.size).sum(),
         })
         .await
     }
 
-    async fn expand(&self, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-        let data_dir = self.inner.settings_file.parent().map(Path::to_owned).unwrap_or_default();
-        blocking(move || expand(&paths, &data_dir)).await?
+    async fn chosen_files(&self, paths: Vec<PathBuf>, follow: Option<bool>) -> Result<ChosenFiles> {
+        let own = self.queue().own_folder.clone();
+        let follow = follow.unwrap_or(self.settings().follow_links);
+        blocking(move || ChosenFiles::below(&paths, &own, follow)).await?
     }
 
     /// What a text in the add bar may mean, the likeliest first.
@@ -1100,8 +1136,7 @@ impl Engine {
         };
         let (file, count) = (file.to_owned(), assets.len());
         blocking(move || {
-            crate::resume::write_durably(&file, text.as_bytes())
-                .map_err(|error| Error::target_io("Writing", &file, &error))
+            write_whole(&file, text.as_bytes()).map_err(|error| Error::target_io("Writing", &file, &error))
         })
         .await??;
         Ok(count)
@@ -1236,14 +1271,15 @@ impl Engine {
         self.inner.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a key for a service, in the keychain or (said by the answer) in memory for this run. Whether it is any good
-    /// is found out by [`Engine::check`].
+    /// Keeps a key for a service at its present address, in the keychain or (said by the answer) in memory for this run.
+    /// Whether it is any good is found out by [`Engine::check`].
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
-        let state = self.inner.keys.set(service, key).await?;
+        let origin = self.queue().services.origin(service)?;
+        let state = self.inner.keys.set(service, key, origin).await?;
         self.new_keys().insert(service.to_owned());
         self.queue().clear_problem(service);
         self.queue().services_changed();
@@ -1316,7 +1352,11 @@ impl Engine {
             }
         }
         blocking(move || written.save(&file)).await??;
-        self.queue().set_settings(settings);
+        let before = self.settings();
+        self.queue().set_settings(settings.clone());
+        for service in self.queue().services.readdressed(&before, &settings) {
+            self.queue().clear_problem(service);
+        }
         Ok(())
     }
 
@@ -1444,7 +1484,7 @@ fn row_for(task: &Task, service: &str) -> Transfer {
             row.kind = Kind::Upload;
             row.name = file_name(&upload.path).into();
             row.path = Some(upload.path.display().to_string());
-            row.total = std::fs::metadata(&upload.path).ok().map(|facts| facts.len());
+            row.total = upload.source.map(|source| source.size);
         }
         Task::Download(download) => {
             row.kind = Kind::Download;
@@ -1466,51 +1506,6 @@ fn row_for(task: &Task, service: &str) -> Transfer {
     row
 }
 
-/// Files stay files; folders become every file in them, in a steady order. Links to folders are not followed. Ferry's
-/// own data folder is left out: it changes all the time, and holds what must not leave this computer.
-fn expand(paths: &[PathBuf], data_dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let data_dir = &data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-    for path in paths {
-        let path = std::path::absolute(path).map_err(|error| Error::source_io("Reading", path, &error))?;
-        let facts = std::fs::metadata(&path).map_err(|error| Error::source_io("Reading", &path, &error))?;
-        if facts.is_dir() {
-            expand_folder(&path, data_dir, &mut files)?;
-        } else if facts.is_file() {
-            files.push(path);
-        } else {
-            return Err(Error::invalid(Phrase::IsDevice { path: shown(&path) }).advise(Phrase::ChooseFile));
-        }
-    }
-    if let Some(odd) = files.iter().find(|path| path.to_str().is_none()) {
-        return Err(Error::invalid(Phrase::NameNotText { path: shown(odd) }).advise(Phrase::RenameThenSend));
-    }
-    if files.is_empty() {
-        return Err(Error::invalid(Phrase::NoFilesGiven).advise(Phrase::ChooseFiles));
-    }
-    Ok(files)
-}
-
-fn expand_folder(folder: &Path, data_dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    if folder.file_name() == data_dir.file_name()
-        && folder.canonicalize().is_ok_and(|folder| folder == data_dir)
-    {
-        return Ok(());
-    }
-    let entries = std::fs::read_dir(folder).map_err(|error| Error::source_io("Reading", folder, &error))?;
-    let mut entries: Vec<_> = entries.flatten().collect();
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let kind = entry.file_type().map_err(|error| Error::source_io("Reading", &entry.path(), &error))?;
-        if kind.is_dir() {
-            expand_folder(&entry.path(), data_dir, files)?;
-        } else if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) {
-            files.push(entry.path());
-        }
-    }
-    Ok(())
-}
-
 /// A file that the user chose. What Ferry wrote is never longer than `most`: then it is another one.
 fn read_up_to(file: &Path, most: u64, another: impl Fn(Words) -> Error) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| Error::source_io("Reading", file, &error);
@@ -1528,17 +1523,17 @@ fn read_up_to(file: &Path, most: u64, another: impl Fn(Words) -> Error) -> Resul
 }
 
 fn lock_folder(data_dir: &Path) -> Result<File> {
-    make_private_folder(data_dir)
-        .map_err(|error| Error::target_io("Creating the data folder", data_dir, &error))?;
     let path = data_dir.join("lock");
-    let file = File::options()
-        .create(true)
+    let file = own_folder::private_file()
         .write(true)
         .truncate(false)
         .open(&path)
         .map_err(|error| Error::target_io("Opening", &path, &error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            whole::sweep(data_dir);
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             Err(Error::new(Cause::BusyDataDir, Phrase::OtherFerry { folder: shown(data_dir) }))
         }

@@ -189,6 +189,8 @@ pub enum Cause {
     NotYetValid,
     /// The signed URL begins later than anybody waits.
     ValidMuchLater,
+    /// An answer brought other bytes than its head named: none of them has a place.
+    Misplaced,
     /// A signed URL or link that only the user can replace has expired.
     LinkExpired,
     /// No space left.

@@ -62,6 +62,8 @@ pub use engine::{
     default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
+pub use files::own_folder::make_private_folder;
+pub use files::whole::write_whole;
 pub use foreign::{Foreign, without_controls};
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
@@ -73,5 +75,6 @@ pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, Upl
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
+pub use upload::chosen::LinksLeftOut;
 pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};

@@ -6,11 +6,13 @@
 //! from the copy, never from the database.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::engine::Asset;
+use crate::files::own_folder::private_file;
+use crate::files::whole::write_whole;
 
 /// A copy with more lines than this for each asset is written anew.
 const LINES_FOR_EACH: usize = 8;
@@ -37,7 +39,7 @@ impl LibraryCopy {
     /// The same for several, in one write.
     pub fn append_all<'a>(&self, assets: impl IntoIterator<Item = &'a Asset>) {
         let text = lines(assets);
-        let opened = || OpenOptions::new().create(true).append(true).open(&self.path);
+        let opened = || private_file().append(true).open(&self.path);
         // The database has it; a full disk is said there.
         if !text.is_empty()
             && let Err(error) = opened().and_then(|mut copy| copy.write_all(&text))
@@ -65,7 +67,7 @@ impl LibraryCopy {
         }
         let in_database: HashSet<_> = assets.iter().map(key).collect();
         let alone = read.iter().filter(|asset| !in_database.contains(&key(asset)));
-        if let Err(error) = crate::resume::write_durably(&self.path, &lines(alone.chain(assets))) {
+        if let Err(error) = write_whole(&self.path, &lines(alone.chain(assets))) {
             tracing::warn!(%error, "the copy of the library was not written");
         }
     }

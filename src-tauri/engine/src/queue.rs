@@ -14,6 +14,7 @@ use crate::curve::SpeedSample;
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::files::folder::OpenFolders;
+use crate::files::own_folder::OwnFolder;
 use crate::files::reserved_names::ReservedNames;
 use crate::http::Http;
 use crate::lane::{Lane, Origin};
@@ -63,6 +64,8 @@ pub(crate) struct Queue {
     pub http: Http,
     pub services: Services,
     pub resume_folder: ResumeFolder,
+    /// What is sent nowhere.
+    pub own_folder: OwnFolder,
     pub names: Arc<ReservedNames>,
     pub folders: Arc<OpenFolders>,
     pub limit_up: SpeedLimit,
@@ -95,6 +98,7 @@ impl Queue {
         http: Http,
         services: Services,
         resume_folder: ResumeFolder,
+        own_folder: OwnFolder,
         settings: Arc<RwLock<Settings>>,
         overrides: Overrides,
         patient: bool,
@@ -131,6 +135,7 @@ impl Queue {
             http,
             services,
             resume_folder,
+            own_folder,
             names: Arc::new(names),
             folders: Arc::default(),
             limit_up: SpeedLimit::new(limit_up),

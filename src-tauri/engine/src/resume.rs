@@ -18,7 +18,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::folder::{SharedSync, read_at, write_at};
+use crate::files::folder::{SharedSync, read_at, sync_names, write_at};
+use crate::files::own_folder::make_private_folder;
+use crate::files::whole::replace_record;
 use crate::secrets::Header;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
@@ -50,10 +52,16 @@ pub(crate) struct Resume {
     /// Headers that the user gave, for the URL's own origin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Header>,
-    /// Upload: the last chunk of the session has gone out, or was about to. A store that says that it has the file before
-    /// that is wrong.
+    /// Upload: every byte was handed over in the session, and no answer has denied since then that all of them arrived. A
+    /// store that says otherwise that it has the file may be wrong. (`last_chunk_sent`, which earlier records have, was
+    /// written before the last chunk went out: it shows nothing.)
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub last_chunk_sent: bool,
+    pub handed_over: bool,
+    /// Upload: the highest byte of the file, plus one, that may have been handed over in the session; written down before
+    /// it is. A store that has more has it from somebody else. `None` in records of earlier versions, and where nothing
+    /// was handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed: Option<u64>,
     /// Upload: URI of the resumable session, once the store has opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -224,8 +232,8 @@ impl ResumeFolder {
 
     /// Writes a record so that a crash leaves either the old or the new one.
     pub fn write(&self, id: TransferId, record: &Resume) -> io::Result<()> {
-        replace(&self.file(id), &serde_json::to_vec(record)?)?;
-        self.sync.run(|| crate::files::folder::sync_names(&self.path))?;
+        replace_record(&self.file(id), &serde_json::to_vec(record)?)?;
+        self.sync.run(|| sync_names(&self.path))?;
         self.forget_shared(id);
         Ok(())
     }
@@ -248,7 +256,7 @@ impl ResumeFolder {
             text.push(b'\n');
         }
         let file = self.path.join(&*name);
-        if let Err(error) = write_durably(&file, &text) {
+        if let Err(error) = replace_record(&file, &text).and_then(|()| sync_names(&self.path)) {
             // Its transfers will not be added: nothing of them may stay.
             let _ = std::fs::remove_file(file);
             return Err(error);
@@ -318,48 +326,6 @@ fn ids_of(name: &str) -> Option<RangeInclusive<TransferId>> {
 fn id_of(line: &[u8]) -> Option<TransferId> {
     let digits = line.split(|byte| *byte == b' ').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Makes a folder that only the owner can enter.
-pub(crate) fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    builder.create(folder)
-}
-
-/// Writes a small file whole: beside it, synced, renamed over it, folder synced. Owner-only.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, bytes)?;
-    path.parent().map_or(Ok(()), crate::files::folder::sync_names)
-}
-
-/// The same without the last step: after a power cut it may be the old file that is there.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Beside it and of nobody else: a file of the user's own must not be in the way.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".ferry-new");
-    let beside = PathBuf::from(beside);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&beside)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    drop(file);
-    let done = written.and_then(|()| std::fs::rename(&beside, path));
-    if done.is_err() {
-        // Half of a secret, or room that a full disk needs.
-        let _ = std::fs::remove_file(&beside);
-    }
-    done
 }
 
 #[cfg(test)]
@@ -432,7 +398,7 @@ mod tests {
         let some: Vec<_> = (1..6).map(|id| (TransferId(id), record("https://h/?secret"))).collect();
         folder.write_all(&some).unwrap();
         // As when the sync of the folder fails after the rename.
-        replace(&folder.file(TransferId(2)), b"{\"url\":\"https://h/?newer\"}").unwrap();
+        replace_record(&folder.file(TransferId(2)), b"{\"url\":\"https://h/?newer\"}").unwrap();
         folder.remove(TransferId(2));
         assert_eq!(files(&folder), ["1-5"]);
     }

@@ -4,6 +4,7 @@
 //! at ten minutes. Attempts are counted *without progress in between*: every confirmed byte sets the count back
 //! to nothing, so a bad line that still moves never runs out of attempts.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rand::Rng as _;
@@ -23,7 +24,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 pub enum Again {
     /// Not at all: trying the same cannot help.
     Never,
-    /// This many times at most, whatever the user's setting.
+    /// This many times at most, whatever the user's setting, and however often something else went wrong before.
     AtMost(u32),
     /// As often as the user's setting says.
     Setting,
@@ -74,6 +75,7 @@ pub const TABLE: &[Rule] = &[
     row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
     row(Cause::Duplicate, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
     row(Cause::BadResponse, Code::BadResponse, Again::Never, Remedy::CheckService, Phrase::CheckAddress),
+    row(Cause::Misplaced, Code::BadResponse, Again::AtMost(2), Remedy::CheckService, Phrase::CheckAddress),
     row(Cause::CutShort, Code::Incomplete, Again::Setting, Remedy::Retry, Phrase::TryAgainArrivedKept),
     row(Cause::Integrity, Code::IntegrityMismatch, Again::AtMost(1), Remedy::StartOver, Phrase::StartOverOrDamaged),
     row(Cause::StoredWrong, Code::IntegrityMismatch, Again::Never, Remedy::DeleteAsset, Phrase::DeleteWrongAsset),
@@ -116,6 +118,8 @@ pub struct Attempts {
     /// How long work on a server may stand still.
     stuck: Duration,
     failed: u32,
+    /// Those with a limit of their own.
+    failed_by: HashMap<Cause, u32>,
     uncounted: u32,
     /// What was waited in all without being counted.
     waited: Duration,
@@ -124,7 +128,7 @@ pub struct Attempts {
 impl Attempts {
     /// Allows `limit` failed attempts without progress in between, and `stuck` of waiting for work on a server.
     pub fn new(limit: u32, stuck: Duration) -> Self {
-        Self { limit, stuck, failed: 0, uncounted: 0, waited: Duration::ZERO }
+        Self { limit, stuck, failed: 0, failed_by: HashMap::new(), uncounted: 0, waited: Duration::ZERO }
     }
 
     /// Bytes were confirmed: the line works, count from nothing again.
@@ -135,19 +139,17 @@ impl Attempts {
     /// After this failure: how long to wait before the next attempt, or `None` to give up.
     pub fn next(&mut self, error: &Error) -> Option<Duration> {
         let asked = error.retry_after.map(|wait| wait.min(LONGEST_WAIT));
-        let allowed = match rule(error.cause).again {
+        let (failed, allowed) = match rule(error.cause).again {
             Again::Never => return None,
             Again::Within(longest) => return self.pause(asked, longest),
             Again::UntilStuck => return self.pause(asked, self.stuck),
             Again::Uncounted => return self.pause(asked, Duration::MAX),
-            Again::AtMost(limit) => limit.min(self.limit),
-            Again::Setting => self.limit,
+            Again::AtMost(limit) => (self.failed_by.entry(error.cause).or_default(), limit.min(self.limit)),
+            Again::Setting => (&mut self.failed, self.limit),
         };
-        self.failed += 1;
-        if self.failed > allowed {
-            return None;
-        }
-        Some(asked.unwrap_or_else(|| backoff(self.failed)))
+        *failed += 1;
+        let failed = *failed;
+        (failed <= allowed).then(|| asked.unwrap_or_else(|| backoff(failed)))
     }
 
     fn pause(&mut self, asked: Option<Duration>, longest: Duration) -> Option<Duration> {
@@ -254,6 +256,17 @@ mod tests {
         attempts.progressed();
         assert!(attempts.next(&cut).is_some());
         assert!(attempts.next(&cut).is_none());
+    }
+
+    #[test]
+    fn what_has_a_limit_of_its_own_is_counted_by_itself() {
+        let mut attempts = five();
+        let next = |attempts: &mut Attempts, cause| attempts.next(&Error::new(cause, "x")).is_some();
+        assert!(next(&mut attempts, Cause::CutShort) && next(&mut attempts, Cause::ServerTrouble));
+        assert!(next(&mut attempts, Cause::Integrity), "the first damage, after other trouble");
+        assert!(!next(&mut attempts, Cause::Integrity));
+        let more = std::iter::from_fn(|| next(&mut attempts, Cause::CutShort).then_some(())).count();
+        assert_eq!(more, 3, "what the setting limits is one count");
     }
 
     #[test]

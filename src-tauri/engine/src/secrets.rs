@@ -2,6 +2,9 @@
 //!
 //! A key comes from a `FERRY_…_KEY` variable, else from memory, else from the platform's keychain. Where there is
 //! no keychain (a server, a locked session) the key stays in memory for this run, and the faces say so.
+//!
+//! Wherever it is, the origin that it was given for is kept with it: an address that changes afterwards, by whatever hand,
+//! takes no key along.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,6 +18,7 @@ use ts_rs::TS;
 
 use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
+use crate::http::origin::{BoundKey, Origin};
 use crate::words::{Peer, Phrase};
 
 /// A text that is never shown: `Debug` and `Display` print `•••`. Not serializable on purpose.
@@ -100,18 +104,24 @@ const KEYCHAIN_SERVICE: &str = "Ferry";
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     /// Given for this run: by a variable or by whoever opened the engine.
-    given: HashMap<String, Secret>,
-    memory: Mutex<HashMap<String, (Secret, KeyState)>>,
+    given: HashMap<String, BoundKey>,
+    memory: Mutex<HashMap<String, (BoundKey, KeyState)>>,
     keychain: bool,
-    /// Counts the changes of keys.
+    /// Counts the changes of keys, and of where they go.
     changes: AtomicU64,
     /// When the keychain last had no key for a service, so that a slow one is not asked for each transfer.
     not_found: tokio::sync::Mutex<HashMap<String, Instant>>,
 }
 
 impl Keys {
-    /// Reads the variables, unless a key was given; the keychain is asked only when a key is needed.
-    pub fn from_environment(mut given: HashMap<String, Secret>, keychain: bool) -> Self {
+    /// Reads the variables, unless a key was given; the keychain is asked only when a key is needed. What was given goes to
+    /// the `outside` address of its service, the built-in one or one that was given the same way: the settings lie in a
+    /// file, and a file can be planted.
+    pub fn from_environment(
+        mut given: HashMap<String, Secret>,
+        keychain: bool,
+        outside: impl Fn(&str) -> Option<Origin>,
+    ) -> Self {
         for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
         {
             if let Ok(key) = std::env::var(variable)
@@ -120,11 +130,15 @@ impl Keys {
                 given.entry(service.to_owned()).or_insert_with(|| Secret::new(key.trim()));
             }
         }
-        Self { given, keychain, ..Self::default() }
+        let bound = given.into_iter().filter_map(|(service, key)| {
+            let origin = outside(&service)?;
+            Some((service, BoundKey::new(key, origin)))
+        });
+        Self { given: bound.collect(), keychain, ..Self::default() }
     }
 
-    /// The key of a service, wherever it is.
-    pub async fn get(self: &Arc<Self>, service: &str) -> Option<Secret> {
+    /// The key of a service, wherever it is, with the origin that it goes to.
+    pub async fn get(self: &Arc<Self>, service: &str) -> Option<BoundKey> {
         if let Some(key) = self.given.get(service) {
             return Some(key.clone());
         }
@@ -146,14 +160,20 @@ impl Keys {
             not_found.insert(service.to_owned(), Instant::now());
             return None;
         };
-        let key = Secret::new(found);
+        let key = Entry::read(&found, service)?;
         lock(&self.memory).insert(service.to_owned(), (key.clone(), KeyState::Keychain));
         Some(key)
     }
 
-    /// How often a key was set or removed in this run: tells an answer to an old key from one to the present key.
+    /// How often a key was set or removed in this run, or its service got another address: tells an answer to an old key
+    /// from one to the present key.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
+    }
+
+    /// A service has another address.
+    pub fn address_changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Where the key of a service is, as far as this run has seen.
@@ -164,8 +184,16 @@ impl Keys {
         lock(&self.memory).get(service).map_or(KeyState::Missing, |(_, state)| *state)
     }
 
-    /// Keeps a key in the keychain, or in memory where there is none; says which.
-    pub async fn set(self: &Arc<Self>, service: &str, key: Secret) -> Result<KeyState> {
+    /// The origin that the key of a service goes to, as far as this run has seen.
+    pub fn origin(&self, service: &str) -> Option<Origin> {
+        if let Some(key) = self.given.get(service) {
+            return Some(key.origin().clone());
+        }
+        lock(&self.memory).get(service).map(|(key, _)| key.origin().clone())
+    }
+
+    /// Keeps a key for this origin in the keychain, or in memory where there is none; says which.
+    pub async fn set(self: &Arc<Self>, service: &str, key: Secret, origin: Origin) -> Result<KeyState> {
         let text = key.expose().trim().to_owned();
         if text.is_empty() || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
             return Err(Error::invalid(Phrase::NoKeyGiven));
@@ -176,11 +204,12 @@ impl Keys {
         }
         // Whoever is asking the keychain just now must not bring the old key back.
         let _asking = self.not_found.lock().await;
-        let (name, secret) = (service.to_owned(), text.clone());
+        let (name, secret) = (service.to_owned(), Entry::write(&text, &origin)?);
         let stored =
             self.on_keychain(move || entry(&name).and_then(|entry| entry.set_password(&secret))).await;
         let state = if stored.is_ok() { KeyState::Keychain } else { KeyState::Memory };
-        lock(&self.memory).insert(service.to_owned(), (Secret::new(text), state));
+        let key = BoundKey::new(Secret::new(text), origin);
+        lock(&self.memory).insert(service.to_owned(), (key, state));
         self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(state)
     }
@@ -218,6 +247,31 @@ impl Keys {
     }
 }
 
+/// What lies in the keychain for a service.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    /// The one origin that the key goes to.
+    origin: String,
+    key: String,
+}
+
+impl Entry {
+    /// Reads an entry. An earlier Ferry wrote the bare key: that belongs to the service's own address, as nobody can tell
+    /// any more for which it was given. `None` for a key whose origin is none: it goes nowhere.
+    fn read(text: &str, service: &str) -> Option<BoundKey> {
+        let (key, origin) = match serde_json::from_str::<Self>(text) {
+            Ok(entry) => (entry.key, Origin::of_address(&entry.origin)),
+            Err(_) => (text.to_owned(), crate::services::built_in_origin(service)),
+        };
+        Some(BoundKey::new(Secret::new(key), origin?))
+    }
+
+    fn write(key: &str, origin: &Origin) -> Result<String> {
+        let entry = Self { origin: origin.as_str().to_owned(), key: key.to_owned() };
+        serde_json::to_string(&entry).map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -242,4 +296,30 @@ fn platform_store() -> Result<Arc<keyring_core::CredentialStore>, keyring_core::
 #[cfg(windows)]
 fn platform_store() -> Result<Arc<keyring_core::CredentialStore>, keyring_core::Error> {
     Ok(windows_native_keyring_store::Store::new()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    fn goes_to(key: &BoundKey, address: &str) -> bool {
+        key.belongs_to(&Url::parse(address).unwrap())
+    }
+
+    #[test]
+    fn a_keychain_entry_keeps_the_origin_and_an_older_one_belongs_to_the_built_in_address() {
+        let origin = Origin::of_address("https://mavi.example:8443/serve").unwrap();
+        let entry = Entry::write("sk-1", &origin).unwrap();
+        let key = Entry::read(&entry, "mavi").unwrap();
+        assert!(goes_to(&key, "https://mavi.example:8443/x") && !goes_to(&key, "https://mavi.example/x"));
+
+        let built_in = crate::settings::Settings::default().mavi_url;
+        for bare in ["sk-mavi-0123", "12345", "{", "{\"key\":\"x\"}", "null"] {
+            let key = Entry::read(bare, "mavi").unwrap();
+            assert!(goes_to(&key, &built_in) && !goes_to(&key, "https://mavi.example:8443/x"), "{bare}");
+        }
+        assert!(Entry::read(r#"{"origin":"nowhere","key":"sk-1"}"#, "mavi").is_none());
+    }
 }

@@ -112,6 +112,8 @@ pub struct Settings {
     pub default_service: String,
     /// Give downloaded files the time of their last change at the source.
     pub keep_modified_time: bool,
+    /// Send what links in folders lead to, as long as that is inside the folder as well.
+    pub follow_links: bool,
     /// Base URL of MAVI v2.
     pub mavi_url: String,
     /// Base URL of Visual Search v1.
@@ -174,6 +176,7 @@ impl Default for Settings {
             connections: 16,
             default_service: "sandbox".into(),
             keep_modified_time: false,
+            follow_links: false,
             mavi_url: "https://mavi-backend.memories.ai/serve/api/v2".into(),
             visual_search_url: "https://api.memories.ai/serve/api/v1".into(),
             offline_tube_url: String::new(),
@@ -237,6 +240,16 @@ impl Settings {
             return refuse(Phrase::ServiceUnknown { id: self.default_service.as_str().into() });
         }
         Ok(())
+    }
+
+    /// The base URL of a service; empty for one that has none.
+    pub(crate) fn address(&self, service: &str) -> &str {
+        match service {
+            "mavi" => &self.mavi_url,
+            "visual-search" => &self.visual_search_url,
+            "offline-tube" => &self.offline_tube_url,
+            _ => "",
+        }
     }
 
     /// These with the fields of the patch.
@@ -306,7 +319,7 @@ impl Settings {
     pub fn save(&self, path: &Path) -> Result<()> {
         self.check()?;
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::internal(e.to_string()))?;
-        crate::resume::write_durably(path, text.as_bytes())
+        crate::files::whole::write_whole(path, text.as_bytes())
             .map_err(|error| Error::target_io("Writing the settings to", path, &error))
     }
 }

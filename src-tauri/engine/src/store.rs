@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::files::own_folder;
 use crate::foreign::Foreign;
 use crate::library_copy::LibraryCopy;
 use crate::task::{Journal, Task};
@@ -770,6 +771,8 @@ fn gather(first: Job, inbox: &mpsc::Receiver<Job>) -> Vec<Job> {
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
+    // SQLite makes it by the umask, and gives its helper files the rights that it has when they are made.
+    own_folder::close_if_open(path);
     // One process has the data folder, by its own lock: SQLite needs none for every commit.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -921,8 +924,7 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
 fn is_full(path: &Path) -> bool {
     /// SQLite's shared memory file begins with this much.
     const LEAST: u64 = 32 * 1024;
-    let folder = path.parent().and_then(|folder| crate::files::folder::Folder::open(folder).ok());
-    folder.and_then(|folder| folder.free_space()).is_some_and(|free| free < LEAST)
+    path.parent().and_then(crate::files::folder::free_space).is_some_and(|free| free < LEAST)
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> Error {

@@ -1,7 +1,7 @@
 //! What a transfer was asked to do, as it is written down. Holds no secret: links are kept without their query,
 //! the rest of them in [`crate::resume`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +52,11 @@ impl Task {
 /// Send one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UploadTask {
-    /// The file.
+    /// The file, as it was named.
     pub path: PathBuf,
+    /// Which file that was. An earlier Ferry did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// How to send it, if the user said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<UploadMethod>,
@@ -68,6 +71,25 @@ pub(crate) struct UploadTask {
     /// What is at the service already and is to be reused, if the user said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Box<Reuse>>,
+}
+
+impl UploadTask {
+    /// Where the file really lies.
+    pub fn place(&self) -> &Path {
+        self.chosen.as_ref().and_then(|chosen| chosen.real.as_deref()).unwrap_or(&self.path)
+    }
+}
+
+/// A file as it was when it was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    /// Where it really lies, if its path leads there by a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub real: Option<PathBuf>,
+    /// Its disk, on Unix; 0 elsewhere.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
 }
 
 /// An asset that holds a file's content.

@@ -235,6 +235,7 @@ phrases! {
     NoDeletionThere { service: Peer } = "{service} does not delete files";
     NoAddressYet { service: Peer } = "{service} has no address yet";
     NoKeyYet { service: Peer } = "{service} needs a key and has none";
+    NoKeyForAddress { service: Peer } = "{service} has no key for this address";
     KeyUnneeded { service: Peer } = "{service} takes no key";
     IdsOnly { service: Peer } = "{service} takes ids, not links";
     AddressUnusable { service: Peer } = "The address of {service} cannot be used";
@@ -280,6 +281,8 @@ phrases! {
     RedirectUnreadable = "The server redirected to something unreadable";
     RedirectToNoAddress = "The server redirected to something that is not an address";
     RedirectOutOfTheWeb = "The server redirected to something that is not a web address";
+    MoreThanNamed = "The server sent more than it said, so that nobody knows which bytes belong where";
+    TwoSizesOfOne = "The server gives two sizes for one and the same version of the file";
     RedirectUnencrypted = "The server redirected from an encrypted address to an open one";
     RedirectWithUserName = "The server redirected to an address with a user name in it";
     RedirectNotAllowed = "The service redirected a request that must not be redirected";
@@ -300,6 +303,7 @@ phrases! {
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";
     SentPage { service: Peer } = "{service} sent a web page instead of the file";
+    SentMessage { service: Peer } = "{service} sent a message instead of the file";
     CameIncomplete = "The file arrived incomplete";
     NotAsDescribed = "The file that arrived is not the one that the server described";
     DiskFull = "The disk is full";
@@ -325,6 +329,14 @@ phrases! {
     StoreLeadsElsewhere { host: Foreign } = "The store leads to {host}, for which this URL is not good";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
+    StoreHasUnsent = "The store says it has more than it was sent";
+    SessionOfOtherBytes = "The upload session behind this URL holds bytes that are not of this file";
+    SessionDoneBefore = "The upload session behind this URL was finished before, and nothing shows that it took this file";
+    SignInPageCame = "A page to sign in came instead of the store’s answer";
+    TakenForLater = "The store took the file for later and did not say that it is stored";
+    AnswerCut = "The store’s answer broke off in the middle";
+    MayBeThere = "All of the file was sent before and the answer got lost; the file may be there";
+    UrlTakesOnePart = "This URL takes one part of an upload that is made of several, not a whole file";
     StoreKeepsNothing = "The store does not keep what it is sent";
     StoredTooEarly = "The store said that it has the file before all of it was sent";
     LargerThanStoreTakes { limit: Size } = "The file is larger than the {limit} that the store takes in one request";
@@ -341,6 +353,8 @@ phrases! {
     FileFailed { doing: Foreign, path: Foreign } = "{doing} `{path}` failed";
     IsFolder { path: Foreign } = "`{path}` is a folder, not a file";
     IsDevice { path: Foreign } = "`{path}` is a pipe or a device, not a file";
+    OwnData { path: Foreign } = "`{path}` belongs to what Ferry keeps for itself, which it sends nowhere";
+    LeadsElsewhere { path: Foreign } = "`{path}` is not the file any more that was chosen: it is a link now, or lies behind one";
     SizeUntold { path: Foreign } = "`{path}` holds more than the size that it gives";
     NameNotText { path: Foreign } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
@@ -361,13 +375,19 @@ phrases! {
     ChoiceNotNoted = "The choice could not be saved";
     NotCopied = "The text could not be copied";
     NotPasted = "The clipboard could not be read";
+    NothingPressed = "Nothing was pressed or clicked for this";
     FaultInside = "Something went wrong inside Ferry";
     NotSent { path: Foreign } = "`{path}` was not sent";
+    NothingFetchedFrom { place: Foreign } = "Nothing is fetched from {place}";
     WindowSendsToServices = "The window sends to services only";
     WindowSavesToDownloads = "The window saves to the Downloads folder only";
     DesktopRefused = "The desktop did not accept the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: Foreign } = "Another Ferry is using `{folder}`";
+    FolderOfAnother { folder: Foreign } = "`{folder}`, where Ferry would keep its data, belongs to another user";
+    FolderOpen { folder: Foreign } = "Other users can write to `{folder}`, where Ferry keeps its data";
+    FolderReplaceable { folder: Foreign, place: Foreign } = "Other users can put another folder in the place of `{folder}`, where Ferry keeps its data, as `{place}` is theirs or open to them";
+    FileOfAnother { path: Foreign } = "`{path}`, in the folder where Ferry keeps its data, belongs to another user";
     NoLibraryInFile = "The file does not hold a Ferry library";
     NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
@@ -394,10 +414,14 @@ phrases! {
     NotTheBeginning { target: Foreign, old: Foreign } = "`{target}` is not the beginning of `{old}`";
     HasEncoding { encoding: Foreign } = "its encoding is `{encoding}`";
     LeadsToScheme { scheme: Foreign } = "the new address begins with `{scheme}:`";
+    OnlyLinks = "links in folders are not followed";
+    KeyIsFor { origin: Foreign } = "the key that there is belongs to {origin}";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
+    FieldsUnreadable = "its form fields cannot be read";
     NoneInTheAnswer = "there is none in the answer";
     NeitherDroppedNorChosen = "it was neither dropped on the window nor chosen in a dialog, or is not there any more";
+    NotAgreedTo = "you did not agree to it";
     WithUserName = "it holds a user name or a password";
     WithOtherScheme { scheme: Foreign } = "it starts with {scheme}: and only http and https are possible";
     WithOpenScheme = "it starts with http:, which anyone on the way can read; use https:";
@@ -448,6 +472,8 @@ phrases! {
     CloseOtherProgram = "close the program that uses it, then try again; what has arrived is kept";
     GetDirectLink = "get a direct link to the file";
     CheckSignInOrDirectLink = "check whether this network asks you to sign in, or get a direct link to the file";
+    LookThereFirst = "look at the store whether it is there before you send it again";
+    GetUrlForWhole = "get a URL that takes the whole file in one request";
     CheckAddressAndSignIn = "check the address of the service, and whether this network asks you to sign in";
     GetOpenLink = "get a link that works without signing in";
     ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";
@@ -457,6 +483,8 @@ phrases! {
     SeeAccount { place: Foreign } = "see what is wrong with the account at {place}";
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
     EnterKeyOf { id: Foreign } = "enter one under Services, or run `ferry key set {id}`";
+    EnterKeyAnew { id: Foreign } = "enter the key anew for this address under Services, or run `ferry key set {id}`";
+    NameAddressOutside = "name the address by its FERRY_…_URL variable, as the key comes from a variable, too";
     ChangeVariable = "change the variable, or start Ferry without it";
     UseOneOf { services: Foreign } = "use one of {services}";
     CheckId = "check the id";
@@ -473,10 +501,14 @@ phrases! {
     MoveFileItself = "move the file itself";
     ChooseExported = "choose a file that Ferry exported";
     ChooseFile = "choose a file";
+    ChooseItAgain = "choose it again";
     CopyThenSend = "copy it to a disk and send the copy";
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";
     SeeQueue = "see `ferry queue` for the ids";
+    BeItsOwner { command: String } = "start Ferry as that user, or choose another data folder with --data-dir; to take it over with all that is in it, run `{command}`";
+    CloseFolder { command: String } = "look whether all that is in it is yours, then run `{command}`, or choose another data folder with --data-dir";
+    RemovePlanted { command: String } = "look at it, then run `{command}`";
     StartNewerFerry = "start the newer Ferry, or choose another data folder with --data-dir";
     ChooseDownloadsFolder = "choose the Downloads folder in the settings";
     ShowInFolder = "show it in its folder instead";
@@ -485,6 +517,7 @@ phrases! {
     WaitUntilComplete = "wait until it is";
     LookInFileManager { path: Foreign } = "look for `{path}` in your file manager";
     DropOrChoose = "drop the file on the window, or choose it with Upload files";
+    PressAgain = "do it once more yourself";
 
     // ---- the history of a transfer, and notes on it ----
     WhatAndWhy { what: Words, why: Words } = "{what}; {why}";
@@ -527,6 +560,7 @@ phrases! {
     StoreHas { done: Size } = "The store has {done}; goes on there";
     SessionOpened = "Resumable session opened";
     SessionLost = "The store no longer knows the session; sent from the beginning";
+    DoneNotShown = "The store says that it has the file, but nothing shows that it is this one; sent from the beginning";
     ConfirmedByService = "Confirmed by the service";
     SentBefore { service: Peer } = "Sent before; {service} still has it, nothing was sent again";
     GoneThere { service: Peer } = "Sent before, but {service} no longer has it; it is sent again";
@@ -555,6 +589,7 @@ phrases! {
     ListLost { count: Count } = "The list of transfers was lost; {count} unfinished transfers were brought back from what was kept for them";
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
     ListDamaged { why: Foreign, aside: Foreign } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
+    FolderStaysReadable { folder: Foreign } = "Other users of this computer may be able to read `{folder}`, where Ferry keeps its data: its disk does not keep them out";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
     SettingsBroken { why: Words, aside: Foreign } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";

@@ -107,7 +107,10 @@ async fn trust(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byte
             Ok(der) => shared.keys.trust_google(&client_email, &der),
             Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },
-        Ok(Trusted::Hmac { access_id, secret }) => shared.keys.trust_hmac(&access_id, &secret),
+        Ok(Trusted::Hmac { access_id, secret }) => {
+            shared.keys.trust_hmac(&access_id, &secret);
+            Ok(())
+        }
         Err(refusal) => return refusal.into_response(),
     };
     match result {

@@ -1,8 +1,6 @@
 //! Plain downloads and uploads without a service: stored files, generated files of any size, and a sink that
 //! counts and hashes.
 
-use std::fs::File;
-use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -21,7 +19,7 @@ use crate::content::{Content, Source, content_type};
 use crate::download::{Habits, serve};
 use crate::objects::{Sums, Target, receive};
 use crate::store::hang_up;
-use crate::{Call, Shared};
+use crate::{Call, Shared, private};
 
 /// The folder of served files, below the sandbox's root.
 pub(crate) const FOLDER: &str = "files";
@@ -40,12 +38,8 @@ async fn stored(
     UrlPath(name): UrlPath<String>,
     headers: HeaderMap,
 ) -> Response {
-    let inside = Path::new(&name).components().all(|component| matches!(component, Component::Normal(_)));
-    let path = shared.root.join(FOLDER).join(&name);
-    let opened = inside.then(|| File::open(path)).and_then(Result::ok);
-    let Some((file, about)) = opened
-        .and_then(|file| file.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| (file, about)))
-    else {
+    let opened = private::open_below(&shared.root.join(FOLDER), &name);
+    let Ok((file, about)) = opened.and_then(|file| file.metadata().map(|about| (file, about))) else {
         return (StatusCode::NOT_FOUND, "Not Found").into_response();
     };
     let modified =

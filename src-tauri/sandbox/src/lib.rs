@@ -1,6 +1,10 @@
-//! The built-in service: on loopback, it behaves like every service that Ferry speaks to, and like the strict
-//! store behind a signed URL. It is the demo, the other side of the tests and the other end of the
-//! benchmarks, and so it is stricter than the real ones.
+//! The built-in service: it behaves like every service that Ferry speaks to, and like the strict store behind a
+//! signed URL. It is the demo, the other side of the tests and the other end of the benchmarks, and so it is stricter
+//! than the real ones.
+//!
+//! Ferry's own runs inside the process ([`Sandbox::open`]) and has no port. One that other programs talk to listens on
+//! loopback ([`Sandbox::start`]) and lets in whoever has the key of its run, or an address that was made from it
+//! (docs/decisions/0026).
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -14,27 +18,33 @@
 //! # }
 //! ```
 //!
-//! | below [`Sandbox::url`] | |
+//! | below | |
 //! |---|---|
-//! | `/mavi/serve/api/v2` | MAVI v2 |
-//! | `/search/serve/api/v1` | Visual Search v1 |
-//! | `/tube` | the media downloader |
-//! | `/store/{bucket}/{object}`, `/{bucket}/{object}` | the store behind signed URLs |
-//! | `/files/{name}` | files from the folder `files` of the root |
+//! | [`Sandbox::mavi_url`] | MAVI v2 |
+//! | [`Sandbox::visual_search_url`] | Visual Search v1 |
+//! | [`Sandbox::offline_tube_url`] | the media downloader |
+//! | [`Sandbox::origin`]: `/store/{bucket}/{object}`, `/{bucket}/{object}` | the store behind signed URLs |
+//! | [`Sandbox::url`]: `/files/{name}` | files from the folder `files` of the root |
 //! | `/generate/{size}/{name}` | generated files of any size |
-//! | `/mirror/{number}/…` | the same as below the rest of the path, with an `ETag` of the mirror's own |
 //! | `/sink` | counts and hashes what is sent |
-//! | `/_sandbox/faults`, `requests`, `settings`, `trust` | faults, request log, kind of signed URL and trusted keys over HTTP |
+//! | `/mirror/{number}/…` of each but the store | the same as below the rest of the path, with an `ETag` of the mirror's own |
+//!
+//! With the feature `control`, which no program that is shipped has, faults, request log, kind of signed URL and
+//! trusted keys can be had over HTTP as well, below [`Sandbox::control_url`].
 
 mod content;
+#[cfg(feature = "control")]
 mod control;
 mod download;
 mod faults;
 mod files;
+mod gate;
+mod inside;
 mod mavi;
 mod objects;
 mod offline_tube;
 mod pattern;
+mod private;
 mod ranges;
 mod requests;
 mod server;
@@ -45,10 +55,9 @@ mod timestamp;
 mod visual_search;
 mod wire;
 
-use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -58,11 +67,13 @@ use tokio_util::task::TaskTracker;
 
 pub use faults::{BalanceSpelling, Fault, FaultKind, Faults, HeaderBytes, RateLimitSpelling};
 pub use requests::Request;
+pub use wire::Closed;
 
-/// An API key that MAVI and Visual Search always accept.
-pub const API_KEY: &str = "sandbox-key";
+/// The name of a sandbox that runs inside the process, with which its addresses begin. No other computer has such a
+/// name (RFC 6761 §6.3), and nothing that is called so is ever looked for in a network.
+pub const INSIDE_HOST: &str = "ferry-sandbox.localhost";
 
-/// How to start a sandbox.
+/// How to start a sandbox that listens.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The folder for everything that outlives the process: objects, sessions, keys. Made if it is missing;
@@ -71,7 +82,8 @@ pub struct Options {
     /// The TCP port on 127.0.0.1; 0: the one used last with this root if it is free, so that URLs signed
     /// earlier stay good, else any.
     pub port: u16,
-    /// The key that MAVI and Visual Search accept beside [`API_KEY`]; `None`: any that is not empty.
+    /// What MAVI and Visual Search take for an API key from those whose address has their pass in it, beside the key
+    /// of the run; `None`: any that is not empty.
     pub api_key: Option<String>,
 }
 
@@ -99,61 +111,115 @@ pub enum SignedUrls {
 /// A running sandbox. Dropping it stops it; [`Sandbox::stop`] also waits until it has.
 pub struct Sandbox {
     shared: Arc<Shared>,
+    router: axum::Router,
     stopping: CancellationToken,
 }
 
 impl Sandbox {
-    /// Starts listening.
+    /// Starts one that listens on loopback, with a new key.
     ///
     /// # Errors
-    /// The root cannot be written, or the port is taken.
+    /// The root cannot be written or is not this user's own, or the port is taken.
     pub async fn start(options: Options) -> io::Result<Self> {
+        Self::listen(options, None).await
+    }
+
+    /// The same with a key that is known beforehand, and the routes below [`Sandbox::control_url`].
+    ///
+    /// # Errors
+    /// As those of [`Sandbox::start`].
+    #[cfg(feature = "control")]
+    pub async fn start_with_control(options: Options, key: String) -> io::Result<Self> {
+        Self::listen(options, Some(key)).await
+    }
+
+    async fn listen(options: Options, key: Option<String>) -> io::Result<Self> {
         let Options { root, port, api_key } = options;
-        fs::create_dir_all(root.join(files::FOLDER))?;
+        take_possession(&root)?;
         let listener = bind(&root.join("port"), port).await?;
-        let objects = objects::Objects::open(&root)?;
-        let shared = Arc::new(Shared {
-            address: listener.local_addr()?,
-            api_key,
-            faults: Faults::default(),
-            requests: requests::Requests::default(),
-            keys: signature::Keys::open(&root)?,
-            sessions: session::Sessions::open(&root, objects.clone())?,
-            objects,
-            assets: mavi::Assets::open(&root)?,
-            jobs: offline_tube::Jobs::open(&root)?,
-            signed_urls: Mutex::default(),
-            tasks: TaskTracker::new(),
-            root,
-        });
-        let stopping = CancellationToken::new();
-        shared.tasks.spawn(server::listen(listener, Arc::clone(&shared), stopping.clone()));
-        Ok(Self { shared, stopping })
+        let is_controlled = key.is_some();
+        let address = listener.local_addr()?;
+        let shared = Shared::open(root, Place::Loopback(address), gate::Gate::new(key), api_key)?;
+        let sandbox = Self::new(shared, is_controlled);
+        let listening = server::listen(
+            listener,
+            sandbox.router.clone(),
+            Arc::clone(&sandbox.shared),
+            sandbox.stopping.clone(),
+        );
+        sandbox.shared.tasks.spawn(listening);
+        Ok(sandbox)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.shared.address
+    /// Opens one that has no port and is asked by [`Sandbox::answer`] alone. Its files are in this folder, which is
+    /// made if it is missing; one sandbox at a time may use it.
+    ///
+    /// # Errors
+    /// The root cannot be written, or is not this user's own.
+    pub fn open(root: PathBuf) -> io::Result<Self> {
+        take_possession(&root)?;
+        // Of a version that listened: what it says is no longer so.
+        let _ = std::fs::remove_file(root.join("port"));
+        Ok(Self::new(Shared::open(root, Place::Inside, gate::Gate::new(None), None)?, false))
     }
 
-    /// `http://127.0.0.1:PORT`.
+    fn new(shared: Shared, is_controlled: bool) -> Self {
+        let shared = Arc::new(shared);
+        let router = server::router(&shared, is_controlled);
+        Self { shared, router, stopping: CancellationToken::new() }
+    }
+
+    /// The key of this run: in `Authorization` it opens everything but the store, which wants a signature.
+    pub fn key(&self) -> &str {
+        self.shared.gate.key()
+    }
+
+    /// Where it listens, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.shared.place {
+            Place::Loopback(address) => Some(address),
+            Place::Inside => None,
+        }
+    }
+
+    /// `http://127.0.0.1:PORT`, which is where signed URLs lead, or the same with [`INSIDE_HOST`].
+    pub fn origin(&self) -> String {
+        self.shared.origin()
+    }
+
+    /// Where plain links are: `/files`, `/generate` and `/sink` are below it.
     pub fn url(&self) -> String {
-        self.shared.url()
+        self.base(gate::Part::Links, "")
     }
 
     /// MAVI's base URL.
     pub fn mavi_url(&self) -> String {
-        format!("{}{}", self.url(), mavi::BASE)
+        self.base(gate::Part::Mavi, mavi::BASE)
     }
 
     /// Visual Search's base URL.
     pub fn visual_search_url(&self) -> String {
-        format!("{}{}", self.url(), visual_search::BASE)
+        self.base(gate::Part::VisualSearch, visual_search::BASE)
     }
 
     /// The media downloader's base URL; its paths start with `/api`.
     pub fn offline_tube_url(&self) -> String {
-        format!("{}{}", self.url(), offline_tube::BASE)
+        self.base(gate::Part::OfflineTube, offline_tube::BASE)
+    }
+
+    /// Where `faults`, `requests`, `settings` and `trust` are, for tests whose sandbox runs in another process.
+    #[cfg(feature = "control")]
+    pub fn control_url(&self) -> String {
+        self.base(gate::Part::Control, "/_sandbox")
+    }
+
+    /// The base of a part. Inside the process it stands without a pass: who asks there has the key, and what a part
+    /// is called must be the same in each run, or nothing that was begun could be continued.
+    fn base(&self, part: gate::Part, path: &str) -> String {
+        match self.shared.place {
+            Place::Loopback(_) => format!("{}/{}{path}", self.origin(), self.shared.gate.pass(part)),
+            Place::Inside => format!("{}{path}", self.origin()),
+        }
     }
 
     /// The switchboard of faults.
@@ -176,26 +242,22 @@ impl Sandbox {
         self.shared.set_signed_urls(kind);
     }
 
-    /// Accepts `GOOG4-RSA-SHA256` signatures of a service account from now on, also after a restart. The key
-    /// is an RSA public key in DER, as SubjectPublicKeyInfo or PKCS#1.
+    /// Accepts `GOOG4-RSA-SHA256` signatures of a service account for as long as it runs. The key is an RSA public key
+    /// in DER, as SubjectPublicKeyInfo or PKCS#1.
     ///
     /// # Errors
-    /// The key cannot be read, or not be written down.
+    /// The key cannot be read.
     pub fn trust_google_key(&self, client_email: &str, public_key_der: &[u8]) -> io::Result<()> {
         self.shared.keys.trust_google(client_email, public_key_der)
     }
 
-    /// Accepts `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256` signatures of this access id from now on, also
-    /// after a restart.
-    ///
-    /// # Errors
-    /// The key cannot be written down.
-    pub fn trust_hmac_key(&self, access_id: &str, secret: &str) -> io::Result<()> {
-        self.shared.keys.trust_hmac(access_id, secret)
+    /// Accepts `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256` signatures of this access id for as long as it runs.
+    pub fn trust_hmac_key(&self, access_id: &str, secret: &str) {
+        self.shared.keys.trust_hmac(access_id, secret);
     }
 
     /// Stops and waits until every connection is closed and what came is written.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stopping.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
@@ -208,8 +270,27 @@ impl Drop for Sandbox {
     }
 }
 
-async fn bind(port_file: &std::path::Path, port: u16) -> io::Result<TcpListener> {
-    let last = fs::read_to_string(port_file).ok().and_then(|text| text.trim().parse::<u16>().ok());
+/// Makes the root this user's alone. Where others could read the secret until now, as an older version let them, what
+/// they may have learnt is worth nothing any more: it, and the ids of sessions, which are the names of their files. Keys
+/// that an older version trusted may have been anybody's.
+fn take_possession(root: &Path) -> io::Result<()> {
+    let was_open = private::is_open_to_others(&root.join(signature::SECRET));
+    private::take_possession(root)?;
+    if was_open {
+        std::fs::remove_file(root.join(signature::SECRET))?;
+        for folder in [session::FOLDER, "trusted"] {
+            match std::fs::remove_dir_all(root.join(folder)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn bind(port_file: &Path, port: u16) -> io::Result<TcpListener> {
+    let last =
+        private::read(port_file).ok().and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
     let listener = match (port, last) {
         (0, Some(last)) => match TcpListener::bind((Ipv4Addr::LOCALHOST, last)).await {
             Ok(listener) => listener,
@@ -221,10 +302,19 @@ async fn bind(port_file: &std::path::Path, port: u16) -> io::Result<TcpListener>
     Ok(listener)
 }
 
+/// Where a sandbox is asked.
+pub(crate) enum Place {
+    /// On loopback.
+    Loopback(SocketAddr),
+    /// By a call, inside the process.
+    Inside,
+}
+
 /// What all requests share.
 pub(crate) struct Shared {
     pub(crate) root: PathBuf,
-    pub(crate) address: SocketAddr,
+    place: Place,
+    pub(crate) gate: gate::Gate,
     pub(crate) api_key: Option<String>,
     pub(crate) faults: Faults,
     pub(crate) requests: requests::Requests,
@@ -239,8 +329,36 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    fn open(root: PathBuf, place: Place, gate: gate::Gate, api_key: Option<String>) -> io::Result<Self> {
+        private::folder(&root.join(files::FOLDER))?;
+        let objects = objects::Objects::open(&root)?;
+        Ok(Self {
+            place,
+            gate,
+            api_key,
+            faults: Faults::default(),
+            requests: requests::Requests::default(),
+            keys: signature::Keys::open(&root)?,
+            sessions: session::Sessions::open(&root, objects.clone())?,
+            objects,
+            assets: mavi::Assets::open(&root)?,
+            jobs: offline_tube::Jobs::open(&root)?,
+            signed_urls: Mutex::default(),
+            tasks: TaskTracker::new(),
+            root,
+        })
+    }
+
+    /// What `Host` is, in signatures too.
+    pub(crate) fn host(&self) -> String {
+        match self.place {
+            Place::Loopback(address) => address.to_string(),
+            Place::Inside => INSIDE_HOST.to_owned(),
+        }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.host())
     }
 
     pub(crate) fn signed_urls(&self) -> SignedUrls {
@@ -258,6 +376,8 @@ pub(crate) struct Call {
     pub(crate) entry: Arc<requests::Entry>,
     pub(crate) faults: Faults,
     pub(crate) gone: CancellationToken,
+    /// How it was let in.
+    pub(crate) admission: gate::Admission,
     /// The mirror that it came to, if it came to one.
     pub(crate) mirror: Option<u64>,
 }

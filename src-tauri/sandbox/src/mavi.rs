@@ -21,7 +21,7 @@ use crate::download::{Habits, serve};
 use crate::faults::{FaultKind, Moment};
 use crate::objects::{Object, read_json, write_json};
 use crate::signature::{ToSign, UNRESERVED};
-use crate::{API_KEY, Call, Shared, SignedUrls, timestamp};
+use crate::{Call, Shared, SignedUrls, private, timestamp};
 
 /// Below the server's root.
 pub(crate) const BASE: &str = "/mavi/serve/api/v2";
@@ -56,7 +56,7 @@ pub(crate) struct Assets {
 impl Assets {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("assets");
-        fs::create_dir_all(&folder)?;
+        private::folder(&folder)?;
         let mut all = BTreeMap::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
@@ -112,11 +112,13 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route(&format!("{BASE}/{{asset_id}}"), axum::routing::delete(delete))
 }
 
-/// Whether the raw key in `Authorization` is accepted. `Bearer …` never is: neither service knows the scheme.
+/// Whether the raw key in `Authorization` is accepted of whoever has been let in. `Bearer …` never is: neither service
+/// knows the scheme.
 pub(crate) fn authorized(shared: &Shared, call: &Call, headers: &HeaderMap) -> bool {
     let key = headers.get("authorization").and_then(|key| key.to_str().ok()).unwrap_or_default();
     let known = match &shared.api_key {
-        Some(expected) => key == expected || key == API_KEY,
+        _ if call.admission.by_key => true,
+        Some(expected) => key == expected,
         None => !key.is_empty() && !key.contains(' '),
     };
     known && call.claim(Moment::Auth).is_empty()
@@ -180,7 +182,7 @@ async fn sign(
     let encoded: Vec<String> =
         asset.object.splitn(3, '/').map(|part| utf8_percent_encode(part, UNRESERVED).to_string()).collect();
     let path = format!("/store/{BUCKET}/{}", encoded.join("/"));
-    let host = shared.address.to_string();
+    let host = shared.host();
     let to_sign =
         |method, headers| ToSign { method, path: &path, host: &host, headers, now: call.now(), lifetime };
     let keys = &shared.keys;
@@ -206,14 +208,14 @@ async fn sign(
     let mut data = json!({"asset_id": asset.id, "expires_in": lifetime});
     match fields {
         Some(fields) => {
-            data["signed_url"] = json!(format!("{}/store/{BUCKET}", shared.url()));
+            data["signed_url"] = json!(format!("{}/store/{BUCKET}", shared.origin()));
             data["fields"] = fields
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), Value::from(value)))
                 .collect::<serde_json::Map<_, _>>()
                 .into();
         }
-        None => data["signed_url"] = json!(format!("{}{path}?{query}", shared.url())),
+        None => data["signed_url"] = json!(format!("{}{path}?{query}", shared.origin())),
     }
     success(&data)
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Call;
 use crate::content::{Content, Source, paced};
 use crate::faults::{FaultKind, Moment};
-use crate::timestamp;
+use crate::{private, timestamp};
 
 /// Bytes gathered before they are written: large enough that a system call costs nothing beside it.
 const WRITE_SIZE: usize = 512 << 10;
@@ -78,10 +78,11 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let objects = Self { folder: root.join("objects"), receiving: Arc::default() };
+        private::folder(&objects.folder)?;
         // What was being received when the process ended belongs to nobody.
         match fs::remove_dir_all(objects.folder.join("incoming")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(objects.folder.join("incoming"))?,
+            _ => private::folder(&objects.folder.join("incoming"))?,
         }
         Ok(objects)
     }
@@ -89,12 +90,12 @@ impl Objects {
     /// A fresh file to receive into.
     pub(crate) fn incoming(&self) -> io::Result<(PathBuf, File)> {
         let path = self.folder.join("incoming").join(random_hex());
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        let file = private::create(&path)?;
         Ok((path, file))
     }
 
     pub(crate) fn get(&self, bucket: &str, name: &str) -> Option<Object> {
-        read_json(&self.record(bucket, name))
+        read_json(&self.record(bucket, name)).filter(|object: &Object| private::is_plain_name(&object.data))
     }
 
     /// Where the data of a new object goes; part of its record, so that a finalisation that was cut short can
@@ -157,7 +158,7 @@ impl Objects {
     /// The object as something to download.
     pub(crate) fn content(&self, object: &Object) -> io::Result<Content> {
         Ok(Content {
-            source: Source::File(Arc::new(File::open(self.folder.join(&object.data))?)),
+            source: Source::File(Arc::new(private::open(&self.folder.join(&object.data))?)),
             size: object.size,
             media_type: object.content_type.clone(),
             etag: object.etag(),
@@ -196,7 +197,7 @@ pub(crate) fn random_hex() -> String {
 
 /// `None` if there is no such record; records are only ever written whole.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&private::read(path).ok()?).ok()
 }
 
 /// Replaces a record in one step.
@@ -206,8 +207,8 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()>
 
 /// Replaces a file in one step.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension(format!("{}.tmp", &random_hex()[..8]));
-    fs::write(&fresh, bytes)?;
+    let fresh = private::beside(path, &random_hex()[..8]);
+    private::write_new(&fresh, bytes)?;
     fs::rename(&fresh, path)
 }
 

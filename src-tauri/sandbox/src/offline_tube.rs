@@ -20,7 +20,7 @@ use crate::content::Content;
 use crate::download::{Habits, serve};
 use crate::faults::{FaultKind, Moment};
 use crate::objects::{random_hex, read_json, write_json};
-use crate::{Call, Shared, timestamp};
+use crate::{Call, Shared, private, timestamp};
 
 /// Below the server's root.
 pub(crate) const BASE: &str = "/tube";
@@ -52,7 +52,7 @@ pub(crate) struct Jobs {
 impl Jobs {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("jobs");
-        fs::create_dir_all(&folder)?;
+        private::folder(&folder)?;
         let mut all: Vec<Job> = Vec::new();
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();

@@ -2,14 +2,13 @@
 //! log, faults of any request, answers that leave before the request has been read.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, DATE, HOST, LOCATION, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, DATE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -25,28 +24,53 @@ use tower_service::Service;
 use crate::faults::{BalanceSpelling, FaultKind, Moment, RateLimitSpelling};
 use crate::requests::Entry;
 use crate::signature::{Provider, Refusal};
-use crate::wire::{self, Hangup, Metered, Misbehaviour, Wire};
-use crate::{Call, Shared, control, files, mavi, offline_tube, store, timestamp, visual_search};
+use crate::wire::{self, Closed, Hangup, Metered, Misbehaviour, Wire};
+use crate::{Call, Shared, files, mavi, offline_tube, store, timestamp, visual_search};
 
 /// hyper reads up to this much at once; its default would cost several times the system calls.
 const LARGEST_READ: usize = 1 << 20;
 
 /// Where the mirrors are.
-const MIRROR: &str = "/mirror/";
+pub(crate) const MIRROR: &str = "/mirror/";
 /// What the wall wants to be sent back.
 const COOKIE_WANTED: &str = "ferry=1";
+/// The most of a body that is no file: what the services are asked is a few fields. Bodies that are files are never
+/// gathered, whatever their size.
+const LARGEST_QUESTION: usize = 256 << 10;
 
-/// Serves until told to stop.
-pub(crate) async fn listen(listener: TcpListener, shared: Arc<Shared>, stopping: CancellationToken) {
-    let router = Router::new()
+/// All routes. Those below `/_sandbox` exist only in a build that has them, and there only where they are asked for.
+pub(crate) fn router(shared: &Arc<Shared>, is_controlled: bool) -> Router {
+    let mut router = Router::new()
         .merge(mavi::routes())
         .merge(visual_search::routes())
         .merge(offline_tube::routes())
-        .merge(files::routes())
-        .merge(control::routes())
+        .merge(files::routes());
+    if is_controlled {
+        router = with_control(router);
+    }
+    router
         .fallback(store::handle)
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::clone(&shared));
+        .layer(DefaultBodyLimit::max(LARGEST_QUESTION))
+        .with_state(Arc::clone(shared))
+}
+
+#[cfg(feature = "control")]
+fn with_control(router: Router<Arc<Shared>>) -> Router<Arc<Shared>> {
+    router.merge(crate::control::routes())
+}
+
+#[cfg(not(feature = "control"))]
+fn with_control(router: Router<Arc<Shared>>) -> Router<Arc<Shared>> {
+    router
+}
+
+/// Serves until told to stop.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    router: Router,
+    shared: Arc<Shared>,
+    stopping: CancellationToken,
+) {
     let mut number = 0;
     loop {
         let accepted = tokio::select! {
@@ -95,18 +119,6 @@ async fn connection(
     }
 }
 
-/// The connection closes without (further) answer.
-#[derive(Debug)]
-struct Closed;
-
-impl fmt::Display for Closed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("closed on purpose")
-    }
-}
-
-impl std::error::Error for Closed {}
-
 async fn answer(
     connection: u64,
     request: hyper::Request<hyper::body::Incoming>,
@@ -115,33 +127,19 @@ async fn answer(
     shared: &Arc<Shared>,
     gone: CancellationToken,
 ) -> Result<Response, Closed> {
-    let (mut parts, body) = request.into_parts();
-    let version = parts.version;
-    let entry = shared.requests.begin(connection, &parts);
-    let call = Call { entry: Arc::clone(&entry), faults: shared.faults.clone(), gone, mirror: None };
-    let (body, body_over) = Metered::request(Body::new(body), &entry);
-    parts.extensions.insert(call.clone());
-    let request = Request::from_parts(parts, body);
-    // If this future is dropped because the connection ended, the entry must still end.
-    let mut finishing = FinishOnDrop(Some(Arc::clone(&entry)));
-
-    let mut response = respond(request, router, &call).await;
-    if !response.headers().contains_key(DATE)
-        && let Ok(now) = u64::try_from(call.now())
-    {
-        header(&mut response, DATE, &httpdate::fmt_http_date(timestamp::system_time(now * 1000)));
-    }
-    let early = !body_over.load(Ordering::Acquire);
+    let version = request.version();
+    let Answered { response, is_early, entry, mut finishing } =
+        answered(connection, request.map(Body::new), router, shared, gone).await;
     let misbehaviour = response.extensions().get::<Misbehaviour>().cloned();
     if response.extensions().get::<Hangup>().is_some() {
         return Err(Closed);
     }
     entry.answered(response.status().as_u16());
-    let by_hand = version < Version::HTTP_2 && (misbehaviour.is_some() || early);
+    let by_hand = version < Version::HTTP_2 && (misbehaviour.is_some() || is_early);
     if by_hand {
         let (head, body) = response.into_parts();
         let how = misbehaviour.unwrap_or_default();
-        let _ = wire::send(stream, &head, body, &how, early, &entry).await;
+        let _ = wire::send(stream, &head, body, &how, is_early, &entry).await;
         return Err(Closed);
     }
     // From here on the entry ends with the answer's body.
@@ -154,7 +152,55 @@ async fn answer(
     Ok(response.map(|body| Metered::response(body, &entry)))
 }
 
-struct FinishOnDrop(Option<Arc<Entry>>);
+/// An answer that has not been sent, and what belongs to it.
+pub(crate) struct Answered {
+    pub(crate) response: Response,
+    /// The request's body has not been read to its end.
+    pub(crate) is_early: bool,
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) finishing: FinishOnDrop,
+}
+
+/// Takes a request to its service, if it is let in.
+pub(crate) async fn answered(
+    connection: u64,
+    request: Request,
+    router: Router,
+    shared: &Arc<Shared>,
+    gone: CancellationToken,
+) -> Answered {
+    let (mut parts, body) = request.into_parts();
+    let admitted = shared.gate.admit(&mut parts);
+    let entry = shared.requests.begin(connection, &parts);
+    // If this future is dropped because the connection ended, the entry must still end.
+    let finishing = FinishOnDrop(Some(Arc::clone(&entry)));
+    let (body, body_over) = Metered::request(body, &entry);
+    let response = match admitted {
+        Err(refusal) => *refusal,
+        Ok(admission) => {
+            let call = Call {
+                entry: Arc::clone(&entry),
+                faults: shared.faults.clone(),
+                gone,
+                admission,
+                mirror: None,
+            };
+            parts.extensions.insert(call.clone());
+            let mut response = respond(Request::from_parts(parts, body), router, &call).await;
+            if !response.headers().contains_key(DATE)
+                && let Ok(now) = u64::try_from(call.now())
+            {
+                header(&mut response, DATE, &httpdate::fmt_http_date(timestamp::system_time(now * 1000)));
+            }
+            response
+        }
+    };
+    let is_early = !body_over.load(Ordering::Acquire);
+    Answered { response, is_early, entry, finishing }
+}
+
+/// Ends the entry of a request that is dropped.
+pub(crate) struct FinishOnDrop(pub(crate) Option<Arc<Entry>>);
 
 impl Drop for FinishOnDrop {
     fn drop(&mut self) {
@@ -182,10 +228,6 @@ fn broken_after(body: Body, after: u64) -> Body {
 }
 
 async fn respond(request: Request, mut router: Router, call: &Call) -> Response {
-    if !from_here(&request) {
-        return (StatusCode::MISDIRECTED_REQUEST, "This server answers to loopback names only.")
-            .into_response();
-    }
     let path = request.uri().path().to_owned();
     if path.starts_with("/_sandbox/") {
         return router.call(request).await.unwrap_or_else(|never: Infallible| match never {});
@@ -248,7 +290,7 @@ async fn respond(request: Request, mut router: Router, call: &Call) -> Response 
     });
     if !has_cookie && !call.claim(Moment::Cookie).is_empty() {
         let mut response = StatusCode::FOUND.into_response();
-        header(&mut response, LOCATION, &request.uri().to_string());
+        header(&mut response, LOCATION, &format!("{}{}", call.admission.pass, request.uri()));
         header(&mut response, SET_COOKIE, &format!("{COOKIE_WANTED}; Path=/; HttpOnly"));
         return response;
     }
@@ -265,7 +307,8 @@ async fn respond(request: Request, mut router: Router, call: &Call) -> Response 
     {
         let mut response = StatusCode::FOUND.into_response();
         let number = call.faults.next_mirror(count);
-        header(&mut response, LOCATION, &format!("{MIRROR}{number}{}", request.uri()));
+        let pass = &call.admission.pass;
+        header(&mut response, LOCATION, &format!("{pass}{MIRROR}{number}{}", request.uri()));
         return response;
     }
     if *request.method() == Method::HEAD && is_service(&path) {
@@ -275,22 +318,6 @@ async fn respond(request: Request, mut router: Router, call: &Call) -> Response 
         return response;
     }
     router.call(request).await.unwrap_or_else(|never: Infallible| match never {})
-}
-
-/// Only loopback names are served, so that a web page cannot reach the sandbox through a name that it points
-/// here.
-fn from_here(request: &Request) -> bool {
-    let authority = request
-        .uri()
-        .authority()
-        .map(axum::http::uri::Authority::as_str)
-        .or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()))
-        .unwrap_or_default();
-    let host = authority
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(authority, |(host, _)| host);
-    matches!(host, "127.0.0.1" | "localhost" | "[::1]") || host.ends_with(".localhost")
 }
 
 fn is_service(path: &str) -> bool {
@@ -304,7 +331,7 @@ fn header(response: &mut Response, name: axum::http::HeaderName, value: &str) {
 }
 
 /// An error as the service behind this path spells it.
-fn error_of(path: &str, status: StatusCode) -> Response {
+pub(crate) fn error_of(path: &str, status: StatusCode) -> Response {
     let text = status.canonical_reason().unwrap_or("Error");
     if path.starts_with(mavi::BASE) || path.starts_with(visual_search::BASE) {
         mavi::error(status, text)

@@ -17,8 +17,10 @@ use crate::objects::{
     Ended, Incoming, MD5_UP_TO, Object, Objects, Sums, Target, random_hex, read_json, receive, write_json,
 };
 use crate::ranges::Sent;
-use crate::timestamp;
+use crate::{private, timestamp};
 
+/// The folder of sessions, below the root.
+pub(crate) const FOLDER: &str = "sessions";
 /// Chunks are multiples of this, but the last.
 pub(crate) const UNIT: u64 = 256 << 10;
 /// A session that was not finished lives a week.
@@ -80,8 +82,8 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn open(root: &Path, objects: Objects) -> io::Result<Self> {
-        let folder = root.join("sessions");
-        fs::create_dir_all(&folder)?;
+        let folder = root.join(FOLDER);
+        private::folder(&folder)?;
         let sessions = Self { folder, objects, open: Mutex::default() };
         sessions.tidy()?;
         Ok(sessions)
@@ -114,7 +116,7 @@ impl Sessions {
         total: Option<u64>,
     ) -> io::Result<String> {
         let id = format!("{}{}", random_hex(), random_hex());
-        File::create_new(self.part(&id))?;
+        private::create(&self.part(&id))?;
         let created = timestamp::now_millis();
         let record = Record {
             bucket: bucket.to_owned(),
@@ -309,7 +311,7 @@ impl Sessions {
             Ok(sums)
         } else {
             let path = self.part(id);
-            tokio::task::spawn_blocking(move || Sums::of_file(&mut File::open(path)?, size, with_md5))
+            tokio::task::spawn_blocking(move || Sums::of_file(&mut private::open(&path)?, size, with_md5))
                 .await
                 .unwrap_or_else(|panic| Err(io::Error::other(panic)))
         };
@@ -338,7 +340,7 @@ impl Sessions {
 
     /// The file of received bytes, cut to `length` and ready to be written at `position`.
     fn part_file(&self, id: &str, length: u64, position: u64) -> io::Result<File> {
-        let mut file = File::options().read(true).write(true).open(self.part(id))?;
+        let mut file = private::open_to_write(&self.part(id))?;
         file.set_len(length)?;
         file.seek(SeekFrom::Start(position))?;
         Ok(file)

@@ -10,9 +10,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
@@ -20,10 +19,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use ring::{digest, hmac, rand::SecureRandom, signature};
-use serde::{Deserialize, Serialize};
 
-use crate::objects::{hex, random_hex, write_json, write_whole};
-use crate::timestamp;
+use crate::objects::{hex, random_hex, write_whole};
+use crate::{private, timestamp};
 
 /// What needs no escape in a signed URL (RFC 3986 "unreserved").
 pub(crate) const UNRESERVED: &AsciiSet =
@@ -79,26 +77,21 @@ impl Refusal {
 
 /// The keys that signatures are checked against: the sandbox's own, and those that a test had it trust.
 pub(crate) struct Keys {
-    folder: PathBuf,
     /// The sandbox's own secret; everything it signs itself hangs on it.
     secret: String,
     google: Mutex<HashMap<String, Vec<u8>>>,
     hmac: Mutex<HashMap<String, String>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct HmacKey {
-    access_id: String,
-    secret: String,
-}
+/// The file of the secret, below the root.
+pub(crate) const SECRET: &str = "secret";
 
 impl Keys {
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        let folder = root.join("trusted");
-        fs::create_dir_all(&folder)?;
-        let secret_file = root.join("secret");
-        let secret = match fs::read_to_string(&secret_file) {
-            Ok(secret) if secret.len() >= 64 => secret,
+        let secret_file = root.join(SECRET);
+        let kept = private::read(&secret_file).ok().and_then(|secret| String::from_utf8(secret).ok());
+        let secret = match kept {
+            Some(secret) if secret.len() >= 64 => secret,
             _ => {
                 let mut bytes = [0; 32];
                 ring::rand::SystemRandom::new()
@@ -109,50 +102,21 @@ impl Keys {
                 secret
             }
         };
-        let keys = Self { folder, secret: secret.clone(), google: Mutex::default(), hmac: Mutex::default() };
-        {
-            let mut hmac = keys.hmac.lock().unwrap_or_else(PoisonError::into_inner);
-            hmac.insert(GOOGLE_ACCESS_ID.to_owned(), secret.clone());
-            hmac.insert(AMAZON_ACCESS_ID.to_owned(), secret);
-            for entry in fs::read_dir(&keys.folder)? {
-                let path = entry?.path();
-                let stem =
-                    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("der") => {
-                        let key = rsa_public_key(&fs::read(&path)?)?;
-                        keys.google.lock().unwrap_or_else(PoisonError::into_inner).insert(stem, key);
-                    }
-                    Some("json") => {
-                        let key: HmacKey = serde_json::from_slice(&fs::read(&path)?)?;
-                        hmac.insert(key.access_id, key.secret);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(keys)
+        let own = [GOOGLE_ACCESS_ID, AMAZON_ACCESS_ID].map(|id| (id.to_owned(), secret.clone()));
+        Ok(Self { secret, google: Mutex::default(), hmac: Mutex::new(own.into()) })
     }
 
     /// Trusts a service account: its RSA public key, as SubjectPublicKeyInfo or PKCS#1, DER.
     pub(crate) fn trust_google(&self, client_email: &str, public_key_der: &[u8]) -> io::Result<()> {
-        if client_email.is_empty() || client_email.contains(['/', '\\', ':']) || client_email.starts_with('.')
-        {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an e-mail address"));
-        }
         let key = rsa_public_key(public_key_der)?;
-        write_whole(&self.folder.join(format!("{client_email}.der")), public_key_der)?;
         self.google.lock().unwrap_or_else(PoisonError::into_inner).insert(client_email.to_owned(), key);
         Ok(())
     }
 
     /// Trusts an access id and its secret, for `AWS4-HMAC-SHA256` and `GOOG4-HMAC-SHA256`.
-    pub(crate) fn trust_hmac(&self, access_id: &str, secret: &str) -> io::Result<()> {
-        let key = HmacKey { access_id: access_id.to_owned(), secret: secret.to_owned() };
-        let name = hex(&digest::digest(&digest::SHA256, access_id.as_bytes()).as_ref()[..16]);
-        write_json(&self.folder.join(format!("{name}.json")), &key)?;
-        self.hmac.lock().unwrap_or_else(PoisonError::into_inner).insert(key.access_id, key.secret);
-        Ok(())
+    pub(crate) fn trust_hmac(&self, access_id: &str, secret: &str) {
+        let mut hmac = self.hmac.lock().unwrap_or_else(PoisonError::into_inner);
+        hmac.insert(access_id.to_owned(), secret.to_owned());
     }
 
     fn verify_rsa(&self, client_email: &str, message: &[u8], presented: &[u8]) -> Result<(), ()> {

@@ -2,10 +2,15 @@
 //! other programs signed for this host. Which cloud's rules hold is told by the signature.
 
 use std::fmt::Write as _;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 
+use axum::body::BodyDataStream;
 use axum::extract::multipart::Field;
-use axum::extract::{Extension, FromRequest, Multipart, Request, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Multipart, Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RANGE, TRANSFER_ENCODING};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
@@ -13,7 +18,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Body};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +36,8 @@ use crate::{Call, Shared};
 
 /// No field of a form but the file is larger.
 const LARGEST_FIELD: usize = 64 << 10;
+/// A form has no more fields than this before its file.
+const MOST_FIELDS: usize = 100;
 
 /// Every request to the store.
 pub(crate) async fn handle(
@@ -321,7 +329,7 @@ fn start_session(
     set(&mut headers, CONTENT_LENGTH, "0");
     set(&mut headers, HeaderName::from_static("x-guploader-uploadid"), &id);
     if call.claim(Moment::SessionStart).is_empty() {
-        let location = format!("{}{}?upload_id={id}", shared.url(), parts.uri.path());
+        let location = format!("{}{}?upload_id={id}", shared.origin(), parts.uri.path());
         set(&mut headers, LOCATION, &location);
     }
     Ok((StatusCode::CREATED, headers).into_response())
@@ -422,13 +430,20 @@ async fn form(
         let message = "The body of your POST request is not well-formed multipart/form-data.";
         Refusal::new(provider, 400, "MalformedPOSTRequest", message).detail("Details", details)
     };
-    let request = Request::from_parts(parts.clone(), body);
+    let (pieces, ahead) = PieceByPiece::new(body);
+    let mut request = Request::from_parts(parts.clone(), Body::from_stream(pieces));
+    // A file is as large as it likes: it is not gathered.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form =
         Multipart::from_request(request, &()).await.map_err(|error| malformed(error.body_text()))?;
     let mut fields: Vec<(String, String)> = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|error| malformed(error.body_text()))? {
+        ahead.store(0, Ordering::Relaxed);
         let field_name = field.name().unwrap_or_default().to_owned();
         if field_name != "file" {
+            if fields.len() == MOST_FIELDS {
+                return Err(malformed("There are too many fields.".to_owned()));
+            }
             let value = small_field(field)
                 .await
                 .ok_or_else(|| malformed(format!("The field {field_name} is too long.")))?;
@@ -454,7 +469,12 @@ async fn form(
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("content-type"))
             .map_or(part_type, |(_, value)| value.clone());
-        let incoming = field.map(|piece| piece.map_err(axum::Error::new)).boxed();
+        let incoming = field
+            .map(|piece| {
+                ahead.store(0, Ordering::Relaxed);
+                piece.map_err(axum::Error::new)
+            })
+            .boxed();
         let with_md5 = content_length(provider, &parts.headers).is_ok_and(|length| length <= MD5_UP_TO);
         let stored =
             store(shared, call, provider, bucket, &object_name, content_type, incoming, with_md5, |sums| {
@@ -500,6 +520,46 @@ async fn form(
     }
     verify_policy(&shared.keys, &fields, bucket, signed.now, signed.expired)?;
     Err(Refusal::new(provider, 400, "InvalidArgument", "POST requires exactly one file upload per request."))
+}
+
+/// The most of a form that is gathered while the reader looks for the end of what it reads.
+const MOST_AHEAD: usize = 4 << 20;
+
+/// A body for a reader of forms that takes all that it can get before it looks at any of it: of a sender that is quick
+/// enough, the whole file. It gets one piece, and the next when it has looked.
+struct PieceByPiece {
+    body: BodyDataStream,
+    /// A piece was given that has not been looked at.
+    pauses: bool,
+    /// Bytes that were given since the reader last came upon something.
+    ahead: Arc<AtomicUsize>,
+}
+
+impl PieceByPiece {
+    fn new(body: Body) -> (Self, Arc<AtomicUsize>) {
+        let ahead = Arc::new(AtomicUsize::new(0));
+        (Self { body: body.into_data_stream(), pauses: false, ahead: Arc::clone(&ahead) }, ahead)
+    }
+}
+
+impl Stream for PieceByPiece {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.pauses) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = ready!(self.body.poll_next_unpin(context));
+        if let Some(Ok(piece)) = &piece {
+            self.pauses = true;
+            if self.ahead.fetch_add(piece.len(), Ordering::Relaxed) > MOST_AHEAD {
+                let endless = io::Error::new(io::ErrorKind::InvalidData, "a part of the form has no end");
+                return Poll::Ready(Some(Err(axum::Error::new(endless))));
+            }
+        }
+        Poll::Ready(piece)
+    }
 }
 
 async fn small_field(mut field: Field<'_>) -> Option<String> {

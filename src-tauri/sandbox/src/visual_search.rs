@@ -39,7 +39,8 @@ pub(crate) fn error(code: &str, msg: &str) -> Response {
     Json(json!({"code": code, "msg": msg, "data": null, "success": false, "failed": true})).into_response()
 }
 
-fn unauthorized() -> Response {
+/// The refusal of a key.
+pub(crate) fn unauthorized() -> Response {
     error("0401", "The API key is invalid!")
 }
 

@@ -2,6 +2,7 @@
 //! leave before the request's body has been read, are written to the socket by hand, after which the
 //! connection closes.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -85,6 +86,18 @@ impl AsyncWrite for Wire {
 fn shut_down(stream: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(stream).shutdown(Shutdown::Write)
 }
+
+/// The connection closed without a (further) answer.
+#[derive(Debug)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("closed on purpose")
+    }
+}
+
+impl std::error::Error for Closed {}
 
 /// Marks an answer that must not be sent: the connection closes instead.
 #[derive(Clone, Copy)]

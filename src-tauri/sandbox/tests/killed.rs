@@ -19,12 +19,12 @@ const ROOT: &str = "FERRY_SANDBOX_TO_BE_KILLED";
 async fn serve_until_killed() {
     let Some(root) = std::env::var_os(ROOT) else { return };
     let sandbox = Sandbox::start(Options { root: root.into(), port: 0, api_key: None }).await.unwrap();
-    writeln!(std::io::stdout(), "listening on {}", sandbox.url()).unwrap();
+    writeln!(std::io::stdout(), "listening on {} {}", sandbox.origin(), sandbox.mavi_url()).unwrap();
     std::future::pending::<()>().await;
 }
 
-/// Starts the process and waits until it listens.
-fn serve(root: &Path) -> (Child, String) {
+/// Starts the process and waits until it listens: where it does, and MAVI's base URL in this run.
+fn serve(root: &Path) -> (Child, String, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "serve_until_killed", "--nocapture"])
         .env(ROOT, root)
@@ -33,16 +33,18 @@ fn serve(root: &Path) -> (Child, String) {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     // The test runner writes the test's name on the same line.
-    let url = lines.find_map(|line| line.split_once("listening on ").map(|(_, url)| url.to_owned()));
-    (child, url.expect("the sandbox says where it listens"))
+    let told = lines.find_map(|line| line.split_once("listening on ").map(|(_, told)| told.to_owned()));
+    let told = told.expect("the sandbox says where it listens");
+    let (origin, mavi) = told.split_once(' ').unwrap();
+    (child, origin.to_owned(), mavi.to_owned())
 }
 
 #[tokio::test]
 async fn a_killed_sandbox_loses_nothing_that_it_confirmed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut child, url) = serve(folder.path());
+    let (mut child, origin, mut mavi) = serve(folder.path());
     let http = client();
-    let sign = http.post(format!("{url}/mavi/serve/api/v2/upload/signed-url")).header("Authorization", "k");
+    let sign = http.post(format!("{mavi}/upload/signed-url")).header("Authorization", "k");
     let signed = sign.json(&json!({"original_filename": "a.bin"})).send().await.unwrap();
     let data = signed.json::<Value>().await.unwrap()["data"].take();
     let start = http.post(data["signed_url"].as_str().unwrap()).header("x-goog-resumable", "start");
@@ -79,13 +81,13 @@ async fn a_killed_sandbox_loses_nothing_that_it_confirmed() {
         child.kill().unwrap();
         child.wait().unwrap();
         let _ = sending.await;
-        let (next, again) = serve(folder.path());
-        child = next;
-        assert_eq!(again, url, "the same port");
+        let (next, again, address) = serve(folder.path());
+        (child, mavi) = (next, address);
+        assert_eq!(again, origin, "the same port");
     }
 
     let http = client();
-    let download = format!("{url}/mavi/serve/api/v2/{}/download", data["asset_id"].as_str().unwrap());
+    let download = format!("{mavi}/{}/download", data["asset_id"].as_str().unwrap());
     let download = http.get(download).header("Authorization", "k").send().await.unwrap();
     assert!(download.bytes().await.unwrap() == content);
     child.kill().unwrap();

@@ -2,7 +2,7 @@
 
 mod running;
 
-use ferry_sandbox::{API_KEY, Options, Sandbox, SignedUrls};
+use ferry_sandbox::{Options, Sandbox, SignedUrls};
 use reqwest::{Method, StatusCode};
 use running::{bytes, client, crc32c_base64, header, start};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn keys_are_sent_raw() {
     let url = format!("{}/re_1/metadata", sandbox.mavi_url());
     for (key, status) in [
         ("sk-right", 400),
-        (API_KEY, 400),
+        (sandbox.key(), 400),
         ("sk-wrong", 401),
         ("", 401),
         ("Bearer sk-right", 401),
@@ -98,14 +98,14 @@ async fn an_asset_that_was_not_sent_cannot_be_fetched() {
 #[tokio::test]
 async fn assets_and_signed_urls_survive_a_restart() {
     let running = start().await;
-    let address = running.sandbox.address();
+    let address = running.address();
     let content = bytes(100_000);
     let asset_id = running.upload("ü.bin", &content).await;
     running.sandbox.set_signed_urls(SignedUrls::GooglePut);
     let (later, url, _) = running.sign("later.bin").await;
 
     let running = running.restart().await;
-    assert_eq!(running.sandbox.address(), address, "the same port, so that signed hosts stay valid");
+    assert_eq!(running.address(), address, "the same port, so that signed hosts stay valid");
     let download = running.mavi(Method::GET, &format!("/{asset_id}/download")).send().await.unwrap();
     assert_eq!(header(&download, "content-disposition"), "attachment; filename*=utf-8''%C3%BC.bin");
     assert_eq!(download.bytes().await.unwrap(), content);

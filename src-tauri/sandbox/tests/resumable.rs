@@ -96,11 +96,11 @@ async fn a_session_can_be_cancelled() {
 
 /// Sends the head of a chunk and some of its bytes, and then only holds the connection.
 async fn send_part(running: &Running, session: &str, total: usize, body: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(running.sandbox.address()).await.unwrap();
-    let path = session.strip_prefix(&running.sandbox.url()).unwrap();
+    let mut stream = TcpStream::connect(running.address()).await.unwrap();
+    let path = session.strip_prefix(&running.sandbox.origin()).unwrap();
     let head = format!(
         "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {total}\r\nContent-Range: bytes 0-{}/{total}\r\n\r\n",
-        running.sandbox.address(),
+        running.address(),
         total - 1
     );
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -186,11 +186,9 @@ async fn nothing_is_open_to_everybody() {
 #[tokio::test]
 async fn a_refusal_comes_before_the_body_has_been_sent() {
     let running = with(SignedUrls::GooglePut).await;
-    let mut stream = TcpStream::connect(running.sandbox.address()).await.unwrap();
-    let head = format!(
-        "PUT /store/b/o HTTP/1.1\r\nHost: {}\r\nContent-Length: 50000000\r\n\r\n",
-        running.sandbox.address()
-    );
+    let mut stream = TcpStream::connect(running.address()).await.unwrap();
+    let head =
+        format!("PUT /store/b/o HTTP/1.1\r\nHost: {}\r\nContent-Length: 50000000\r\n\r\n", running.address());
     stream.write_all(head.as_bytes()).await.unwrap();
     // More than any buffer between holds: it must neither block nor reset the connection before the answer is
     // read.

@@ -13,15 +13,16 @@ use tokio::net::TcpStream;
 
 const SIZE: usize = 1000;
 
-fn path() -> String {
-    format!("/generate/{SIZE}/a.bin")
+fn path(running: &Running) -> String {
+    format!("{}/generate/{SIZE}/a.bin", running.pass())
 }
 
 /// The answer byte for byte, until the connection closes: its head in lower case, and what follows.
 async fn raw(running: &Running, headers: &str) -> (String, Vec<u8>) {
-    let mut stream = TcpStream::connect(running.sandbox.address()).await.unwrap();
-    let address = running.sandbox.address();
-    let request = format!("GET {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n", path());
+    let mut stream = TcpStream::connect(running.address()).await.unwrap();
+    let address = running.address();
+    let request =
+        format!("GET {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n", path(running));
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
@@ -153,9 +154,10 @@ async fn mirrors_take_turns_and_each_has_its_own_mark() {
     for number in [0, 1, 0] {
         let (head, _) = raw(&running, "").await;
         assert!(head.starts_with("http/1.1 302 "), "{head}");
-        let place = format!("/mirror/{number}{}", path());
+        let path = path(&running);
+        let place = path.replacen("/generate", &format!("/mirror/{number}/generate"), 1);
         assert_eq!(value(&head, "location"), Some(&*place));
-        let answer = running.http.get(format!("{}{place}", running.sandbox.url())).send().await.unwrap();
+        let answer = running.http.get(format!("{}{place}", running.sandbox.origin())).send().await.unwrap();
         marks.push(header(&answer, "etag").to_owned());
         assert_eq!(answer.bytes().await.unwrap(), whole);
     }
@@ -168,7 +170,7 @@ async fn a_wall_wants_its_cookie_back() {
     running.sandbox.faults().add(FaultKind::CookieWall);
     let (head, _) = raw(&running, "Cookie: other=1\r\n").await;
     assert!(head.starts_with("http/1.1 302 "), "{head}");
-    assert_eq!(value(&head, "location"), Some(&*path()));
+    assert_eq!(value(&head, "location"), Some(&*path(&running)));
     let cookie = value(&head, "set-cookie").unwrap().split(';').next().unwrap();
     let (head, body) = raw(&running, &format!("Cookie: other=1; {cookie}\r\n")).await;
     assert!(head.starts_with("http/1.1 200 ") && body.len() == SIZE, "{head}");

@@ -138,12 +138,15 @@ describe('the library', () => {
     // The service says SUCCESS and 1767225600000.
     await page.getByRole('definition').filter({ hasText: 'Ready' }).waitFor();
     await page.getByRole('definition').filter({ hasText: '1 January 2026 at 00:00:00' }).waitFor();
+    // The desktop asks, and nothing changes on a no.
+    await page.evaluate(() => (window.fake.agrees = false));
     await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
-    await page.getByRole('button', { name: 'Keep' }).click();
-    expect((await calls(page)).some((call) => call.command === 'asset_delete')).toBe(false);
+    await settled(page);
+    expect(await page.getByRole('row', { name: /panel discussion.*Deleted/ }).count()).toBe(0);
+    await page.evaluate(() => (window.fake.agrees = true));
     await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
-    await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
-    expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_1b6f3de0a410', service: 'mavi' });
+    const assets = [{ asset_id: 're_1b6f3de0a410', service: 'mavi' }];
+    expect(await lastCall(page, 'asset_delete')).toEqual({ assets });
     await page.getByRole('row', { name: /panel discussion.*Deleted/ }).waitFor();
   });
 

@@ -159,8 +159,7 @@ describe('the add bar', () => {
     await page.getByText('1 file is at MAVI already').waitFor();
     expect(await page.getByRole('row', { name: /^wrong.mp4/ }).count()).toBe(1);
     await page.getByRole('button', { name: 'Delete at MAVI…' }).click();
-    await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
-    expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_wrong', service: 'mavi' });
+    expect(await lastCall(page, 'asset_delete')).toEqual({ assets: [{ asset_id: 're_wrong', service: 'mavi' }] });
     await page.getByRole('row', { name: /^wrong.mp4/ }).waitFor({ state: 'detached' });
   });
 
@@ -893,8 +892,7 @@ describe('failures', () => {
     expect(await lastCall(page, 'upload')).toMatchObject({ request: { service: 'mavi' } });
     await only('take 9.mp4');
     await press('Delete at the service…');
-    await page.getByRole('alertdialog').getByRole('button', { name: 'Delete at MAVI' }).click();
-    expect(await lastCall(page, 'asset_delete')).toEqual({ assetId: 're_000', service: 'mavi' });
+    expect(await lastCall(page, 'asset_delete')).toEqual({ assets: [{ asset_id: 're_000', service: 'mavi' }] });
     await only('take 26.mp4');
     await press('Copy a report');
     await page.getByText('The report is copied.').waitFor();

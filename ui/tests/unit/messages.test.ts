@@ -82,7 +82,7 @@ const sentences = [...written('Phrase').matchAll(/\{ "is": "(\w+)"(?:, (.*?))? \
 );
 
 /** What a sentence has for the terminal only. */
-const NOT_IN_THE_WINDOW = new Set(['file_failed.doing', 'transfer_unknown.id', 'enter_key_of.id']);
+const NOT_IN_THE_WINDOW = new Set(['file_failed.doing', 'transfer_unknown.id', 'enter_key_of.id', 'enter_key_anew.id']);
 
 describe.each(settings.locales)('the engine in %s', (locale) => {
   const all = messages(locale);

@@ -192,6 +192,8 @@ pub fn run(words: &[String]) -> Done {
         println!("Not all peers could be installed ({why}): those that are missing are left out.");
     }
     program::run(cargo().args(["build", "--release", "-p", "ferry-cli", "--locked"]))?;
+    let server = ["build", "--release", "-p", "ferry-sandbox", "--example", "sandbox_server", "--locked"];
+    program::run(cargo().args(server))?;
     let bench = Bench::start(&options)?;
     let machine = peers::Machine::here(&bench.folder);
     println!("\n{machine}");
@@ -282,7 +284,7 @@ impl Bench {
         for inner in ["home", "served", "fetched"] {
             make(&folder.join(inner))?;
         }
-        let sandbox = Sandbox::start(&ferry, &folder.join("sandbox"))?;
+        let sandbox = Sandbox::start(&folder.join("sandbox"))?;
         let nginx = Nginx::start(&folder.join("served"), &folder.join("nginx"))?;
         Ok(Self { ferry, folder, size: options.size, rounds: options.rounds, sandbox, nginx })
     }

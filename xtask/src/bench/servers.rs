@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::program::{Done, find, output};
+use crate::program::{Done, built, find, output};
 
-/// Stands for any key: the sandbox takes the one that it is given.
+/// The key of the sandbox's run: opens everything of it.
 pub const KEY: &str = "bench";
 /// Below this path nginx sends each connection no more than [`SLOW_RATE`].
 pub const SLOW: &str = "slow";
@@ -200,32 +200,34 @@ impl Request<'_> {
     }
 }
 
-/// `ferry sandbox`. Ended when dropped.
+/// The service of `ferry sandbox`, with switches. Ended when dropped.
 pub struct Sandbox {
     process: Child,
     objects: PathBuf,
     /// `http://127.0.0.1:PORT`.
+    origin: String,
+    /// Where plain links are.
     pub url: String,
 }
 
 impl Sandbox {
     /// Starts it, with its own files in `own`.
-    pub fn start(ferry: &Path, own: &Path) -> Done<Self> {
-        let mut process = Command::new(ferry)
-            .args(["sandbox", "--quiet", "--data-dir"])
+    pub fn start(own: &Path) -> Done<Self> {
+        let mut process = Command::new(built("release", "examples/sandbox_server"))
             .arg(own)
+            .args(["0", KEY])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("the sandbox did not start: {error}"))?;
         let lines = process.stdout.take().map(|out| BufReader::new(out).lines());
-        let url = lines
-            .into_iter()
-            .flatten()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on ").map(str::to_owned))
-            .ok_or("the sandbox told no address")?;
-        Ok(Self { process, objects: own.join("sandbox-server/objects"), url })
+        let mut lines = lines.into_iter().flatten().map_while(Result::ok);
+        let mut told = |what: &str| {
+            let address = lines.find_map(|line| line.strip_prefix(what).map(str::to_owned));
+            address.ok_or("the sandbox told no address")
+        };
+        let (url, origin) = (told("links ")?, told("listening on ")?);
+        Ok(Self { process, objects: own.join("objects"), origin, url })
     }
 
     /// Removes everything that was uploaded, so that the disk does not fill.
@@ -250,7 +252,7 @@ impl Sandbox {
 
     /// MAVI's base URL.
     pub fn mavi(&self) -> String {
-        format!("{}/mavi/serve/api/v2", self.url)
+        format!("{}/mavi/serve/api/v2", self.origin)
     }
 
     /// What it was asked since the last time.
@@ -287,7 +289,7 @@ impl Sandbox {
 
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Done<String> {
         let failed = |error: std::io::Error| format!("asking the sandbox for {path}: {error}");
-        let host = self.url.trim_start_matches("http://");
+        let host = self.origin.trim_start_matches("http://");
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut stream = TcpStream::connect(host).map_err(failed)?;
         let head = format!(

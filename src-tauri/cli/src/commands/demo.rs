@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ferry_engine::{
     Cause, DownloadRequest, Engine, Error, Settings, State, Transfer, TransferId, UploadRequest, Verified,
+    make_private_folder,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -25,7 +26,7 @@ pub async fn run(bytes: u64, session: &mut Session) -> Result<Outcome, Error> {
     // A queue of its own, inside the data folder: the user's queue is not touched, and the same disk is used.
     let own = data_dir.join(format!(".ferry-demo-{}", std::process::id()));
     new_folder(&data_dir, &own)?;
-    let engine = session.open_apart(own.clone()).await?;
+    let engine = session.open_apart(own.join("data")).await?;
     let folder = users_downloads_folder(&data_dir).unwrap_or_else(|| engine.downloads_folder());
     let shown = show(&engine, &own.join("source").join(NAME), folder, bytes, &mut session.report).await;
     session.report.finish();
@@ -37,7 +38,7 @@ pub async fn run(bytes: u64, session: &mut Session) -> Result<Outcome, Error> {
 
 /// Makes a folder that was not there: what is removed afterwards must be nobody else's.
 fn new_folder(data_dir: &Path, own: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(data_dir)
+    make_private_folder(data_dir)
         .and_then(|()| std::fs::create_dir(own))
         .map_err(|error| Error::target_io("Creating", own, &error))
 }
@@ -199,9 +200,9 @@ async fn blocking<T: Send + 'static>(
 fn make_source(path: &Path, bytes: u64) -> Result<String, Error> {
     let failed = |error: io::Error| Error::target_io("Writing the demo file", path, &error);
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        make_private_folder(folder).map_err(failed)?;
     }
-    let mut file = File::create(path).map_err(failed)?;
+    let mut file = File::create_new(path).map_err(failed)?;
     let mut hash = Sha256::new();
     let mut noise = Noise::new();
     let mut buffer = vec![0; BUFFER];

@@ -30,7 +30,9 @@ async fn set(service: KeyedService, session: &mut Session) -> Result<Outcome, Er
             .because("there is no keychain here that takes it")
             .advise(format!("set the variable {} instead, or unlock the keychain", service.variable())));
     }
-    session.report.note(&format!("The key of {} is in the keychain.", service.id()));
+    let status = engine.services().into_iter().find(|status| status.id == service.id());
+    let address = status.map(|status| status.address).unwrap_or_default();
+    session.report.note(&format!("The key of {} is in the keychain, for {address} only.", service.id()));
     session.report.object(&serde_json::json!({"event": "key_set", "service": service.id()}));
     let check = engine.check(service.id()).await?;
     match check.problem {

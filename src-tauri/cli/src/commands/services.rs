@@ -12,12 +12,13 @@ pub async fn list(session: &mut Session) -> Result<Outcome, Error> {
     engine.look_up_keys().await;
     for service in engine.services() {
         let ready = if service.ready { "ready" } else { "not set up" };
-        let key = match service.key {
-            KeyState::Unneeded => "no key needed",
-            KeyState::Missing => "no key yet",
-            KeyState::Keychain => "key in the keychain",
-            KeyState::Memory => "key in memory",
-            KeyState::Variable => "key from a variable",
+        let key = match (service.key, &service.key_belongs_to) {
+            (_, Some(origin)) => format!("key for {origin}"),
+            (KeyState::Unneeded, None) => "no key needed".to_owned(),
+            (KeyState::Missing, None) => "no key yet".to_owned(),
+            (KeyState::Keychain, None) => "key in the keychain".to_owned(),
+            (KeyState::Memory, None) => "key in memory".to_owned(),
+            (KeyState::Variable, None) => "key from a variable".to_owned(),
         };
         let address = if service.address.is_empty() { "-" } else { &service.address };
         session.report.line(&format!("{:<13}  {ready:<10}  {key:<19}  {address}", service.id));

@@ -2,16 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use ferry_engine::{AddedUploads, Engine, Error, TransferId, UploadRequest};
+use ferry_engine::{AddedUploads, Engine, Error, LinksLeftOut, TransferId, UploadRequest};
 use tokio::sync::mpsc;
 
 use super::{Session, read_secret};
 use crate::Outcome;
 use crate::arguments::{Headers, Upload};
 use crate::follow::{Added, Item, as_given, follow};
+use crate::report::Report;
 
 /// Paths that are written down together: one sync of the disk for many files, and results early all the same.
 const TOGETHER: usize = 256;
+/// So many links are named for people, and so many for programs.
+const NAMED: usize = 3;
+const MOST_LINKS: usize = 100;
 
 /// Sends files and follows them to their ends.
 pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error> {
@@ -27,54 +31,88 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
         content_type: upload.content_type,
         headers: Headers::all(&upload.headers),
         if_sent: upload.if_sent.into(),
+        follow_links: upload.follow_links.then_some(true),
     };
     let engine = session.open(upload.pace).await?;
     let changes = engine.subscribe();
     let (sender, added) = mpsc::channel(TOGETHER);
     let adding = async {
-        let mut skipped = 0;
+        let mut left = LeftOut::default();
         for paths in upload.paths.chunks(TOGETHER) {
-            skipped += add(&engine, &request, paths, &sender).await;
+            add(&engine, &request, paths, &sender, &mut left).await;
         }
         drop(sender);
-        skipped
+        left
     };
-    let (outcome, skipped) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
-    if skipped > 0 {
-        let files = if skipped == 1 { "file was" } else { "files were" };
-        session.report.note(&format!("{skipped} {files} skipped: sent before"));
-    }
+    let (outcome, left) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
+    left.say(&mut session.report);
     Ok(outcome)
 }
 
-/// Adds files; answers how many were left out as they were sent before.
+/// What was not sent, and is no failure.
+#[derive(Default)]
+struct LeftOut {
+    sent_before: u64,
+    links: LinksLeftOut,
+}
+
+impl LeftOut {
+    fn say(&self, report: &mut Report) {
+        let count = self.sent_before;
+        if count > 0 {
+            let files = if count == 1 { "file was" } else { "files were" };
+            report.note(&format!("{count} {files} skipped: sent before"));
+        }
+        let LinksLeftOut { count, paths } = &self.links;
+        if *count == 0 {
+            return;
+        }
+        let links = if *count == 1 { "link" } else { "links" };
+        let names: Vec<&str> = paths.iter().take(NAMED).map(|path| &**path).collect();
+        let more = if *count > names.len() as u64 { ", …" } else { "" };
+        report.note(&format!(
+            "{count} {links} left out: {}{more}; --follow-links sends those that stay inside their folder",
+            names.join(", ")
+        ));
+        report.object(
+            &serde_json::json!({"event": "left_out", "reason": "link", "count": count, "paths": paths}),
+        );
+    }
+
+    fn add(&mut self, sent_before: u64, links: LinksLeftOut) {
+        self.sent_before += sent_before;
+        self.links.count += links.count;
+        let room = MOST_LINKS.saturating_sub(self.links.paths.len());
+        self.links.paths.extend(links.paths.into_iter().take(room));
+    }
+}
+
+/// Adds files.
 async fn add(
     engine: &Engine,
     request: &UploadRequest,
     paths: &[PathBuf],
     sender: &mpsc::Sender<Added>,
-) -> u64 {
+    left: &mut LeftOut,
+) {
     match engine.add_uploads(UploadRequest { paths: full(paths), ..request.clone() }).await {
-        Ok(AddedUploads { ids, skipped, .. }) => {
+        Ok(AddedUploads { ids, skipped, links, .. }) => {
+            left.add(skipped, links);
             let mut given = paths;
             for id in ids {
                 let path = shown_path(engine, id, &mut given);
                 // The follower ends only after this side.
                 let _ = sender.send(Ok(Item { id, path })).await;
             }
-            skipped
         }
         // One path that is not there must not keep back the others: each by itself.
         Err(_) if paths.len() > 1 => {
-            let mut skipped = 0;
             for path in paths {
-                skipped += Box::pin(add(engine, request, std::slice::from_ref(path), sender)).await;
+                Box::pin(add(engine, request, std::slice::from_ref(path), sender, left)).await;
             }
-            skipped
         }
         Err(error) => {
             let _ = sender.send(Err(error)).await;
-            0
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The body of an answer on its way to the part file: its name, its place, and the writer.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,13 +17,13 @@ use crate::files::folder::write_at;
 use crate::files::part_file::PartFile;
 use crate::http::body::Placed;
 use crate::http::checksum::{Algorithm, Hasher, Proof, compare};
-use crate::http::head::{Answer, Facts, is_packed_itself};
-use crate::http::identity::Identity;
+use crate::http::head::{Answer, Facts, Framing, is_packed_itself};
+use crate::http::identity::{Identity, Sameness};
 use crate::run::Run;
 use crate::services::{Plan, Service};
 use crate::task::{DownloadTask, Journal, ProvenWhole};
 use crate::transfer::{Stage, Verified};
-use crate::words::{Phrase, Size, shown};
+use crate::words::Phrase;
 
 /// A file up to this size is not handed on in pieces, if it is there in a [`MOMENT`].
 const SMALL_FILE_BYTES: u64 = 128 * 1024;
@@ -51,7 +52,7 @@ pub(super) async fn save(
     let Answer { facts, mut body } = answer;
     let begins = !matches!(over, Over::Join);
     let framing = facts.framing;
-    let mut reserved = None;
+    let (mut reserved, mut promised) = (None, None);
     if begins {
         if kept.open.as_ref().is_none_or(|open| open.have() == 0) {
             run.update(|row| row.total = facts.total().or(row.total));
@@ -59,7 +60,7 @@ pub(super) async fn save(
                 return Err(Error::canceled());
             }
         }
-        sniff::first_bytes(run, plan, &facts, &mut body, service).await?;
+        sniff::first_bytes(run, task, plan, &facts, &mut body, service).await?;
         let is_page = sniff::is_page(&facts, &body.seen()) == Some(true);
         if is_page && plan.pages_welcome && !sniff::page_was_meant(task, plan, kept) {
             return Err(sniff::page_instead(service));
@@ -75,10 +76,11 @@ pub(super) async fn save(
             }
         };
         refuse_unwanted_coding(&facts, &name)?;
+        promised = kept.open.as_ref().and_then(|open| still_promised(&open.identity, &facts));
         // Only now: what is here is not given up for a body that may never come.
         match over {
             Over::Changed => changed(run, kept).await?,
-            Over::Restart(reason) => restart(run, kept, reason).await?,
+            Over::Restart(reason) => restart(run, kept, reason, Identity::default()).await?,
             Over::Join => {}
         }
         if let Some(open) = &kept.open {
@@ -108,8 +110,12 @@ pub(super) async fn save(
     }
     let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
     if begins {
-        open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(&facts.digests().algorithms()) }];
         open.identity = facts.identity.clone();
+        if let Some(promised) = &promised {
+            open.identity.learn(promised);
+        }
+        let algorithms = open.identity.digests.algorithms();
+        open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(&algorithms) }];
     }
     let can_continue = open.identity.can_be_shown() && plan.rangeable && !kept.no_ranges;
     let row_total = open.total().or(plan.expected_size);
@@ -125,7 +131,8 @@ pub(super) async fn save(
                 return Ok(Fetched::Saved(framing));
             }
             Err(error) => {
-                let error = more_needed(Error::target_io("Writing to", &open.part.path(), &error), open);
+                let error = Error::target_io("Writing to", &open.part.path(), &error);
+                let error = more_needed(error, open).await?;
                 // What part of it lies on the disk is not known.
                 kept.open = None;
                 return Err(error);
@@ -144,23 +151,54 @@ pub(super) async fn save(
         run.tell(Phrase::ServerSends);
     }
     let from = kept.pinned.clone().unwrap_or_else(|| plan.fetch.url.clone());
-    let most = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
+    let wanted = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
+    let most = if kept.one_at_a_time { 1 } else { wanted };
     let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
     let connections = Connections::new(run, &plan.fetch, from, writer.inbox())
         // A disk that fills what lies before a byte would do so for minutes.
         .about(open.identity.clone(), can_continue, facts.gives_ranges && open.part.takes_gaps())
         .start(most, &open.gaps(), answered);
-    let result = connections.save_all(body).await;
+    let result = Arc::clone(&connections).save_all(body).await;
+    // What the pieces' own answers named decides as well.
+    open.identity.learn(&connections.learned());
+    if connections.were_unwelcome() {
+        (kept.one_at_a_time, kept.is_crowded) = (true, true);
+    }
+    // The writer ends when nobody can hand it anything any more.
+    drop(connections);
     let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
-    let written = written.map_err(|error| more_needed(error, open));
+    let written = match written {
+        Err(error) => Err(more_needed(error, open).await?),
+        Ok(()) => Ok(()),
+    };
     match stretches {
         Some(stretches) => open.stretches = stretches,
         // What is on the disk must be read back.
         None => kept.open = None,
     }
     written?;
+    if let Err(error) = &result
+        && error.cause == Cause::Misplaced
+    {
+        // Nor is it asked to continue again: what it calls a part is none.
+        kept.no_ranges = true;
+        let promised = kept.open.as_ref().map(|open| open.identity.clone()).unwrap_or_default();
+        restart(run, kept, Phrase::ContinuedElsewhere, promised).await?;
+    }
     result?;
     Ok(Fetched::Saved(framing))
+}
+
+/// What was promised of what is here, and holds for an answer that begins anew, too: all of it for the same version. Of what
+/// may be the same, the size alone, where nothing but the end of the connection would tell that this is all.
+fn still_promised(before: &Identity, facts: &Facts) -> Option<Identity> {
+    match before.same_as(&facts.identity) {
+        Sameness::Same => Some(before.clone()),
+        Sameness::Unknown if facts.framing == Framing::Closed => {
+            Some(Identity::of_validator(None, before.size))
+        }
+        Sameness::Unknown | Sameness::Other => None,
+    }
 }
 
 /// Remembers where the address led: another time it may lead to a mirror with marks of its own. The address is a secret
@@ -187,14 +225,15 @@ fn refuse_unwanted_coding(facts: &Facts, name: &str) -> Result<()> {
 }
 
 /// Says how much is missing when a disk ran full.
-fn more_needed(mut error: Error, open: &Open) -> Error {
+async fn more_needed(mut error: Error, open: &Open) -> Result<Error> {
     if let (Cause::DiskFull, Some(total)) = (error.cause, open.total()) {
-        error.what = Phrase::DiskFull.into();
-        let needed = Size(total.saturating_sub(open.have()));
-        let folder = shown(open.part.path().parent().unwrap_or(Path::new("")));
-        error.why = Some(Phrase::MoreNeeded { needed, folder }.into());
+        let part = open.part.clone();
+        // Where the disk has room, it is something else that is used up (a quota), and the system says it best.
+        if let Err(full) = blocking(move || part.find_room(total)).await? {
+            (error.what, error.why) = (Phrase::DiskFull.into(), full.why);
+        }
     }
-    error
+    Ok(error)
 }
 
 /// The name that a download that begins is to have.

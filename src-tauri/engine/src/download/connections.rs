@@ -21,10 +21,10 @@ use url::Url;
 use super::part_writer::Inbox;
 use super::response::header;
 use crate::error::{Cause, Error, Result};
-use crate::http::Fetch;
 use crate::http::body::Body;
 use crate::http::head::{Asked, Reading};
 use crate::http::identity::{Identity, Sameness};
+use crate::http::{Fetch, stalled};
 use crate::run::Run;
 use crate::words::{Phrase, Size};
 
@@ -61,6 +61,12 @@ const SHARES: u64 = 16;
 const OF_A_SHARE: f64 = 0.85;
 /// Whoever has work for this many seconds left, when others have nothing, is behind.
 const BEHIND: f64 = 2.0;
+
+/// A further connection that has no answer for so long gets none, while others get theirs: some servers take them all, and
+/// serve one at a time.
+const UNANSWERED: Duration = Duration::from_secs(5);
+/// Unless the first answer has taken its time, too: so many times that.
+const AS_SLOW: u32 = 4;
 
 /// A stretch that one connection fetches. Its end can come nearer while it does.
 struct Segment(Mutex<Bounds>);
@@ -162,6 +168,12 @@ pub(super) struct Connections {
     held: AtomicU64,
     /// More connections brought nothing: they end with what they have.
     alone: AtomicBool,
+    /// What the answers with pieces promised of the whole.
+    learned: Mutex<Identity>,
+    /// How long a further connection waits for its answer.
+    patience: Duration,
+    /// More connections were refused, or left without an answer.
+    unwelcome: AtomicBool,
 }
 
 impl Connections {
@@ -181,7 +193,20 @@ impl Connections {
             before: run.counter.get(),
             held: AtomicU64::new(0),
             alone: AtomicBool::new(false),
+            learned: Mutex::default(),
+            patience: UNANSWERED,
+            unwelcome: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the server let itself be asked by one connection only.
+    pub fn were_unwelcome(&self) -> bool {
+        self.unwelcome.load(Ordering::Relaxed)
+    }
+
+    /// What further answers have promised of the file.
+    pub fn learned(&self) -> Identity {
+        lock(&self.learned).clone()
     }
 
     /// The version that the bytes are of: whether more of it may be asked for at all, and by several connections.
@@ -203,6 +228,7 @@ impl Connections {
         let segments = gaps.iter().rev().map(|(start, end)| Arc::new(Segment::new(*start, *end)));
         self.free = Mutex::new(segments.collect());
         self.look_every = look_every(answered);
+        self.patience = UNANSWERED.max(answered.saturating_mul(AS_SLOW));
         self.began = Instant::now();
         Arc::new(self)
     }
@@ -213,7 +239,7 @@ impl Connections {
         // Taken here and not by the task: no other connection may get hold of what this answer brings.
         let first = self.take();
         team.spawn(Arc::clone(&self).first(first, body));
-        let mut trouble = None;
+        let (mut trouble, mut is_alone) = (None, false);
         let mut gain = Gain::new(self.run.counter.get(), self.look_every);
         let mut looks = tokio::time::interval_at(Instant::now() + self.look_every, self.look_every);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -226,6 +252,10 @@ impl Connections {
                         // The others go on; what this one had left is free again.
                         gain.settled = true;
                         trouble = Some(error);
+                        // Nobody is left to fetch it, and it was too many at a time that the server did not serve.
+                        if team.is_empty() && self.were_unwelcome() && !std::mem::replace(&mut is_alone, true) {
+                            team.spawn(Arc::clone(&self).rest());
+                        }
                     }
                     Some(Err(_)) => trouble = Some(Error::internal("A connection was interrupted")),
                 },
@@ -273,6 +303,11 @@ impl Connections {
             self.give_back(&segment);
             result?;
         }
+        self.rest().await
+    }
+
+    /// Whatever is left for one connection.
+    async fn rest(self: Arc<Self>) -> Result<()> {
         while self.of.is_some()
             && let Some(segment) = self.take()
         {
@@ -386,10 +421,24 @@ impl Connections {
         if on_condition && let Some(validator) = identity.validator() {
             headers.insert(IF_RANGE, header(validator.if_range())?);
         }
-        let reached = self.run.or_stop(http.fetch(&self.fetch, &self.from, &headers)).await??;
+        let asking = http.fetch(&self.fetch, &self.from, &headers);
+        let is_one_of_several = lock(&self.busy).len() > 1;
+        let reached = if is_one_of_several {
+            let Ok(reached) = self.run.or_stop(tokio::time::timeout(self.patience, asking)).await? else {
+                self.unwelcome.store(true, Ordering::Relaxed);
+                http.learn_ceiling(&self.from);
+                return Err(stalled(self.patience));
+            };
+            reached?
+        } else {
+            self.run.or_stop(asking).await??
+        };
         let asked = Asked::Part { start, end: Some(end), of: identity };
         match Reading::of(reached, asked) {
-            Reading::Part(answer) => Ok(Some(answer.body)),
+            Reading::Part(answer) => {
+                lock(&self.learned).learn(&answer.facts.identity);
+                Ok(Some(answer.body))
+            }
             Reading::Whole(answer)
                 if on_condition && identity.same_as(&answer.facts.identity) == Sameness::Same =>
             {
@@ -397,7 +446,8 @@ impl Connections {
             }
             Reading::Refusal(answer) => {
                 let status = answer.status().as_u16();
-                if matches!(status, 403 | 429 | 503) {
+                if matches!(status, 403 | 420 | 421 | 429 | 503 | 508 | 509) {
+                    self.unwelcome.store(true, Ordering::Relaxed);
                     http.learn_ceiling(&self.from);
                 }
                 Err(match status {

@@ -30,6 +30,7 @@ use crate::http::answer::Refusal;
 use crate::http::checksum::{Algorithm, Digests, combine, combine_crc32c};
 use crate::http::head::Framing;
 use crate::http::identity::Identity;
+use crate::http::refusals;
 use crate::progress::now;
 use crate::run::Run;
 use crate::services::{Plan, Service, refused};
@@ -50,6 +51,27 @@ pub(crate) struct Kept {
     looked_for_part: bool,
     /// How often the source has changed on the way.
     changes: u32,
+    /// The server has refused further connections for the file: it is fetched by one.
+    one_at_a_time: bool,
+    /// It has refused this one beside others, and may do so for a while after they have ended.
+    is_crowded: bool,
+    /// How often in a row it refused the file then.
+    refused_after: u32,
+    /// How many were served beside it when the file was refused.
+    refused_beside: Option<usize>,
+    /// How often in a row the pinned place has not answered as a server of the file does.
+    missed: u32,
+}
+
+impl Kept {
+    /// Counts these misses of the pinned place. Whether it is to be given up now.
+    fn pin_misses(&mut self, misses: u32) -> bool {
+        if self.pinned.is_none() {
+            return false;
+        }
+        self.missed += misses;
+        self.missed >= response::MOST_MISSES
+    }
 }
 
 /// A part file with what is known about its bytes.
@@ -234,15 +256,15 @@ fn download_task(run: &Run) -> Result<DownloadTask> {
     }
 }
 
-/// Begins again at the first byte, in the same part file.
-async fn restart(run: &Run, kept: &mut Kept, reason: Phrase) -> Result<()> {
+/// Begins again at the first byte, in the same part file. What is `promised` decides about the bytes that come next.
+async fn restart(run: &Run, kept: &mut Kept, reason: Phrase, promised: Identity) -> Result<()> {
     if let Some(open) = &mut kept.open {
         if open.have() > 0 {
             run.note(reason);
         }
         let part = open.part.clone();
         blocking(move || part.truncate(0)).await??;
-        *open = Open::empty(open.part.clone());
+        *open = Open { identity: promised, ..Open::empty(open.part.clone()) };
         run.save_journal(&open.journal());
         run.renew_journal(&open.journal()).await?;
     }
@@ -284,6 +306,7 @@ fn who(service: &dyn Service) -> Peer {
 }
 
 fn refusal_of(service: &dyn Service, said: &Refusal, endpoint: &str) -> Error {
-    let said = &Refusal { kind: service.meaning(said).unwrap_or(said.kind), ..said.clone() };
+    let kind = service.meaning(said).unwrap_or(said.kind);
+    let said = &Refusal { kind: refusals::of_download(kind, said), ..said.clone() };
     refused(said, who(service), endpoint)
 }

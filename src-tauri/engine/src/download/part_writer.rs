@@ -3,6 +3,7 @@
 //! Chunks come with their place in the file, from one connection or several. What lies on disk is a list of
 //! stretches, each with its own checksum; a chunk lengthens the stretch that ends where it begins, or begins one.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,10 @@ use crate::task::{Journal, Piece};
 const SYNC_BYTES: u64 = 64 * 1024 * 1024;
 /// … or this long.
 const SYNC_TIME: Duration = Duration::from_secs(5);
+/// Room is set aside in steps that begin with this many bytes …
+const FIRST_STEP: u64 = 8 * 1024 * 1024;
+/// … and grow to this many.
+const LONGEST_STEP: u64 = 64 * 1024 * 1024;
 /// Chunks between the network and the disk: a few megabytes, so that neither waits for the other.
 const CHANNEL: usize = 16;
 
@@ -133,14 +138,20 @@ fn write_all(
         syncer.journal.identity.digests.algorithms().into_iter().filter(|one| one.is_crc()).collect();
     let (mut unsynced, mut synced_at) = (0, Instant::now());
     let mut last = 0;
+    let mut room = Room::default();
     while let Some(placed) = inbox.blocking_recv() {
         let (offset, bytes) = (placed.at(), placed.bytes());
         if syncer.has_failed() {
             // Nothing that comes could be relied on.
             return (stretches, Ok(()));
         }
-        if let Err(error) = write_at(syncer.part.file(), bytes, offset) {
-            return (stretches, Err(Error::target_io("Writing to", &syncer.part.path(), &error)));
+        let written = room.ahead_of(syncer, offset, bytes.len() as u64).and_then(|()| {
+            write_at(syncer.part.file(), bytes, offset)
+                .map_err(|error| Error::target_io("Writing to", &syncer.part.path(), &error))
+        });
+        if let Err(error) = written {
+            room.give_back(&syncer.part, &stretches);
+            return (stretches, Err(error));
         }
         if stretches.get(last).is_none_or(|stretch| stretch.end() != offset) {
             last = stretches.iter().position(|stretch| stretch.end() == offset).unwrap_or_else(|| {
@@ -156,7 +167,52 @@ fn write_all(
             syncer.sync_beside(pieces(&stretches));
         }
     }
+    room.give_back(&syncer.part, &stretches);
     (stretches, Ok(()))
+}
+
+/// The room that is set aside ahead of the writing: so much that it lies together on the disk, and never as much as a
+/// server can claim that a file will have.
+#[derive(Default)]
+struct Room(Vec<Range<u64>>);
+
+impl Room {
+    /// Makes sure that these bytes have room, and those that follow them.
+    fn ahead_of(&mut self, syncer: &Syncer, offset: u64, length: u64) -> Result<()> {
+        let end = offset + length;
+        let here = self.0.iter().position(|range| range.start <= offset && offset <= range.end);
+        if here.is_some_and(|here| end <= self.0[here].end) {
+            return Ok(());
+        }
+        let (start, had) =
+            here.map_or((offset, 0), |here| (self.0[here].end, self.0[here].end - self.0[here].start));
+        let upto = end + had.clamp(FIRST_STEP, LONGEST_STEP);
+        syncer.part.step_ahead(start..upto, syncer.journal.total)?;
+        match here {
+            Some(here) => self.0[here].end = upto,
+            None => self.0.push(start..upto),
+        }
+        Ok(())
+    }
+
+    /// Gives back what was not written to.
+    fn give_back(&self, part: &PartFile, stretches: &[Stretch]) {
+        let mut written: Vec<Range<u64>> =
+            stretches.iter().map(|stretch| stretch.start..stretch.end()).collect();
+        written.sort_by_key(|range| range.start);
+        for range in &self.0 {
+            let mut start = range.start;
+            for done in written.iter().filter(|done| done.end > range.start && done.start < range.end) {
+                if start < done.start {
+                    part.give_back(&(start..done.start));
+                }
+                start = start.max(done.end);
+            }
+            if start < range.end {
+                part.give_back(&(start..range.end));
+            }
+        }
+    }
 }
 
 /// Syncs and journals what is then provable; in the background one at a time.

@@ -74,8 +74,10 @@ pub(super) async fn verify(
             Ok((open, whole))
         }
         Proof::Mismatch { algorithm, expected, got } => {
+            // One that came damaged is no reason to take the next for whole unseen.
+            let promised = open.identity.clone();
             kept.open = Some(open);
-            restart(run, kept, Phrase::ChecksumDiffered).await?;
+            restart(run, kept, Phrase::ChecksumDiffered, promised).await?;
             Err(Error::new(Cause::Integrity, Phrase::NotAsDescribed).because(Phrase::ChecksumCame {
                 algorithm: algorithm.as_str().into(),
                 got: got.into(),

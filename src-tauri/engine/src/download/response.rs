@@ -26,8 +26,14 @@ use crate::words::{Count, Phrase};
 /// A source that changes more often while it is fetched (or only seems to: several servers behind one name, each with a
 /// mark of its own) would fill the disk with old parts.
 const MOST_CHANGES: u32 = 3;
+/// After so many answers in a row that were none, the place that an address led to is no longer asked.
+pub(super) const MOST_MISSES: u32 = 2;
 /// More questions than it can take to find out what a server means.
 const MOST_QUESTIONS: u32 = 10;
+/// A server that has refused further connections may refuse the next one, too, for the last ones' sake. So often it is asked
+/// again, after so much more time each.
+const MOST_REFUSALS: u32 = 4;
+const REFUSES_FOR: Duration = Duration::from_secs(2);
 /// After so long without an answer the row says that it is waited for.
 const SAY_AFTER: Duration = Duration::from_secs(5);
 
@@ -74,35 +80,58 @@ pub(super) async fn fetch(
         && kept.open.as_ref().is_some_and(|open| open.have() > 0 && open.identity.can_be_shown());
     let mut question = if continues { Question::Rest { on_condition: true } } else { Question::Whole };
     let mut reason = Phrase::CannotContinueHere;
-    for _ in 0..MOST_QUESTIONS {
+    let (mut was_broken, mut was_part) = (false, false);
+    for asked in 0..MOST_QUESTIONS {
         let mut seat = take_seat(run, plan, kept).await?;
         let asked_at = Instant::now();
         let reading = match ask(run, plan, kept, question).await {
             Ok(reading) => reading,
-            Err(error) if is_gone(error.cause) && question != Question::Whole && unpin(run, kept).await? => {
-                continue;
+            Err(error) => {
+                let misses = misses_by(error.cause).is_some_and(|misses| kept.pin_misses(misses));
+                if question != Question::Whole && misses && unpin(run, kept).await? {
+                    question = Question::Rest { on_condition: true };
+                    continue;
+                }
+                // An answer that had none may have brought a body all the same, which was read as this one's head; that
+                // connection is gone now.
+                let may_be_of_another = error.cause == Cause::BadResponse && asked > 0;
+                if may_be_of_another && !std::mem::replace(&mut was_broken, true) {
+                    continue;
+                }
+                return Err(error);
             }
-            Err(error) => return Err(error),
         };
         let answered = asked_at.elapsed();
         match reading {
             Reading::Part(answer) => {
                 let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
                 open.identity.learn(&answer.facts.identity);
+                (kept.missed, kept.refused_after) = (0, 0);
                 if matches!(question, Question::LastByte { .. }) {
                     return Ok(Fetched::Saved(Framing::Marked));
                 }
                 seat.is_served();
                 return save(run, task, plan, kept, (*answer, answered), Over::Join, service).await;
             }
-            Reading::Whole(answer) => {
+            Reading::Whole(mut answer) => {
                 let sameness = sameness(kept, &answer);
-                if question != Question::Whole
-                    && sameness != Sameness::Same
-                    && sniff::is_page_in_place_of_file(&answer.facts, kept)
+                if kept
+                    .open
+                    .as_ref()
+                    .is_some_and(|open| open.have() > 0 && open.identity.contradicts(&answer.facts.identity))
                 {
-                    // What a network shows before one has signed in to it: the part is as good as it was.
-                    return Err(sniff::page_instead(service));
+                    return Err(Error::new(Cause::BadResponse, Phrase::TwoSizesOfOne));
+                }
+                if sameness != Sameness::Same
+                    && let Some(error) = sniff::no_file_instead(run, kept, &mut answer, service).await?
+                {
+                    // What a network shows before one has signed in to it, or a host whose link has ended: the part is as
+                    // good as it was.
+                    if question != Question::Whole && unpin(run, kept).await? {
+                        question = Question::Rest { on_condition: true };
+                        continue;
+                    }
+                    return Err(error);
                 }
                 if question.is_on_condition() && sameness != Sameness::Other {
                     question = question.next();
@@ -110,7 +139,10 @@ pub(super) async fn fetch(
                 }
                 let over = match sameness {
                     Sameness::Other
-                        if kept.open.as_ref().is_some_and(|open| open.identity.can_be_shown()) =>
+                        if kept
+                            .open
+                            .as_ref()
+                            .is_some_and(|open| open.have() > 0 && open.identity.can_be_shown()) =>
                     {
                         kept.changes += 1;
                         if kept.changes > MOST_CHANGES {
@@ -133,20 +165,26 @@ pub(super) async fn fetch(
                     Question::Rest { on_condition } if open.is_some_and(is_here) => {
                         Question::LastByte { on_condition }
                     }
-                    question => question.next(),
+                    question => next(run, kept, question).await?,
                 };
+            }
+            Reading::StartOver(_) if question == Question::Whole => {
+                // A part, of which nobody says where it belongs, of a file that was asked for whole.
+                if std::mem::replace(&mut was_part, true) {
+                    return Err(not_asked_for(service));
+                }
             }
             Reading::StartOver(unusable) => {
                 (question, reason) = match unusable {
                     // A part of another version says so with or without a condition.
                     Unusable::Changed => (Question::Whole, reason),
-                    Unusable::NotShown => (question.next(), Phrase::SameFileNotShown),
-                    Unusable::Elsewhere => (question.next(), Phrase::ContinuedElsewhere),
-                    Unusable::SeveralParts => (question.next(), Phrase::SeveralParts),
+                    Unusable::NotShown => (next(run, kept, question).await?, Phrase::SameFileNotShown),
+                    Unusable::Elsewhere => (next(run, kept, question).await?, Phrase::ContinuedElsewhere),
+                    Unusable::SeveralParts => (next(run, kept, question).await?, Phrase::SeveralParts),
                 };
             }
             Reading::Unchanged | Reading::Nothing if question != Question::Whole => {
-                question = question.next();
+                question = next(run, kept, question).await?;
             }
             Reading::Unchanged => return Err(Error::new(Cause::BadResponse, Phrase::AnsweredUnchanged)),
             Reading::Nothing => return Err(Error::new(Cause::BadResponse, Phrase::NoContentThere)),
@@ -155,25 +193,34 @@ pub(super) async fn fetch(
                 error.retry_after = wait;
                 return Err(error);
             }
-            Reading::NoFile => {
-                return Err(Error::new(
-                    Cause::BadResponse,
-                    Phrase::PartNotAskedFor { service: who(service) },
-                ));
+            Reading::NoFile if question != Question::Whole && unpin(run, kept).await? => {
+                question = Question::Rest { on_condition: true };
             }
+            Reading::NoFile => return Err(not_asked_for(service)),
             Reading::Refusal(answer) => {
                 let status = answer.status().as_u16();
                 if question != Question::Whole {
-                    if matches!(status, 401 | 403 | 404 | 410) && unpin(run, kept).await? {
+                    // Servers that know no ranges have more ways to say so than to ignore them.
+                    let is_of_ranges = matches!(status, 400 | 405 | 412 | 417 | 501);
+                    let may_be_of_condition = matches!(status, 412 | 417) && question.is_on_condition();
+                    let passes = matches!(status, 408 | 425 | 429 | 500 | 502..=599);
+                    let misses = if passes { 1 } else { MOST_MISSES };
+                    if !may_be_of_condition && kept.pin_misses(misses) && unpin(run, kept).await? {
+                        question = Question::Rest { on_condition: true };
                         continue;
                     }
-                    // Servers that know no ranges have more ways to say so than to ignore them.
-                    if matches!(status, 400 | 405 | 412 | 417 | 501) {
+                    if is_of_ranges {
                         question = question.next();
                         continue;
                     }
                 }
-                return Err(refusal(run, plan, answer, service).await?);
+                let error = refusal(run, plan, answer, service).await?;
+                return Err(match may_pass(run, plan, kept, (status, &error)) {
+                    Some((cause, wait)) => {
+                        Error { cause, retry_after: error.retry_after.or(Some(wait)), ..error }
+                    }
+                    None => error,
+                });
             }
         }
         if question == Question::Whole {
@@ -182,19 +229,45 @@ pub(super) async fn fetch(
             run.update(|row| row.resumable = false);
         }
     }
-    Err(Error::new(Cause::ChangedAtSource, Phrase::KeepsChanging))
+    if kept.changes > MOST_CHANGES {
+        return Err(Error::new(Cause::ChangedAtSource, Phrase::KeepsChanging));
+    }
+    Err(not_asked_for(service))
+}
+
+fn not_asked_for(service: &dyn Service) -> Error {
+    Error::new(Cause::BadResponse, Phrase::PartNotAskedFor { service: who(service) })
+}
+
+/// What to ask after an answer that could not be used. Before what is here is given up, the address itself is asked for the
+/// rest: only where it led before was it not to be had.
+async fn next(run: &Run, kept: &mut Kept, question: Question) -> Result<Question> {
+    match question.next() {
+        Question::Whole if question != Question::Whole && unpin(run, kept).await? => {
+            Ok(Question::Rest { on_condition: true })
+        }
+        next => Ok(next),
+    }
 }
 
 fn sameness(kept: &Kept, answer: &Answer) -> Sameness {
-    match kept.open.as_ref().filter(|open| open.have() > 0) {
+    // Of what came damaged nothing is here, and what was promised of it holds all the same.
+    match &kept.open {
         Some(open) => open.identity.same_as(&answer.facts.identity),
         None => Sameness::Unknown,
     }
 }
 
-/// Whether a place is no longer there to be asked.
-fn is_gone(cause: Cause) -> bool {
-    matches!(cause, Cause::Dns | Cause::Unreachable | Cause::Tls)
+/// By how many misses an error brings a pinned place nearer to being given up; `None` for what says nothing about it.
+fn misses_by(cause: Cause) -> Option<u32> {
+    match cause {
+        Cause::Dns | Cause::Unreachable | Cause::Tls | Cause::BadResponse | Cause::InsecureRedirect => {
+            Some(MOST_MISSES)
+        }
+        // That happens to any server, once.
+        Cause::CutShort | Cause::Stalled => Some(1),
+        _ => None,
+    }
 }
 
 /// Asks at the address itself from here on. False if that is what was done.
@@ -202,6 +275,7 @@ async fn unpin(run: &Run, kept: &mut Kept) -> Result<bool> {
     if kept.pinned.take().is_none() {
         return Ok(false);
     }
+    kept.missed = 0;
     run.change_resume(|record| record.pinned = None).await?;
     Ok(true)
 }
@@ -212,7 +286,8 @@ async fn take_seat(run: &Run, plan: &Plan, kept: &Kept) -> Result<Seat> {
     let url = kept.pinned.as_ref().unwrap_or(&plan.fetch.url);
     let mut is_told = false;
     loop {
-        match http.seat(url) {
+        let beside = kept.refused_beside.filter(|beside| http.served(url) >= *beside);
+        match beside.map_or_else(|| http.seat(url), Err) {
             Ok(seat) => {
                 if is_told {
                     run.wait(None);
@@ -233,6 +308,34 @@ async fn take_seat(run: &Run, plan: &Plan, kept: &Kept) -> Result<Seat> {
             }
         }
     }
+}
+
+/// Whether a refusal may be about how many there are at a time, though its status has another meaning: many hosts say 403 to
+/// one more than they take. As what it counts then, and after what time it is worth asking again.
+fn may_pass(
+    run: &Run,
+    plan: &Plan,
+    kept: &mut Kept,
+    (status, error): (u16, &Error),
+) -> Option<(Cause, Duration)> {
+    let says_so = matches!(status, 429 | 503);
+    let may_mean_it = matches!(status, 403 | 420 | 421 | 508 | 509)
+        && matches!(error.cause, Cause::ServiceRefused | Cause::ServerTrouble);
+    if !says_so && !may_mean_it {
+        return None;
+    }
+    let served = run.queue().http.served(kept.pinned.as_ref().unwrap_or(&plan.fetch.url));
+    kept.refused_beside = (served > 0).then_some(served);
+    if served > 0 {
+        kept.is_crowded = true;
+        // As soon as there are fewer; what says so itself is learnt of the server as a whole.
+        return may_mean_it.then_some((Cause::RateLimited, Duration::ZERO));
+    }
+    if !kept.is_crowded || kept.refused_after >= MOST_REFUSALS {
+        return None;
+    }
+    kept.refused_after += 1;
+    Some((Cause::RateLimited, REFUSES_FOR * kept.refused_after))
 }
 
 /// Asks one question and reads the head of the answer.

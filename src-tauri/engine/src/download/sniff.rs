@@ -1,11 +1,14 @@
 //! What a body is, by its first bytes: an error in JSON, a web page in place of a file, or the file.
 
-use super::{Kept, endpoint, refusal_of, who};
+use http::StatusCode;
+
+use super::{Kept, Open, endpoint, refusal_of, who};
 use crate::error::{Cause, Error, Result};
 use crate::filename;
+use crate::files::folder::read_at;
 use crate::http::answer;
 use crate::http::body::Body;
-use crate::http::head::Facts;
+use crate::http::head::{Answer, Facts};
 use crate::run::Run;
 use crate::services::{Plan, Service};
 use crate::task::DownloadTask;
@@ -19,6 +22,7 @@ const PAGE_BEGINS_WITHIN: usize = 512;
 /// Reads as much as is needed to know what the body is: an error in JSON, a web page, or a file.
 pub(super) async fn first_bytes(
     run: &Run,
+    task: &DownloadTask,
     plan: &Plan,
     facts: &Facts,
     body: &mut Body,
@@ -39,7 +43,8 @@ pub(super) async fn first_bytes(
     }
     if is_json && !attachment && length(body) < JSON_LIMIT {
         let whole = body.seen();
-        if let Some(said) = answer::is_json_error(Some(&media_type), attachment, &whole) {
+        let is_file = plan.pages_welcome && (is_json_meant(task, plan) || !answer::json_says_failure(&whole));
+        if !is_file && let Some(said) = answer::is_json_error(Some(&media_type), attachment, &whole) {
             return Err(refusal_of(service, &said, &endpoint(plan, &facts.url)));
         }
     }
@@ -51,13 +56,147 @@ pub(super) async fn first_bytes(
     if !plan.pages_welcome && length(body) == 0 && facts.total() != Some(0) {
         return Err(Error::new(Cause::CutShort, Phrase::SentNothing));
     }
+    if plan.pages_welcome && !attachment && meant(task, plan).is_some_and(|name| is_no_text(&name)) {
+        let is_called_words = facts.media_type().is_some_and(|kind| is_markup(&kind));
+        if is_called_words && has_words_only(run, facts, body).await? {
+            return Err(words_instead(facts, &body.seen(), service));
+        }
+        if begins_like_page(&body.seen()) {
+            return Err(page_instead(service));
+        }
+    }
     Ok(())
 }
 
-/// Whether an answer is called a page where a file that is none was begun.
-pub(super) fn is_page_in_place_of_file(facts: &Facts, kept: &Kept) -> bool {
-    page_type(facts) == Some(PageType::Page)
-        && kept.open.as_ref().is_some_and(|open| !is_page_name(open.part.name()))
+/// What an answer is if it is no file at all, though one was begun: a web page, a short message or nothing, where the bytes
+/// that are here are of another kind. `None` if it may be the file.
+pub(super) async fn no_file_instead(
+    run: &Run,
+    kept: &Kept,
+    answer: &mut Answer,
+    service: &dyn Service,
+) -> Result<Option<Error>> {
+    let Some(open) = kept.open.as_ref().filter(|open| open.have() > 0) else { return Ok(None) };
+    let Answer { facts, body } = answer;
+    if page_type(facts) == Some(PageType::Page) && !is_page_name(open.part.name()) {
+        return Ok(Some(page_instead(service)));
+    }
+    if is_attachment(facts) || !has_words_only(run, facts, body).await? {
+        return Ok(None);
+    }
+    let words = body.seen();
+    let kind = facts.media_type().unwrap_or_default();
+    if is_text(&first_bytes_of(open)) {
+        // A text may well become another one: only what is called JSON is none, where no JSON was begun.
+        let is_other = answer::is_json(&kind) && !is_json_name(open.part.name());
+        return Ok(is_other.then(|| words_instead(facts, &words, service)));
+    }
+    let is_called_words = is_markup(&kind) || kind.starts_with("text/");
+    let is_told_apart = facts.identity.can_be_shown();
+    if words.is_empty() {
+        // A file may have become empty; a server of files says then of which version it is.
+        return Ok((!is_told_apart).then(|| Error::new(Cause::CutShort, Phrase::SentNothing)));
+    }
+    let is_message = is_called_words || !is_told_apart || begins_like_page(&words);
+    Ok(is_message.then(|| words_instead(facts, &words, service)))
+}
+
+/// The first bytes of what was begun, as far as they are here.
+fn first_bytes_of(open: &Open) -> Vec<u8> {
+    let here =
+        open.stretches.iter().find(|stretch| stretch.start == 0).map_or(0, |first| first.hasher.bytes());
+    let mut bytes = vec![0; usize::try_from(here).unwrap_or(usize::MAX).min(PAGE_BEGINS_WITHIN)];
+    // What cannot be read is taken for no text, as nearly everything that is worth a resume.
+    match read_at(open.part.file(), &mut bytes, 0) {
+        Ok(()) => bytes,
+        Err(_) => vec![0],
+    }
+}
+
+/// Reads on while it may be a message: whether the whole body is a short text, or nothing.
+async fn has_words_only(run: &Run, facts: &Facts, body: &mut Body) -> Result<bool> {
+    if facts.total().is_some_and(|total| total > JSON_LIMIT as u64) {
+        return Ok(false);
+    }
+    let stall = run.queue().http.limits.stall;
+    loop {
+        let is_short = body.seen_length() <= JSON_LIMIT as u64;
+        if !is_short || !is_text(&body.seen()) {
+            return Ok(false);
+        }
+        if facts.total() == Some(body.seen_length()) || !run.or_stop(body.look(stall)).await?? {
+            return Ok(true);
+        }
+    }
+}
+
+/// Whether bytes are the beginning of a text, or nothing.
+fn is_text(bytes: &[u8]) -> bool {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return true;
+    }
+    let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace() && *byte != 0x1b;
+    let is_utf8 = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        // Cut in the middle of a character.
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf8 && !bytes.iter().any(is_control)
+}
+
+/// A message in place of a file.
+fn words_instead(facts: &Facts, words: &[u8], service: &dyn Service) -> Error {
+    if page_type(facts) == Some(PageType::Page) || begins_like_page(words) {
+        return page_instead(service);
+    }
+    let said = answer::decode(StatusCode::OK, &facts.headers, words);
+    let error = Error::new(Cause::BadResponse, Phrase::SentMessage { service: who(service) })
+        .advise(Phrase::CheckSignInOrDirectLink);
+    if said.message.is_empty() { error } else { error.because(said.message) }
+}
+
+/// Types in which servers and services write messages.
+fn is_markup(media_type: &str) -> bool {
+    answer::is_json(media_type)
+        || matches!(media_type, "text/html" | "application/xhtml+xml" | "application/xml" | "text/xml")
+        || media_type.ends_with("+xml")
+}
+
+fn begins_like_page(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let begins =
+        |mark: &str| text.get(..mark.len()).is_some_and(|start| start.eq_ignore_ascii_case(mark.as_bytes()));
+    begins("<!doctype html") || begins("<html")
+}
+
+/// The name that the file is to have, or that the link speaks of.
+fn meant(task: &DownloadTask, plan: &Plan) -> Option<String> {
+    let of_link = || {
+        let last = plan.fetch.url.path_segments()?.next_back()?;
+        Some(percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned())
+    };
+    task.name.clone().or_else(of_link)
+}
+
+fn ending(name: &str) -> Option<String> {
+    name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase())
+}
+
+fn is_json_meant(task: &DownloadTask, plan: &Plan) -> bool {
+    meant(task, plan).is_some_and(|name| is_json_name(&name))
+}
+
+fn is_json_name(name: &str) -> bool {
+    ending(name).is_some_and(|ending| {
+        ending.ends_with("json") || matches!(&*ending, "map" | "har" | "ipynb" | "gltf")
+    })
+}
+
+/// Whether no file of such a name is a text.
+fn is_no_text(name: &str) -> bool {
+    const TEXTS: [&str; 12] =
+        ["csv", "json", "srt", "vtt", "svg", "m3u", "m3u8", "pls", "xpm", "xbm", "ts", "eps"];
+    filename::is_no_page(name) && ending(name).is_some_and(|ending| !TEXTS.contains(&&*ending))
 }
 
 fn is_attachment(facts: &Facts) -> bool {

@@ -15,10 +15,9 @@ use std::time::{Duration, Instant};
 pub(crate) const LONGEST_NAME: usize = 255;
 /// A disk that takes no name of this many bytes takes none that is of use to anyone.
 const SHORTEST_LIMIT: usize = 48;
-/// Room is set aside in steps that begin with this many bytes, so that a disk which fills them with zeroes is found out.
-const FIRST_STEP: u64 = 8 * 1024 * 1024;
-/// How long setting room aside may take altogether before the rest is left to the writing.
-const STEP_TIME: Duration = Duration::from_secs(1);
+/// Setting a step of room aside takes no time, unless the disk fills it with zeroes; after this long the rest is left to
+/// the writing.
+const STEP_TIME: Duration = Duration::from_millis(500);
 /// How long what is known of a disk outlives the last folder that was open on it.
 const KEPT: Duration = Duration::from_secs(60);
 /// So far from the beginning one byte is written to see whether what lies before it is filled.
@@ -122,39 +121,53 @@ impl Disk {
         is_new
     }
 
-    /// Sets blocks aside for a file without changing its length, as far as the disk does that at once.
+    /// Sets blocks aside for a step of a file without changing its length, as far as the disk does that at once.
     #[cfg(target_os = "linux")]
-    pub fn set_aside(&self, file: &File, length: u64) -> io::Result<()> {
-        if self.facts().sets_aside == Some(false) {
+    pub fn set_aside(&self, file: &File, start: u64, length: u64) -> io::Result<()> {
+        if length == 0 || self.facts().sets_aside == Some(false) {
             return Ok(());
         }
         let before = file.metadata()?.len();
         let began = Instant::now();
-        let (mut at, mut step) = (0, FIRST_STEP);
-        while at < length {
-            let next = (at + step).min(length);
-            let works = set_aside_part(file, at, next - at)?;
-            if works && file.metadata()?.len() > before {
-                // It knows no room behind the end: what it has written there is no byte of the file.
-                file.set_len(before)?;
-                self.learn(|facts| facts.sets_aside = Some(false));
-                return Ok(());
-            }
-            if !works || (began.elapsed() > STEP_TIME && next < length) {
-                self.learn(|facts| facts.sets_aside = Some(false));
-                return Ok(());
-            }
-            (at, step) = (next, step.saturating_mul(2));
+        let works = set_aside_part(file, start, length)?;
+        let is_longer = works && file.metadata()?.len() > before;
+        if is_longer {
+            // It knows no room behind the end: what it has written there is no byte of the file.
+            file.set_len(before)?;
+        }
+        if !works || is_longer || began.elapsed() > STEP_TIME {
+            self.learn(|facts| facts.sets_aside = Some(false));
         }
         Ok(())
+    }
+
+    /// Gives room back that was set aside in this range and not written to. Only room: a disk that cannot keeps it until
+    /// the file goes on or goes.
+    #[cfg(target_os = "linux")]
+    pub fn give_back(file: &File, range: &std::ops::Range<u64>) {
+        use rustix::fs::FallocateFlags;
+        let Ok(facts) = file.metadata() else { return };
+        let hole = range.start..range.end.min(facts.len());
+        if hole.start < hole.end {
+            let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = rustix::fs::fallocate(file, punch, hole.start, hole.end - hole.start);
+        }
+        if range.end > facts.len() {
+            // Cut to the length that it has, a file loses what lies behind its end.
+            let _ = file.set_len(facts.len());
+        }
     }
 
     /// No other system sets room aside for a file without changing its length.
     #[cfg(not(target_os = "linux"))]
     #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
-    pub fn set_aside(&self, _file: &File, _length: u64) -> io::Result<()> {
+    pub fn set_aside(&self, _file: &File, _start: u64, _length: u64) -> io::Result<()> {
         Ok(())
     }
+
+    /// Where none was set aside there is none to give back.
+    #[cfg(not(target_os = "linux"))]
+    pub fn give_back(_file: &File, _range: &std::ops::Range<u64>) {}
 
     /// Finds out, with a file that is still empty, whether the disk leaves gaps.
     pub fn look_for_gaps(&self, file: &File) {

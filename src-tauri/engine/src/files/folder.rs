@@ -19,6 +19,9 @@ use crate::filename;
 use crate::files::disk::Disk;
 use crate::files::own_file::Access;
 
+/// Room that Ferry leaves to the rest of the system on a full disk, in bytes; one part in a hundred of a small one.
+const MARGIN: u64 = 64 * 1024 * 1024;
+
 /// An open folder that files are made in.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -182,9 +185,12 @@ impl Folder {
         self.sync.failures()
     }
 
-    /// Bytes that this user can still write; `None` where the disk does not tell.
+    /// Bytes that Ferry still writes here: what this user can, but for a margin that the rest of the system is left with.
+    /// `None` where the disk does not tell. One that tells of no room at all may only not know; one that is full says so
+    /// by itself, to whoever writes.
     pub fn free_space(&self) -> Option<u64> {
-        self.inner.free_space()
+        let space = self.inner.space().filter(|space| space.free > 0)?;
+        Some(space.free.saturating_sub(MARGIN.min(space.size / 100)))
     }
 }
 
@@ -224,9 +230,17 @@ pub(crate) fn is_gone(drive: &Path) -> bool {
     drive_of(drive).as_deref() != Some(drive)
 }
 
+/// What a disk tells of its room, in bytes.
+struct Space {
+    /// Of the whole disk.
+    size: u64,
+    /// That this user can still write.
+    free: u64,
+}
+
 /// Bytes that this user can still write to an existing folder; `None` where the system does not tell.
 pub(crate) fn free_space(path: &Path) -> Option<u64> {
-    platform::Folder::open(path).ok()?.free_space()
+    Some(platform::Folder::open(path).ok()?.space()?.free)
 }
 
 /// Bytes on disk that belong to a file, also those set aside and not yet written.
@@ -498,14 +512,17 @@ mod platform {
             self.0.sync_all()
         }
 
-        pub fn free_space(&self) -> Option<u64> {
+        pub fn space(&self) -> Option<super::Space> {
             let facts = fs::fstatvfs(&self.0).ok()?;
             // A disk without blocks, or with more free ones than it has, has not told.
             if facts.f_blocks == 0 || facts.f_bavail > facts.f_blocks {
                 return None;
             }
             let block = if facts.f_frsize == 0 { facts.f_bsize } else { facts.f_frsize };
-            (block > 0).then(|| facts.f_bavail.saturating_mul(block))
+            (block > 0).then(|| super::Space {
+                size: facts.f_blocks.saturating_mul(block),
+                free: facts.f_bavail.saturating_mul(block),
+            })
         }
     }
 
@@ -606,19 +623,14 @@ mod platform {
         }
 
         #[allow(unsafe_code, reason = "the standard library does not tell free space")]
-        pub fn free_space(&self) -> Option<u64> {
+        pub fn space(&self) -> Option<super::Space> {
             let path = wide(&self.0);
-            let mut free = 0;
-            // SAFETY: the path is NUL-terminated, `free` outlives the call, the other two results may be null.
+            let (mut free, mut size) = (0, 0);
+            // SAFETY: the path is NUL-terminated, both numbers outlive the call, the third result may be null.
             let done = unsafe {
-                win::GetDiskFreeSpaceExW(
-                    path.as_ptr(),
-                    &raw mut free,
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                )
+                win::GetDiskFreeSpaceExW(path.as_ptr(), &raw mut free, &raw mut size, std::ptr::null_mut())
             };
-            (done != 0).then_some(free)
+            (done != 0).then_some(super::Space { size, free })
         }
     }
 }

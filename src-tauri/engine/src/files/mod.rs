@@ -7,5 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod folder;
 pub(crate) mod origin_mark;
 pub(crate) mod own_file;
+pub(crate) mod own_folder;
 pub(crate) mod part_file;
 pub(crate) mod reserved_names;
+pub(crate) mod whole;

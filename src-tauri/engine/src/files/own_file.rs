@@ -2,7 +2,7 @@
 //!
 //! What lies in a folder that others may write to can be theirs, and a CRC proves nothing against them: anybody can make
 //! other bytes with the same one. What they cannot have is a file of this user's that nobody else may write to
-//! (docs/decisions/0027).
+//! (docs/decisions/0028).
 
 #![allow(
     clippy::useless_conversion,

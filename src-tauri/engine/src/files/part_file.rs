@@ -5,6 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::files::disk::Disk;
-use crate::files::folder::Folder;
+use crate::files::folder::{Folder, allocated};
 use crate::files::own_file::{FileId, give_usual_rights, is_own, was_own};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::words::{Phrase, Size, shown};
@@ -148,31 +149,53 @@ impl PartFile {
         self.file.set_len(length).map_err(|error| Error::target_io("Writing to", &self.path(), &error))
     }
 
-    /// Makes sure that there is room for the rest of a file of this size, and sets it aside.
+    /// Makes sure that there is room for the rest of a file of this size, and that it can be written in pieces.
     pub fn make_room(&self, total: u64) -> Result<()> {
         self.find_room(total)?;
-        let disk = self.folder.disk();
         if total > GAPS_FROM {
-            disk.look_for_gaps(&self.file);
+            self.folder.disk().look_for_gaps(&self.file);
         }
-        disk.set_aside(&self.file, total)
-            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
+        Ok(())
     }
 
     /// Makes sure that there is room for the rest of a file of this size.
     pub fn find_room(&self, total: u64) -> Result<()> {
         // Room that an earlier attempt set aside is no longer free, but it is ours.
-        let needed = total.saturating_sub(crate::files::folder::allocated(&self.file));
-        // A disk that tells of no room at all may only not know; one that is full says so by itself, to whoever writes.
-        if let Some(free) = self.folder.free_space().filter(|free| *free > 0)
-            && free < needed
-        {
-            return Err(Error::new(Cause::DiskFull, Phrase::NoRoom).because(Phrase::MoreNeeded {
-                needed: Size(needed - free),
-                folder: shown(self.folder.path()),
-            }));
+        self.has_room_for(total.saturating_sub(allocated(&self.file)))
+    }
+
+    /// Makes sure that there is room for so many bytes more.
+    fn has_room_for(&self, needed: u64) -> Result<()> {
+        match self.folder.free_space() {
+            Some(free) if free < needed => {
+                Err(Error::new(Cause::DiskFull, Phrase::NoRoom).because(Phrase::MoreNeeded {
+                    needed: Size(needed - free),
+                    folder: shown(self.folder.path()),
+                }))
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Makes sure that there is room for the next step of a file, and sets it aside if the file goes so far at least.
+    pub fn step_ahead(&self, step: Range<u64>, total: Option<u64>) -> Result<()> {
+        let end = total.map_or(step.end, |total| step.end.min(total)).max(step.start);
+        let length = end - step.start;
+        if allocated(&self.file) < end {
+            self.has_room_for(length)?;
+        }
+        if total.is_none() {
+            return Ok(());
+        }
+        self.folder
+            .disk()
+            .set_aside(&self.file, step.start, length)
+            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
+    }
+
+    /// Gives back what was set aside in this range and not written to.
+    pub fn give_back(&self, range: &Range<u64>) {
+        Disk::give_back(&self.file, range);
     }
 
     /// Keeps the bytes so far under another name (the source changed, or the file was touched) and gives the old
@@ -316,7 +339,8 @@ pub(crate) fn relocate(
     noted: Option<FileId>,
 ) -> Result<Option<FileId>> {
     let old = from.join(part_name(name));
-    if !old.is_file() {
+    // A link in its place leads to a file that is not to be copied.
+    if !std::fs::symlink_metadata(&old).is_ok_and(|facts| facts.is_file()) {
         // It was never made, or is there already.
         return Ok(noted);
     }

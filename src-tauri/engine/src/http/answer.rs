@@ -3,6 +3,7 @@
 //! The order is that of the services' documents: the envelope, FastAPI's `detail`, `application/problem+json`,
 //! Spring, the stores' XML, then plain text or a page's title. Whatever comes out is [`Foreign`], at most 500 characters.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
@@ -10,11 +11,13 @@ use http::{HeaderMap, StatusCode};
 use quick_xml::events::Event;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::foreign::Foreign;
 use crate::http::range::retry_after;
 use crate::http::refusals::{GENERAL, Row, look_up, look_up_own, short_number};
+use crate::http::verdict::{self, Verdict};
 
 /// The longest message that is shown, in characters.
 pub(crate) const LONGEST_MESSAGE: usize = 500;
@@ -116,15 +119,19 @@ struct Said {
     begins: Option<SystemTime>,
 }
 
-/// Decodes an answer that is an error, whatever form it has. `body`: at most the first 64 KiB.
+/// Decodes an answer that is an error, whatever form it has. Only the first 64 KiB of it are looked at.
 pub(crate) fn decode(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let body = &body[..body.len().min(super::ERROR_BODY_LIMIT)];
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let said = read_body(content_type, body);
     judge(status, headers, said)
 }
 
+/// A code or a flag of an envelope has no more bytes than this.
+const LONGEST_WORD: usize = 1024;
+
 /// The `data` of an envelope, when it says success: HTTP 2xx, `failed` not true, `success` not false, and a `code`
-/// that is 200, 0, "0000" or one of their kin. Services disagree about the spelling, and clients that accept only one break.
+/// that means success in one of its spellings ([`verdict::of_code`]). Services disagree about the spelling, and clients that accept only one break.
 pub(crate) fn envelope_data<T: DeserializeOwned>(
     status: StatusCode,
     headers: &HeaderMap,
@@ -135,18 +142,24 @@ pub(crate) fn envelope_data<T: DeserializeOwned>(
         return serde_json::from_value(Value::Null)
             .map_err(|error| not_as_documented(status, headers, body, &error));
     }
-    let Ok(Value::Object(mut envelope)) = serde_json::from_slice(body) else {
+    let Ok(envelope) = serde_json::from_slice::<HashMap<String, &RawValue>>(body) else {
         let mut refusal = decode(status, headers, body);
         if status.is_success() && refusal.kind != RefusalKind::NotReady {
             refusal.kind = RefusalKind::NotAsDocumented;
         }
         return Err(refusal);
     };
-    if !status.is_success() || !says_success(&envelope) {
+    // Only what is a word: as values, a few megabytes of nested trifles would become hundreds.
+    let said = ["code", "failed", "success"].into_iter().filter_map(|name| {
+        let text = envelope.get(name)?.get();
+        let value = if text.len() <= LONGEST_WORD { serde_json::from_str(text).ok()? } else { Value::Null };
+        Some((name.to_owned(), value))
+    });
+    if !status.is_success() || !says_success(&said.collect()) {
         return Err(decode(status, headers, body));
     }
-    let data = envelope.remove("data").unwrap_or(Value::Null);
-    serde_json::from_value(data).map_err(|error| not_as_documented(status, headers, body, &error))
+    let data = envelope.get("data").map_or("null", |data| data.get());
+    serde_json::from_str(data).map_err(|error| not_as_documented(status, headers, body, &error))
 }
 
 /// An answer that says success and holds something else. One that was only accepted (202) may hold it later.
@@ -179,6 +192,12 @@ pub(crate) fn is_json_error(
     Some(judge(StatusCode::OK, &HeaderMap::new(), said))
 }
 
+/// Whether a body is an envelope that says that something went wrong. A report of one's own has a `code` or a `success`
+/// in it, too.
+pub(crate) fn json_says_failure(body: &[u8]) -> bool {
+    serde_json::from_slice::<Map<String, Value>>(body).is_ok_and(|object| !says_success(&object))
+}
+
 /// Whether a media type means JSON.
 pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -192,8 +211,13 @@ fn says_success(envelope: &Map<String, Value>) -> bool {
         Some(Value::String(text)) => text.trim().eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
         _ => false,
     };
-    let code = envelope.get("code").and_then(code_text).unwrap_or_default();
-    !is("failed", true) && !is("success", false) && matches!(code.as_str(), "200" | "0000" | "0" | "")
+    let code = match envelope.get("code").and_then(verdict::of_code) {
+        None | Some(Verdict::Well) => true,
+        // Only the flag tells what a number of the service's own means.
+        Some(Verdict::Unclear) => is("success", true),
+        Some(_) => false,
+    };
+    code && !is("failed", true) && !is("success", false)
 }
 
 /// A code as text, whether it came as a number or a string.
@@ -227,6 +251,13 @@ fn read_body(content_type: Option<&str>, body: &[u8]) -> Said {
     // serde_json stops at 128 levels, so a nesting bomb is merely text.
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => return read_json(&object),
+        // One entry for each file: the first that says no.
+        Ok(Value::Array(entries)) => {
+            let refused = entries.iter().find(|entry| verdict::of_json(entry) == Verdict::Failed);
+            if let Some(object) = refused.and_then(Value::as_object) {
+                return read_json(object);
+            }
+        }
         Ok(Value::String(message)) => return Said { message, ..Said::default() },
         _ => {}
     }
@@ -251,7 +282,15 @@ fn read_json(object: &Map<String, Value>) -> Said {
         .or_else(|| fast_api(object))
         .or_else(|| problem(object))
         .or_else(|| spring(object))
-        .unwrap_or_else(|| any_json(object))
+        .unwrap_or_else(|| {
+            let said = any_json(object);
+            if said.message.is_empty() && said.code.is_none() {
+                // `Message`, `ErrorCode`: the same names as others write them.
+                let lower = object.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+                return any_json(&lower.collect());
+            }
+            said
+        })
 }
 
 /// `{"code":…,"msg":…}`, with or without `success` and `failed`.
@@ -332,9 +371,16 @@ fn error_word(object: &Map<String, Value>) -> Option<String> {
 /// Anything else: Google's `{"error":{"code":…,"message":…,"status":…}}`, `{"error":"…"}`, `{"message":"…"}`.
 fn any_json(object: &Map<String, Value>) -> Said {
     let inner = object.get("error").and_then(Value::as_object).unwrap_or(object);
+    let code = ["code", "errcode", "errno", "error_code"].iter().find_map(|name| inner.get(*name));
+    let first = || match object.get("errors")?.as_array()?.first()? {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(error) => text_of(error, &["message", "msg", "detail", "title"]),
+        _ => None,
+    };
     Said {
-        code: inner.get("code").and_then(code_text).or_else(|| error_word(inner)),
-        message: text_of(inner, &["message", "msg", "error_description", "error", "reason"])
+        code: code.and_then(code_text).or_else(|| error_word(inner)),
+        message: text_of(inner, &["message", "msg", "error_description", "errmsg", "error", "reason"])
+            .or_else(first)
             .unwrap_or_default(),
         request_id: request_id_of(object),
         reason: reason_of(inner).unwrap_or_default(),
@@ -460,6 +506,27 @@ impl Times {
 fn dated(text: &str, word: &str) -> Option<SystemTime> {
     let (_, rest) = text.split_once(word)?;
     httpdate::parse_http_date(rest.split(']').next()?.trim()).ok()
+}
+
+/// Whether a body is a store's XML error.
+pub(crate) fn is_error_document(text: &str) -> bool {
+    read_xml(text).is_some()
+}
+
+/// The title of a page that asks for a name and a password instead of answering: of a network, or of a service.
+pub(crate) fn sign_in_page(headers: &HeaderMap, text: &str) -> Option<Foreign> {
+    const WORDS: [&str; 7] =
+        ["sign in", "sign-in", "signin", "log in", "login", "captive portal", "authentication"];
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_page = declared.is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+    if !is_page && !looks_like_page(text) {
+        return None;
+    }
+    let title = Foreign::limited(&page_title(text), LONGEST_LABEL);
+    let (lower, page) = (title.to_lowercase(), text.to_ascii_lowercase());
+    let asks =
+        ["type=\"password\"", "type='password'", "type=password"].iter().any(|field| page.contains(field));
+    (asks || WORDS.iter().any(|word| lower.contains(word))).then_some(title)
 }
 
 fn looks_like_page(text: &str) -> bool {

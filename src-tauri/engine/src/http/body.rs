@@ -8,7 +8,8 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use super::client::{from_reqwest, stalled};
-use crate::error::Result;
+use crate::error::{Cause, Error, Result};
+use crate::words::Phrase;
 
 /// Bytes that may be written, and where. Only a [`Body`] makes them: nothing else ever reaches a part file.
 #[derive(Debug, Clone)]
@@ -43,12 +44,17 @@ pub(crate) struct Body {
     at: u64,
     /// The byte after the last that is named; `None` = until the protocol says that this was it.
     end: Option<u64>,
+    /// Whether nothing but its end shows that it is as long as the range that its head names.
+    is_open: bool,
 }
+
+/// How long the end of a body may take to show itself, once all that was named is here.
+const END_SHOWS: Duration = Duration::from_secs(2);
 
 impl Body {
     /// For [`super::head`] only.
-    pub(super) fn new(answer: Response, at: u64, end: Option<u64>) -> Self {
-        Self { answer, begun: VecDeque::new(), at, end }
+    pub(super) fn new(answer: Response, at: u64, end: Option<u64>, is_open: bool) -> Self {
+        Self { answer, begun: VecDeque::new(), at, end, is_open }
     }
 
     /// The byte after the last that this answer brings.
@@ -62,14 +68,28 @@ impl Body {
     }
 
     /// The next bytes, no later than the stall limit; `None` at the end of what the head named, or of the body.
+    ///
+    /// # Errors
+    ///
+    /// Beside those of the connection [`Cause::Misplaced`]: more came than the head named, so that nobody knows which of the
+    /// bytes belong where, and those that were handed out before are worth nothing.
     pub async fn next(&mut self, stall: Duration) -> Result<Option<Placed>> {
         loop {
             let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.at));
             if left == 0 {
+                if std::mem::take(&mut self.is_open)
+                    && let Ok(Ok(Some(more))) = tokio::time::timeout(END_SHOWS, self.receive(stall)).await
+                    && !more.is_empty()
+                {
+                    return Err(misplaced());
+                }
                 return Ok(None);
             }
             let Some(mut bytes) = self.receive(stall).await? else { return Ok(None) };
-            // What lies beyond the named range is of nobody knows where.
+            if self.is_open && bytes.len() as u64 > left {
+                return Err(misplaced());
+            }
+            // What lies beyond what was asked for is left out.
             bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             if bytes.is_empty() {
                 continue;
@@ -138,4 +158,8 @@ impl Body {
             })
             .collect()
     }
+}
+
+fn misplaced() -> Error {
+    Error::new(Cause::Misplaced, Phrase::MoreThanNamed)
 }

@@ -10,9 +10,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use ferry_sandbox::{INSIDE_HOST, Sandbox};
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -21,8 +22,8 @@ use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
 use crate::http::address::is_loopback;
+use crate::http::origin::BoundKey;
 use crate::http::pace::Pace;
-use crate::secrets::Secret;
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -36,7 +37,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 const STUCK_LIMIT: Duration = Duration::from_secs(600);
 const MOST_REDIRECTS: usize = 10;
 /// The most of an error's body that is read.
-const ERROR_BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
 /// How long Ferry waits for what.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,16 @@ struct Clients {
     http2: reqwest::Client,
 }
 
+/// Who is asked in place of a server, by requests to [`INSIDE_HOST`].
+#[derive(Clone, Default)]
+struct Inside(Arc<RwLock<Option<Arc<Sandbox>>>>);
+
+impl std::fmt::Debug for Inside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inside")
+    }
+}
+
 /// The client and its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
@@ -74,6 +85,8 @@ pub(crate) struct Http {
     loopback: Clients,
     only_http2: Arc<Mutex<HashSet<Origin>>>,
     servers: Arc<Mutex<HashMap<Origin, Server>>>,
+    /// The service that runs inside this process.
+    inside: Inside,
     /// How long to wait for what.
     pub limits: Limits,
 }
@@ -90,6 +103,7 @@ impl Http {
             loopback: clients(false)?,
             only_http2: Arc::default(),
             servers: Arc::default(),
+            inside: Inside::default(),
             limits,
         })
     }
@@ -118,6 +132,11 @@ impl Http {
         server.seats += 1;
         drop(servers);
         Ok(Seat { servers: Arc::clone(&self.servers), origin, brings: false })
+    }
+
+    /// How many a body is coming in to from a server.
+    pub fn served(&self, url: &Url) -> usize {
+        self.servers().get(&url.origin()).map_or(0, |server| server.brings)
     }
 
     /// A server has refused one more than those who are being served by it just now. False if there are none: then that
@@ -158,6 +177,9 @@ impl Http {
     pub async fn execute(&self, request: RequestBuilder) -> Result<Response> {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| from_reqwest(&error))?;
+        if request.url().host_str() == Some(INSIDE_HOST) {
+            return self.ask_inside(request).await;
+        }
         let (url, again) = (request.url().clone(), request.try_clone());
         let answer = match client.execute(request).await {
             Err(error) if refuses_http1(&error) => {
@@ -179,6 +201,23 @@ impl Http {
         Ok(answer)
     }
 
+    /// Whom requests to [`INSIDE_HOST`] are handed to from now on.
+    pub fn set_inside(&self, sandbox: Option<Arc<Sandbox>>) {
+        *self.inside.0.write().unwrap_or_else(PoisonError::into_inner) = sandbox;
+    }
+
+    /// Hands a request to the service that runs inside this process. With none there is nobody to ask: the name is
+    /// never looked for in a network.
+    async fn ask_inside(&self, request: reqwest::Request) -> Result<Response> {
+        let sandbox = self.inside.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sandbox = sandbox.ok_or_else(|| Error::new(Cause::Unreachable, Phrase::ServerNotReached))?;
+        let request =
+            http::Request::<reqwest::Body>::try_from(request).map_err(|error| from_reqwest(&error))?;
+        let answer = sandbox.answer(request).await;
+        let answer = answer.map_err(|_| Error::new(Cause::CutShort, Phrase::ConnectionBroke))?;
+        Ok(answer.map(reqwest::Body::wrap_stream).into())
+    }
+
     /// Fetches by the rules for redirects: GET at most ten, secrets dropped on any change of origin, never from https to
     /// http, never out of http; a POST only within its origin, by 307 or 308. `from` is where to begin: the address
     /// itself, or where it led before.
@@ -191,9 +230,9 @@ impl Http {
                 for (name, value) in &fetch.headers {
                     headers.append(name.clone(), value.clone());
                 }
-                if let Some(key) = &fetch.key {
-                    headers.insert(AUTHORIZATION, header_secret(key)?);
-                }
+            }
+            if let Some(key) = fetch.key.as_ref().map(|key| key.header_for(&url)).transpose()?.flatten() {
+                headers.insert(AUTHORIZATION, key);
             }
             if let Some(cookies) = fetch.cookies.cookies(&url) {
                 headers.entry(COOKIE).or_insert(cookies);
@@ -316,8 +355,8 @@ pub(crate) struct Fetch {
     pub url: Url,
     /// Sent as POST with this JSON, else as GET.
     pub post: Option<Arc<serde_json::Value>>,
-    /// The service's key, for its own origin only.
-    pub key: Option<Secret>,
+    /// The service's key.
+    pub key: Option<BoundKey>,
     /// Headers of the user's own, for that origin only.
     pub headers: HeaderMap,
     /// What servers on the way wanted to have back. Lives as long as this transfer runs.
@@ -334,7 +373,7 @@ impl std::fmt::Debug for Fetch {
 
 impl Fetch {
     /// A plain GET.
-    pub fn get(url: Url, key: Option<Secret>) -> Self {
+    pub fn get(url: Url, key: Option<BoundKey>) -> Self {
         Self { url, post: None, key, headers: HeaderMap::new(), cookies: Arc::default(), pace: None }
     }
 
@@ -348,14 +387,6 @@ impl Fetch {
     fn method(&self) -> Method {
         if self.post.is_some() { Method::POST } else { Method::GET }
     }
-}
-
-/// The key as a header that the client's own logging leaves out.
-pub(crate) fn header_secret(key: &Secret) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(key.expose())
-        .map_err(|_| Error::new(Cause::Unauthorized, Phrase::KeyUnusable))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// A `Location` may hold raw bytes of any encoding; as browsers do, those that are no UTF-8 are percent-encoded as they are.

@@ -19,7 +19,7 @@ use super::body::Body;
 use super::checksum::{Offered, offered};
 use super::client::Reached;
 use super::identity::{Identity, Sameness};
-use super::range::{ContentRange, retry_after};
+use super::range::{ContentRange, only, retry_after};
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -150,11 +150,11 @@ impl Reading {
             204 | 205 => Self::Nothing,
             // Several results, or a difference to be applied: neither is the file.
             207 | 208 | 226 => Self::NoFile,
-            200..=299 => {
-                let facts = facts(&answer, hops, length(answer.headers()), false);
-                let end = facts.total();
-                Self::Whole(Box::new(Answer { body: Body::new(answer, 0, end), facts }))
+            // Scripts send a part and forget to say 206. What names a range is one, whatever its status.
+            200..=299 if matches!(content_range(answer.headers()), Some(ContentRange::Part { .. })) => {
+                read_part(answer, hops, asked)
             }
+            200..=299 => read_whole(answer, hops, asked),
             304 => Self::Unchanged,
             416 if matches!(asked, Asked::Part { .. }) => {
                 let total = match content_range(answer.headers()) {
@@ -168,6 +168,20 @@ impl Reading {
     }
 }
 
+fn read_whole(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
+    let facts = facts(&answer, hops, length(answer.headers()), false);
+    let end = facts.total();
+    if let Asked::Part { start, of, .. } = asked {
+        // Exactly what was missing, or another length under the same tag: it looks like the rest that was asked for, sent
+        // without saying so. Asked for without a range it has to show what it is.
+        let is_rest = start > 0 && end.is_some() && of.size.map(|size| size.saturating_sub(start)) == end;
+        if is_rest || of.contradicts(&facts.identity) || is_ranged(&facts.headers) {
+            return Reading::StartOver(Unusable::Elsewhere);
+        }
+    }
+    Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, end, false), facts }))
+}
+
 fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     let headers = answer.headers();
     if headers.get(CONTENT_TYPE).is_some_and(|kind| {
@@ -178,14 +192,17 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     let Some(ContentRange::Part { first, last, total }) = content_range(headers) else {
         return Reading::StartOver(Unusable::Elsewhere);
     };
-    // Fewer bytes than the head names: it contradicts itself. What comes beyond them is never looked at.
-    let fits_frame = length(headers).is_none_or(|length| length > last - first);
+    // Another number of bytes than the head names: it contradicts itself, and nobody knows which of them begins where. Where
+    // the frame has no length, the end of the body shows it.
+    let framed = length(headers);
+    let fits_frame = framed.is_none_or(|length| length == last - first + 1);
+    let is_open = framed.is_none();
     let facts = facts(&answer, hops, total, true);
     let (start, end, of) = match asked {
         Asked::Whole => {
             // Not asked for. It is the whole file all the same, or nobody knows what it is a part of.
             return if first == 0 && total == Some(last + 1) && fits_frame {
-                Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, total), facts }))
+                Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, total, is_open), facts }))
             } else {
                 Reading::NoFile
             };
@@ -202,18 +219,20 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     }
     let named = last + 1;
     let end = end.map_or(named, |end| end.min(named));
-    Reading::Part(Box::new(Answer { body: Body::new(answer, start, Some(end)), facts }))
+    let body = Body::new(answer, start, Some(end), is_open && end == named);
+    Reading::Part(Box::new(Answer { facts, body }))
 }
 
 fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -> Facts {
     let headers = answer.headers();
     let is_http1 = answer.version() <= Version::HTTP_11;
-    let is_told = length(headers).is_some() || headers.contains_key(TRANSFER_ENCODING) || !is_http1;
+    let transfer = Transfer::of(headers);
+    let is_told = length(headers).is_some() || transfer == Transfer::Chunked || !is_http1;
     let ranges = |word: &str| headers.get(ACCEPT_RANGES).is_some_and(|value| value == word);
     Facts {
         identity: Identity::of(headers, answer.url(), total, offered(headers, partial)),
         framing: if is_told { Framing::Marked } else { Framing::Closed },
-        coding: coding(&headers.get_all(CONTENT_ENCODING)),
+        coding: transfer.packed().or_else(|| coding(&headers.get_all(CONTENT_ENCODING))),
         gives_ranges: partial || ranges("bytes"),
         may_give_ranges: !ranges("none"),
         url: answer.url().clone(),
@@ -222,16 +241,65 @@ fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -
     }
 }
 
-/// How long the body is, in bytes. With a `Transfer-Encoding` a length says nothing (RFC 9112 §6.3).
+/// What a `Transfer-Encoding` (RFC 9112 §6.1) has made of the body.
+#[derive(Debug, PartialEq, Eq)]
+enum Transfer {
+    /// There is none, or only what stands for none.
+    Plain,
+    /// Cut into chunks, and nothing else: the client has put them together again.
+    Chunked,
+    /// Anything else: what came are not the bytes of the file.
+    Other(String),
+}
+
+impl Transfer {
+    fn of(headers: &HeaderMap) -> Self {
+        let named: Vec<String> = headers
+            .get_all(TRANSFER_ENCODING)
+            .iter()
+            .flat_map(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+                text.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>()
+            })
+            .collect();
+        let applied: Vec<&str> = named
+            .iter()
+            .map(String::as_str)
+            .filter(|word| !matches!(*word, "" | "identity" | "binary"))
+            .collect();
+        match applied[..] {
+            [] => Self::Plain,
+            // The client looks at the very last word only.
+            ["chunked"] if named.last().is_some_and(|word| word == "chunked") => Self::Chunked,
+            _ => Self::Other(applied.join(", ")),
+        }
+    }
+
+    /// How the bytes are packed by it, for a refusal. No file is itself what this makes.
+    fn packed(&self) -> Option<String> {
+        match self {
+            Self::Other(applied) => Some(format!("Transfer-Encoding: {applied}")),
+            Self::Plain | Self::Chunked => None,
+        }
+    }
+}
+
+/// How long the body is, in bytes. Beside chunks a length says nothing (RFC 9112 §6.3).
 fn length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if Transfer::of(headers) != Transfer::Plain {
         return None;
     }
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// Whether there is a `Content-Range`, readable or not.
+fn is_ranged(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_RANGE)
+}
+
+/// The `Content-Range`; one that cannot be read, or has copies that differ, is like none.
 fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
-    headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(ContentRange::parse)
+    only(headers, &CONTENT_RANGE).and_then(ContentRange::parse)
 }
 
 /// How long a head asks to wait, by the clock of whoever asks.
@@ -240,36 +308,56 @@ pub(crate) fn wait_of(headers: &HeaderMap) -> Option<Duration> {
     retry_after(text, their_time(headers).unwrap_or_else(SystemTime::now))
 }
 
-/// The codings that change the bytes (IANA's HTTP content coding registry, and what servers are set up to call theirs).
-/// Anything else (`aws-chunked`, which stores keep by mistake; `utf-8`; `none`) has changed nothing.
-const CODINGS: [&str; 17] = [
+/// The codings that change the bytes (IANA's HTTP content coding registry, and what servers are set up to call theirs),
+/// without the `x-` that some have. Anything else (`aws-chunked`, which stores keep by mistake; `utf-8`; `none`) has
+/// changed nothing.
+const CODINGS: [&str; 20] = [
     "gzip",
-    "x-gzip",
     "deflate",
+    "zlib",
     "compress",
-    "x-compress",
     "br",
+    "brotli",
     "zstd",
     "dcb",
     "dcz",
     "exi",
     "pack200-gzip",
     "aes128gcm",
+    "bzip",
     "bzip2",
-    "x-bzip2",
     "xz",
-    "x-xz",
     "lzma",
+    "lz4",
+    "snappy",
+    "sdch",
+    "base64",
 ];
+
+/// The words of a `Content-Encoding` in lower case, without quotes, parameters and what cannot be read.
+pub(super) fn coding_words(values: &GetAll<'_, HeaderValue>) -> Vec<String> {
+    let word = |text: &str| {
+        let text = text.trim().trim_matches(['"', '\'']).trim_start().to_ascii_lowercase();
+        text.split(|letter: char| !(letter.is_ascii_alphanumeric() || "-_.+/".contains(letter)))
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    values
+        .iter()
+        .flat_map(|value| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            text.split(',').map(word).collect::<Vec<_>>()
+        })
+        .filter(|word| !matches!(word.as_str(), "" | "identity" | "none" | "aws-chunked"))
+        .collect()
+}
 
 /// How a body is packed, in lower case, in the order in which it was; `None` = not at all.
 pub(crate) fn coding(values: &GetAll<'_, HeaderValue>) -> Option<String> {
-    let applied: Vec<String> = values
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .map(|word| word.trim().to_ascii_lowercase())
-        .filter(|word| CODINGS.contains(&word.as_str()))
+    let applied: Vec<String> = coding_words(values)
+        .into_iter()
+        .filter(|word| CODINGS.contains(&word.strip_prefix("x-").unwrap_or(word)))
         .collect();
     (!applied.is_empty()).then(|| applied.join(", "))
 }
@@ -318,6 +406,10 @@ mod tests {
             (&["aws-chunked,gzip"], Some("gzip")),
             (&["identity", "br"], Some("br")),
             (&["deflate, gzip"], Some("deflate, gzip")),
+            (&["gzip;q=1"], Some("gzip")),
+            (&["\"gzip\""], Some("gzip")),
+            (&["x-deflate"], Some("x-deflate")),
+            (&["video/mp4"], None),
         ];
         for (values, expected) in rows {
             let mut headers = HeaderMap::new();
@@ -351,10 +443,39 @@ mod tests {
     }
 
     #[test]
+    fn only_plain_chunks_are_put_together_by_the_client() {
+        let rows: &[(&[&str], Transfer)] = &[
+            (&[], Transfer::Plain),
+            (&[""], Transfer::Plain),
+            (&["identity"], Transfer::Plain),
+            (&["Chunked"], Transfer::Chunked),
+            (&["identity, chunked"], Transfer::Chunked),
+            (&["identity", "chunked"], Transfer::Chunked),
+            (&["chunked,"], Transfer::Other("chunked".into())),
+            (&["chunked;q=1"], Transfer::Other("chunked;q=1".into())),
+            (&["\"chunked\""], Transfer::Other("\"chunked\"".into())),
+            (&["chunked, identity"], Transfer::Other("chunked".into())),
+            (&["gzip, chunked"], Transfer::Other("gzip, chunked".into())),
+            (&["chunked", "chunked"], Transfer::Other("chunked, chunked".into())),
+            (&["gzip"], Transfer::Other("gzip".into())),
+            (&["xchunked"], Transfer::Other("xchunked".into())),
+        ];
+        for (values, expected) in rows {
+            let mut headers = HeaderMap::new();
+            for value in *values {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(Transfer::of(&headers), *expected, "{values:?}");
+        }
+    }
+
+    #[test]
     fn a_transfer_coding_beats_a_length() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
         assert_eq!(length(&headers), Some(3));
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("identity"));
+        assert_eq!(length(&headers), Some(3), "which is none");
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         assert_eq!(length(&headers), None);
     }

@@ -6,10 +6,11 @@
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::checksum::{Claim, Offered};
-use super::head::coding;
+use super::head::coding_words;
 use super::range::{Tag, Validator, entity_tag, last_modified};
 
 /// What one answer says of the version that its bytes are of. Kept in the journal: what the first answer promised
@@ -22,6 +23,9 @@ pub(crate) struct Identity {
     /// Weak entity tag: the same meaning, not the same bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weak_etag: Option<String>,
+    /// What stands for a tag and is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    odd_etag: Option<String>,
     /// Date of last change, exactly as the server wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     modified: Option<String>,
@@ -31,7 +35,7 @@ pub(crate) struct Identity {
     /// Size of the whole in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// How its bytes are packed, if they are.
+    /// What is said of how its bytes are packed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     coding: Option<String>,
     /// Every checksum of the whole that was offered for this version, by whichever answer.
@@ -40,6 +44,10 @@ pub(crate) struct Identity {
     /// Scheme, host and port that it came from: entity tags of two servers say nothing about each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
+    /// Of that origin and the path there: a tag belongs to one place (RFC 9110 §8.8.3). Hashed, as a path may be a secret; without
+    /// the query, which is signed anew each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
 }
 
 /// Whether two answers are about one version of one file.
@@ -56,21 +64,25 @@ pub(crate) enum Sameness {
 impl Identity {
     /// What a head says; `size` and `digests` as the reading of that head found them.
     pub fn of(headers: &HeaderMap, url: &Url, size: Option<u64>, digests: Offered) -> Self {
-        let (etag, weak_etag) = match entity_tag(headers) {
-            Tag::Strong(tag) => (Some(tag), None),
-            Tag::Weak(tag) => (None, Some(tag)),
-            Tag::None => (None, None),
+        let (etag, weak_etag, odd_etag) = match entity_tag(headers) {
+            Tag::Strong(tag) => (Some(tag), None, None),
+            Tag::Weak(tag) => (None, Some(tag), None),
+            Tag::Odd(text) => (None, None, Some(text)),
+            Tag::None => (None, None, None),
         };
+        let words = coding_words(&headers.get_all(CONTENT_ENCODING));
         let (modified, modified_is_strong) = last_modified(headers);
         Self {
             etag,
             weak_etag,
+            odd_etag,
             modified,
             modified_is_strong,
             size,
-            coding: coding(&headers.get_all(CONTENT_ENCODING)),
+            coding: (!words.is_empty()).then(|| words.join(", ")),
             digests,
             origin: Some(url.origin().ascii_serialization()),
+            place: Some(place(url)),
         }
     }
 
@@ -104,6 +116,14 @@ impl Identity {
         self.modified.as_deref()
     }
 
+    /// Whether a later answer gives this very version another size.
+    pub fn contradicts(&self, later: &Self) -> bool {
+        self.etag.is_some()
+            && self.etag == later.etag
+            && self.place == later.place
+            && matches!((self.size, later.size), (Some(mine), Some(theirs)) if mine != theirs)
+    }
+
     /// Whether a later answer is about this version.
     pub fn same_as(&self, later: &Self) -> Sameness {
         use Sameness::{Other, Same, Unknown};
@@ -121,10 +141,22 @@ impl Identity {
         }
         let dates_differ = differ(self.modified.as_deref(), later.modified.as_deref());
         let has_same_date = self.modified_is_strong && self.modified == later.modified;
-        if self.origin.is_some() && later.origin.is_some() && self.origin != later.origin {
+        if differ(self.odd_etag.as_deref(), later.odd_etag.as_deref()) {
+            return Other;
+        }
+        let is_elsewhere = differ(self.origin.as_deref(), later.origin.as_deref())
+            || differ(self.place.as_deref(), later.place.as_deref());
+        if is_elsewhere {
             return match (&self.etag, &later.etag) {
-                // Several names of one store.
-                (Some(mine), Some(theirs)) if mine == theirs && self.size.is_some() && !dates_differ => Same,
+                // Several names of one store. A short tag may be a number that every file begins with.
+                (Some(mine), Some(theirs))
+                    if mine == theirs
+                        && self.size.is_some()
+                        && !dates_differ
+                        && (has_same_date || is_hash_by_length(mine)) =>
+                {
+                    Same
+                }
                 // Mirrors copy date and size; that is enough where a checksum will decide at the end.
                 _ if has_same_date && self.size.is_some() && has_hash(&self.digests) => Same,
                 _ if dates_differ => Other,
@@ -132,7 +164,11 @@ impl Identity {
             };
         }
         match (&self.etag, &later.etag) {
-            (Some(mine), Some(theirs)) if mine == theirs => return Same,
+            // A tag that stays while the date moves on is a constant, unless it is computed from the content.
+            (Some(mine), Some(theirs)) if mine == theirs && (!dates_differ || is_hash_by_length(mine)) => {
+                return Same;
+            }
+            (Some(mine), Some(theirs)) if mine == theirs => return Unknown,
             (Some(_), Some(_)) => return Other,
             _ => {}
         }
@@ -143,7 +179,8 @@ impl Identity {
             return Other;
         }
         // A strong date proves it only of a file that has no tag, in neither answer.
-        if has_same_date && mine.is_none() && theirs.is_none() { Same } else { Unknown }
+        let has_no_tag = mine.is_none() && theirs.is_none() && self.odd_etag == later.odd_etag;
+        if has_same_date && has_no_tag { Same } else { Unknown }
     }
 
     /// Keeps what a later answer about the same version promised beside.
@@ -151,6 +188,17 @@ impl Identity {
         self.size = self.size.or(later.size);
         self.digests.merge(later.digests.clone());
     }
+}
+
+/// Whether a tag has as many digits as the shortest hash in use (MD5): no two files share it by chance.
+fn is_hash_by_length(tag: &str) -> bool {
+    tag.bytes().filter(u8::is_ascii_hexdigit).count() >= 32
+}
+
+fn place(url: &Url) -> String {
+    let hash =
+        Sha256::new().chain_update(url.origin().ascii_serialization()).chain_update(url.path()).finalize();
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn promises_nothing(offered: &Offered) -> bool {
@@ -239,6 +287,42 @@ mod tests {
             ),
             ("nothing at all", &[], &[], Unknown),
             (
+                "what is no tag, and the same",
+                &[("etag", "a"), ("last-modified", OLD)],
+                &[("etag", "a"), ("last-modified", OLD)],
+                Same,
+            ),
+            (
+                "what is no tag, and another",
+                &[("etag", "a"), ("last-modified", OLD)],
+                &[("etag", "b"), ("last-modified", OLD)],
+                Other,
+            ),
+            (
+                "two tags at once",
+                &[("last-modified", OLD)],
+                &[("etag", "\"a\""), ("etag", "\"b\""), ("last-modified", OLD)],
+                Unknown,
+            ),
+            (
+                "a tag that stays while the date moves on",
+                &[("etag", "\"a\""), ("last-modified", OLDER)],
+                &[("etag", "\"a\""), ("last-modified", OLD)],
+                Unknown,
+            ),
+            (
+                "a hash that stays while the date moves on",
+                &[("etag", "\"d41d8cd98f00b204e9800998ecf8427e\""), ("last-modified", OLDER)],
+                &[("etag", "\"d41d8cd98f00b204e9800998ecf8427e\""), ("last-modified", OLD)],
+                Same,
+            ),
+            (
+                "a coding that nobody knows appears",
+                &[("etag", "\"a\"")],
+                &[("etag", "\"a\""), ("content-encoding", "x-new")],
+                Unknown,
+            ),
+            (
                 "the same checksum",
                 &[("x-goog-hash", "md5=1B2M2Y8AsgTpgAmY7PhCfg==")],
                 &[("etag", "\"new\""), ("x-goog-hash", "md5=1B2M2Y8AsgTpgAmY7PhCfg==")],
@@ -273,7 +357,10 @@ mod tests {
         type Given = &'static [(&'static str, &'static str)];
         let rows: &[(Given, Option<Validator>)] = &[
             (&[("etag", "\"abc\"")], etag("\"abc\"")),
-            (&[("etag", "\"\"")], etag("\"\"")),
+            (&[("etag", "\"\"")], None),
+            (&[("etag", "\"\""), ("last-modified", OLD), ("date", NOW)], dated(OLD)),
+            (&[("last-modified", "Thu, 01 Jan 1970 00:00:01 GMT"), ("date", NOW)], None),
+            (&[("last-modified", "Tue, 01 Jan 1980 00:00:00 GMT"), ("date", NOW)], None),
             (&[("etag", "\"abc\""), ("last-modified", OLD), ("date", NOW)], etag("\"abc\"")),
             (&[("etag", "\"abc\""), ("etag", "\"abc\"")], etag("\"abc\"")),
             (&[("etag", "\"abc\""), ("etag", "\"def\"")], None),

@@ -10,8 +10,10 @@ pub(crate) mod checksum;
 mod client;
 pub(crate) mod head;
 pub(crate) mod identity;
+pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod range;
 pub(crate) mod refusals;
+pub(crate) mod verdict;
 
 pub(crate) use client::*;

@@ -104,13 +104,24 @@ pub(crate) enum Tag {
     Strong(String),
     /// The same meaning, not the same bytes.
     Weak(String),
-    /// Absent, or not an entity tag at all (no quotes, several that differ).
+    /// Not an entity tag at all (no quotes, several that differ). Where it stays the same it says nothing; where it does not,
+    /// something has changed.
+    Odd(String),
+    /// Absent, or empty.
     None,
 }
 
 /// Reads the `ETag` (RFC 9110 §8.8.3).
 pub(crate) fn entity_tag(headers: &HeaderMap) -> Tag {
-    let Some(text) = only(headers, &ETAG) else { return Tag::None };
+    let Some(text) = only(headers, &ETAG) else {
+        let all: Vec<_> =
+            headers.get_all(ETAG).iter().map(|value| value.as_bytes().escape_ascii().to_string()).collect();
+        let all = all.join(", ");
+        return if all.trim().is_empty() { Tag::None } else { Tag::Odd(all) };
+    };
+    if matches!(text, "\"\"" | "W/\"\"" | "w/\"\"") {
+        return Tag::None;
+    }
     if text.starts_with("W/") || text.starts_with("w/") {
         return Tag::Weak(text.to_owned());
     }
@@ -119,9 +130,13 @@ pub(crate) fn entity_tag(headers: &HeaderMap) -> Tag {
         Some(inner) if inner.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte)) => {
             Tag::Strong(text.to_owned())
         }
-        _ => Tag::None,
+        _ => Tag::Odd(text.to_owned()),
     }
 }
+
+/// Dates before this one (1 January 1981) are placeholders: builds that are to be repeated give all their files the
+/// beginning of the clock, or of that of an archive's format.
+const PLACEHOLDERS: Duration = Duration::from_secs(11 * 365 * 24 * 3600 + 3 * 24 * 3600);
 
 /// The `Last-Modified` as it is written, and whether it is strong.
 ///
@@ -133,6 +148,9 @@ pub(crate) fn last_modified(headers: &HeaderMap) -> (Option<String>, bool) {
     let Some(text) = only(headers, &LAST_MODIFIED) else { return (None, false) };
     let age = || {
         let modified = httpdate::parse_http_date(text).ok()?;
+        if modified < SystemTime::UNIX_EPOCH + PLACEHOLDERS {
+            return None;
+        }
         let answered = httpdate::parse_http_date(only(headers, &DATE)?).ok()?;
         answered.duration_since(modified).ok()
     };
@@ -140,7 +158,7 @@ pub(crate) fn last_modified(headers: &HeaderMap) -> (Option<String>, bool) {
 }
 
 /// A header's value when it is plain text and all its copies agree; copies that differ prove nothing.
-fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.any(|other| other != first) {
@@ -154,13 +172,15 @@ fn only<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> 
 pub(crate) fn resumable_range(headers: &HeaderMap) -> Option<u64> {
     let Some(value) = headers.get(RANGE) else { return Some(0) };
     let value = value.to_str().ok()?.trim();
-    // Google's older documents leave the unit out.
-    let range = value.strip_prefix("bytes=").unwrap_or(value);
+    // Google's older documents leave the unit out; others write it as `Content-Range` has it.
+    let lower = value.to_ascii_lowercase();
+    let range = lower.strip_prefix("bytes").map_or(&*lower, |rest| rest.trim_start_matches(['=', ' ']));
+    let range = range.split(['/', ',']).next().unwrap_or_default();
     let (first, last) = range.split_once('-')?;
-    if digits(first)? != 0 {
+    if digits(first.trim())? != 0 {
         return None;
     }
-    digits(last)?.checked_add(1)
+    digits(last.trim())?.checked_add(1)
 }
 
 #[cfg(test)]
@@ -254,6 +274,10 @@ mod tests {
             (&[("range", "bytes=0-0")], Some(1)),
             (&[("range", "bytes=0-524287")], Some(524_288)),
             (&[("range", "0-42")], Some(43)),
+            (&[("range", "BYTES=0-42")], Some(43)),
+            (&[("range", "bytes 0-42")], Some(43)),
+            (&[("range", "bytes=0 - 42,")], Some(43)),
+            (&[("range", "bytes=0-42/100")], Some(43)),
             (&[("range", "bytes=1-42")], None),
             (&[("range", "bytes=0-")], None),
             (&[("range", "bytes=0-18446744073709551615")], None),

@@ -5,7 +5,7 @@
 //! code says more than words, words say more than a status. Words stand in a row only where the other side gives one code
 //! to two things. Each row is tested from `tests/fixtures/answers.json`.
 
-use crate::http::answer::RefusalKind as Kind;
+use crate::http::answer::{Refusal, RefusalKind as Kind};
 
 /// One row. What is left open fits everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,17 @@ fn best<'a>(rows: &'a [Row], status: u16, code: &str, message: &str) -> Option<&
     let message = message.to_lowercase();
     let fitting = rows.iter().filter(|row| row.fits(status, code, &message));
     fitting.max_by_key(|row| row.weight())
+}
+
+/// The meaning of a refusal of a download, where it has another one of an upload: nothing was sent that could be there
+/// already or be too large; and whoever says by 403 or 413 when to come back (RFC 9110 §10.2.3) asks for a pause.
+pub(crate) fn of_download(kind: Kind, refusal: &Refusal) -> Kind {
+    let names_a_time = refusal.retry_after.is_some() && matches!(refusal.http_status, 403 | 413);
+    match kind {
+        Kind::Other | Kind::TooLarge if names_a_time => Kind::RateLimited,
+        Kind::Duplicate | Kind::TooLarge => Kind::Other,
+        kind => kind,
+    }
 }
 
 /// What statuses mean where nobody says otherwise, and the stores' codes.

@@ -1,25 +1,31 @@
 //! What the services' APIs have in common: a base URL, a key, a pace, and one reading of every answer.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::SystemTime;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, Response, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::Deserializer as _;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
 use crate::http::address::is_loopback;
 use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::origin::BoundKey;
 use crate::http::pace::{Limit, Pace, Paces};
 use crate::http::{self, Fetch, Http};
-use crate::secrets::Secret;
 use crate::services::About;
 use crate::words::{Peer, Phrase};
 
-/// The most of an API answer that is read: lists of ten thousand entries fit.
-const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+/// The most of an API answer that is read, in bytes. The longest are lists of twenty entries.
+const ANSWER_LIMIT: usize = 512 * 1024;
+/// The most of a list without pages: ten thousand entries fit.
+const LIST_LIMIT: usize = 32 * 1024 * 1024;
 
 /// A service's API.
 #[derive(Clone)]
@@ -29,7 +35,7 @@ pub(crate) struct Api {
     /// Whose habits it has: the sandbox's parts have those of the services that they stand for.
     part: &'static About,
     base: Url,
-    key: Option<Secret>,
+    key: Option<BoundKey>,
     paces: Paces,
 }
 
@@ -47,7 +53,7 @@ impl Api {
         http: Http,
         about: &'static About,
         base: &str,
-        key: Option<Secret>,
+        key: Option<BoundKey>,
         paces: Paces,
     ) -> Result<Self> {
         let base = Url::parse(base).map_err(|error| {
@@ -102,10 +108,10 @@ impl Api {
     }
 
     /// Makes a call and gives the answer, whatever it is.
-    async fn ask(&self, call: &Call<'_>) -> Result<(StatusCode, HeaderMap, Vec<u8>)> {
+    async fn ask(&self, call: &Call<'_>, limit: usize) -> Result<(StatusCode, HeaderMap, Vec<u8>)> {
         let mut request = self.http.request(call.method.clone(), call.url.clone());
-        if let Some(key) = &self.key {
-            request = request.header(AUTHORIZATION, http::header_secret(key)?);
+        if let Some(key) = self.key.as_ref().map(|key| key.header_for(&call.url)).transpose()?.flatten() {
+            request = request.header(AUTHORIZATION, key);
         }
         if let Some(body) = call.body {
             request = request.json(body);
@@ -113,7 +119,7 @@ impl Api {
         call.pace.ready().await;
         let answer = self.http.send(request).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        Ok((status, headers, self.body(answer).await?))
+        Ok((status, headers, self.body(answer, limit).await?))
     }
 
     /// Makes a call that is answered with the envelope, and gives its `data`.
@@ -123,7 +129,7 @@ impl Api {
 
     /// The same, with what time it is for the service.
     pub async fn dated_data<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<(T, Option<SystemTime>)> {
-        let (status, headers, body) = self.ask(&call).await?;
+        let (status, headers, body) = self.ask(&call, ANSWER_LIMIT).await?;
         let data = answer::envelope_data(status, &headers, &body)
             .map_err(|refusal| self.refused(&refusal, &call))?;
         Ok((data, answer::their_time(&headers)))
@@ -131,12 +137,35 @@ impl Api {
 
     /// Makes a call that is answered with bare JSON.
     pub async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
-        let (status, headers, body) = self.ask(&call).await?;
+        self.bare(&call, ANSWER_LIMIT, |text| serde_json::from_slice(text)).await
+    }
+
+    /// Makes a call that is answered with a list as bare JSON, and gives the entry that is wanted. The others are read
+    /// and forgotten one by one: millions of trifles take no more memory than they have bytes. One that cannot be read
+    /// does not hide the others.
+    pub async fn found<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        is_wanted: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>> {
+        self.bare(&call, LIST_LIMIT, |text| {
+            serde_json::Deserializer::from_slice(text).deserialize_seq(Find(&is_wanted, PhantomData))
+        })
+        .await
+    }
+
+    async fn bare<T>(
+        &self,
+        call: &Call<'_>,
+        limit: usize,
+        read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<T> {
+        let (status, headers, body) = self.ask(call, limit).await?;
         if !status.is_success() {
-            return Err(self.refused(&answer::decode(status, &headers, &body), &call));
+            return Err(self.refused(&answer::decode(status, &headers, &body), call));
         }
         let text = if status == StatusCode::NO_CONTENT { b"null" } else { &body[..] };
-        serde_json::from_slice(text).map_err(|error| {
+        read(text).map_err(|error| {
             let mut refusal = answer::decode(status, &headers, &body);
             // What was only accepted (202) may hold it later.
             if refusal.kind != RefusalKind::NotReady {
@@ -145,15 +174,15 @@ impl Api {
             if refusal.message.is_empty() {
                 refusal.message = Foreign::limited(&error.to_string(), answer::LONGEST_MESSAGE);
             }
-            self.refused(&refusal, &call)
+            self.refused(&refusal, call)
         })
     }
 
-    async fn body(&self, mut answer: Response) -> Result<Vec<u8>> {
+    async fn body(&self, mut answer: Response, limit: usize) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         let reading = async {
             while let Some(chunk) = answer.chunk().await.map_err(|error| http::from_reqwest(&error))? {
-                if body.len() + chunk.len() > ANSWER_LIMIT {
+                if body.len() + chunk.len() > limit {
                     return Err(Error::new(
                         Cause::BadResponse,
                         Phrase::EndlessAnswer { service: self.peer() },
@@ -182,6 +211,27 @@ impl Api {
 
     fn peer(&self) -> Peer {
         Peer::service(self.about.id)
+    }
+}
+
+/// Reads a list for the one entry that is wanted.
+struct Find<'a, T, F>(&'a F, PhantomData<T>);
+
+impl<'de, T: DeserializeOwned, F: Fn(&T) -> bool> Visitor<'de> for Find<'_, T, F> {
+    type Value = Option<T>;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(entry) = list.next_element::<&RawValue>()? {
+            if found.is_none() {
+                found = serde_json::from_str(entry.get()).ok().filter(|entry| (self.0)(entry));
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -55,12 +55,12 @@ pub(crate) struct Mavi {
 
 #[derive(Deserialize)]
 struct SignedAnswer {
-    asset_id: Option<String>,
+    asset_id: Option<Value>,
     signed_url: Option<String>,
     #[serde(default, deserialize_with = "number_or_string")]
     expires_in: Option<u64>,
     #[serde(default, alias = "form_fields", alias = "form_data")]
-    fields: Option<Map<String, Value>>,
+    fields: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -112,11 +112,23 @@ impl Service for Mavi {
         let bad = |why: Words| Error::new(Cause::BadResponse, Phrase::SignedUrlOfService).because(why);
         let asset_id = answer
             .asset_id
+            .and_then(|id| match id {
+                Value::String(id) => Some(id),
+                Value::Number(id) => Some(id.to_string()),
+                _ => None,
+            })
             .filter(|id| may_be_id(id))
             .ok_or_else(|| bad(Phrase::CameWithoutAssetId.into()))?;
         let text = answer.signed_url.ok_or_else(|| bad(Phrase::NoneInTheAnswer.into()))?;
         let url = SignedUrl::parse(&text).map_err(bad)?;
-        let form = answer.fields.unwrap_or_default().into_iter().map(|(name, value)| {
+        // PHP writes an object without entries as a list.
+        let fields = match answer.fields {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(fields)) => fields,
+            Some(Value::Array(entries)) if entries.is_empty() => Map::new(),
+            Some(_) => return Err(bad(Phrase::FieldsUnreadable.into())),
+        };
+        let form = fields.into_iter().map(|(name, value)| {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (name, value)
         });

@@ -22,6 +22,7 @@ use crate::error::{Cause, Error, Failure, Result};
 use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::answer::{Refusal, RefusalKind};
+use crate::http::origin::{BoundKey, Origin};
 use crate::http::pace::Paces;
 use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
@@ -104,6 +105,12 @@ pub(crate) trait Service: Send + Sync {
         Err(self.cannot(|service| Phrase::NoUploadsThere { service }))
     }
 
+    /// Whether a signed URL or a session that was kept from an earlier run leads to this service still. Where the
+    /// stores of a real one are is its own affair.
+    fn is_own(&self, _address: &str) -> bool {
+        true
+    }
+
     /// Asks whether a file has arrived.
     async fn confirm(&self, _asset_id: &str) -> Result<Confirmation> {
         Err(self.cannot(|service| Phrase::NoConfirmationThere { service }))
@@ -143,27 +150,17 @@ pub(crate) trait Service: Send + Sync {
     }
 }
 
-/// All services with what they share.
-pub(crate) struct Services {
-    http: Http,
-    keys: Arc<Keys>,
-    settings: Arc<RwLock<Settings>>,
-    addresses: HashMap<&'static str, String>,
-    paces: Paces,
-    sandbox: sandbox::Launcher,
-    problems: Mutex<HashMap<String, Failure>>,
-    methods: Mutex<HashMap<String, UploadMethod>>,
-}
+/// The base URLs that come from outside of the settings: by variable, or from whoever opened the engine.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct OutsideAddresses(HashMap<String, String>);
 
-impl Services {
-    /// Reads the `FERRY_…_URL` variables; they win over the settings.
-    pub fn new(
-        http: Http,
-        keys: Arc<Keys>,
-        settings: Arc<RwLock<Settings>>,
-        sandbox_root: PathBuf,
-    ) -> Result<Self> {
-        let mut addresses = HashMap::new();
+impl OutsideAddresses {
+    /// Reads the `FERRY_…_URL` variables, unless an address was given.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for one that cannot be a base URL.
+    pub fn from_environment(mut given: HashMap<String, String>) -> Result<Self> {
         for (service, variable) in [
             ("mavi", "FERRY_MAVI_URL"),
             ("visual-search", "FERRY_VISUAL_SEARCH_URL"),
@@ -177,10 +174,51 @@ impl Services {
                     error
                 };
                 crate::settings::check_base_url(service, text.trim()).map_err(named)?;
-                addresses.insert(service, text.trim().to_owned());
+                given.entry(service.to_owned()).or_insert_with(|| text.trim().to_owned());
             }
         }
-        Ok(Self {
+        for (service, text) in &given {
+            crate::settings::check_base_url(service, text)?;
+        }
+        Ok(Self(given))
+    }
+
+    /// Where a key goes that came the same way: to the address beside it, else to the built-in one.
+    pub fn origin(&self, service: &str) -> Option<Origin> {
+        match self.0.get(service) {
+            Some(address) => Origin::of_address(address),
+            None => built_in_origin(service),
+        }
+    }
+}
+
+/// The origin of a service's built-in address.
+pub(crate) fn built_in_origin(service: &str) -> Option<Origin> {
+    Origin::of_address(Settings::default().address(service))
+}
+
+/// All services with what they share.
+pub(crate) struct Services {
+    http: Http,
+    keys: Arc<Keys>,
+    settings: Arc<RwLock<Settings>>,
+    addresses: OutsideAddresses,
+    paces: Paces,
+    sandbox: sandbox::Launcher,
+    problems: Mutex<HashMap<String, Failure>>,
+    methods: Mutex<HashMap<String, UploadMethod>>,
+}
+
+impl Services {
+    /// Addresses from outside win over those of the settings.
+    pub fn new(
+        http: Http,
+        keys: Arc<Keys>,
+        settings: Arc<RwLock<Settings>>,
+        addresses: OutsideAddresses,
+        sandbox_root: PathBuf,
+    ) -> Self {
+        Self {
             http,
             keys,
             settings,
@@ -189,7 +227,7 @@ impl Services {
             sandbox: sandbox::Launcher::new(sandbox_root),
             problems: Mutex::default(),
             methods: Mutex::default(),
-        })
+        }
     }
 
     /// The service of this id, ready to be asked.
@@ -228,7 +266,47 @@ impl Services {
             )
             .advise(Phrase::EnterKeyOf { id: about.id.into() }));
         }
+        if let Some(key) =
+            key.as_ref().filter(|key| Origin::of_address(&address).as_ref() != Some(key.origin()))
+        {
+            return Err(self.key_elsewhere(about.id, key));
+        }
         Api::new(self.http.clone(), about, &address, key, self.paces.clone())
+    }
+
+    /// There is a key, and it was given for another address than the one in force.
+    fn key_elsewhere(&self, id: &str, key: &BoundKey) -> Error {
+        let advice = match self.keys.state(id) {
+            KeyState::Variable => Phrase::NameAddressOutside,
+            _ => Phrase::EnterKeyAnew { id: id.into() },
+        };
+        Error::new(Cause::Unauthorized, Phrase::NoKeyForAddress { service: Peer::service(id) })
+            .because(Phrase::KeyIsFor { origin: key.origin().as_str().into() })
+            .advise(advice)
+    }
+
+    /// The origin that a key for this service would be for now.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` while it has no address.
+    pub fn origin(&self, id: &str) -> Result<Origin> {
+        let none = || {
+            Error::invalid(Phrase::NoAddressYet { service: Peer::service(id) }).advise(Phrase::EnterAddress)
+        };
+        Origin::of_address(&self.address(id)).ok_or_else(none)
+    }
+
+    /// The settings are others now: the services whose address changed. What was found out about a key at the old one
+    /// says nothing of the new one.
+    pub fn readdressed(&self, before: &Settings, now: &Settings) -> Vec<&'static str> {
+        let is_other =
+            |id: &&str| !self.addresses.0.contains_key(*id) && before.address(id) != now.address(id);
+        let changed: Vec<&str> = IDS.into_iter().filter(is_other).collect();
+        if !changed.is_empty() {
+            self.keys.address_changed();
+        }
+        changed
     }
 
     fn settings(&self) -> Settings {
@@ -236,17 +314,10 @@ impl Services {
     }
 
     fn address(&self, id: &str) -> String {
-        if let Some(address) = self.addresses.get(id) {
+        if let Some(address) = self.addresses.0.get(id) {
             return address.clone();
         }
-        let settings = self.settings();
-        match id {
-            "mavi" => settings.mavi_url,
-            "visual-search" => settings.visual_search_url,
-            "offline-tube" => settings.offline_tube_url,
-            "sandbox" => self.sandbox.address().unwrap_or_default(),
-            _ => String::new(),
-        }
+        self.settings().address(id).to_owned()
     }
 
     /// The service that takes files when none is named. A service whose address came by variable counts as set up.
@@ -263,6 +334,12 @@ impl Services {
         let address = self.address(about.id);
         let key = if about.needs_key { self.keys.state(about.id) } else { KeyState::Unneeded };
         let has_address = !address.is_empty() || matches!(about.id, "sandbox" | "link");
+        let key_belongs_to = match self.keys.origin(about.id) {
+            Some(origin) if about.needs_key && Origin::of_address(&address).as_ref() != Some(&origin) => {
+                Some(origin.to_string())
+            }
+            _ => None,
+        };
         ServiceStatus {
             id: about.id.into(),
             name: about.name.into(),
@@ -270,9 +347,10 @@ impl Services {
             uploads: about.uploads,
             downloads: about.downloads,
             address,
-            address_from_variable: self.addresses.contains_key(about.id),
+            address_from_variable: self.addresses.0.contains_key(about.id),
             key,
-            ready: has_address && key != KeyState::Missing,
+            ready: has_address && key != KeyState::Missing && key_belongs_to.is_none(),
+            key_belongs_to,
             problem: lock(&self.problems).get(about.id).cloned(),
             method: lock(&self.methods).get(about.id).copied(),
         }
@@ -360,7 +438,7 @@ impl Services {
 
     /// Stops the sandbox, if it runs.
     pub async fn shut_down(&self) {
-        self.sandbox.stop().await;
+        self.sandbox.stop(&self.http).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -84,12 +85,7 @@ impl OfflineTube {
 
     async fn job(&self, id: &str) -> Result<Option<Job>> {
         let url = self.api.url(&["api", "downloads"])?;
-        let jobs: Vec<Value> = self.api.json(self.call(Method::GET, url, None)).await?;
-        // One entry that cannot be read must not hide the others.
-        Ok(jobs
-            .into_iter()
-            .filter_map(|job| serde_json::from_value::<Job>(job).ok())
-            .find(|job| job.id == id))
+        self.api.found(self.call(Method::GET, url, None), |job: &Job| job.id == id).await
     }
 
     async fn start(&self, page: &str, task: &DownloadTask) -> Result<String> {
@@ -210,7 +206,7 @@ impl Service for OfflineTube {
         }
         let id = task.server_id.as_deref().unwrap_or(&task.what);
         let url = self.api.url(&["api", "downloads", id, "remove"])?;
-        let _: Value = self.api.json(self.call(Method::DELETE, url, None)).await?;
+        let _: IgnoredAny = self.api.json(self.call(Method::DELETE, url, None)).await?;
         Ok(())
     }
 
@@ -230,14 +226,13 @@ impl Service for OfflineTube {
 
     async fn delete(&self, id: &str) -> Result<()> {
         let url = self.api.url(&["api", "downloads", id, "remove"])?;
-        let _: Value = self.api.json(self.call(Method::DELETE, url, None)).await?;
+        let _: IgnoredAny = self.api.json(self.call(Method::DELETE, url, None)).await?;
         Ok(())
     }
 
     async fn check(&self) -> Result<()> {
         let url = self.api.url(&["api", "downloads"])?;
-        let _: Vec<Value> = self.api.json(self.call(Method::GET, url, None)).await?;
-        Ok(())
+        self.api.found(self.call(Method::GET, url, None), |_: &Job| false).await.map(drop)
     }
 }
 

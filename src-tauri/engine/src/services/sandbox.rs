@@ -1,18 +1,21 @@
-//! The built-in service: runs inside this process, on loopback, from its first use until Ferry ends.
+//! The built-in service: runs inside this process, from its first use until Ferry ends. It has no port and no socket:
+//! requests to its name are handed to it by a call (docs/decisions/0026), so nobody else can ask it anything.
 //!
 //! It behaves like all the others, so one name serves for all: asset ids go its MAVI way, video numbers its Visual
 //! Search way, pages and job ids its media downloader's way.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use ferry_sandbox::{API_KEY, Options, Sandbox};
+use ferry_sandbox::{INSIDE_HOST, Sandbox};
+use url::Url;
 
 use crate::engine::AssetInfo;
 use crate::error::{Cause, Error, Result, plain_os_words};
 use crate::http::Http;
 use crate::http::answer::{Refusal, RefusalKind};
+use crate::http::origin::{BoundKey, Origin};
 use crate::http::pace::Paces;
 use crate::run::Run;
 use crate::secrets::Secret;
@@ -40,53 +43,56 @@ pub(super) const ABOUT: About = About {
 /// Starts the sandbox when it is first needed.
 pub(crate) struct Launcher {
     root: PathBuf,
-    running: tokio::sync::Mutex<Option<Sandbox>>,
-    address: Mutex<Option<String>>,
+    running: tokio::sync::Mutex<Option<Arc<Sandbox>>>,
 }
 
 impl Launcher {
     pub fn new(root: PathBuf) -> Self {
-        Self { root, running: tokio::sync::Mutex::default(), address: Mutex::default() }
-    }
-
-    /// Where it listens, if it runs.
-    pub fn address(&self) -> Option<String> {
-        self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Self { root, running: tokio::sync::Mutex::default() }
     }
 
     /// The service, started if need be.
     pub async fn service(&self, http: &Http, settings: &Settings, paces: &Paces) -> Result<SandboxService> {
         let mut running = self.running.lock().await;
-        if running.is_none() {
-            let options = Options { root: self.root.clone(), port: 0, api_key: None };
-            let sandbox = Sandbox::start(options).await.map_err(|error| {
-                Error::internal(Phrase::SandboxNotStarted).because(plain_os_words(&error))
-            })?;
-            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(sandbox.url());
-            *running = Some(sandbox);
-        }
-        let sandbox = running.as_ref().ok_or_else(|| Error::internal(Phrase::SandboxNotStarted))?;
-        let api = |part: &'static About, base: String, key: Option<Secret>| {
+        let sandbox = match &*running {
+            Some(sandbox) => Arc::clone(sandbox),
+            None => Arc::clone(running.insert(self.start(http).await?)),
+        };
+        let key = Secret::new(sandbox.key());
+        let api = |part: &'static About, base: String| {
+            let key = Origin::of_address(&base).map(|origin| BoundKey::new(key.clone(), origin));
             Api::new(http.clone(), &ABOUT, &base, key, paces.clone()).map(|api| api.of(part))
         };
-        let key = Some(Secret::new(API_KEY));
         Ok(SandboxService {
-            mavi: mavi::Mavi::new(api(&mavi::ABOUT, sandbox.mavi_url(), key.clone())?),
+            mavi: mavi::Mavi::new(api(&mavi::ABOUT, sandbox.mavi_url())?),
             search: visual_search::VisualSearch::new(
-                api(&visual_search::ABOUT, sandbox.visual_search_url(), key)?,
+                api(&visual_search::ABOUT, sandbox.visual_search_url())?,
                 settings.unique_id.clone(),
             ),
             tube: offline_tube::OfflineTube::new(
-                api(&offline_tube::ABOUT, sandbox.offline_tube_url(), None)?,
+                api(&offline_tube::ABOUT, sandbox.offline_tube_url())?,
                 settings.quality.clone(),
                 settings.remove_after,
             ),
         })
     }
 
+    async fn start(&self, http: &Http) -> Result<Arc<Sandbox>> {
+        let root = self.root.clone();
+        // It looks through all that it has kept.
+        let opened = tokio::task::spawn_blocking(move || Sandbox::open(root));
+        let opened = opened.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let sandbox = opened
+            .map(Arc::new)
+            .map_err(|error| Error::internal(Phrase::SandboxNotStarted).because(plain_os_words(&error)))?;
+        http.set_inside(Some(Arc::clone(&sandbox)));
+        Ok(sandbox)
+    }
+
     /// Stops it, if it runs.
-    pub async fn stop(&self) {
+    pub async fn stop(&self, http: &Http) {
         if let Some(sandbox) = self.running.lock().await.take() {
+            http.set_inside(None);
             sandbox.stop().await;
         }
     }
@@ -120,6 +126,11 @@ impl Service for SandboxService {
 
     async fn sign(&self, file_name: &str) -> Result<Signed> {
         self.mavi.sign(file_name).await
+    }
+
+    /// An older version listened on a port, which anybody may hold by now.
+    fn is_own(&self, address: &str) -> bool {
+        Url::parse(address).is_ok_and(|url| url.host_str() == Some(INSIDE_HOST))
     }
 
     async fn confirm(&self, asset_id: &str) -> Result<Confirmation> {

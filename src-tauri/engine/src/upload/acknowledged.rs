@@ -1,17 +1,20 @@
 //! What the store said when it had everything, and whether that is an acknowledgement at all.
 //!
 //! A status alone stores nothing: an answer that comes before the last byte was handed over, one whose body says that it
-//! failed, or one that names another length, is not "stored" (docs/decisions/0025).
+//! failed, one that broke off, or one that names another length, is not "stored" (docs/decisions/0025).
 
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
+use crate::foreign::Foreign;
 use crate::http::answer::{self, Refusal, RefusalKind};
-use crate::http::error_body;
+use crate::http::verdict::{self, Verdict};
+use crate::http::{ERROR_BODY_LIMIT, error_body};
 use crate::run::Run;
+use crate::upload::store_refused;
 use crate::words::Phrase;
 
 /// What the store said when it had everything.
@@ -22,6 +25,10 @@ pub(super) struct Taken {
     /// What the request held in all, if it was a form that Ferry chose by itself: a store that keeps this much has kept
     /// the form, not the file.
     pub form_size: Option<u64>,
+    /// Why its status alone is not believed.
+    pub doubt: Option<Doubt>,
+    /// Whether it answers a request with less than the file in it: what it says of its message is not of the file.
+    pub of_chunk: bool,
 }
 
 /// Why a request came to nothing.
@@ -42,6 +49,39 @@ impl From<Error> for Refused {
     }
 }
 
+/// Why a success is not taken as it stands: something else has to show that the file is there.
+pub(super) enum Doubt {
+    /// A code that could mean either.
+    Words(Box<Refusal>),
+    /// A refusal that the file itself may be the reason of: it may be there from a request whose answer got lost.
+    Exists(Box<Refusal>),
+    /// A page to sign in to something.
+    SignIn(Foreign),
+    /// It was taken for later (RFC 9110, section 15.3.3), with a time to ask again.
+    Later,
+}
+
+impl Doubt {
+    /// The failure where nothing shows it.
+    pub(super) fn error(&self, service: &str) -> Error {
+        match self {
+            Self::Words(refusal) => store_refused(refusal, service),
+            Self::Exists(refusal) => {
+                let mut error = store_refused(refusal, service);
+                // This URL takes it no more: another one has to.
+                error.cause = Cause::ServiceRefused;
+                error
+            }
+            Self::SignIn(title) => Error::new(Cause::BadResponse, Phrase::SignInPageCame)
+                .because(title.clone())
+                .advise(Phrase::CheckAddressAndSignIn),
+            Self::Later => {
+                Error::new(Cause::ServiceRefused, Phrase::TakenForLater).advise(Phrase::TryWhenFinished)
+            }
+        }
+    }
+}
+
 /// Reads an answer to a request with the file in it. `all_sent`: every byte was handed over when the answer came.
 pub(super) async fn accept(run: &Run, answer: Response, all_sent: bool) -> Result<Taken, Refused> {
     let (status, headers, url) = (answer.status(), answer.headers().clone(), answer.url().clone());
@@ -50,10 +90,16 @@ pub(super) async fn accept(run: &Run, answer: Response, all_sent: bool) -> Resul
     }
     let body = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
     if status.is_success() {
-        return match failed_all_the_same(status, &headers, &body) {
-            Some(refusal) => Err(Refused::ByStore(Box::new(refusal), Box::new(headers))),
-            None => Ok(Taken { headers, body, form_size: None }),
+        let doubt = match judge(status, &headers, &body) {
+            Judged::Stored => None,
+            Judged::Doubtful(doubt) => Some(doubt),
+            Judged::Cut => {
+                let error = Error::new(Cause::CutShort, Phrase::AnswerCut);
+                return Err(error.advise(Phrase::LookThereFirst).into());
+            }
+            Judged::Failed(refusal) => return Err(Refused::ByStore(refusal, Box::new(headers))),
         };
+        return Ok(Taken { headers, body, form_size: None, doubt, of_chunk: false });
     }
     let refusal = Box::new(answer::decode(status, &headers, &body));
     let location = headers.get(LOCATION).filter(|_| status.is_redirection());
@@ -64,59 +110,70 @@ pub(super) async fn accept(run: &Run, answer: Response, all_sent: bool) -> Resul
     })
 }
 
-/// The refusal in an answer whose status says success.
-fn failed_all_the_same(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {
-    let text = body.trim_ascii_start();
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    let failed = match serde_json::from_slice(text) {
-        Ok(Value::Object(object)) => says_failed(&object),
-        // Amazon's may say 200 before it knows, and the error then.
-        _ => {
-            let start = &text[..text.len().min(200)];
-            let root = start.strip_prefix(b"<?xml").map_or(start, |rest| {
-                let end = rest.windows(2).position(|two| two == b"?>").map_or(rest.len(), |at| at + 2);
-                rest[end..].trim_ascii_start()
-            });
-            root.starts_with(b"<Error>") || root.starts_with(b"<Error ")
-        }
-    };
-    failed.then(|| {
+/// What an answer whose status says success comes to.
+enum Judged {
+    Stored,
+    Doubtful(Doubt),
+    /// It broke off in the middle: what it would have said is lost.
+    Cut,
+    Failed(Box<Refusal>),
+}
+
+fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Judged {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let refusal = || {
         let mut refusal = answer::decode(status, headers, body);
         if refusal.kind == RefusalKind::NotAsDocumented {
             refusal.kind = RefusalKind::Other;
         }
-        refusal
-    })
+        Box::new(refusal)
+    };
+    let (verdict, is_cut) = match serde_json::from_str::<Value>(text) {
+        Ok(value) => (verdict::of_json(&value), false),
+        Err(error) if text.starts_with(['{', '[']) => {
+            let is_cut = error.is_eof() || is_shorter(headers, body);
+            let closed = ["}", "\"}", "]}", "\"]}", "}}", "\"}}", "null}"];
+            let closed = closed.iter().filter_map(|end| serde_json::from_str(&format!("{text}{end}")).ok());
+            let failed = closed.map(|value| verdict::of_json(&value)).any(|said| said == Verdict::Failed);
+            (if failed { Verdict::Failed } else { Verdict::Silent }, is_cut)
+        }
+        Err(_) if answer::is_error_document(text) || names_failed_part(status, text) => {
+            (Verdict::Failed, false)
+        }
+        Err(_) => (verdict::of_text(text), false),
+    };
+    let is_problem = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"application/problem+"));
+    if verdict == Verdict::Failed || (is_problem && verdict != Verdict::Well) {
+        return Judged::Failed(refusal());
+    }
+    if is_cut {
+        return Judged::Cut;
+    }
+    if let Some(title) = answer::sign_in_page(headers, text) {
+        return Judged::Doubtful(Doubt::SignIn(title));
+    }
+    if verdict == Verdict::Unclear {
+        return Judged::Doubtful(Doubt::Words(refusal()));
+    }
+    if status == StatusCode::ACCEPTED && headers.contains_key(RETRY_AFTER) {
+        return Judged::Doubtful(Doubt::Later);
+    }
+    Judged::Stored
 }
 
-fn says_failed(object: &Map<String, Value>) -> bool {
-    let is = |name: &str, wanted: &str| match object.get(name) {
-        Some(Value::Bool(value)) => value.to_string() == wanted,
-        Some(Value::String(text)) => text.trim().eq_ignore_ascii_case(wanted),
-        _ => false,
-    };
-    let bad_code = object.contains_key("msg")
-        && match object.get("code") {
-            Some(Value::Number(code)) => !code.as_f64().is_some_and(|code| [0.0, 200.0].contains(&code)),
-            Some(Value::String(code)) => !matches!(code.trim(), "" | "0" | "0000" | "200"),
-            _ => false,
-        };
-    let bad_error = match object.get("error") {
-        Some(Value::String(text)) => !text.trim().is_empty(),
-        Some(Value::Object(inner)) => !inner.is_empty(),
-        Some(Value::Bool(value)) => *value,
-        _ => false,
-    };
-    // A store that names ranges which it still expects has not everything.
-    let expects_more =
-        object.get("nextExpectedRanges").and_then(Value::as_array).is_some_and(|ranges| !ranges.is_empty());
-    is("success", "false")
-        || is("failed", "true")
-        || is("ok", "false")
-        || ["error", "fail", "failed", "failure"].iter().any(|word| is("status", word))
-        || bad_code
-        || bad_error
-        || expects_more
+/// Whether less came than the head had announced.
+fn is_shorter(headers: &HeaderMap, body: &[u8]) -> bool {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    announced.is_some_and(|length: u64| length > body.len() as u64 && body.len() < ERROR_BODY_LIMIT)
+}
+
+/// An answer of several statuses (RFC 4918, section 13), one of which is a refusal.
+fn names_failed_part(status: StatusCode, text: &str) -> bool {
+    status == StatusCode::MULTI_STATUS
+        && text.match_indices("HTTP/1.1 ").any(|(at, name)| text[at + name.len()..].starts_with(['4', '5']))
 }
 
 /// The failure for a store that says too often that it has what it cannot have.
@@ -132,7 +189,10 @@ mod tests {
 
     #[test]
     fn a_success_that_says_it_failed_is_a_refusal_and_any_other_is_none() {
-        let refusal = |body: &str| failed_all_the_same(StatusCode::OK, &HeaderMap::new(), body.as_bytes());
+        let refusal = |body: &str| match judge(StatusCode::OK, &HeaderMap::new(), body.as_bytes()) {
+            Judged::Failed(refusal) | Judged::Doubtful(Doubt::Words(refusal)) => Some(refusal),
+            _ => None,
+        };
         for (body, words) in [
             (r#"{"success": false, "msg": "The bucket is full"}"#, "The bucket is full"),
             (r#"{"code": "0001", "msg": "network abnormal"}"#, "network abnormal"),

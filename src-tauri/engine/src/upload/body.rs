@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use reqwest::{Body, RequestBuilder, Response};
+use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 use crate::http::stalled;
@@ -20,6 +21,8 @@ pub(super) struct Flow {
     /// Bytes that are to go out in the request.
     wanted: AtomicU64,
     moved: Arc<AtomicU64>,
+    /// Told whenever bytes have been handed over.
+    has_moved: Arc<Notify>,
     source_error: Arc<Mutex<Option<Error>>>,
 }
 
@@ -32,7 +35,13 @@ impl Flow {
 
     /// Watches without counting.
     pub(super) fn silent() -> Self {
-        Self { counter: None, wanted: AtomicU64::new(0), moved: Arc::default(), source_error: Arc::default() }
+        Self {
+            counter: None,
+            wanted: AtomicU64::new(0),
+            moved: Arc::default(),
+            has_moved: Arc::default(),
+            source_error: Arc::default(),
+        }
     }
 
     /// The bytes `start..end` of the source as a request body. A chunk counts when the next one is asked for, so
@@ -45,12 +54,12 @@ impl Flow {
             0_u64,
             run.clone(),
             self.counter.clone(),
-            Arc::clone(&self.moved),
+            (Arc::clone(&self.moved), Arc::clone(&self.has_moved)),
             Arc::clone(&self.source_error),
         );
         let stream = futures_util::stream::unfold(
             state,
-            |(mut inbox, last, run, counter, moved, source_error)| async move {
+            |(mut inbox, last, run, counter, (moved, has_moved), source_error)| async move {
                 if let Some(counter) = &counter {
                     counter.add(last);
                 }
@@ -61,6 +70,7 @@ impl Flow {
                             moved.fetch_add(bytes as u64, Ordering::Relaxed);
                         };
                         run.queue().limit_up.pass(chunk.len(), moves).await;
+                        has_moved.notify_one();
                         Ok(chunk)
                     }
                     Err(error) => {
@@ -69,15 +79,27 @@ impl Flow {
                     }
                 };
                 let length = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-                Some((chunk, (inbox, length, run, counter, moved, source_error)))
+                Some((chunk, (inbox, length, run, counter, (moved, has_moved), source_error)))
             },
         );
         Body::wrap_stream(Exactly { stream: Box::pin(stream) })
     }
 
+    /// How many bytes of the body were handed over to the connection.
+    pub(super) fn sent(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     /// Whether every byte of the body was handed over to the connection.
     pub(super) fn all_sent(&self) -> bool {
         self.moved.load(Ordering::Relaxed) >= self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Returns when every byte of the body was handed over to the connection.
+    pub(super) async fn handed_over(&self) {
+        while !self.all_sent() {
+            self.has_moved.notified().await;
+        }
     }
 
     /// Sends, unless the transfer is to stop, the source fails, or nothing moves for too long.

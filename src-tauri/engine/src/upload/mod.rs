@@ -10,6 +10,7 @@
 
 mod acknowledged;
 mod body;
+pub(crate) mod chosen;
 mod multipart;
 pub(crate) mod sent_before;
 mod session;
@@ -33,8 +34,8 @@ use crate::secrets::header_map;
 use crate::services::{Confirmation, Service, refused};
 use crate::settings::UploadMethod;
 use crate::task::{Task, UploadTask};
-use crate::transfer::Stage;
-use crate::upload::acknowledged::{Refused, Taken, too_early};
+use crate::transfer::{Stage, Verified};
+use crate::upload::acknowledged::{Doubt, Refused, Taken, too_early};
 use crate::upload::sign::{Target, abandon, target};
 use crate::upload::signed_url::{Method, SignedUrl};
 use crate::upload::source_file::{SourceFile, file_name};
@@ -43,6 +44,9 @@ use crate::words::{Peer, Phrase, Size, Way};
 /// A URL that will be valid is waited for this long; clocks that differ by more are somebody's mistake.
 const LONGEST_START: Duration = Duration::from_secs(300);
 const MOST_REDIRECTS: u32 = 3;
+/// The service is asked this long whether it has a file of which the store’s answer got lost, before it is sent again: where
+/// it is slower than that, the store refuses the second one, or takes the same bytes once more.
+const LOST_ANSWER: Duration = Duration::from_secs(4);
 
 /// What one attempt leaves to the next within a run.
 pub(crate) struct Kept {
@@ -52,6 +56,10 @@ pub(crate) struct Kept {
     /// The method after the store refused the first one, and those that it refused.
     flipped: Option<Method>,
     refused_methods: Vec<Method>,
+    /// The refusal for which the method was changed: told, if the other one fares no better.
+    first_refusal: Option<Box<Refusal>>,
+    /// A way that was found, under which name: remembered when the file is proven.
+    found: Option<(String, &'static str)>,
     /// Which of the types that may have been signed is the next to be tried.
     content_type: usize,
     /// Where the store wants the request instead.
@@ -72,6 +80,8 @@ impl Kept {
             source: None,
             flipped: None,
             refused_methods: Vec::new(),
+            first_refusal: None,
+            found: None,
             content_type: 0,
             elsewhere: None,
             redirects: 0,
@@ -93,6 +103,8 @@ enum Outcome {
 /// All that a request with the file is made of.
 struct Sending<'a> {
     run: &'a Run,
+    /// Who signed the URL; nobody, if it is the user's own.
+    service: Option<&'a dyn Service>,
     target: &'a Target,
     source: &'a SourceFile,
     name: &'a str,
@@ -138,7 +150,9 @@ impl Sending<'_> {
                 true
             }
         });
-        if !url.binds_type() {
+        if url.may_bind_type() {
+            types = vec![types[0].clone(), None];
+        } else if !url.binds_type() {
             types.truncate(1);
         }
         types
@@ -159,7 +173,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         Some(run.or_stop(run.queue().services.get(&row.service)).await??)
     };
     if let (Some(reuse), Some(service)) = (&task.reuse, service.as_deref())
-        && sent_before::ends_with(run, &task.path, reuse, service).await?
+        && sent_before::ends_with(run, task.place(), reuse, service).await?
     {
         return Ok(());
     }
@@ -174,13 +188,21 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         result = attempt(run, &task, service.as_deref(), kept, &name).await;
     }
     if let Err(error) = &result {
+        // Whoever leads on names another place the next time, where that one is the trouble.
+        (kept.elsewhere, kept.redirects) = (None, 0);
         match error.cause {
             // The user's own URL is all there is; a service can be asked for another.
             Cause::ServiceRefused if task.to_own_url => {}
-            Cause::SourceChanged | Cause::StoredWrong | Cause::Expired | Cause::ServiceRefused => {
+            Cause::SourceChanged
+            | Cause::StoredWrong
+            | Cause::Expired
+            | Cause::ServiceRefused
+            | Cause::Duplicate
+                if error.cause != Cause::Duplicate || !task.to_own_url =>
+            {
                 // What was begun cannot be continued: the next attempt begins with a URL of its own.
                 abandon(run, &row.service).await?;
-                (kept.source, kept.elsewhere) = (None, None);
+                (kept.source, kept.sent_all) = (None, false);
                 run.counter.set(0);
             }
             Cause::LinkExpired | Cause::Canceled => {}
@@ -211,7 +233,13 @@ async fn attempt(
     let service_id = run.row().service;
     if may_be_there
         && let (Some(service), Some(asset_id)) = (service, &target.asset_id)
-        && let Ok(Confirmation::Success { size: Some(size) }) = service.confirm(asset_id).await
+        && let Ok(Confirmation::Success { size: Some(size) }) = if kept.sent_all {
+            // It was the last byte whose answer got lost: the service may only be a moment behind.
+            run.stage(Stage::Confirming);
+            verify::confirm(run, service, asset_id, LOST_ANSWER).await
+        } else {
+            service.confirm(asset_id).await
+        }
         && size == source.size()
     {
         run.tell(Phrase::AnswerLost);
@@ -224,6 +252,7 @@ async fn attempt(
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut sending = Sending {
         run,
+        service,
         target: &target,
         source,
         name,
@@ -245,7 +274,16 @@ async fn attempt(
             kept.flipped = Some(Method::Put);
             Ok(Outcome::FormKept)
         }
-        other => other.map(|()| Outcome::Proven),
+        other => {
+            other?;
+            if let Some((key, word)) = kept.found.take()
+                // A form may be what is kept now, instead of the file.
+                && (word != "post" || run.row().verified.is_some_and(|proof| proof != Verified::None))
+            {
+                run.queue().store.learn(key, word.to_owned());
+            }
+            Ok(Outcome::Proven)
+        }
     }
 }
 
@@ -276,8 +314,8 @@ async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<So
         source.check_unchanged()?;
         return Ok(source.clone());
     }
-    let path = task.path.clone();
-    let source = blocking(move || SourceFile::open(&path)).await??;
+    let (path, chosen, own) = (task.path.clone(), task.chosen.clone(), run.queue().own_folder.clone());
+    let source = blocking(move || SourceFile::open(&path, chosen.as_ref(), &own)).await??;
     let state = source.state();
     if task.source.is_some_and(|before| before != state) {
         abandon(run, &run.row().service).await?;
@@ -327,6 +365,9 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
             _ => inferred,
         },
     };
+    if target.url.takes_only_a_part() {
+        return Err(Error::new(Cause::Unsupported, Phrase::UrlTakesOnePart).advise(Phrase::GetUrlForWhole));
+    }
     check_signed_headers(&target.url, &sending.headers)?;
     // What it will name is computed while the bytes pass.
     let mut digests = target.url.answers_with().to_vec();
@@ -357,7 +398,7 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
                         Method::PostRaw => "post-raw",
                         _ => "post",
                     };
-                    run.queue().store.learn(learned_key, word.to_owned());
+                    kept.found = Some((learned_key, word));
                 }
                 run.queue().services.set_method(service, shown(method));
                 return Ok(taken);
@@ -401,24 +442,56 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
                 return Err(error);
             }
         }
+        if kept.may_be_the_reason(&refusal) {
+            if sending.is_link() {
+                let mut error = store_refused(&refusal, service);
+                (error.cause, error.what) = (Cause::Duplicate, Phrase::MayBeThere.into());
+                return Err(error.advise(Phrase::LookThereFirst));
+            }
+            let doubt = Some(Doubt::Exists(refusal));
+            let headers = HeaderMap::new();
+            return Ok(Taken { headers, body: Vec::new(), form_size: None, doubt, of_chunk: true });
+        }
         let other = kept.next_method(&refusal, method, &target.url);
         if let (None, Some(other)) = (wanted, other) {
             run.tell(Phrase::OtherMethod { method: Way(shown(method)), other: Way(shown(other)) });
             kept.refused_methods.push(method);
             kept.flipped = Some(other);
+            kept.first_refusal.get_or_insert(refusal);
             method = other;
             run.counter.set(0);
             continue;
         }
-        return Err(store_refused(&refusal, service));
+        // What is wrong with the other way says less than what was wrong with the right one.
+        let passes = matches!(refusal.kind, RefusalKind::ServerTrouble | RefusalKind::RateLimited);
+        let is_about_way =
+            refusal.code.is_none() || matches!(refusal.http_status, 403 | 404 | 405 | 415 | 501);
+        let first = if is_about_way && !passes { kept.first_refusal.take() } else { None };
+        let told = first.unwrap_or(refusal);
+        return Err(store_refused(&told, service));
     }
 }
 
 impl Kept {
+    /// Whether the store may refuse the file because it has it, from a request whose answer got lost.
+    fn may_be_the_reason(&self, refusal: &Refusal) -> bool {
+        let is_used_up = matches!(refusal.http_status, 403 | 404 | 405 | 409 | 410 | 412);
+        self.sent_all
+            && (refusal.kind == RefusalKind::Duplicate || is_used_up || names_duplicate(refusal))
+            && !matches!(
+                refusal.kind,
+                RefusalKind::Expired
+                    | RefusalKind::NotYetValid
+                    | RefusalKind::SignatureMismatch
+                    | RefusalKind::ServerTrouble
+                    | RefusalKind::RateLimited
+            )
+    }
+
     /// The method to try after this refusal, if it is about the method. Each once at most; bare bytes by POST only where
     /// the store has shown that it takes neither a form nor a PUT.
     fn next_method(&self, refusal: &Refusal, sent: Method, url: &SignedUrl) -> Option<Method> {
-        let other = signed_url::flips(refusal, sent, url.known_store())?;
+        let other = signed_url::flips(refusal, sent, url.is_plain())?;
         if self.flipped.is_none() {
             return Some(other);
         }
@@ -447,6 +520,11 @@ fn begins_later(refusal: &Refusal, headers: &HeaderMap, url: &SignedUrl) -> Opti
     let mut error = refused(refusal, Peer::store(), "upload");
     (error.cause, error.what, error.retry_after) = (cause, Phrase::SignedUrlNotYetValid.into(), wait);
     Some(error)
+}
+
+/// Supabase has a 400 for what is a 409.
+fn names_duplicate(refusal: &Refusal) -> bool {
+    refusal.code.as_deref().is_some_and(|code| matches!(code, "Duplicate" | "409"))
 }
 
 /// Google names the type as missing where it was signed and not sent.

@@ -15,6 +15,7 @@ use ts_rs::TS;
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::files::own_folder::OwnFolder;
 use crate::foreign::Foreign;
 use crate::http::checksum::{Algorithm, Digests};
 use crate::run::Run;
@@ -22,6 +23,7 @@ use crate::services::{Confirmation, Service};
 use crate::store::{Sha256, Store};
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
+use crate::upload::chosen::LinksLeftOut;
 use crate::upload::source_file::{Sighting, SourceFile, file_name};
 use crate::words::{Peer, Phrase};
 
@@ -91,6 +93,9 @@ pub struct AddedUploads {
     /// Files that were left out.
     #[ts(type = "number")]
     pub skipped: u64,
+    /// Links in folders that were left out.
+    #[serde(default)]
+    pub links: LinksLeftOut,
     /// Nothing was added: this is to be answered first.
     pub question: Option<SentBefore>,
 }
@@ -98,12 +103,13 @@ pub struct AddedUploads {
 /// Files that were sent before, by their places among all, with the newest asset of each and the file as it was looked at.
 pub(crate) type Found = HashMap<usize, (Asset, SourceState)>;
 
-/// Looks for what was sent to this service before. A file that cannot be read counts as one that was not: sending it
+/// Looks for what was sent to this service before. `files` is where they really lie. A file that cannot be read counts as one that was not: sending it
 /// will say why.
 pub(crate) async fn find(
     store: &Store,
     service: &str,
     files: Vec<PathBuf>,
+    own: &OwnFolder,
     stop: &CancellationToken,
 ) -> Result<Found> {
     if !store.has_sent(service).await? {
@@ -164,10 +170,11 @@ pub(crate) async fn find(
             .filter(|(_, known)| known.is_none())
             .map(|(candidate, _)| *candidate)
             .collect();
-        let (all, wanted) = (Arc::clone(&files), stop.clone());
+        let (all, wanted, own) = (Arc::clone(&files), stop.clone(), own.clone());
         let all_read: HashMap<usize, Read> = blocking(move || {
-            let one =
-                |(place, file): (usize, Sighting)| Some((place, read(&all[place], file.state, &wanted)?));
+            let one = |(place, file): (usize, Sighting)| {
+                Some((place, read(&all[place], file.state, &own, &wanted)?))
+            };
             unread.into_iter().filter_map(one).collect()
         })
         .await?;
@@ -267,8 +274,8 @@ fn is_wanted(run: &Run, reuse: &Reuse) -> bool {
 }
 
 /// What is in a file that stays as it was. Blocks.
-fn read(path: &Path, before: SourceState, stop: &CancellationToken) -> Option<Read> {
-    let source = SourceFile::open(path).ok().filter(|source| source.state() == before)?;
+fn read(path: &Path, before: SourceState, own: &OwnFolder, stop: &CancellationToken) -> Option<Read> {
+    let source = SourceFile::open(path, None, own).ok().filter(|source| source.state() == before)?;
     source.also(&[Algorithm::Sha256]);
     let mut end = 0;
     while end < before.size {
@@ -317,7 +324,8 @@ mod tests {
         store.save_sent(asset.clone(), [7; 32]).await.unwrap();
         store.keep_content(&path, Sighting::of(&path).unwrap(), 7, [7; 32]);
         let stop = CancellationToken::new();
-        let found = find(&store, "mavi", vec![path], &stop);
+        let own = OwnFolder::new(folder.path().to_owned());
+        let found = find(&store, "mavi", vec![path], &own, &stop);
         let found =
             tokio::time::timeout(Duration::from_secs(10), found).await.expect("nothing is read").unwrap();
         assert_eq!(found.get(&0).map(|(asset, _)| asset), Some(&asset));

@@ -1,8 +1,11 @@
 //! Resumable sessions (services.md §3.2): chunks that go on from what the store says it has.
 //!
-//! What the store has confirmed counts, not what was sent. "Done" is believed when the last byte was handed over, in this
-//! run or by what was written down before it went out.
+//! What the store has confirmed counts, not what was sent, and never more than this transfer handed over: anything beyond
+//! that is another file's, or nothing. A "done" that answers the last chunk is believed; one that answers the question how
+//! far the store is, only with a reason of its own ([`Line::is_believed`]).
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
@@ -13,6 +16,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::range;
 use crate::run::Run;
+use crate::services::Confirmation;
 use crate::transfer::Stage;
 use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
@@ -33,6 +37,8 @@ const QUICK_CHUNK: Duration = Duration::from_secs(1);
 /// What was quick grows towards this, but not by more than so much at once: a chunk may have been quick by chance.
 const GOOD_CHUNK: Duration = Duration::from_secs(2);
 const MOST_GROWTH: f64 = 4.0;
+/// The status of an answer that says how far a session is.
+const INCOMPLETE: u16 = 308;
 /// A store that loses sessions more often in one run will lose the next one, too.
 const MOST_LOST: u32 = 5;
 
@@ -49,7 +55,10 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
 }
 
 async fn forget(run: &Run) -> Result<()> {
-    run.change_resume(|record| (record.session, record.last_chunk_sent) = (None, false)).await?;
+    run.change_resume(|record| {
+        (record.session, record.handed_over, record.handed) = (None, false, None);
+    })
+    .await?;
     run.counter.set(0);
     Ok(())
 }
@@ -59,28 +68,43 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
     let total = source.size();
     let record = run.resume_record();
     let is_new = record.session.is_none() && method == Method::Resumable;
+    let handed = match (record.handed, &record.session) {
+        _ if is_new => 0,
+        (Some(handed), _) => handed,
+        // Earlier records do not say; a session that stands in one was opened by its transfer.
+        (None, Some(_)) => u64::MAX,
+        (None, None) => 0,
+    };
     let session = match record.session {
         Some(text) => parse_session(&text)?,
         None if method == Method::Session => sending.url()?,
         None => begin(sending, kept).await?,
     };
-    let line = Line { sending, session, method };
+    let mut line = Line { sending, session, method, handed: AtomicU64::new(handed) };
     // What the store has counts, not what was sent. A session that was just opened has nothing.
     let mut confirmed = 0;
+    // The URL is a session that somebody has finished: it says "done" to whatever it is sent.
+    let mut was_done = false;
     if !is_new {
-        // One chunk may have been all of it.
-        let may_be_done = record.last_chunk_sent || total <= FIRST_CHUNK;
         match line.query(kept).await? {
-            Progress::Done(taken) if may_be_done || verify::names_content(&taken, &sending.target.url) => {
+            Progress::Done(taken) if line.is_believed(&taken).await? => {
                 hash_whole(run, source).await?;
                 return Ok(taken);
             }
-            Progress::Done(_) => return Err(Refused::TooEarly),
+            // Nothing shows that this file is what it has.
+            Progress::Done(_) if method == Method::Session => {
+                run.note(Phrase::DoneNotShown);
+                // Where the last byte may have gone out just before a kill, it is most likely this transfer's doing.
+                was_done = handed < total;
+            }
+            Progress::Done(_) => {
+                forget(run).await?;
+                run.note(Phrase::DoneNotShown);
+                line.session = begin(sending, kept).await?;
+                line.handed.store(0, Ordering::Relaxed);
+            }
             Progress::Has(bytes) => confirmed = bytes,
         }
-    }
-    if confirmed > total {
-        return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
     }
     if confirmed > source.hashed() {
         run.stage(Stage::Checking);
@@ -93,8 +117,8 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
     }
     run.counter.set(confirmed);
     let mut size = FIRST_CHUNK;
-    let mut idle = 0;
-    let mut last_sent = record.last_chunk_sent;
+    // A store that forgets and is told again has not come further: only what it never had before is progress.
+    let (mut highest, mut idle) = (confirmed, 0);
     loop {
         let end = total.min(confirmed + size);
         source.check_unchanged()?;
@@ -104,24 +128,22 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
             run.sleep(QUICK_CHUNK).await?;
             line.query(kept).await?
         } else {
-            if end == total && total > FIRST_CHUNK && !last_sent {
-                // After a kill a "done" of the store is to be believed from here on.
-                run.change_resume(|record| record.last_chunk_sent = true).await?;
-            }
-            last_sent |= end == total;
             line.chunk(confirmed, end, kept).await?
         };
         match answer {
-            Progress::Done(taken) if last_sent => {
+            Progress::Done(taken) if end == total => {
+                if was_done && !line.is_shown(&taken).await? {
+                    return Err(line.used_up(Phrase::SessionDoneBefore).into());
+                }
                 run.counter.set(total);
                 return Ok(taken);
             }
             Progress::Done(_) => return Err(Refused::TooEarly),
-            Progress::Has(bytes) if bytes > total => {
-                return Err(Error::new(Cause::BadResponse, Phrase::StoreHasTooMuch).into());
-            }
             Progress::Has(bytes) if bytes > confirmed && bytes < total => {
-                (confirmed, idle) = (bytes, 0);
+                if bytes > highest {
+                    (highest, idle) = (bytes, 0);
+                }
+                confirmed = bytes;
                 run.counter.set(confirmed);
             }
             Progress::Has(_) => {
@@ -130,13 +152,13 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
                     return Err(Error::new(Cause::ServerTrouble, Phrase::StoreKeepsNothing).into());
                 }
                 match line.query(kept).await? {
-                    Progress::Done(taken) if last_sent => {
+                    Progress::Done(taken) if line.is_believed(&taken).await? => {
                         run.counter.set(total);
                         return Ok(taken);
                     }
                     Progress::Done(_) => return Err(Refused::TooEarly),
                     Progress::Has(bytes) => {
-                        confirmed = bytes.min(total);
+                        confirmed = bytes;
                         run.counter.set(confirmed);
                     }
                 }
@@ -186,7 +208,9 @@ async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Url, Refused> {
     })?;
     let session = parse_session(absolute.as_str())?;
     run.change_resume(|record| {
-        (record.session, record.last_chunk_sent) = (Some(session.as_str().to_owned()), false);
+        (record.session, record.handed_over) = (Some(session.as_str().to_owned()), false);
+        // It is this transfer's own: the first chunk may go out before anything more is written down.
+        record.handed = Some(sending.source.size().min(FIRST_CHUNK));
     })
     .await?;
     run.tell(Phrase::SessionOpened);
@@ -206,6 +230,8 @@ struct Line<'a> {
     sending: &'a Sending<'a>,
     session: Url,
     method: Method,
+    /// The highest byte, plus one, that this transfer has handed over in it.
+    handed: AtomicU64,
 }
 
 impl Line<'_> {
@@ -219,12 +245,73 @@ impl Line<'_> {
             .header(CONTENT_RANGE, format!("bytes */{}", self.sending.source.size()))
             .headers(self.sending.headers_for(&self.session));
         let answer = run.or_stop(run.queue().http.send(request)).await??;
-        self.progress(answer, true, kept).await
+        if answer.status().as_u16() == INCOMPLETE {
+            // What was handed over did not all arrive.
+            self.hand_over(range::resumable_range(answer.headers()) == Some(self.sending.source.size()))
+                .await?;
+        }
+        self.progress(answer, true, true, kept).await
+    }
+
+    /// Whether a "done" that answers a question is about this file, rather than a mistake, or about what somebody sent
+    /// through this session before: every byte was handed over in it and nothing denies since then that it arrived, the
+    /// answer names what is stored, so that it can be compared, or the service has a file of this size.
+    async fn is_believed(&self, taken: &Taken) -> Result<bool> {
+        let Sending { run, source, .. } = *self.sending;
+        Ok(source.size() == 0 || run.resume_record().handed_over || self.is_shown(taken).await?)
+    }
+
+    /// Whether something else than the status says what is stored.
+    async fn is_shown(&self, taken: &Taken) -> Result<bool> {
+        let Sending { run, source, service, target, .. } = *self.sending;
+        if verify::names_content(taken, &target.url) {
+            return Ok(true);
+        }
+        let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
+        let answer = run.or_stop(service.confirm(asset_id)).await?;
+        Ok(matches!(answer, Ok(Confirmation::Success { size: Some(size) }) if size == source.size()))
+    }
+
+    /// Keeps whether every byte was handed over in this session and may have arrived.
+    async fn hand_over(&self, all: bool) -> Result<()> {
+        self.sending.run.change_resume(|record| record.handed_over = all).await
+    }
+
+    /// Takes note of how far bytes were handed over, and writes down no more than that.
+    async fn handed_up_to(&self, end: u64) -> Result<()> {
+        let handed = self.handed.fetch_max(end, Ordering::Relaxed).max(end);
+        self.sending.run.change_resume(|record| record.handed = Some(handed)).await
+    }
+
+    /// How much the store says that it has, if that can be of this transfer.
+    async fn credit(&self, bytes: u64) -> Result<u64> {
+        let handed = self.handed.load(Ordering::Relaxed);
+        if bytes <= handed.min(self.sending.source.size()) {
+            return Ok(bytes);
+        }
+        if self.method == Method::Session && handed == 0 {
+            return Err(self.used_up(Phrase::SessionOfOtherBytes));
+        }
+        // What it holds has a hole, or is not the file.
+        if self.method != Method::Session {
+            forget(self.sending.run).await?;
+        }
+        let much = bytes > self.sending.source.size();
+        let what = if much { Phrase::StoreHasTooMuch } else { Phrase::StoreHasUnsent };
+        Err(Error::new(Cause::BadResponse, what))
+    }
+
+    /// The failure for a URL that is a session which somebody has used: only another URL helps.
+    fn used_up(&self, what: Phrase) -> Error {
+        let cause = if self.sending.is_link() { Cause::LinkExpired } else { Cause::Expired };
+        Error::new(cause, what)
     }
 
     async fn chunk(&self, start: u64, end: u64, kept: &mut Kept) -> Result<Progress, Refused> {
         let Sending { run, source, .. } = *self.sending;
         let total = source.size();
+        // Ahead, for a kill that comes in the middle; what it comes to is written down after it.
+        run.change_resume(|record| record.handed = record.handed.max(Some(end))).await?;
         let range =
             if total == 0 { "bytes */0".to_owned() } else { format!("bytes {start}-{}/{total}", end - 1) };
         // The counter shows what the store has confirmed; the bytes on their way only keep the watchdog quiet.
@@ -237,30 +324,86 @@ impl Line<'_> {
             .header(CONTENT_RANGE, range)
             .headers(self.sending.headers_for(&self.session))
             .body(flow.body(run, source, start, end));
-        let answer = flow.send(run, request).await?;
-        self.progress(answer, flow.all_sent(), kept).await
+        let sent = if end == total && total > FIRST_CHUNK {
+            let mut sent = pin!(flow.send(run, request));
+            tokio::select! {
+                biased;
+                answer = &mut sent => answer,
+                () = flow.handed_over() => {
+                    // A kill from here on must not cost all of a large file. A small one is sent again sooner than this
+                    // would be on disk.
+                    self.hand_over(true).await?;
+                    sent.await
+                }
+            }
+        } else {
+            flow.send(run, request).await
+        };
+        match sent {
+            Ok(answer) => {
+                if !answer.status().is_success() {
+                    self.hand_over(false).await?;
+                }
+                if flow.all_sent() {
+                    self.handed.fetch_max(end, Ordering::Relaxed);
+                } else {
+                    self.handed_up_to(start + flow.sent()).await?;
+                }
+                let is_success = answer.status().is_success();
+                let progress = self.progress(answer, flow.all_sent(), start > 0, kept).await;
+                if end == total && is_success && matches!(progress, Err(Refused::Fault(_))) {
+                    // An answer that broke off is one that got lost.
+                    self.hand_over(flow.all_sent()).await?;
+                }
+                progress
+            }
+            Err(error) => {
+                if end == total && flow.all_sent() {
+                    self.hand_over(true).await?;
+                }
+                self.handed_up_to(start + flow.sent()).await?;
+                Err(error.into())
+            }
+        }
     }
 
-    async fn progress(&self, answer: Response, all_sent: bool, kept: &mut Kept) -> Result<Progress, Refused> {
+    async fn progress(
+        &self,
+        answer: Response,
+        all_sent: bool,
+        of_chunk: bool,
+        kept: &mut Kept,
+    ) -> Result<Progress, Refused> {
         match answer.status().as_u16() {
-            308 => match range::resumable_range(answer.headers()) {
-                Some(bytes) => Ok(Progress::Has(bytes)),
+            INCOMPLETE => match range::resumable_range(answer.headers()) {
+                Some(bytes) => Ok(Progress::Has(self.credit(bytes).await?)),
                 // The next attempt asks again before anything is sent.
                 None => Err(Error::new(Cause::ServerTrouble, Phrase::StoreUnclear).into()),
             },
             // 499: somebody has canceled it.
             404 | 410 | 499 => Err(self.is_gone(kept).await?.into()),
-            _ => Ok(Progress::Done(accept(self.sending.run, answer, all_sent).await?)),
+            _ => {
+                let taken = accept(self.sending.run, answer, all_sent).await?;
+                Ok(Progress::Done(Taken { of_chunk, ..taken }))
+            }
         }
     }
 
     /// The store no longer knows the session. What opened it opens another, where there is something that did.
     async fn is_gone(&self, kept: &mut Kept) -> Result<Error> {
         let run = self.sending.run;
+        let handed_over = run.resume_record().handed_over;
         forget(run).await?;
-        run.note(Phrase::SessionLost);
         kept.lost_sessions += 1;
+        kept.sent_all |= handed_over;
+        if handed_over && self.method == Method::Session && self.sending.is_link() {
+            let error = Error::new(Cause::LinkExpired, Phrase::MayBeThere);
+            return Ok(error.because(Phrase::SessionForgotten).advise(Phrase::LookThereFirst));
+        }
+        run.note(Phrase::SessionLost);
         let cause = match self.method {
+            // The service is asked first whether it has the file.
+            Method::Session if handed_over && kept.lost_sessions == 1 => Cause::ServerTrouble,
             // The URL is the session itself: only a new one helps.
             Method::Session if self.sending.is_link() => Cause::LinkExpired,
             Method::Session => Cause::Expired,

@@ -48,7 +48,9 @@ pub(super) async fn target(
         return Ok(Target { url, form: Vec::new(), asset_id: None });
     };
     if let (Some(text), Some(asset_id)) = (&record.signed_url, &record.asset_id) {
-        if record.is_good_at(SystemTime::now()) {
+        let is_own =
+            [Some(text), record.session.as_ref()].into_iter().flatten().all(|kept| service.is_own(kept));
+        if is_own && record.is_good_at(SystemTime::now()) {
             // A kill may have come between the record of this id and its place in the list and the library.
             let (id, asset_id) = (service.about().id, asset_id.clone());
             if run.row().asset_id.as_deref() != Some(asset_id.as_str())
@@ -69,7 +71,7 @@ pub(super) async fn target(
         record.signed_url = Some(signed.url.expose().to_owned());
         record.form.clone_from(&signed.form);
         record.asset_id = Some(signed.asset_id.clone());
-        record.session = None;
+        (record.session, record.handed) = (None, None);
         record.expires_at = signed
             .expires_at
             .and_then(|end| end.duration_since(UNIX_EPOCH).ok())
@@ -116,7 +118,8 @@ pub(super) async fn abandon(run: &Run, service: &str) -> Result<()> {
     .await?;
     run.change_resume(|record| {
         (record.signed_url, record.session, record.asset_id, record.expires_at) = (None, None, None, None);
-        record.last_chunk_sent = false;
+        // A URL that is a session itself may go on holding what it was handed: from now on that is another file's.
+        (record.handed_over, record.handed) = (false, None);
         record.form.clear();
     })
     .await

@@ -69,7 +69,45 @@ impl SignedUrl {
 
     /// A query parameter by its name, decoded; names in any case.
     fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let outer = self.url.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        outer.map(|(_, value)| value).or_else(|| {
+            // Tencent's older kits put all of it into one parameter.
+            let (_, sign) = self.url.query_pairs().find(|(key, _)| key == "sign")?;
+            let inner = sign.starts_with("q-sign-algorithm=").then_some(sign)?;
+            url::form_urlencoded::parse(inner.as_bytes())
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| Cow::Owned(value.into_owned()))
+        })
+    }
+
+    /// Whether it takes only a step of an upload that is made of several: a block, a part, a piece by PATCH.
+    pub(crate) fn takes_only_a_part(&self) -> bool {
+        let is = |name: &str, values: &[&str]| {
+            self.parameter(name).is_some_and(|value| values.contains(&&*value.to_ascii_lowercase()))
+        };
+        // tus: the address of an upload that was opened elsewhere.
+        let is_tus = self.url.path().split_once("/files/").is_some_and(|(_, id)| {
+            id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) && self.url.query().is_none()
+        });
+        is("comp", &["block", "appendblock", "blocklist", "page"])
+            || (self.has("sig") && is("action", &["append", "flush"]))
+            || (self.has("partNumber") && self.has("uploadId"))
+            || is_tus
+    }
+
+    /// Whether it wants to know by `Content-Range` which bytes come, also where all of them do.
+    pub(crate) fn wants_range(&self) -> bool {
+        self.host_rule().is_some_and(|rule| rule.ranged)
+    }
+
+    /// Whether nothing shows that it is signed, and it is of no known store.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.scheme().is_none() && self.known_store().is_none()
+    }
+
+    /// Whether its signature may cover the type without saying so: then none at all is the other guess.
+    pub(crate) fn may_bind_type(&self) -> bool {
+        matches!(self.scheme(), Some(Scheme::Unknown | Scheme::Swift))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -100,7 +138,8 @@ impl SignedUrl {
             .map(|(key, _)| key.to_ascii_lowercase())
             .collect();
         let is_signature = |name: &str| {
-            matches!(name, "sig" | "hmac")
+            // `md5` is what nginx calls it.
+            matches!(name, "sig" | "hmac" | "md5")
                 || ["signature", "_sig", "-sig"].iter().any(|end| name.ends_with(end))
         };
         let is_beside = |name: &str| {
@@ -422,6 +461,8 @@ const SCHEMES: &[(Scheme, &[&str])] = &[
     (Scheme::CloudFront, &["Key-Pair-Id", "Signature"]),
     (Scheme::Swift, &["temp_url_sig", "temp_url_expires"]),
     (Scheme::Azure, &["sig", "sv"]),
+    // Before 2012 there was no version.
+    (Scheme::Azure, &["sig", "se", "sr", "sp"]),
 ];
 
 /// Parameters with a moment, and with how many seconds from then on.
@@ -444,6 +485,8 @@ struct HostRule {
     signed: bool,
     /// The most bytes that it takes.
     limit: Option<u64>,
+    /// Whether it wants a `Content-Range` with them.
+    ranged: bool,
 }
 
 const fn rule(
@@ -453,7 +496,12 @@ const fn rule(
     signed: bool,
     limit: Option<u64>,
 ) -> HostRule {
-    HostRule { host, path, method, signed, limit }
+    HostRule { host, path, method, signed, limit, ranged: false }
+}
+
+/// OneDrive's and SharePoint's sessions take up to 60 MiB in one request.
+const fn ranged(host: &'static str, path: &'static str) -> HostRule {
+    HostRule { ranged: true, ..rule(host, path, Method::Put, true, Some(60 << 20)) }
 }
 
 const HOSTS: &[HostRule] = &[
@@ -477,6 +525,16 @@ const HOSTS: &[HostRule] = &[
     rule("", "/remote.php/", Method::Put, false, None),
     rule("", "/public.php/", Method::Put, false, None),
     rule("", "/artifactory/", Method::Put, false, None),
+    rule("", "/repository/", Method::Put, false, None),
+    rule("", "/dav/", Method::Put, false, None),
+    rule("", "/webdav/", Method::Put, false, None),
+    rule("", "/api/packages/", Method::Put, false, None),
+    rule("", "/packages/generic/", Method::Put, false, None),
+    // Yandex Disk's and LinkedIn's.
+    rule("", "/upload-target/", Method::Put, true, None),
+    rule("", "/dms-uploads/", Method::Put, true, None),
+    ranged("up.1drv.com", "/up/"),
+    ranged("", "/uploadSession"),
 ];
 
 /// Public stores by their hosts, or what these end with.
@@ -592,9 +650,10 @@ pub enum Store {
 /// The other method to try after this refusal of `sent`, if the refusal means "not like this". Only once per
 /// transfer; that is the caller's to count.
 ///
-/// Expired tokens, other 4xx, 5xx and time-outs say nothing about the method. On a host that is no known store 404
-/// and 415 count too: that is how a web server answers a method that its route does not have.
-pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>) -> Option<Method> {
+/// Expired tokens, other 4xx, 5xx and time-outs say nothing about the method. Where nothing is signed and no known store
+/// answers (`is_plain`), a bare 404 or 415 counts too: that is how a web server answers a method that its route does not
+/// have. What is signed is signed for one method: a form that some server keeps there would be another file.
+pub(crate) fn flips(refusal: &Refusal, sent: Method, is_plain: bool) -> Option<Method> {
     let is_post = matches!(sent, Method::Post | Method::PostForm | Method::PostRaw);
     let means_another_method = match (refusal.http_status, refusal.code.as_deref()) {
         // A form's policy that has ended was understood all the same.
@@ -603,7 +662,7 @@ pub(crate) fn flips(refusal: &Refusal, sent: Method, known_store: Option<Store>)
         // A URL that is signed for opening a session demands its POST: a PUT could only fail the same way.
         (403, Some("SignatureDoesNotMatch")) => sent != Method::Resumable,
         (400, Some("InvalidArgument")) => is_post,
-        (404 | 415, _) => known_store.is_none(),
+        (404 | 415, None) => is_plain,
         _ => false,
     };
     let other = match sent {
@@ -749,7 +808,7 @@ mod tests {
     #[test]
     fn a_refusal_flips_the_method_only_when_it_is_about_the_method() {
         use Method::{AzurePut, Post, PostForm, Put, Resumable, Session};
-        let gcs = Some(Store::Gcs);
+        let (gcs, signed, plain) = (false, false, true);
         let rows = [
             (403, Some("SignatureDoesNotMatch"), Put, gcs, Some(Post)),
             (403, Some("SignatureDoesNotMatch"), Post, gcs, Some(Put)),
@@ -761,23 +820,26 @@ mod tests {
             (400, Some("InvalidArgument"), Put, gcs, None),
             (400, Some("ExpiredToken"), Put, gcs, None),
             (400, Some("MalformedSecurityHeader"), Put, gcs, None),
-            (400, None, Put, None, None),
+            (400, None, Put, plain, None),
             (405, None, Put, gcs, Some(Post)),
-            (405, None, Post, None, Some(Put)),
-            (405, None, Resumable, None, Some(Put)),
-            (405, None, AzurePut, None, Some(Post)),
+            (405, None, Post, plain, Some(Put)),
+            (405, None, Resumable, signed, Some(Put)),
+            (405, None, AzurePut, signed, Some(Post)),
             (405, None, Session, gcs, None),
             (501, Some("NotImplemented"), Post, gcs, Some(Put)),
-            (404, None, Put, None, Some(Post)),
+            (404, None, Put, plain, Some(Post)),
+            (404, None, Put, signed, None),
+            (404, Some("NoSuchBucket"), Put, plain, None),
             (404, Some("NoSuchKey"), Put, gcs, None),
-            (415, None, Post, None, Some(Put)),
+            (415, None, Post, plain, Some(Put)),
+            (415, None, Put, signed, None),
             (415, None, Post, gcs, None),
-            (408, None, Put, None, None),
-            (500, None, Put, None, None),
-            (503, Some("SlowDown"), Post, None, None),
-            (200, Some("SignatureDoesNotMatch"), Put, None, None),
+            (408, None, Put, plain, None),
+            (500, None, Put, plain, None),
+            (503, Some("SlowDown"), Post, plain, None),
+            (200, Some("SignatureDoesNotMatch"), Put, plain, None),
         ];
-        for (http_status, code, sent, store, expected) in rows {
+        for (http_status, code, sent, is_plain, expected) in rows {
             let refusal = Refusal {
                 http_status,
                 code: code.map(Into::into),
@@ -786,7 +848,11 @@ mod tests {
                 kind: RefusalKind::Other,
                 retry_after: None,
             };
-            assert_eq!(flips(&refusal, sent, store), expected, "{http_status} {code:?} {sent:?} {store:?}");
+            assert_eq!(
+                flips(&refusal, sent, is_plain),
+                expected,
+                "{http_status} {code:?} {sent:?} {is_plain}"
+            );
         }
     }
 

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::error::{Cause, Error, Result};
+use crate::files::own_folder::OwnFolder;
 use crate::http::checksum::{Algorithm, Digests, Hasher};
-use crate::task::SourceState;
+use crate::task::{Chosen, SourceState};
+use crate::upload::chosen;
 use crate::words::{Phrase, shown};
 
 /// Bytes in one read. Smaller ones make an upload several times slower.
@@ -78,26 +80,24 @@ impl Sighting {
 /// An open source file with the checksums of what has been read.
 #[derive(Clone)]
 pub(crate) struct SourceFile {
+    /// As people know it.
     path: PathBuf,
+    /// Where it really lies.
+    place: PathBuf,
     file: Arc<File>,
     sighting: Sighting,
     hasher: Arc<Mutex<Hasher>>,
 }
 
 impl SourceFile {
-    /// Opens a file. Folders, pipes and devices are refused: they have no content that could be proven.
-    pub fn open(path: &Path) -> Result<Self> {
-        let facts = std::fs::metadata(path).map_err(|error| Error::source_io("Reading", path, &error))?;
-        if !facts.is_file() {
-            let path = shown(path);
-            let what = if facts.is_dir() { Phrase::IsFolder { path } } else { Phrase::IsDevice { path } };
-            return Err(Error::invalid(what).advise(Phrase::ChooseFile));
-        }
-        let file = File::open(path).map_err(|error| Error::source_io("Reading", path, &error))?;
+    /// Opens a file that was chosen: see [`chosen::open`]. Folders, pipes and devices are refused: they have no content that
+    /// could be proven.
+    pub fn open(path: &Path, chosen: Option<&Chosen>, own: &OwnFolder) -> Result<Self> {
         let at = SystemTime::now();
-        let facts = file.metadata().map_err(|error| Error::source_io("Reading", path, &error))?;
+        let (file, facts) = chosen::open(path, chosen, own)?;
+        let place = chosen.and_then(|chosen| chosen.real.clone()).unwrap_or_else(|| path.to_owned());
         let (sighting, hasher) = (Sighting::new(&facts, at), Arc::new(Mutex::new(Hasher::new(&[]))));
-        let source = Self { path: path.to_owned(), file: Arc::new(file), sighting, hasher };
+        let source = Self { path: path.to_owned(), place, file: Arc::new(file), sighting, hasher };
         source.check_end()?;
         Ok(source)
     }
@@ -113,9 +113,9 @@ impl SourceFile {
         Err(Error::invalid(Phrase::SizeUntold { path: shown(&self.path) }).advise(Phrase::CopyThenSend))
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it really lies.
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// The file as it was when it was opened.
@@ -135,8 +135,8 @@ impl SourceFile {
 
     /// Fails when the file under this path is no longer the one that was opened.
     pub fn check_unchanged(&self) -> Result<()> {
-        let facts =
-            std::fs::metadata(&self.path).map_err(|error| Error::source_io("Reading", &self.path, &error))?;
+        let facts = std::fs::symlink_metadata(&self.place)
+            .map_err(|error| Error::source_io("Reading", &self.path, &error))?;
         if state(&facts) == self.state() { Ok(()) } else { Err(self.changed()) }
     }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use reqwest::header::{ETAG, HeaderMap};
+use reqwest::header::{CONTENT_LOCATION, ETAG, HeaderMap};
 use serde_json::{Map, Value};
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::http::checksum::{
-    Algorithm, Claim, Digests, Offered, Proof, compare, etag_md5, from_hex, offered,
+    Algorithm, Claim, Digests, Hasher, Offered, Proof, compare, etag_md5, from_hex, offered,
 };
 use crate::progress::now;
 use crate::run::Run;
@@ -75,7 +75,7 @@ pub(super) async fn finish(
     let mut status = AssetStatus::Sent;
     if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
         run.stage(Stage::Confirming);
-        match confirm(run, service, asset_id).await? {
+        match confirm(run, service, asset_id, CONFIRM_LIMIT).await? {
             Confirmation::Success { size } => {
                 if let Some(size) = size.filter(|size| *size != source.size()) {
                     return Err(stored_wrong(Phrase::ServiceHasOther, size, source.size()));
@@ -91,6 +91,11 @@ pub(super) async fn finish(
             }
             Confirmation::Pending => run.note(Phrase::NotYetConfirmed),
         }
+        if status != AssetStatus::Confirmed
+            && let Some(error) = unproven(&service_id, proof, taken)
+        {
+            return Err(error);
+        }
         let asset = Asset {
             service: service_id,
             asset_id: asset_id.as_str().into(),
@@ -104,11 +109,13 @@ pub(super) async fn finish(
         match sent_before::sha256(&digests) {
             Some(sha256) => {
                 let read = sent_before::Read { crc32c: digests.crc32c, sha256 };
-                sent_before::remember(store, source.path(), source.sighting(), read);
+                sent_before::remember(store, source.place(), source.sighting(), read);
                 store.save_sent(asset, sha256).await?;
             }
             None => store.save_asset(asset).await?,
         }
+    } else if let Some(error) = unproven(&service_id, proof, taken) {
+        return Err(error);
     }
     if proof == Verified::None && (service.is_none() || status == AssetStatus::Confirmed) {
         run.note(Phrase::NotConfirmed);
@@ -120,6 +127,12 @@ pub(super) async fn finish(
         row.checksum = checksum.map(Into::into);
     });
     Ok(())
+}
+
+/// The failure for a success that is doubtful, where nothing else shows that the file is there.
+fn unproven(service_id: &str, proof: Verified, taken: Option<&Taken>) -> Option<Error> {
+    let doubt = taken.filter(|_| proof == Verified::None)?.doubt.as_ref()?;
+    Some(doubt.error(service_id))
 }
 
 /// Whether the store has exactly as many bytes as the form around the file had, by its own word or by the service's.
@@ -142,6 +155,7 @@ pub(super) async fn form_was_kept(
 fn named(taken: &Taken, url: &SignedUrl) -> Named {
     let headers = &taken.headers;
     let mut named = Named { offered: offered(headers, false), ..Named::default() };
+    named.offered.all.retain(|claim| is_of_the_file(claim, taken));
     named.length = stored_length(headers);
     if let Ok(Value::Object(object)) = serde_json::from_slice(&taken.body) {
         named.read_object(&object);
@@ -160,6 +174,25 @@ fn named(taken: &Taken, url: &SignedUrl) -> Named {
         None => {}
     }
     named
+}
+
+/// Whether a digest may be of the file that was sent: those of a message are most often of the answer's own, and would call
+/// a good file a wrong one.
+fn is_of_the_file(claim: &Claim, taken: &Taken) -> bool {
+    let is_of_message = matches!(&*claim.header, "content-digest" | "content-md5" | "digest");
+    let is_of_representation = claim.header == "repr-digest";
+    if !is_of_message && !is_of_representation {
+        return true;
+    }
+    // RFC 9530, section 3.1: of what is at the address that the answer names, else of what the answer holds.
+    let names_place = taken.headers.contains_key(CONTENT_LOCATION);
+    if is_of_representation && !names_place && !taken.body.is_empty() {
+        return false;
+    }
+    let mut hasher = Hasher::new(&[claim.algorithm]);
+    hasher.update(&taken.body);
+    let of_answer = hasher.finish().value(claim.algorithm);
+    !(is_of_message && taken.of_chunk) && of_answer.as_ref() != Some(&claim.value)
 }
 
 /// How many bytes the store says that it keeps.
@@ -205,6 +238,14 @@ impl Named {
             self.claim("md5Hash", Algorithm::Md5, base64("md5Hash", 16));
             self.length = self.length.or_else(|| number("size"));
         }
+        // Zenodo's, and other Invenio's.
+        if let Some((name, value)) = text("checksum").and_then(|text| text.split_once(':'))
+            && name.eq_ignore_ascii_case("md5")
+            && (object.contains_key("key") || object.contains_key("version_id"))
+        {
+            self.claim("checksum", Algorithm::Md5, from_hex(value).filter(|value| value.len() == 16));
+            self.length = self.length.or_else(|| number("size"));
+        }
         // Backblaze's own.
         if object.contains_key("fileId") && object.contains_key("contentSha1") {
             self.claim("contentSha1", Algorithm::Sha1, hex("contentSha1", 20));
@@ -245,9 +286,14 @@ fn stored_wrong(what: Phrase, there: u64, here: u64) -> Error {
     Error::new(Cause::StoredWrong, what).because(why)
 }
 
-/// Asks the service until it has the file, it failed, or two minutes have passed.
-async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Confirmation> {
-    let deadline = tokio::time::Instant::now() + run.scaled(CONFIRM_LIMIT);
+/// Asks the service until it has the file, it failed, or this much time has passed.
+pub(super) async fn confirm(
+    run: &Run,
+    service: &dyn Service,
+    asset_id: &str,
+    limit: Duration,
+) -> Result<Confirmation> {
+    let deadline = tokio::time::Instant::now() + run.scaled(limit);
     loop {
         match run.or_stop(service.confirm(asset_id)).await? {
             Ok(Confirmation::Pending) => {}
@@ -270,7 +316,6 @@ async fn confirm(run: &Run, service: &dyn Service, asset_id: &str) -> Result<Con
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::checksum::Hasher;
     use reqwest::header::HeaderValue;
 
     const MD5: &str = "\"25f9e794323b453885f5181f1b624d0b\"";
@@ -284,7 +329,13 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let taken = Taken { headers: map, body: body.as_bytes().to_vec(), form_size: None };
+        let taken = Taken {
+            headers: map,
+            body: body.as_bytes().to_vec(),
+            form_size: None,
+            doubt: None,
+            of_chunk: false,
+        };
         let named = named(&taken, &SignedUrl::parse(url).unwrap());
         compare_named(&hasher.finish(), &named, 9).map_err(|error| error.to_string())
     }
@@ -341,6 +392,14 @@ mod tests {
                 r#"{"kind":"storage#object","size":"9","crc32c":"4waSgw=="}"#,
                 Some(Verified::Crc32c),
             ),
+            (
+                ANY,
+                vec![],
+                r#"{"key":"o","checksum":"md5:25f9e794323b453885f5181f1b624d0b","size":9}"#,
+                Some(Verified::Md5),
+            ),
+            (ANY, vec![], r#"{"key":"o","checksum":"md5:00000000000000000000000000000000","size":9}"#, None),
+            (ANY, vec![("opc-content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], "", None),
             (ANY, vec![], r#"{"kind":"storage#object","size":"8"}"#, None),
             (
                 ANY,

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method as Verb, RequestBuilder, StatusCode};
 
 use crate::error::{Error, Result};
@@ -37,6 +37,10 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
             let verb = if method == Method::PostRaw { Verb::POST } else { Verb::PUT };
             let mut request =
                 http.request(verb, url.clone()).header(CONTENT_LENGTH, source.size()).body(body);
+            if target.url.wants_range() && source.size() > 0 {
+                let (last, size) = (source.size() - 1, source.size());
+                request = request.header(CONTENT_RANGE, format!("bytes 0-{last}/{size}"));
+            }
             if method == Method::AzurePut {
                 request = request.header("x-ms-blob-type", "BlockBlob");
             }
@@ -50,13 +54,23 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
     let request = request.map_err(|error| from_reqwest(&error))?;
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let request = RequestBuilder::from_parts(client, request);
-    let answer = flow.send(run, request).await.inspect_err(|_| kept.sent_all = flow.all_sent())?;
+    let answer = flow.send(run, request).await.inspect_err(|_| kept.sent_all |= flow.all_sent())?;
     let all_sent = flow.all_sent();
     if leads_on(&target.form, method) && answer.status() == StatusCode::SEE_OTHER && all_sent {
-        return Ok(Taken { headers: answer.headers().clone(), body: Vec::new(), form_size: None });
+        return Ok(Taken {
+            headers: answer.headers().clone(),
+            body: Vec::new(),
+            form_size: None,
+            doubt: None,
+            of_chunk: false,
+        });
     }
     let form_size = length.filter(|_| method == Method::Post);
-    Ok(Taken { form_size, ..accept(run, answer, all_sent).await? })
+    let taken = accept(run, answer, all_sent).await.inspect_err(|refused| {
+        // An answer that broke off is one that got lost.
+        kept.sent_all |= all_sent && matches!(refused, Refused::Fault(_));
+    })?;
+    Ok(Taken { form_size, ..taken })
 }
 
 /// Whether the store was asked, by a field of the form, to lead a browser on when it has the file.

@@ -50,12 +50,22 @@ impl Running {
     /// The same folder in a new sandbox, after the old one ended as it would at a kill: without a word.
     pub async fn restart(self) -> Self {
         let Self { sandbox, folder, .. } = self;
-        let address = sandbox.address();
+        let address = sandbox.address().unwrap();
         drop(sandbox);
         while tokio::net::TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         Self { sandbox: Sandbox::start(options(&folder)).await.unwrap(), http: client(), folder }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.sandbox.address().unwrap()
+    }
+
+    /// What every path of a plain link begins with.
+    pub fn pass(&self) -> String {
+        self.sandbox.url().strip_prefix(&self.sandbox.origin()).unwrap().to_owned()
     }
 
     pub fn mavi(&self, method: Method, path: &str) -> RequestBuilder {
