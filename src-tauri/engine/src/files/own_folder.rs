@@ -154,6 +154,8 @@ mod unix {
     const OTHERS_WRITE: u32 = 0o022;
     const OTHERS: u32 = 0o077;
     const STICKY: u32 = 0o1000;
+    /// The folders of the sandbox inside and of `ferry sandbox`.
+    const SANDBOXES: [&str; 2] = ["sandbox", "sandbox-server"];
     /// As many links as the system itself follows.
     const MOST_LINKS: usize = 40;
 
@@ -266,8 +268,8 @@ mod unix {
     }
 
     /// Closes what is in a folder, and refuses what somebody else has put there. Links are looked at, never followed.
-    fn look_through(folder: &Path, deeper: bool, but: &Path) -> Result<()> {
-        let mut folders = vec![folder.to_owned()];
+    fn look_through(top: &Path, deeper: bool, but: &Path) -> Result<()> {
+        let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
             let entries = std::fs::read_dir(&folder)
                 .map_err(|error| Error::target_io("Looking at", &folder, &error))?;
@@ -280,7 +282,9 @@ mod unix {
                     if facts.mode() & OTHERS != 0 {
                         close(&path, 0o700);
                     }
-                    if deeper {
+                    // The sandbox closes what it keeps by itself: from the rights of its secret it sees whether that has to be
+                    // made anew.
+                    if deeper && !SANDBOXES.iter().any(|name| path == top.join(name)) {
                         folders.push(path);
                     }
                 } else if path != but {
