@@ -399,26 +399,26 @@ mod tests {
     fn what_an_earlier_ferry_left_open_is_closed_and_no_link_is_followed() {
         let home = tempfile::tempdir().unwrap();
         let (data, outside) = (home.path().join("data"), home.path().join("outside"));
-        std::fs::create_dir_all(data.join("sandbox/objects")).unwrap();
+        std::fs::create_dir_all(data.join("pictures/small")).unwrap();
         create_dir(&outside).unwrap();
         std::fs::write(outside.join("page.html"), "").unwrap();
         give(&outside, 0o755);
         give(&outside.join("page.html"), 0o644);
-        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "sandbox/objects/film.mp4"] {
+        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "pictures/small/film.webp"] {
             std::fs::write(data.join(name), "").unwrap();
             give(&data.join(name), 0o644);
         }
-        for name in ["", "sandbox", "sandbox/objects"] {
+        for name in ["", "pictures", "pictures/small"] {
             give(&data.join(name), 0o755);
         }
         symlink(&outside, data.join("cache")).unwrap();
         symlink(outside.join("page.html"), data.join("report")).unwrap();
         std::fs::hard_link(outside.join("page.html"), data.join("second name")).unwrap();
         open(&data).unwrap();
-        for name in ["", "sandbox", "sandbox/objects"] {
+        for name in ["", "pictures", "pictures/small"] {
             assert_eq!(mode(&data.join(name)), 0o700, "{name}");
         }
-        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "sandbox/objects/film.mp4"] {
+        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "pictures/small/film.webp"] {
             assert_eq!(mode(&data.join(name)), 0o600, "{name}");
         }
         assert_eq!((mode(&outside), mode(&outside.join("page.html"))), (0o755, 0o644));
