@@ -501,7 +501,7 @@ fn a_key_in_the_keychain_belongs_to_the_address_that_it_was_given_for() {
     let run = home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
     assert!(run.stderr.contains("no key for this address"), "{}", run.stderr);
     let run = home.ferry_under(&session, ["services"]).exits(0);
-    assert!(run.stdout.contains(&format!("key for {}", service.url())), "{}", run.stdout);
+    assert!(run.stdout.contains(&format!("key for {}", service.origin())), "{}", run.stdout);
     assert_eq!(stranger.requests().len(), 0, "nobody there was to be asked");
     readdress(&home, &service.mavi_url());
     home.ferry_under(&session, ["check", "mavi"]).exits(0);
