@@ -495,13 +495,13 @@ fn a_key_in_the_keychain_belongs_to_the_address_that_it_was_given_for() {
     let Some(session) = with_keychain(&mut home, true) else { return };
     readdress(&home, &service.mavi_url());
     let run = home.ferry_under(&session, ["key", "set", "mavi"]).exits(0).hides(support::service::KEY);
-    assert!(run.stderr.contains(&service.url()), "it says for which address: {}", run.stderr);
+    assert!(run.stderr.contains(&service.mavi_url()), "it says for which address: {}", run.stderr);
     home.ferry_under(&session, ["check", "mavi"]).exits(0);
     readdress(&home, &stranger.mavi_url());
     let run = home.ferry_under(&session, ["check", "mavi"]).exits(1).says_error("unauthorized");
     assert!(run.stderr.contains("no key for this address"), "{}", run.stderr);
     let run = home.ferry_under(&session, ["services"]).exits(0);
-    assert!(run.stdout.contains(&format!("key for {}", service.url())), "{}", run.stdout);
+    assert!(run.stdout.contains(&format!("key for {}", service.origin())), "{}", run.stdout);
     assert_eq!(stranger.requests().len(), 0, "nobody there was to be asked");
     readdress(&home, &service.mavi_url());
     home.ferry_under(&session, ["check", "mavi"]).exits(0);

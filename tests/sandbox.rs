@@ -47,6 +47,8 @@ impl Server {
     fn start_in(home: Home) -> Self {
         let port = free_port();
         let out = home.path().join("told");
+        // What an earlier one told is not what this one tells.
+        let _ = fs::remove_file(&out);
         // A umask that takes nothing away: what is private is so by itself.
         let script = format!("umask 000; exec \"$0\" \"$@\" > '{}'", out.display());
         let words = ["sandbox", "--json", "--port", &port.to_string()].map(str::to_owned);

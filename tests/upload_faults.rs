@@ -1742,7 +1742,7 @@ async fn u12_a_page_or_half_an_answer_is_no_acknowledgement() {
     let store = BadStore::start(move |_, _| reply("200 OK", &[("content-type", "text/html")], page));
     let row = sent_to(&uploads, &path, store.url(PUT)).await;
     assert_eq!(code(&row), Some(Code::BadResponse), "{:?}", row.state);
-    assert!(failure(&row).contains("sign in"), "{}", failure(&row));
+    assert!(failure(&row).contains("login page"), "{}", failure(&row));
 
     // What a store would have said is lost with the connection: once, and then it is heard.
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{\"state\": \"we have".to_vec();

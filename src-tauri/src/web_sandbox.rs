@@ -58,7 +58,22 @@ fn missing() -> Option<String> {
         .iter()
         .find(|program| !Path::new(program).exists())
         .map(|program| format!("{program} is not there"))
+        .or_else(|| runtime_folder().and_then(|folder| refusal_of_folder(Path::new(&folder))))
         .or_else(|| refusal_of_bubblewrap(BUBBLEWRAP))
+}
+
+fn runtime_folder() -> Option<std::ffi::OsString> {
+    std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())
+}
+
+/// Why WebKit cannot use the folder for what belongs to a session: it puts the sandbox's sockets there, and ends with a fault
+/// where it cannot.
+fn refusal_of_folder(folder: &Path) -> Option<String> {
+    let tried = folder.join(format!(".ferry-{}", std::process::id()));
+    match std::fs::create_dir(&tried).and_then(|()| std::fs::remove_dir(&tried)) {
+        Ok(()) => None,
+        Err(error) => Some(format!("XDG_RUNTIME_DIR cannot be used: {error}")),
+    }
 }
 
 /// What bubblewrap says when it cannot do what WebKit will ask of it.
@@ -111,5 +126,7 @@ mod tests {
         assert_eq!(write(&format!("echo '{why}' >&2; exit 1")).as_deref(), Some(why));
         assert!(write("exit 3").unwrap().contains('3'));
         assert!(refusal_of_bubblewrap("/nowhere/bwrap").is_some());
+        assert_eq!(refusal_of_folder(folder.path()), None);
+        assert!(refusal_of_folder(&program).is_some(), "it is a file");
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ferry_engine::{Code, State, Transfer, WaitReason};
 
 use super::digests::digest;
-use super::plan::{Envelope, FileKind, LengthTold, StoreHeader};
+use super::plan::{Envelope, FileKind, LengthTold};
 use super::server::{Given, PAGE, Server};
 use super::store::{Store, algorithm, object_of};
 use super::wire::Ear;
@@ -241,10 +241,9 @@ pub fn judge_upload(store: &Store, row: &Transfer, outcome: &Outcome) -> Result<
         return breach("a proof that is none", format!("verified: {verified}, which nobody told"));
     }
     // Whoever heard the store's last word heard what was wrong with it.
-    let wrong = word
-        .digests
-        .iter()
-        .find(|named| !named.right && named.header != StoreHeader::EtagMd5 && !said(algorithm(named.header)));
+    let wrong = word.digests.iter().find(|named| {
+        !named.right && store.plan.is_of_the_file(named.header) && !said(algorithm(named.header))
+    });
     if heard_word {
         if let Some(named) = wrong {
             return breach(

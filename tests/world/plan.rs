@@ -747,9 +747,18 @@ impl StorePlan {
         }
     }
 
+    /// Whether a digest under this name is the file's. In a session one of a message is of the answer, or of a chunk.
+    pub fn is_of_the_file(&self, header: StoreHeader) -> bool {
+        match header {
+            StoreHeader::EtagMd5 => false,
+            StoreHeader::ContentMd5 => !matches!(self.way, Way::GoogleResumable | Way::Session),
+            _ => true,
+        }
+    }
+
     /// Whether the store's own word shows every byte of what it keeps.
     pub fn names_digest(&self) -> bool {
-        self.word.digests.iter().any(|digest| digest.right && digest.header != StoreHeader::EtagMd5)
+        self.word.digests.iter().any(|digest| digest.right && self.is_of_the_file(digest.header))
     }
 
     /// Whether the store's own word shows how much it keeps.

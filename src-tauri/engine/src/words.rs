@@ -332,7 +332,7 @@ phrases! {
     StoreHasUnsent = "The store says it has more than it was sent";
     SessionOfOtherBytes = "The upload session behind this URL holds bytes that are not of this file";
     SessionDoneBefore = "The upload session behind this URL was finished before, and nothing shows that it took this file";
-    SignInPageCame = "A page to sign in came instead of the store’s answer";
+    SignInPageCame = "A login page came instead of the store’s answer";
     TakenForLater = "The store took the file for later and did not say that it is stored";
     AnswerCut = "The store’s answer broke off in the middle";
     MayBeThere = "All of the file was sent before and the answer got lost; the file may be there";

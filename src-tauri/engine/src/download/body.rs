@@ -194,7 +194,9 @@ pub(super) async fn save(
 fn still_promised(before: &Identity, facts: &Facts) -> Option<Identity> {
     match before.same_as(&facts.identity) {
         Sameness::Same => Some(before.clone()),
-        Sameness::Unknown if facts.framing == Framing::Closed => {
+        Sameness::Unknown
+            if before.is_of_the_place_of(&facts.identity) && facts.framing == Framing::Closed =>
+        {
             Some(Identity::of_validator(None, before.size))
         }
         Sameness::Unknown | Sameness::Other => None,

@@ -186,8 +186,8 @@ impl Room {
         }
         let (start, had) =
             here.map_or((offset, 0), |here| (self.0[here].end, self.0[here].end - self.0[here].start));
-        let upto = end + had.clamp(FIRST_STEP, LONGEST_STEP);
-        syncer.part.step_ahead(start..upto, syncer.journal.total)?;
+        let step = had.clamp(FIRST_STEP, LONGEST_STEP);
+        let upto = syncer.part.step_ahead(start..end, step, syncer.journal.total)?;
         match here {
             Some(here) => self.0[here].end = upto,
             None => self.0.push(start..upto),

@@ -154,6 +154,8 @@ mod unix {
     const OTHERS_WRITE: u32 = 0o022;
     const OTHERS: u32 = 0o077;
     const STICKY: u32 = 0o1000;
+    /// The folders of the sandbox inside and of `ferry sandbox`.
+    const SANDBOXES: [&str; 2] = ["sandbox", "sandbox-server"];
     /// As many links as the system itself follows.
     const MOST_LINKS: usize = 40;
 
@@ -266,8 +268,8 @@ mod unix {
     }
 
     /// Closes what is in a folder, and refuses what somebody else has put there. Links are looked at, never followed.
-    fn look_through(folder: &Path, deeper: bool, but: &Path) -> Result<()> {
-        let mut folders = vec![folder.to_owned()];
+    fn look_through(top: &Path, deeper: bool, but: &Path) -> Result<()> {
+        let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
             let entries = std::fs::read_dir(&folder)
                 .map_err(|error| Error::target_io("Looking at", &folder, &error))?;
@@ -280,7 +282,9 @@ mod unix {
                     if facts.mode() & OTHERS != 0 {
                         close(&path, 0o700);
                     }
-                    if deeper {
+                    // The sandbox closes what it keeps by itself: from the rights of its secret it sees whether that has to be
+                    // made anew.
+                    if deeper && !SANDBOXES.iter().any(|name| path == top.join(name)) {
                         folders.push(path);
                     }
                 } else if path != but {
@@ -395,26 +399,26 @@ mod tests {
     fn what_an_earlier_ferry_left_open_is_closed_and_no_link_is_followed() {
         let home = tempfile::tempdir().unwrap();
         let (data, outside) = (home.path().join("data"), home.path().join("outside"));
-        std::fs::create_dir_all(data.join("sandbox/objects")).unwrap();
+        std::fs::create_dir_all(data.join("pictures/small")).unwrap();
         create_dir(&outside).unwrap();
         std::fs::write(outside.join("page.html"), "").unwrap();
         give(&outside, 0o755);
         give(&outside.join("page.html"), 0o644);
-        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "sandbox/objects/film.mp4"] {
+        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "pictures/small/film.webp"] {
             std::fs::write(data.join(name), "").unwrap();
             give(&data.join(name), 0o644);
         }
-        for name in ["", "sandbox", "sandbox/objects"] {
+        for name in ["", "pictures", "pictures/small"] {
             give(&data.join(name), 0o755);
         }
         symlink(&outside, data.join("cache")).unwrap();
         symlink(outside.join("page.html"), data.join("report")).unwrap();
         std::fs::hard_link(outside.join("page.html"), data.join("second name")).unwrap();
         open(&data).unwrap();
-        for name in ["", "sandbox", "sandbox/objects"] {
+        for name in ["", "pictures", "pictures/small"] {
             assert_eq!(mode(&data.join(name)), 0o700, "{name}");
         }
-        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "sandbox/objects/film.mp4"] {
+        for name in ["ferry.db", "ferry.db-wal", "library.jsonl", "lock", "pictures/small/film.webp"] {
             assert_eq!(mode(&data.join(name)), 0o600, "{name}");
         }
         assert_eq!((mode(&outside), mode(&outside.join("page.html"))), (0o755, 0o644));

@@ -177,20 +177,24 @@ impl PartFile {
         }
     }
 
-    /// Makes sure that there is room for the next step of a file, and sets it aside if the file goes so far at least.
-    pub fn step_ahead(&self, step: Range<u64>, total: Option<u64>) -> Result<()> {
-        let end = total.map_or(step.end, |total| step.end.min(total)).max(step.start);
-        let length = end - step.start;
+    /// Makes sure that there is room for the next bytes of a file, and for a step beyond them as far as the file or the disk
+    /// goes; gives where that ends. It is set aside if the file is known to go so far.
+    pub fn step_ahead(&self, bytes: Range<u64>, step: u64, total: Option<u64>) -> Result<u64> {
+        let Some(total) = total else {
+            self.has_room_for(bytes.end - bytes.start)?;
+            let free = self.folder.free_space().unwrap_or(u64::MAX);
+            return Ok(bytes.end.max(bytes.start.saturating_add(free.min(step))));
+        };
+        let end = bytes.end.saturating_add(step).min(total).max(bytes.end);
+        let length = end - bytes.start;
         if allocated(&self.file) < end {
             self.has_room_for(length)?;
         }
-        if total.is_none() {
-            return Ok(());
-        }
         self.folder
             .disk()
-            .set_aside(&self.file, step.start, length)
-            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))
+            .set_aside(&self.file, bytes.start, length)
+            .map_err(|error| Error::target_io("Reserving room for", &self.path(), &error))?;
+        Ok(end)
     }
 
     /// Gives back what was set aside in this range and not written to.

@@ -135,7 +135,10 @@ impl Body {
 
     /// Whether all of its bytes are here, or come until then. What goes wrong is seen by whoever reads on.
     pub async fn comes_whole(&mut self, until: Instant) -> bool {
-        let Some(wanted) = self.end.map(|end| end.saturating_sub(self.at)) else { return false };
+        // Where only the end shows how long it is, whoever reads on sees that end.
+        let Some(wanted) = self.end.filter(|_| !self.is_open).map(|end| end.saturating_sub(self.at)) else {
+            return false;
+        };
         while self.seen_length() < wanted {
             match tokio::time::timeout_at(until, self.answer.chunk()).await {
                 Ok(Ok(Some(chunk))) => self.begun.push_back(chunk),

@@ -179,7 +179,9 @@ fn read_whole(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
             return Reading::StartOver(Unusable::Elsewhere);
         }
     }
-    Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, end, false), facts }))
+    // Beside a transfer coding, even one that is none, the client does not hold the body to its length.
+    let is_open = end.is_some() && facts.headers.contains_key(TRANSFER_ENCODING);
+    Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, end, is_open), facts }))
 }
 
 fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
@@ -258,8 +260,9 @@ impl Transfer {
             .get_all(TRANSFER_ENCODING)
             .iter()
             .flat_map(|value| {
-                let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-                text.split(',').map(|word| word.trim().to_owned()).collect::<Vec<_>>()
+                // What is not plain text is no word that the client knows, whatever it looks like.
+                let text = value.to_str().unwrap_or("unreadable").to_ascii_lowercase();
+                text.split(',').map(|word| word.trim_matches([' ', '\t']).to_owned()).collect::<Vec<_>>()
             })
             .collect();
         let applied: Vec<&str> = named

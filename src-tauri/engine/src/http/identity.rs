@@ -116,6 +116,11 @@ impl Identity {
         self.modified.as_deref()
     }
 
+    /// Whether a later answer came from the same place: of another one it may be about another file.
+    pub fn is_of_the_place_of(&self, later: &Self) -> bool {
+        self.place == later.place
+    }
+
     /// Whether a later answer gives this very version another size.
     pub fn contradicts(&self, later: &Self) -> bool {
         self.etag.is_some()

@@ -475,7 +475,9 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
 impl Kept {
     /// Whether the store may refuse the file because it has it, from a request whose answer got lost.
     fn may_be_the_reason(&self, refusal: &Refusal) -> bool {
-        let is_used_up = matches!(refusal.http_status, 403 | 404 | 405 | 409 | 410 | 412);
+        // Of another way to send it the refusal says no more than that.
+        let is_used_up = self.refused_methods.is_empty()
+            && matches!(refusal.http_status, 403 | 404 | 405 | 409 | 410 | 412);
         self.sent_all
             && (refusal.kind == RefusalKind::Duplicate || is_used_up || names_duplicate(refusal))
             && !matches!(

@@ -16,7 +16,7 @@ use crate::progress::now;
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
 use crate::transfer::{Stage, Verified};
-use crate::upload::acknowledged::Taken;
+use crate::upload::acknowledged::{Doubt, Taken};
 use crate::upload::sign::Target;
 use crate::upload::signed_url::SignedUrl;
 use crate::upload::source_file::SourceFile;
@@ -129,10 +129,12 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// The failure for a success that is doubtful, where nothing else shows that the file is there.
+/// The failure for a success that is doubtful, where nothing else shows that the file is there. A store whose words may say
+/// that it failed may have read the file all the same: what it names of it then shows nothing.
 fn unproven(service_id: &str, proof: Verified, taken: Option<&Taken>) -> Option<Error> {
-    let doubt = taken.filter(|_| proof == Verified::None)?.doubt.as_ref()?;
-    Some(doubt.error(service_id))
+    let doubt = taken?.doubt.as_ref()?;
+    let settles = proof != Verified::None && !matches!(doubt, Doubt::Words(_));
+    (!settles).then(|| doubt.error(service_id))
 }
 
 /// Whether the store has exactly as many bytes as the form around the file had, by its own word or by the service's.
