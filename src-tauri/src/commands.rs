@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use ferry_engine::{
     AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
     Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening,
-    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, SettingsPatch,
-    State as Stands, TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
+    PathSummary, Phrase, Pictures, Recognised, Secret, Settings, SettingsPatch, State as Stands, TakenBack,
+    TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use tauri::{AppHandle, Manager as _, State, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
 use tauri_plugin_opener::OpenerExt as _;
 
-use crate::context_menu::{Entry, Place};
+use crate::context_menu::{MenuEntry, MenuPlace};
 use crate::deep_link::Proposed;
 use crate::granted_paths::GrantedPaths;
 use crate::openable::{self, Opening as Opens};
@@ -328,6 +328,7 @@ pub(crate) async fn asset_info(
 
 /// An asset, and where it is.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(export, export_to = "window.ts"))]
 pub(crate) struct AssetAt {
     asset_id: String,
     service: String,
@@ -335,10 +336,12 @@ pub(crate) struct AssetAt {
 
 /// What became of assets that were to be deleted.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(export, export_to = "window.ts"))]
 pub(crate) struct Deleted {
     /// The ids of those that are gone. None = the user thought better of it.
     gone: Vec<String>,
     /// Why the others are still there.
+    #[cfg_attr(test, ts(type = "Failure | null"))]
     failure: Option<Failure>,
 }
 
@@ -421,12 +424,6 @@ pub(crate) async fn import_assets(
         .add_filter(&words.shell_library, &["csv", "json"]);
     let Some(chosen) = dialog.pick_file().await else { return Ok(None) };
     engine.import_assets(chosen.path()).await.map(Some).map_err(failure)
-}
-
-/// Every service.
-#[tauri::command(async)]
-pub(crate) fn services(engine: State<'_, Engine>) -> Vec<ServiceStatus> {
-    engine.services()
 }
 
 /// Checks a service, live.
@@ -558,8 +555,8 @@ pub(crate) async fn answer_link(
 #[tauri::command]
 pub(crate) async fn open_menu(
     window: WebviewWindow,
-    groups: Vec<Vec<Entry>>,
-    at: Option<Place>,
+    groups: Vec<Vec<MenuEntry>>,
+    at: Option<MenuPlace>,
 ) -> Answer<Option<String>> {
     context_menu::open(&window, groups, at).await
 }
@@ -567,7 +564,7 @@ pub(crate) async fn open_menu(
 /// What is in the menu bar of a Mac: the page's commands, and the system's own by name.
 #[cfg(target_os = "macos")]
 #[tauri::command(async)]
-pub(crate) fn set_menu_bar(app: AppHandle, menus: Vec<crate::menu_bar::BarMenu>) -> Answer<()> {
+pub(crate) fn set_menu_bar(app: AppHandle, menus: Vec<context_menu::BarMenu>) -> Answer<()> {
     crate::menu_bar::show(&app, menus).map_err(|error| failure(Error::internal(error.to_string())))
 }
 

@@ -9,7 +9,8 @@ use crate::presses::Presses;
 
 /// One entry of a menu: a thing that can be done.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Entry {
+#[cfg_attr(test, derive(ts_rs::TS), ts(export, export_to = "window.ts"))]
+pub(crate) struct MenuEntry {
     pub id: String,
     pub words: String,
     pub enabled: bool,
@@ -17,9 +18,24 @@ pub(crate) struct Entry {
     pub keys: Option<String>,
 }
 
+/// One menu of the bar at the top of a Mac's screen.
+#[cfg(any(target_os = "macos", test))]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS), ts(export, export_to = "window.ts"))]
+#[cfg_attr(
+    not(target_os = "macos"),
+    expect(dead_code, reason = "only its shape is of use to the page elsewhere")
+)]
+pub(crate) struct BarMenu {
+    pub id: String,
+    pub title: String,
+    pub groups: Vec<Vec<MenuEntry>>,
+}
+
 /// Where a menu opens that was asked for by keyboard, in the page's own pixels.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub(crate) struct Place {
+#[cfg_attr(test, derive(ts_rs::TS), ts(export, export_to = "window.ts"))]
+pub(crate) struct MenuPlace {
     x: f64,
     y: f64,
 }
@@ -28,8 +44,8 @@ pub(crate) struct Place {
 /// = the menu was closed.
 pub(crate) async fn open(
     window: &WebviewWindow,
-    groups: Vec<Vec<Entry>>,
-    at: Option<Place>,
+    groups: Vec<Vec<MenuEntry>>,
+    at: Option<MenuPlace>,
 ) -> Result<Option<String>, Failure> {
     let (choose, chosen) = oneshot::channel();
     system::open(window, groups, at, choose)
@@ -60,7 +76,7 @@ mod system {
     };
     use gtk::{gdk, glib};
 
-    use super::{Entry, Place, WebviewWindow, oneshot};
+    use super::{MenuEntry, MenuPlace, WebviewWindow, oneshot};
 
     thread_local! {
         /// The last press of a button or a key: GTK wants to know which one a menu answers.
@@ -85,8 +101,8 @@ mod system {
 
     pub(super) fn open(
         window: &WebviewWindow,
-        groups: Vec<Vec<Entry>>,
-        at: Option<Place>,
+        groups: Vec<Vec<MenuEntry>>,
+        at: Option<MenuPlace>,
         choose: oneshot::Sender<String>,
     ) -> Ready<tauri::Result<()>> {
         let on_window = window.clone();
@@ -106,7 +122,7 @@ mod system {
             page.iter().for_each(|page| page.set_has_tooltip(false));
             let page = page.and_then(|page| page.window());
             match (at, page) {
-                (Some(Place { x, y }), Some(page)) => {
+                (Some(MenuPlace { x, y }), Some(page)) => {
                     let place = gdk::Rectangle::new(x as i32, y as i32, 1, 1);
                     let (below, above) = (gdk::Gravity::SouthWest, gdk::Gravity::NorthWest);
                     menu.popup_at_rect(&page, &place, below, above, pressed.as_ref());
@@ -117,13 +133,13 @@ mod system {
         }))
     }
 
-    fn menu(groups: Vec<Vec<Entry>>, choose: &Rc<Cell<Option<oneshot::Sender<String>>>>) -> gtk::Menu {
+    fn menu(groups: Vec<Vec<MenuEntry>>, choose: &Rc<Cell<Option<oneshot::Sender<String>>>>) -> gtk::Menu {
         let menu = gtk::Menu::new();
         for (nth, group) in groups.into_iter().enumerate() {
             if nth > 0 {
                 menu.append(&gtk::SeparatorMenuItem::new());
             }
-            for Entry { id, words, enabled, keys } in group {
+            for MenuEntry { id, words, enabled, keys } in group {
                 let item = gtk::MenuItem::with_label(&words);
                 item.set_sensitive(enabled);
                 let label = item.child().and_then(|child| child.downcast::<gtk::AccelLabel>().ok());
@@ -164,7 +180,7 @@ mod system {
     use tauri::menu::{Menu, MenuItem, PredefinedMenuItem};
     use tauri::{LogicalPosition, Manager as _};
 
-    use super::{Entry, Place, WebviewWindow, oneshot};
+    use super::{MenuEntry, MenuPlace, WebviewWindow, oneshot};
 
     /// Every menu's choices are heard in one place: these are not the tray's.
     const OURS: &str = "row:";
@@ -195,8 +211,8 @@ mod system {
 
     pub(super) async fn open(
         window: &WebviewWindow,
-        groups: Vec<Vec<Entry>>,
-        at: Option<Place>,
+        groups: Vec<Vec<MenuEntry>>,
+        at: Option<MenuPlace>,
         choose: oneshot::Sender<String>,
     ) -> tauri::Result<()> {
         window.state::<Asked>().put(Some(choose));
@@ -205,20 +221,20 @@ mod system {
         tauri::async_runtime::spawn_blocking(move || {
             let menu = menu(&window, groups)?;
             match at {
-                Some(Place { x, y }) => window.popup_menu_at(&menu, LogicalPosition::new(x, y)),
+                Some(MenuPlace { x, y }) => window.popup_menu_at(&menu, LogicalPosition::new(x, y)),
                 None => window.popup_menu(&menu),
             }
         })
         .await?
     }
 
-    fn menu(window: &WebviewWindow, groups: Vec<Vec<Entry>>) -> tauri::Result<Menu<tauri::Wry>> {
+    fn menu(window: &WebviewWindow, groups: Vec<Vec<MenuEntry>>) -> tauri::Result<Menu<tauri::Wry>> {
         let menu = Menu::new(window)?;
         for (nth, group) in groups.into_iter().enumerate() {
             if nth > 0 {
                 menu.append(&PredefinedMenuItem::separator(window)?)?;
             }
-            for Entry { id, words, enabled, keys } in group {
+            for MenuEntry { id, words, enabled, keys } in group {
                 // A single `&` would underline the letter behind it.
                 let words = words.replace('&', "&&");
                 menu.append(&MenuItem::with_id(

@@ -1,14 +1,13 @@
 //! The menu bar at the top of a Mac's screen. The page, which knows every command and the language, says what is in it;
 //! what the system does itself (copying, hiding) is asked for by name.
 
-use serde::Deserialize;
 use tauri::menu::{
     AboutMetadata, HELP_SUBMENU_ID, IsMenuItem, Menu, MenuItem, PredefinedMenuItem, Submenu,
     WINDOW_SUBMENU_ID,
 };
 use tauri::{AppHandle, Emitter as _, Manager as _};
 
-use crate::context_menu::Entry;
+use crate::context_menu::{BarMenu, MenuEntry};
 use crate::presses::Presses;
 use crate::system;
 
@@ -20,14 +19,6 @@ const OURS: &str = "bar:";
 
 /// What the page calls the things that the system does itself.
 const SYSTEM: &str = "system:";
-
-/// One menu of the bar.
-#[derive(Debug, Deserialize)]
-pub(crate) struct BarMenu {
-    id: String,
-    title: String,
-    groups: Vec<Vec<Entry>>,
-}
 
 /// Begins to hear what is chosen.
 pub(crate) fn listen(app: &AppHandle) {
@@ -68,7 +59,7 @@ pub(crate) fn show(app: &AppHandle, menus: Vec<BarMenu>) -> tauri::Result<()> {
     app.set_menu(bar).map(drop)
 }
 
-fn item(app: &AppHandle, entry: &Entry) -> tauri::Result<Box<dyn IsMenuItem<tauri::Wry>>> {
+fn item(app: &AppHandle, entry: &MenuEntry) -> tauri::Result<Box<dyn IsMenuItem<tauri::Wry>>> {
     let Some(own) = entry.id.strip_prefix(SYSTEM) else {
         let keys = entry.keys.as_ref().map(|keys| keys.replace("Mod", "Cmd"));
         let id = format!("{OURS}{}", entry.id);

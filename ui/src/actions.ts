@@ -176,7 +176,8 @@ export async function pickAndUpload(folders: boolean, service: string | null = n
 }
 
 /** Brings something here from a service and offers to take it back. */
-export const download = (what: string, service: string, said: string) => bring(() => ipc.download(what, service), said);
+export const download = (what: string, service: string, said: string) =>
+  bring(() => ipc.download({ what, service }), said);
 
 /** Brings once more what was downloaded before. */
 export const downloadAgain = ({ id, name }: Transfer) =>
@@ -206,7 +207,7 @@ export async function downloadLinks(links: string[]): Promise<string[]> {
   const refused: string[] = [];
   for (const link of links) {
     try {
-      ids.push(await ipc.download(link, 'link'));
+      ids.push(await ipc.download({ what: link, service: 'link' }));
     } catch (error) {
       if (refused.length === 0) toasts.fail(error);
       refused.push(link);
@@ -270,10 +271,8 @@ async function deleteSent(rows: Transfer[]) {
   const [first] = rows;
   if (!first) return;
   await attempt(async () => {
-    const { gone, failure } = await ipc.assetDelete(
-      rows.flatMap(({ asset_id }) => asset_id ?? []),
-      first.service,
-    );
+    const sent = rows.flatMap(({ asset_id }) => asset_id ?? []);
+    const { gone, failure } = await ipc.assetDelete(sent.map((asset_id) => ({ asset_id, service: first.service })));
     const deleted = rows.filter(({ asset_id }) => asset_id !== undefined && gone.includes(asset_id));
     if (deleted.length > 0) await ipc.remove(deleted.map(({ id }) => id));
     if (failure) toasts.fail(failure);
@@ -360,7 +359,7 @@ async function deleteAssetAndSendAgain({ id, asset_id, service }: Transfer) {
     return;
   }
   await attempt(async () => {
-    const { gone, failure } = await ipc.assetDelete([asset_id], service);
+    const { gone, failure } = await ipc.assetDelete([{ asset_id, service }]);
     if (failure) toasts.fail(failure);
     else if (gone.length > 0) await ipc.retry([id]);
   });

@@ -3,8 +3,9 @@ import * as actions from './actions';
 import { commands, isMac, mayRun } from './commands';
 import * as ipc from './ipc';
 import { m } from './paraglide/messages.js';
+import type { BarMenu, MenuEntry } from './types';
 
-const own = (id: string, words: string, keys: string | null = null): ipc.MenuEntry => ({
+const own = (id: string, words: string, keys: string | null = null): MenuEntry => ({
   id,
   words,
   enabled: true,
@@ -14,14 +15,14 @@ const own = (id: string, words: string, keys: string | null = null): ipc.MenuEnt
 /** What the system does itself. */
 const system = (id: string, words: string) => own(`system:${id}`, words);
 
-function command(id: string): ipc.MenuEntry[] {
+function command(id: string): MenuEntry[] {
   const found = commands.find((one) => one.id === id);
   if (!found) return [];
   // A bare letter in a menu would be taken from every text field.
   return [own(id, found.label(), found.keys?.includes('Mod') ? found.keys : null)];
 }
 
-const menus = (): ipc.BarMenu[] => [
+const menus = (): BarMenu[] => [
   {
     id: 'app',
     title: m.app_name(),

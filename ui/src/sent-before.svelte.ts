@@ -44,14 +44,14 @@ class BeforeSending {
       return ended.length > 0 ? { ...compared, ids: ended } : null;
     }
     const choice = early === undefined && compared?.question ? await this.#ask(compared.question) : (early ?? null);
-    return choice === null ? null : ipc.upload(paths, service, choice);
+    return choice === null ? null : ipc.upload({ paths, service, if_sent: choice });
   }
 
   async #compare(paths: string[], service: string | null, name: string): Promise<AddedUploads | null> {
     this.#early = undefined;
     const late = setTimeout(() => (this.comparing = name), LATE);
     try {
-      return await ipc.upload(paths, service, 'ask');
+      return await ipc.upload({ paths, service, if_sent: 'ask' });
     } catch (error) {
       if (this.#early === undefined) throw error;
       return null;

@@ -169,31 +169,31 @@ what: string,
 /**
  * The service; absent = a link for URLs, else the default one.
  */
-service: string | null, 
+service?: string | null, 
 /**
  * Target folder; absent = the Downloads folder.
  */
-folder: string | null, 
+folder?: string | null, 
 /**
  * Name to save under, instead of the one the service gives.
  */
-name: string | null, 
+name?: string | null, 
 /**
  * Visual Search's `unique_id`; absent = the setting.
  */
-unique_id: string | null, 
+unique_id?: string | null, 
 /**
  * Media downloader's quality; absent = the setting.
  */
-quality: string | null, 
+quality?: string | null, 
 /**
  * Remove from the server afterwards; absent = the setting.
  */
-remove_after: boolean | null, 
+remove_after?: boolean | null, 
 /**
  * Most connections for this download; absent = the setting.
  */
-connections: number | null, 
+connections?: number | null, 
 /**
  * Headers for the link's own origin.
  */
@@ -1039,15 +1039,15 @@ paths: string[],
 /**
  * The service; absent = the default one.
  */
-service: string | null, 
+service?: string | null, 
 /**
  * How to send; absent = the setting.
  */
-method: UploadMethod | null, 
+method?: UploadMethod | null, 
 /**
  * A signed URL of the user's own: the one file goes there, no service is asked. A secret.
  */
-to: string | null, 
+to?: string | null, 
 /**
  * The type of the content, for signed URLs that have it bound; absent = by the URL and the file's name.
  */
@@ -1111,3 +1111,40 @@ export type Where = "up" | "down" | "front";
  * everything in English.
  */
 export type Words = Phrase | string;
+
+/**
+ * An asset, and where it is.
+ */
+export type AssetAt = { asset_id: string, service: string, };
+
+/**
+ * One menu of the bar at the top of a Mac's screen.
+ */
+export type BarMenu = { id: string, title: string, groups: Array<Array<MenuEntry>>, };
+
+/**
+ * What became of assets that were to be deleted.
+ */
+export type Deleted = { 
+/**
+ * The ids of those that are gone. None = the user thought better of it.
+ */
+gone: Array<string>, 
+/**
+ * Why the others are still there.
+ */
+failure: Failure | null, };
+
+/**
+ * One entry of a menu: a thing that can be done.
+ */
+export type MenuEntry = { id: string, words: string, enabled: boolean, 
+/**
+ * The keys that do the same, as the page calls them: `Space`, `Enter`, `Mod+O`.
+ */
+keys: string | null, };
+
+/**
+ * Where a menu opens that was asked for by keyboard, in the page's own pixels.
+ */
+export type MenuPlace = { x: number, y: number, };

@@ -4,101 +4,35 @@
  */
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
-import type { BarMenu, Deleted, Held, MenuEntry } from '../src/ipc';
+import type { Commands } from '../src/client';
+import type { Held } from '../src/ipc';
 import type {
-  AddedUploads,
-  Asset,
-  AssetInfo,
-  Can,
-  CheckReport,
-  DownloadRequest,
   Failure,
-  Hidden,
-  Hour,
-  ImportedAssets,
   KeyState,
   Language,
   LinkOffer,
   ListChanges,
-  Listing,
-  Look,
-  Opening,
-  PathSummary,
-  Pictures,
   Recognised,
   SentBefore,
   ServiceStatus,
   Settings,
   SpeedSample,
   State,
-  TakenBack,
-  TimelineEntry,
   Transfer,
   TransferId,
   Words,
-  UploadRequest,
-  Where,
 } from '../src/types';
 import { FakeListing } from './fake-listing';
 import { curveOf, missing, pictureOf, piecesOf, type Scenario, transfer, world } from './scenarios';
 
-interface Commands {
-  open: (args: { look: Look; fresh: boolean }) => Opening;
-  look: (args: { look: Look }) => Listing;
-  rows: (args: { ids: TransferId[] }) => Transfer[];
-  which: (args: { ids: TransferId[] | null; can: Can }) => TransferId[];
-  between: (args: { from: TransferId | null; to: TransferId | null }) => TransferId[];
-  day: (args: { hours: number[] }) => Hour[];
-  pick_files: (args: { folders: boolean }) => string[];
-  summarise: (args: { paths: string[] }) => PathSummary;
-  upload: (args: { request: UploadRequest }) => AddedUploads | Promise<AddedUploads>;
-  stop_comparing: (args: Record<string, never>) => void;
-  download: (args: { request: DownloadRequest }) => TransferId;
-  recognise: (args: { text: string }) => Recognised[];
-  pause: (args: { ids: TransferId[] }) => void;
-  resume: (args: { ids: TransferId[] }) => void;
-  cancel: (args: { ids: TransferId[] }) => void;
-  retry: (args: { ids: TransferId[] }) => void;
-  remove: (args: { ids: TransferId[] }) => void;
-  hide: (args: { ids: TransferId[] }) => Hidden;
-  unhide: (args: { ids: TransferId[] }) => void;
-  move_rows: (args: { ids: TransferId[]; to: Where }) => void;
-  move_behind: (args: { ids: TransferId[]; above: TransferId | null }) => void;
-  take_back: (args: { ids: TransferId[]; since: number }) => TakenBack;
-  timeline: (args: { id: TransferId }) => TimelineEntry[];
-  pictures: (args: { id: TransferId }) => Pictures;
-  thumbnail: (args: { id: TransferId }) => string | null;
-  file_there: (args: { id: TransferId }) => boolean;
-  show_in_folder: (args: { id: TransferId }) => void;
-  open_file: (args: { id: TransferId }) => void;
-  can_download_again: (args: { id: TransferId }) => boolean;
-  download_again: (args: { id: TransferId }) => TransferId;
-  asset_count: (args: Record<string, never>) => number;
-  assets: (args: { search: string }) => Asset[];
-  asset_info: (args: { assetId: string; service: string }) => Promise<AssetInfo>;
-  asset_delete: (args: { assets: { asset_id: string; service: string }[] }) => Deleted;
-  export_assets: (args: Record<string, never>) => string | null;
-  import_assets: (args: Record<string, never>) => ImportedAssets | null;
-  services: (args: Record<string, never>) => ServiceStatus[];
-  check: (args: { service: string }) => CheckReport;
-  set_key: (args: { service: string; key: string }) => KeyState;
-  remove_key: (args: { service: string }) => void;
-  save_settings: (args: { changes: Partial<Settings> }) => Settings;
-  tray_there: (args: Record<string, never>) => boolean;
-  reset_settings: (args: Record<string, never>) => Settings;
-  export_settings: (args: Record<string, never>) => boolean;
-  import_settings: (args: Record<string, never>) => Settings | null;
-  link_offer: (args: Record<string, never>) => LinkOffer | null;
-  answer_link: (args: { shown: string; service: string | null }) => TransferId | null;
-  open_menu: (args: { groups: MenuEntry[][]; at: { x: number; y: number } | null }) => string | null;
-  set_menu_bar: (args: { menus: BarMenu[] }) => void;
-  copy_text: (args: { text: string }) => Promise<void>;
-  paste_text: (args: Record<string, never>) => Promise<string | null>;
-  drag_out: (args: { ids: TransferId[] }) => boolean;
-  pick_downloads_folder: (args: Record<string, never>) => string | null;
-  choose_folder_for: (args: { id: TransferId }) => string | null;
-  diagnostics: (args: Record<string, never>) => string;
-}
+/** Commands that this engine does not answer at once. */
+type Late = 'upload' | 'asset_info' | 'copy_text' | 'paste_text';
+
+type Answers = {
+  [C in keyof Commands]: C extends Late
+    ? (...args: Parameters<Commands[C]>) => ReturnType<Commands[C]> | Promise<ReturnType<Commands[C]>>
+    : Commands[C];
+};
 
 interface Change {
   changed?: Transfer[];
@@ -238,7 +172,7 @@ export function start(scenario: Scenario, live = true): void {
     refuse({ code: 'source_missing', what, advice: { is: 'put_it_back' }, remedy: 'choose_file' });
   };
 
-  const commands: Commands = {
+  const commands: Answers = {
     open: ({ look, fresh }) => {
       fake.openings += 1;
       if (fresh) list.showAll();
@@ -408,7 +342,7 @@ export function start(scenario: Scenario, live = true): void {
     can_download_again: ({ id }) => list.get(id)?.asset_id !== undefined,
     download_again: ({ id }) => {
       const one = list.get(id);
-      return commands.download({ request: { what: one?.asset_id ?? '', service: one?.service } as DownloadRequest });
+      return commands.download({ request: { what: one?.asset_id ?? '', service: one?.service } });
     },
     asset_count: () => assets.length,
     assets: ({ search }) =>
@@ -440,7 +374,6 @@ export function start(scenario: Scenario, live = true): void {
         assets.unshift({ service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() });
       return { count: 1, new: known ? 0 : 1 };
     },
-    services: () => services,
     check: ({ service }) => {
       const one = services.find((other) => other.id === service);
       if (fake.unreached) {
@@ -505,7 +438,7 @@ export function start(scenario: Scenario, live = true): void {
       const offer = offered;
       offered = null;
       if (!offer || service === null) return null;
-      return commands.download({ request: { what: offer.shown, service } as DownloadRequest });
+      return commands.download({ request: { what: offer.shown, service } });
     },
     open_menu: ({ groups }) => {
       const { choice } = fake;

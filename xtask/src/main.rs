@@ -4,6 +4,7 @@
 
 mod bench;
 mod bundle;
+mod commands;
 mod dependencies;
 mod floors;
 mod fuzz;
@@ -36,7 +37,8 @@ cargo xtask COMMAND
   fuzz [TARGET]  odd input for the readers of foreign text: --seconds N for each (60), --keep what opens new ways
   bundle         make the installers of this platform, in target/release/bundle
   setup [FOR]    install what `run` (default), `test` or `bundle` needs
-  types          write ui/src/types.ts from the engine's types
+  types          write ui/src/types.ts from the engine's types, and from the commands of the page its client and
+                 its capability
   screenshots    take the pictures in docs/screenshots again";
 
 fn main() -> ExitCode {

@@ -1,11 +1,19 @@
-//! `ui/src/types.ts`: written from the engine's types by ts-rs, never by hand.
+//! What is written from the engine's types and the window's commands, never by hand: `ui/src/types.ts` (by ts-rs),
+//! `ui/src/client.ts` and the capability of the window.
 
-use std::path::PathBuf;
-
+use crate::commands;
 use crate::program::{Done, cargo, output, root, target};
 
-fn place() -> PathBuf {
-    root().join("ui/src/types.ts")
+/// Each file that is written, and what belongs into it.
+fn files() -> Done<[(&'static str, String); 3]> {
+    let source = root().join("src-tauri/src/commands.rs");
+    let source =
+        std::fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
+    Ok([
+        ("ui/src/types.ts", generate()?),
+        ("ui/src/client.ts", commands::client(&source)?),
+        ("src-tauri/capabilities/main.json", commands::capability(&source)?),
+    ])
 }
 
 /// Lets the engine's types write themselves down.
@@ -16,24 +24,32 @@ fn generate() -> Done<String> {
     output(
         cargo().args(["test", "--workspace", "--lib", "export_bindings"]).env("TS_RS_EXPORT_DIR", &folder),
     )?;
-    let file = folder.join("types.ts");
-    std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))
+    // A process that writes a file writes it anew, so the window's own types stand in one of theirs.
+    let read = |name: &str| {
+        let file = folder.join(name);
+        std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))
+    };
+    let windows_own = read("window.ts")?;
+    let without_head = windows_own.split_once('\n').map_or("", |(_, rest)| rest);
+    Ok(format!("{}{without_head}", read("types.ts")?))
 }
 
 /// `cargo xtask types`
 pub fn write() -> Done {
-    let text = generate()?;
-    std::fs::write(place(), text).map_err(|error| format!("writing {}: {error}", place().display()))
+    for (name, text) in files()? {
+        std::fs::write(root().join(name), text).map_err(|error| format!("writing {name}: {error}"))?;
+    }
+    Ok(())
 }
 
-/// Fails when the page's types are not the engine's.
+/// Fails when one of them is not what it has to be.
 pub fn check() -> Done {
-    let text = generate()?;
-    let there = std::fs::read_to_string(place()).unwrap_or_default();
-    // A clone on Windows may have turned the line ends.
-    if there.replace("\r\n", "\n") == text {
-        Ok(())
-    } else {
-        Err("ui/src/types.ts is not what the engine's types say: run `cargo xtask types`".to_owned())
+    for (name, text) in files()? {
+        let there = std::fs::read_to_string(root().join(name)).unwrap_or_default();
+        // A clone on Windows may have turned the line ends.
+        if there.replace("\r\n", "\n") != text {
+            return Err(format!("{name} is not what the types and commands say: run `cargo xtask types`"));
+        }
     }
+    Ok(())
 }

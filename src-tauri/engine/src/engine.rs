@@ -215,7 +215,7 @@ pub struct AssetInfo {
 
 /// What files to send where.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
+#[ts(export, export_to = "types.ts", optional_fields = nullable)]
 pub struct UploadRequest {
     /// Files, or folders (every file in them).
     #[ts(type = "string[]")]
@@ -246,14 +246,14 @@ pub struct UploadRequest {
 
 /// What to bring where.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
+#[ts(export, export_to = "types.ts", optional_fields = nullable)]
 pub struct DownloadRequest {
     /// A link, an asset id, a video number, a server download id, a page URL. Links are secrets.
     pub what: String,
     /// The service; absent = a link for URLs, else the default one.
     pub service: Option<String>,
     /// Target folder; absent = the Downloads folder.
-    #[ts(type = "string | null")]
+    #[ts(as = "Option<String>")]
     pub folder: Option<PathBuf>,
     /// Name to save under, instead of the one the service gives.
     pub name: Option<String>,
