@@ -23,7 +23,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::body::Body;
 use crate::http::head::{Asked, Reading};
 use crate::http::identity::{Identity, Sameness};
-use crate::http::reach::Place;
+use crate::http::reach::Destination;
 use crate::http::{Fetch, stalled};
 use crate::run::Run;
 use crate::words::{Phrase, Size};
@@ -151,7 +151,7 @@ pub(super) struct Connections {
     run: Run,
     fetch: Fetch,
     /// Where the bytes are from, and more of them are to be asked for.
-    from: Place,
+    from: Destination,
     inbox: Inbox,
     /// The version that every further answer must show to be of; `None` = nothing more is asked for.
     of: Option<Identity>,
@@ -177,7 +177,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub fn new(run: &Run, fetch: &Fetch, from: Place, inbox: Inbox) -> Self {
+    pub fn new(run: &Run, fetch: &Fetch, from: Destination, inbox: Inbox) -> Self {
         Self {
             run: run.clone(),
             fetch: fetch.clone(),

@@ -30,7 +30,7 @@ use crate::http::answer::Refusal;
 use crate::http::checksum::{Algorithm, Digests, combine, combine_crc32c};
 use crate::http::head::Framing;
 use crate::http::identity::Identity;
-use crate::http::reach::{self, Place};
+use crate::http::reach::{self, Destination};
 use crate::http::refusals;
 use crate::progress::now;
 use crate::run::Run;
@@ -46,7 +46,7 @@ pub(crate) struct Kept {
     plan: Option<Plan>,
     open: Option<Open>,
     /// Where the address led: mirrors differ, so the one that the bytes are from is asked for the rest.
-    pinned: Option<Place>,
+    pinned: Option<Destination>,
     /// The server cannot continue: do not ask again.
     no_ranges: bool,
     looked_for_part: bool,
@@ -256,14 +256,14 @@ async fn bring(
 }
 
 /// Where the address led in an earlier run.
-async fn pinned_before(run: &Run, plan: &Plan) -> Option<Place> {
+async fn pinned_before(run: &Run, plan: &Plan) -> Option<Destination> {
     let record = run.resume_record();
     let url = Url::parse(&record.pinned?).ok()?;
     let reach = match record.pinned_reach {
         Some(reach) => reach,
         None => reach::on_word_of(&plan.fetch.url).await,
     };
-    Some(Place { url, reach })
+    Some(Destination { url, reach })
 }
 
 fn download_task(run: &Run) -> Result<DownloadTask> {

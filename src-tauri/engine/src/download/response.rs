@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use url::Url;
 
 use super::body::{Over, save};
 use super::{Fetched, Kept, Open, endpoint, refusal_of, sniff, who};
@@ -16,7 +15,7 @@ use crate::http::answer;
 use crate::http::error_body;
 use crate::http::head::{Answer, Asked, Framing, Reading, Unusable};
 use crate::http::identity::Sameness;
-use crate::http::reach::Place;
+use crate::http::reach::Destination;
 use crate::http::{Reached, Seat};
 use crate::run::Run;
 use crate::services::{Plan, Service};
@@ -367,7 +366,7 @@ async fn ask(run: &Run, plan: &Plan, kept: &Kept, question: Question) -> Result<
     }
     // Where the whole is to be had may have changed; what was begun goes on where its bytes are from.
     let pinned = kept.pinned.clone().filter(|_| question != Question::Whole);
-    let from = pinned.unwrap_or_else(|| Place::own(plan.fetch.url.clone()));
+    let from = pinned.unwrap_or_else(|| Destination::own(plan.fetch.url.clone()));
     let reached = patiently(run, plan, &from, &headers).await?;
     let host = reached.answer.url().host_str().map(Into::into);
     run.update(|row| row.host = host);
@@ -375,7 +374,7 @@ async fn ask(run: &Run, plan: &Plan, kept: &Kept, question: Question) -> Result<
 }
 
 /// Waits for an answer, and says so when that takes long.
-async fn patiently(run: &Run, plan: &Plan, from: &Place, headers: &HeaderMap) -> Result<Reached> {
+async fn patiently(run: &Run, plan: &Plan, from: &Destination, headers: &HeaderMap) -> Result<Reached> {
     let mut fetching = std::pin::pin!(run.queue().http.fetch(&plan.fetch, from, headers));
     tokio::select! {
         reached = run.or_stop(&mut fetching) => return reached?,

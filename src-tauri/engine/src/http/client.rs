@@ -25,7 +25,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::address::is_loopback;
 use crate::http::origin::BoundKey;
 use crate::http::pace::Pace;
-use crate::http::reach::{LedInward, Names, Place, Reach, is_inward, shows_inward};
+use crate::http::reach::{Destination, LedInward, Names, Reach, is_inward, shows_inward};
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -250,8 +250,8 @@ impl Http {
     /// Fetches by the rules for redirects: GET at most ten, secrets dropped on any change of origin, never from https to
     /// http, never out of http; a POST only within its origin, by 307 or 308. `from` is where to begin: the address
     /// itself, or where it led before.
-    pub async fn fetch(&self, fetch: &Fetch, from: &Place, extra: &HeaderMap) -> Result<Reached> {
-        let Place { mut url, mut reach } = from.clone();
+    pub async fn fetch(&self, fetch: &Fetch, from: &Destination, extra: &HeaderMap) -> Result<Reached> {
+        let Destination { mut url, mut reach } = from.clone();
         let (mut hops, mut wants_cookies) = (Vec::new(), false);
         for _ in 0..=MOST_REDIRECTS {
             let mut headers = extra.clone();

@@ -27,14 +27,14 @@ pub(crate) enum Reach {
 
 /// An address and how far it may lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Destination {
     /// May be a secret: never shown whole.
     pub url: Url,
     /// By who named it.
     pub reach: Reach,
 }
 
-impl Place {
+impl Destination {
     /// One that the user or a setting named.
     pub fn own(url: Url) -> Self {
         Self { url, reach: Reach::Anywhere }

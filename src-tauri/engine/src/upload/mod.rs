@@ -29,7 +29,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Hasher};
-use crate::http::reach::Place;
+use crate::http::reach::Destination;
 use crate::run::Run;
 use crate::secrets::header_map;
 use crate::services::{Confirmation, Service, refused};
@@ -64,7 +64,7 @@ pub(crate) struct Kept {
     /// Which of the types that may have been signed is the next to be tried.
     content_type: usize,
     /// Where the store wants the request instead.
-    elsewhere: Option<Place>,
+    elsewhere: Option<Destination>,
     redirects: u32,
     /// All bytes of a plain request went out, the answer got lost: the file may be there.
     sent_all: bool,
@@ -122,8 +122,8 @@ impl Sending<'_> {
     }
 
     /// Where it leads, and how far it may.
-    fn place(&self) -> Result<Place> {
-        Ok(Place { url: self.url()?, reach: self.target.reach })
+    fn destination(&self) -> Result<Destination> {
+        Ok(Destination { url: self.url()?, reach: self.target.reach })
     }
 
     fn is_link(&self) -> bool {
@@ -601,7 +601,7 @@ fn for_another_region(region: String) -> Error {
 fn follow(
     sending: &Sending<'_>,
     kept: &mut Kept,
-    place: &Place,
+    place: &Destination,
     method: Method,
     refusal: &Refusal,
     headers: &HeaderMap,

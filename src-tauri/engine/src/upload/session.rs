@@ -15,7 +15,7 @@ use url::Url;
 use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::range;
-use crate::http::reach::{self, Place};
+use crate::http::reach::{self, Destination};
 use crate::run::Run;
 use crate::services::Confirmation;
 use crate::transfer::Stage;
@@ -80,11 +80,11 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
         Some(text) => {
             let reach = match record.session_reach {
                 Some(reach) => reach,
-                None => reach::on_word_of(&sending.place()?.url).await,
+                None => reach::on_word_of(&sending.destination()?.url).await,
             };
-            Place { url: parse_session(&text)?, reach }
+            Destination { url: parse_session(&text)?, reach }
         }
-        None if method == Method::Session => sending.place()?,
+        None if method == Method::Session => sending.destination()?,
         None => begin(sending, kept).await?,
     };
     let mut line = Line { sending, session, method, handed: AtomicU64::new(handed) };
@@ -193,9 +193,9 @@ fn parse_session(text: &str) -> Result<Url> {
         .map_err(|why| Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(why))
 }
 
-async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Place, Refused> {
+async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Destination, Refused> {
     let run = sending.run;
-    let Place { url, reach } = kept.elsewhere.clone().map_or_else(|| sending.place(), Ok)?;
+    let Destination { url, reach } = kept.elsewhere.clone().map_or_else(|| sending.destination(), Ok)?;
     let mut request = run
         .queue()
         .http
@@ -223,7 +223,7 @@ async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Place, Refused> {
     })
     .await?;
     run.tell(Phrase::SessionOpened);
-    Ok(Place { url: session, reach })
+    Ok(Destination { url: session, reach })
 }
 
 /// How far the store is.
@@ -237,7 +237,7 @@ enum Progress {
 /// An open session.
 struct Line<'a> {
     sending: &'a Sending<'a>,
-    session: Place,
+    session: Destination,
     method: Method,
     /// The highest byte, plus one, that this transfer has handed over in it.
     handed: AtomicU64,

@@ -8,7 +8,7 @@ use reqwest::{Method as Verb, RequestBuilder, StatusCode};
 use crate::error::{Error, Result};
 use crate::http::checksum::Algorithm;
 use crate::http::from_reqwest;
-use crate::http::reach::Place;
+use crate::http::reach::Destination;
 use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
 use crate::upload::signed_url::Method;
@@ -22,7 +22,7 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
         run.note(Phrase::SentFromBeginning);
     }
     run.counter.set(0);
-    let Place { url, reach } = kept.elsewhere.clone().map_or_else(|| sending.place(), Ok)?;
+    let Destination { url, reach } = kept.elsewhere.clone().map_or_else(|| sending.destination(), Ok)?;
     let headers = signed_values(sending).await?;
     let content_type = sending.content_type(kept);
     let flow = Flow::new(run, 0);
