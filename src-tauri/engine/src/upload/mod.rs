@@ -203,6 +203,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
             | Cause::StoredWrong
             | Cause::Expired
             | Cause::ServiceRefused
+            | Cause::LedInward
             | Cause::Duplicate
                 if error.cause != Cause::Duplicate || !task.to_own_url =>
             {
