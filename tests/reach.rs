@@ -248,6 +248,7 @@ fn whoever_is_outside_leads_nobody_inside() {
         "localhost",
         "localhost.",
         "a.localhost",
+        "ferry-sandbox.localhost",
         "here.example",
         "near.example",
     ] {

@@ -17,7 +17,7 @@ use ferry_sandbox::{INSIDE_HOST, Sandbox};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, ResponseBuilderExt as _, StatusCode};
 use rustls::AlertDescription;
 use url::{Origin, Url};
 
@@ -240,11 +240,17 @@ impl Http {
     async fn ask_inside(&self, request: reqwest::Request) -> Result<Response> {
         let sandbox = self.inside.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         let sandbox = sandbox.ok_or_else(|| Error::new(Cause::Unreachable, Phrase::ServerNotReached))?;
+        let url = request.url().clone();
         let request =
             http::Request::<reqwest::Body>::try_from(request).map_err(|error| from_reqwest(&error))?;
         let answer = sandbox.answer(request).await;
         let answer = answer.map_err(|_| Error::new(Cause::CutShort, Phrase::ConnectionBroke))?;
-        Ok(answer.map(reqwest::Body::wrap_stream).into())
+        let (head, body) = answer.map(reqwest::Body::wrap_stream).into_parts();
+        // Whose word it is must be known of this answer, too.
+        let answer = http::Response::builder().status(head.status).version(head.version).url(url).body(body);
+        let mut answer = answer.map_err(|error| Error::internal(error.to_string()))?;
+        *answer.headers_mut() = head.headers;
+        Ok(answer.into())
     }
 
     /// Fetches by the rules for redirects: GET at most ten, secrets dropped on any change of origin, never from https to
