@@ -10,7 +10,6 @@ mod bad_server;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -137,7 +136,7 @@ fn answer(
     answers: &Answers,
     number: usize,
 ) -> std::io::Result<()> {
-    let (mut came, mut some) = (Vec::new(), [0; 64 * 1024]);
+    let (mut came, mut some) = (Vec::new(), vec![0; 64 * 1024]);
     let end = loop {
         if let Some(end) = came.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;

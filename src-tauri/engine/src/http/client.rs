@@ -500,7 +500,8 @@ fn led_inward(url: &Url) -> Error {
 
 /// Whether a name was not let through.
 fn leads_inward(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |error| (*error).source()).any(|error| error.is::<LedInward>())
+    std::iter::successors(error.source(), |error| (*error).source())
+        .any(<dyn std::error::Error>::is::<LedInward>)
 }
 
 /// Whether a server broke off because it does not speak the one protocol that it was offered (RFC 7301, section 3.2).
