@@ -401,6 +401,78 @@ fn what_was_typed_wrong_is_quoted_without_its_secret() {
     }
 }
 
+// ---- Links by stdin ----
+
+#[test]
+fn links_come_by_stdin_one_a_line_in_their_place_and_not_by_the_list_of_processes() {
+    let service = Service::start();
+    let home = Home::new();
+    let link = |name: &str| service.link(1000, name);
+    let lines = format!(
+        "\u{feff}# two\r\n\r\n{}\r\n \t {}  \n\n#{}\n{}",
+        link("b.bin"),
+        link("c.bin"),
+        link("no.bin"),
+        link("d.bin")
+    );
+    let run =
+        home.ferry_with_input(["download", &link("a.bin"), "-", &link("e.bin")], lines.as_bytes()).exits(0);
+    let names: Vec<_> = run.lines().iter().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["a.bin", "b.bin", "c.bin", "d.bin", "e.bin"]);
+    assert_eq!(home.downloaded().len(), 5);
+
+    let mut running = home.command(["download", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    writeln!(stdin, "{}", link("first.bin")).unwrap();
+    wait_until("the first is there", || home.downloaded().contains(&"first.bin".to_owned()));
+    let shown = std::fs::read_to_string(format!("/proc/{}/cmdline", running.id()));
+    assert!(shown.is_err() || !shown.unwrap().contains("first.bin"));
+    writeln!(stdin, "{}", link("second.bin")).unwrap();
+    drop(stdin);
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    assert!(home.downloaded().contains(&"second.bin".to_owned()));
+}
+
+#[test]
+fn many_lines_are_many_downloads_and_ids_go_to_their_service() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    home.file("film.mp4", &noise(2, 1000));
+    let id = upload(&home, &home.path().join("film.mp4"));
+    home.ferry_with_input(mavi(&["download", "-"]), format!("{id}\n").as_bytes()).exits(0);
+    assert_holds(&home.downloads().join("film.mp4"), &noise(2, 1000));
+
+    let lines: String = (0..300).map(|number| service.link(10, &format!("{number}.bin")) + "\n").collect();
+    let run = home.ferry_with_input(["download", "-", "--quiet"], lines.as_bytes()).exits(0);
+    let in_order = run.lines().iter().enumerate().all(|(at, line)| line.ends_with(&format!("/{at}.bin")));
+    assert!(in_order && run.lines().len() == 300, "{}", run.stdout);
+}
+
+#[test]
+fn lines_that_are_none_are_told_and_the_others_go_on() {
+    let service = Service::start();
+    let home = Home::new();
+    for nothing in ["", "\n\r\n", "# nothing\n", "\u{feff}"] {
+        let run = home.ferry_with_input(["download", "-"], nothing.as_bytes()).exits(1);
+        assert!(run.says_error("invalid_input").stderr.contains("stdin"));
+    }
+    home.ferry_with_input(["download", "-", "-"], service.link(10, "a.bin").as_bytes())
+        .exits(1)
+        .says_error("invalid_input");
+    assert_eq!(home.downloaded(), ["a.bin"]);
+
+    let mut lines =
+        b"https://h.example/\xff?token=marked5ecret\nftp://h.example/?token=marked5ecret\n".to_vec();
+    lines.extend(format!("{}\n", service.link(10, "b.bin")).bytes());
+    let run = home.ferry_with_input(["download", "-"], &lines).exits(1).hides("marked5ecret");
+    assert!(run.stderr.contains("Line 1 of stdin"), "{}", run.stderr);
+    assert_eq!(run.lines().len(), 1, "{}", run.stdout);
+    // Not without end.
+    let endless = vec![b'a'; 1 << 20];
+    let run = home.ferry_with_input(["download", "-"], &endless).exits(1).says_error("invalid_input");
+    assert!(run.stderr.len() < 1000);
+}
+
 // ---- What can go wrong ----
 
 #[test]

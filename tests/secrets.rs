@@ -570,3 +570,45 @@ async fn ended(engine: &Engine, id: ferry_engine::TransferId) {
     }
     panic!("still {:?}", engine.transfer(id));
 }
+
+/// Runs in a process of its own, as the environment is all of it.
+#[test]
+fn no_program_that_is_started_inherits_a_key_and_the_engine_has_it_all_the_same() {
+    const NAME: &str = "no_program_that_is_started_inherits_a_key_and_the_engine_has_it_all_the_same";
+    const KEYS: [&str; 3] = ["FERRY_MAVI_KEY", "FERRY_VISUAL_SEARCH_KEY", "FERRY_SERVICE_TO_COME_KEY"];
+    if std::env::var_os("TEST_APART").is_none() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", NAME, "--nocapture"]).env("TEST_APART", "1").env("FERRY_LOG", "warn");
+        for key in KEYS {
+            command.env(key, format!("sk-{MARK}"));
+        }
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let inherited =
+        |command: &mut std::process::Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert_eq!(inherited(&mut std::process::Command::new("env")).matches(MARK).count(), 3);
+    #[allow(unsafe_code, reason = "nothing in this process reads the environment meanwhile")]
+    // SAFETY: the thread that waits for this test does nothing else.
+    unsafe {
+        ferry_engine::take_keys_from_environment();
+    }
+    let now = inherited(&mut std::process::Command::new("env"));
+    assert!(!now.contains(MARK) && now.contains("FERRY_LOG=warn"), "{now}");
+    let mut again = std::process::Command::new("env");
+    ferry_engine::hand_on_keys(&mut again);
+    let again = inherited(&mut again);
+    assert!(KEYS.iter().all(|key| again.contains(&format!("{key}=sk-{MARK}\n"))), "{again}");
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let engine = runtime.block_on(Engine::open(Options::new(folder.path().join("data")))).unwrap();
+    for status in
+        engine.services().into_iter().filter(|status| matches!(&*status.id, "mavi" | "visual-search"))
+    {
+        assert_eq!(status.key, ferry_engine::KeyState::Variable, "{}", status.id);
+    }
+    runtime.block_on(engine.shutdown());
+}

@@ -63,6 +63,12 @@ pub fn run() -> ExitCode {
     if let Some(code) = answer_arguments() {
         return code;
     }
+    // Before any program is started, the page's own processes included.
+    #[allow(unsafe_code, reason = "nothing else runs yet that could read the environment meanwhile")]
+    // SAFETY: no thread was started yet.
+    unsafe {
+        ferry_engine::take_keys_from_environment();
+    }
     #[cfg(target_os = "linux")]
     {
         graphics::prepare();

@@ -1,10 +1,9 @@
 //! Questions that the page must not answer: the desktop asks them, in a dialog that no page can reach.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-use ferry_engine::{Cause, Error, Failure, Phrase};
+use ferry_engine::{Cause, Error, Failure, Phrase, is_inward};
 use tauri::{AppHandle, Manager as _, Url};
 use tokio::sync::Mutex as Turn;
 
@@ -157,43 +156,6 @@ fn is_inward_name(name: &str) -> bool {
         ]
         .iter()
         .any(|inside| name.strip_suffix(inside).is_some_and(|front| front.ends_with('.')))
-}
-
-fn is_inward(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_inward_v4(address),
-        IpAddr::V6(address) => is_inward_v6(address),
-    }
-}
-
-fn is_inward_v4(address: Ipv4Addr) -> bool {
-    let [first, second, ..] = address.octets();
-    address.is_loopback()
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_unspecified()
-        || address.is_broadcast()
-        || address.is_multicast()
-        // What providers share out behind one address (RFC 6598), and "this network" (RFC 791).
-        || (first == 100 && (64..128).contains(&second))
-        || first == 0
-}
-
-fn is_inward_v6(address: Ipv6Addr) -> bool {
-    let [first, ..] = address.segments();
-    // An IPv4 address inside of one (RFC 4291, RFC 6052) counts as itself.
-    let inside = address.to_ipv4_mapped().or_else(|| match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high, low] => {
-            Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
-        }
-        _ => None,
-    });
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || first & 0xfe00 == 0xfc00
-        || first & 0xffc0 == 0xfe80
-        || inside.is_some_and(is_inward_v4)
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ pub(crate) fn start_without() {
     let Ok(program) = std::env::current_exe() else { return };
     let mut again = Command::new(program);
     again.args(std::env::args_os().skip(1)).env_remove(ON).env(FAILED, "1");
+    ferry_engine::hand_on_keys(&mut again);
     // Comes back only when it fails.
     let error = again.exec();
     tracing::warn!(%error, "Ferry could not be started without the page's sandbox");

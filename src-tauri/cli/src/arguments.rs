@@ -67,6 +67,7 @@ Examples:
   ferry download re_0123456789 VI0123456789
   ferry download https://example.org/file.iso --connections 4
   ferry download https://example.org/watch/1 --service offline-tube --quality 1080p --remove-after
+  ferry download - < links.txt            one a line, so that they are not in the process list
 
 Prints one line a file, in the order given: its full path. The same download again continues an unfinished one;
 nothing is ever overwritten.")]
@@ -161,7 +162,9 @@ pub struct Upload {
 /// What `download` takes.
 #[derive(Debug, Args)]
 pub struct Download {
-    /// A link, an asset id, a video number, a server's download id; with `--service offline-tube` a page.
+    /// A link, an asset id, a video number, a server's download id; with `--service offline-tube` a page. `-` reads them
+    /// from stdin, one a line, so that they are not in the process list; empty lines and those that begin with `#` are
+    /// left out.
     #[arg(required = true, value_name = "WHAT")]
     pub what: Vec<String>,
     /// Where from [default: `link` for http(s) URLs, else the default service of the settings].

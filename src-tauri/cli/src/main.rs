@@ -47,6 +47,11 @@ impl From<Outcome> for ExitCode {
 }
 
 fn main() -> ExitCode {
+    #[allow(unsafe_code, reason = "nothing else runs yet that could read the environment meanwhile")]
+    // SAFETY: this is the only thread.
+    unsafe {
+        ferry_engine::take_keys_from_environment();
+    }
     let arguments = match arguments::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => return say_usage(&error),

@@ -58,7 +58,7 @@ pub enum Code {
     TimedOut,
     /// A secure connection could not be made.
     Tls,
-    /// A redirect would have left https or http.
+    /// A redirect would have left https or http; or somebody outside named an address inside this computer's own network.
     InsecureRedirect,
     /// The user ended it.
     Canceled,
@@ -223,6 +223,8 @@ pub enum Cause {
     Tls,
     /// A forbidden redirect.
     InsecureRedirect,
+    /// Somebody outside named an address of this computer or its network.
+    LedInward,
     /// Ended by the user.
     Canceled,
     /// Not possible with this service.

@@ -65,12 +65,13 @@ pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;
 pub use files::whole::write_whole;
 pub use foreign::{Foreign, without_controls};
+pub use http::reach::is_inward;
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,
 };
 pub use redaction::redact;
-pub use secrets::{Header, Secret};
+pub use secrets::{Header, Secret, hand_on_keys, take_keys_from_environment};
 pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
 pub use transfer::{
     Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,

@@ -753,7 +753,7 @@ impl Queue {
         let Slot { id, stop, counter, ended } = slot;
         self.publishing.notify_one();
         let run = Run::new(Arc::clone(&self), id, counter, stop);
-        let result = self.attempts(&run).await;
+        let result = Box::pin(self.attempts(&run)).await;
         self.finish(&run, result).await;
         ended.cancel();
         self.scheduling.notify_one();

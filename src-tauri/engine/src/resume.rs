@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::folder::{SharedSync, read_at, sync_names, write_at};
 use crate::files::own_folder::make_private_folder;
 use crate::files::whole::replace_record;
+use crate::http::reach::Reach;
 use crate::secrets::Header;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
@@ -37,9 +38,15 @@ pub(crate) struct Resume {
     /// Download: where the link led, as its mirrors differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
+    /// How far [`Resume::pinned`] may lead. Of this and the two below, earlier records say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_reach: Option<Reach>,
     /// Upload: the signed URL that the service gave for [`Resume::asset_id`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_url: Option<String>,
+    /// How far [`Resume::signed_url`] may lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_reach: Option<Reach>,
     /// Upload: form fields that go with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub form: Vec<(String, String)>,
@@ -65,6 +72,9 @@ pub(crate) struct Resume {
     /// Upload: URI of the resumable session, once the store has opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
+    /// How far [`Resume::session`] may lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_reach: Option<Reach>,
     /// The task itself and its service, so that a lost database can be rebuilt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,

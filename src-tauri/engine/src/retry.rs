@@ -99,6 +99,7 @@ pub const TABLE: &[Rule] = &[
     row(Cause::Stalled, Code::TimedOut, Again::Setting, Remedy::Retry, Phrase::TryAgainConfirmedKept),
     row(Cause::Tls, Code::Tls, Again::Never, Remedy::CheckService, Phrase::CheckAddressAndClock),
     row(Cause::InsecureRedirect, Code::InsecureRedirect, Again::Never, Remedy::NewLink, Phrase::AskForDirectLink),
+    row(Cause::LedInward, Code::InsecureRedirect, Again::Never, Remedy::NewLink, Phrase::AddAddressYourself),
     row(Cause::Canceled, Code::Canceled, Again::Never, Remedy::Retry, Phrase::StartWheneverYouLike),
     row(Cause::Unsupported, Code::Unsupported, Again::Never, Remedy::CheckService, Phrase::UseAnotherService),
     row(Cause::BusyDataDir, Code::BusyDataDir, Again::Never, Remedy::Retry, Phrase::CloseOtherFerry),

@@ -7,9 +7,11 @@
 //! takes no key along.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -95,6 +97,38 @@ pub(crate) fn header_map(headers: &[Header]) -> Result<HeaderMap> {
     Ok(map)
 }
 
+/// The `FERRY_…_KEY` variables that are in the environment no more.
+static TAKEN: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
+
+/// Takes the keys out of the environment, so that no program inherits them that is started from here on, by Ferry or by what
+/// it is built from: browsers and players that open a file, decoders, the processes of the page. The engine has them from
+/// here.
+///
+/// # Safety
+///
+/// There must be no other thread yet: it could read the environment while that changes.
+#[allow(unsafe_code, reason = "changing the environment is, and nothing but that keeps it from all programs")]
+pub unsafe fn take_keys_from_environment() {
+    let is_key =
+        |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with("FERRY_") && name.ends_with("_KEY"));
+    let taken = std::env::vars_os().filter(|(name, _)| is_key(name)).collect();
+    for (name, _) in TAKEN.get_or_init(|| taken) {
+        // SAFETY: the caller sees to it that nobody reads.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+/// Hands the keys that were taken on to a program: to Ferry itself, which takes the place of this process.
+pub fn hand_on_keys(to: &mut Command) {
+    to.envs(TAKEN.get().into_iter().flatten().map(|(name, value)| (name, value)));
+}
+
+fn key_variable(name: &str) -> Option<OsString> {
+    let mut taken = TAKEN.get().into_iter().flatten();
+    let taken = taken.find(|(variable, _)| variable == name).map(|(_, value)| value.clone());
+    taken.or_else(|| std::env::var_os(name))
+}
+
 /// How long a keychain is believed that it has no key.
 const BELIEVED: Duration = Duration::from_secs(10);
 /// The application's name in the platform's keychain.
@@ -124,7 +158,7 @@ impl Keys {
     ) -> Self {
         for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
         {
-            if let Ok(key) = std::env::var(variable)
+            if let Some(key) = key_variable(variable).and_then(|key| key.into_string().ok())
                 && !key.trim().is_empty()
             {
                 given.entry(service.to_owned()).or_insert_with(|| Secret::new(key.trim()));

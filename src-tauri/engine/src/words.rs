@@ -285,6 +285,7 @@ phrases! {
     TwoSizesOfOne = "The server gives two sizes for one and the same version of the file";
     RedirectUnencrypted = "The server redirected from an encrypted address to an open one";
     RedirectWithUserName = "The server redirected to an address with a user name in it";
+    LedInward = "A server outside led to an address inside your own network";
     RedirectNotAllowed = "The service redirected a request that must not be redirected";
     FewerConnections = "The server wants fewer connections";
     ServerTakesSoMany { most: Count } = "This server takes no more than {most} at a time";
@@ -414,6 +415,7 @@ phrases! {
     NotTheBeginning { target: Foreign, old: Foreign } = "`{target}` is not the beginning of `{old}`";
     HasEncoding { encoding: Foreign } = "its encoding is `{encoding}`";
     LeadsToScheme { scheme: Foreign } = "the new address begins with `{scheme}:`";
+    IsInside { place: Foreign } = "{place} is this computer or in its network, where that server has no business";
     OnlyLinks = "links in folders are not followed";
     KeyIsFor { origin: Foreign } = "the key that there is belongs to {origin}";
     NoReasonGiven = "it gave no reason";
@@ -461,6 +463,7 @@ phrases! {
     SignInToProxy = "put your name and password into the address of the proxy (`http://name:password@proxy:8080`), or ask whoever runs it";
     TryAgainConfirmedKept = "try again; what is confirmed is kept";
     CheckAddressAndClock = "check the address and this computer's clock";
+    AddAddressYourself = "if you trust it and want what lies there, add that address yourself; otherwise ask for a public one";
     AskForDirectLink = "ask whoever gave you the link for a direct one";
     StartWheneverYouLike = "start it again whenever you like";
     UseAnotherService = "use another service for this";

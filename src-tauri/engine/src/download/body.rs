@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use url::Url;
 
 use super::connections::Connections;
 use super::part_writer::{Stretch, Writer, Written};
@@ -19,6 +18,7 @@ use crate::http::body::Placed;
 use crate::http::checksum::{Algorithm, Hasher, Proof, compare};
 use crate::http::head::{Answer, Facts, Framing, is_packed_itself};
 use crate::http::identity::{Identity, Sameness};
+use crate::http::reach::Destination;
 use crate::run::Run;
 use crate::services::{Plan, Service};
 use crate::task::{DownloadTask, Journal, ProvenWhole};
@@ -150,7 +150,7 @@ pub(super) async fn save(
     if begins {
         run.tell(Phrase::ServerSends);
     }
-    let from = kept.pinned.clone().unwrap_or_else(|| plan.fetch.url.clone());
+    let from = kept.pinned.clone().unwrap_or_else(|| Destination::own(plan.fetch.url.clone()));
     let wanted = task.connections.unwrap_or_else(|| run.settings().connections).clamp(1, 16);
     let most = if kept.one_at_a_time { 1 } else { wanted };
     let writer = Writer::start(run, &open.part, open.stretches.clone(), open.journal());
@@ -205,13 +205,16 @@ fn still_promised(before: &Identity, facts: &Facts) -> Option<Identity> {
 
 /// Remembers where the address led: another time it may lead to a mirror with marks of its own. The address is a secret
 /// as the link is, so it lies beside that.
-async fn pin(run: &Run, plan: &Plan, facts: &Facts, pinned: &mut Option<Url>) -> Result<()> {
+async fn pin(run: &Run, plan: &Plan, facts: &Facts, pinned: &mut Option<Destination>) -> Result<()> {
     let leads_on = facts.url != plan.fetch.url;
-    if !leads_on || pinned.as_ref() == Some(&facts.url) {
+    if !leads_on || pinned.as_ref().is_some_and(|place| place.url == facts.url) {
         return Ok(());
     }
-    *pinned = Some(facts.url.clone());
-    run.change_resume(|record| record.pinned = Some(facts.url.to_string())).await
+    *pinned = Some(Destination { url: facts.url.clone(), reach: facts.reach });
+    run.change_resume(|record| {
+        (record.pinned, record.pinned_reach) = (Some(facts.url.to_string()), Some(facts.reach));
+    })
+    .await
 }
 
 /// The bytes came packed though that was not asked for: saved like this, the file could not be opened. What is packed by

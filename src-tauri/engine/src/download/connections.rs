@@ -16,7 +16,6 @@ use reqwest::header::{HeaderMap, IF_RANGE, RANGE};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use url::Url;
 
 use super::part_writer::Inbox;
 use super::response::header;
@@ -24,6 +23,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::body::Body;
 use crate::http::head::{Asked, Reading};
 use crate::http::identity::{Identity, Sameness};
+use crate::http::reach::Destination;
 use crate::http::{Fetch, stalled};
 use crate::run::Run;
 use crate::words::{Phrase, Size};
@@ -151,7 +151,7 @@ pub(super) struct Connections {
     run: Run,
     fetch: Fetch,
     /// Where the bytes are from, and more of them are to be asked for.
-    from: Url,
+    from: Destination,
     inbox: Inbox,
     /// The version that every further answer must show to be of; `None` = nothing more is asked for.
     of: Option<Identity>,
@@ -177,7 +177,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub fn new(run: &Run, fetch: &Fetch, from: Url, inbox: Inbox) -> Self {
+    pub fn new(run: &Run, fetch: &Fetch, from: Destination, inbox: Inbox) -> Self {
         Self {
             run: run.clone(),
             fetch: fetch.clone(),
@@ -222,7 +222,7 @@ impl Connections {
     /// `gaps` is what is still to be fetched; the first one belongs to the answer that is already coming in, which the
     /// server took the time `answered` for.
     pub fn start(mut self, most: u8, gaps: &[(u64, u64)], answered: Duration) -> Arc<Self> {
-        let ceiling = self.run.queue().http.ceiling(&self.from).unwrap_or(usize::MAX);
+        let ceiling = self.run.queue().http.ceiling(&self.from.url).unwrap_or(usize::MAX);
         self.most = self.most.min(most.into()).min(ceiling);
         // The last one is taken first.
         let segments = gaps.iter().rev().map(|(start, end)| Arc::new(Segment::new(*start, *end)));
@@ -426,7 +426,7 @@ impl Connections {
         let reached = if is_one_of_several {
             let Ok(reached) = self.run.or_stop(tokio::time::timeout(self.patience, asking)).await? else {
                 self.unwelcome.store(true, Ordering::Relaxed);
-                http.learn_ceiling(&self.from);
+                http.learn_ceiling(&self.from.url);
                 return Err(stalled(self.patience));
             };
             reached?
@@ -448,7 +448,7 @@ impl Connections {
                 let status = answer.status().as_u16();
                 if matches!(status, 403 | 420 | 421 | 429 | 503 | 508 | 509) {
                     self.unwelcome.store(true, Ordering::Relaxed);
-                    http.learn_ceiling(&self.from);
+                    http.learn_ceiling(&self.from.url);
                 }
                 Err(match status {
                     429 => Error::new(Cause::RateLimited, Phrase::FewerConnections),

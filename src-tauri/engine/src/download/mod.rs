@@ -30,6 +30,7 @@ use crate::http::answer::Refusal;
 use crate::http::checksum::{Algorithm, Digests, combine, combine_crc32c};
 use crate::http::head::Framing;
 use crate::http::identity::Identity;
+use crate::http::reach::{self, Destination};
 use crate::http::refusals;
 use crate::progress::now;
 use crate::run::Run;
@@ -45,7 +46,7 @@ pub(crate) struct Kept {
     plan: Option<Plan>,
     open: Option<Open>,
     /// Where the address led: mirrors differ, so the one that the bytes are from is asked for the rest.
-    pinned: Option<Url>,
+    pinned: Option<Destination>,
     /// The server cannot continue: do not ask again.
     no_ranges: bool,
     looked_for_part: bool,
@@ -64,6 +65,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Which address the file is asked for at.
+    fn asked_at<'a>(&'a self, plan: &'a Plan) -> &'a Url {
+        self.pinned.as_ref().map_or(&plan.fetch.url, |place| &place.url)
+    }
+
     /// Counts these misses of the pinned place. Whether it is to be given up now.
     fn pin_misses(&mut self, misses: u32) -> bool {
         if self.pinned.is_none() {
@@ -227,7 +233,7 @@ async fn bring(
 
     if !kept.looked_for_part {
         kept.open = run.or_stop(resume_part::continue_part(run, task, journal)).await??;
-        kept.pinned = run.resume_record().pinned.and_then(|text| Url::parse(&text).ok());
+        kept.pinned = pinned_before(run, &plan).await;
         kept.looked_for_part = true;
     }
     run.stage(Stage::Fetching);
@@ -247,6 +253,17 @@ async fn bring(
     let (open, whole) = publish::verify(run, &plan, open, framing, kept).await?;
     publish::set_modified(run, &open.part, open.identity.modified());
     publish::publish(run, open.journal(), open.part, whole).await
+}
+
+/// Where the address led in an earlier run.
+async fn pinned_before(run: &Run, plan: &Plan) -> Option<Destination> {
+    let record = run.resume_record();
+    let url = Url::parse(&record.pinned?).ok()?;
+    let reach = match record.pinned_reach {
+        Some(reach) => reach,
+        None => reach::on_word_of(&plan.fetch.url).await,
+    };
+    Some(Destination { url, reach })
 }
 
 fn download_task(run: &Run) -> Result<DownloadTask> {

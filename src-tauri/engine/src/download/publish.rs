@@ -111,6 +111,7 @@ pub(super) fn publish_now(
     part: &PartFile,
     mut whole: ProvenWhole,
 ) -> Result<()> {
+    let mark = part.mark();
     // Synced before anybody sees it under its name.
     if let Err(error) = part.sync() {
         // The system tells of it once, and what did not reach the disk is read back from memory as if it were there: by
@@ -129,9 +130,8 @@ pub(super) fn publish_now(
             run.save_journal_now(&journal)?;
             run.renew_kept_journal(&journal);
         }
-        if part.publish(&whole.name)? {
+        if part.publish(&whole.name, &mark)? {
             let path = part.path_of(&whole.name);
-            crate::files::origin_mark::set(&path);
             show_published(run, &path, whole);
             return Ok(());
         }

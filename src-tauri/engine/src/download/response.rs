@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use url::Url;
 
 use super::body::{Over, save};
 use super::{Fetched, Kept, Open, endpoint, refusal_of, sniff, who};
@@ -16,6 +15,7 @@ use crate::http::answer;
 use crate::http::error_body;
 use crate::http::head::{Answer, Asked, Framing, Reading, Unusable};
 use crate::http::identity::Sameness;
+use crate::http::reach::Destination;
 use crate::http::{Reached, Seat};
 use crate::run::Run;
 use crate::services::{Plan, Service};
@@ -261,9 +261,12 @@ fn sameness(kept: &Kept, answer: &Answer) -> Sameness {
 /// By how many misses an error brings a pinned place nearer to being given up; `None` for what says nothing about it.
 fn misses_by(cause: Cause) -> Option<u32> {
     match cause {
-        Cause::Dns | Cause::Unreachable | Cause::Tls | Cause::BadResponse | Cause::InsecureRedirect => {
-            Some(MOST_MISSES)
-        }
+        Cause::Dns
+        | Cause::Unreachable
+        | Cause::Tls
+        | Cause::BadResponse
+        | Cause::InsecureRedirect
+        | Cause::LedInward => Some(MOST_MISSES),
         // That happens to any server, once.
         Cause::CutShort | Cause::Stalled => Some(1),
         _ => None,
@@ -276,14 +279,14 @@ async fn unpin(run: &Run, kept: &mut Kept) -> Result<bool> {
         return Ok(false);
     }
     kept.missed = 0;
-    run.change_resume(|record| record.pinned = None).await?;
+    run.change_resume(|record| (record.pinned, record.pinned_reach) = (None, None)).await?;
     Ok(true)
 }
 
 /// Waits for its turn at a server that has refused more connections at a time.
 async fn take_seat(run: &Run, plan: &Plan, kept: &Kept) -> Result<Seat> {
     let http = &run.queue().http;
-    let url = kept.pinned.as_ref().unwrap_or(&plan.fetch.url);
+    let url = kept.asked_at(plan);
     let mut is_told = false;
     loop {
         let beside = kept.refused_beside.filter(|beside| http.served(url) >= *beside);
@@ -324,7 +327,7 @@ fn may_pass(
     if !says_so && !may_mean_it {
         return None;
     }
-    let served = run.queue().http.served(kept.pinned.as_ref().unwrap_or(&plan.fetch.url));
+    let served = run.queue().http.served(kept.asked_at(plan));
     kept.refused_beside = (served > 0).then_some(served);
     if served > 0 {
         kept.is_crowded = true;
@@ -362,15 +365,16 @@ async fn ask(run: &Run, plan: &Plan, kept: &Kept, question: Question) -> Result<
         asked = Asked::Part { start, end, of: &open.identity };
     }
     // Where the whole is to be had may have changed; what was begun goes on where its bytes are from.
-    let from = kept.pinned.as_ref().filter(|_| question != Question::Whole).unwrap_or(&plan.fetch.url);
-    let reached = patiently(run, plan, from, &headers).await?;
+    let pinned = kept.pinned.clone().filter(|_| question != Question::Whole);
+    let from = pinned.unwrap_or_else(|| Destination::own(plan.fetch.url.clone()));
+    let reached = patiently(run, plan, &from, &headers).await?;
     let host = reached.answer.url().host_str().map(Into::into);
     run.update(|row| row.host = host);
     Ok(Reading::of(reached, asked))
 }
 
 /// Waits for an answer, and says so when that takes long.
-async fn patiently(run: &Run, plan: &Plan, from: &Url, headers: &HeaderMap) -> Result<Reached> {
+async fn patiently(run: &Run, plan: &Plan, from: &Destination, headers: &HeaderMap) -> Result<Reached> {
     let mut fetching = std::pin::pin!(run.queue().http.fetch(&plan.fetch, from, headers));
     tokio::select! {
         reached = run.or_stop(&mut fetching) => return reached?,

@@ -49,13 +49,20 @@ pub fn parse_secure(text: &str) -> Result<Url, Words> {
 /// Whether a URL leads to this computer.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => is_loopback_name(name),
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => {
             address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
         }
         None => false,
     }
+}
+
+/// Whether a name is this computer's own in every network (RFC 6761, section 6.3).
+pub(crate) fn is_loopback_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    last.eq_ignore_ascii_case("localhost")
 }
 
 #[cfg(test)]
@@ -69,13 +76,16 @@ mod tests {
         for here in [
             "http://localhost/",
             "http://a.localhost/",
+            "http://localhost./",
             "http://127.8.9.1/",
             "http://[::1]/",
             "http://[::ffff:127.0.0.1]/",
         ] {
             assert!(parse_secure(here).is_ok(), "{here}");
         }
-        for elsewhere in ["http://0.0.0.0/", "http://10.0.0.1/", "http://localhost.example/"] {
+        for elsewhere in
+            ["http://0.0.0.0/", "http://10.0.0.1/", "http://localhost.example/", "http://notlocalhost/"]
+        {
             assert!(parse_secure(elsewhere).is_err(), "{elsewhere}");
         }
     }

@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ferry_sandbox::{INSIDE_HOST, Sandbox};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, ResponseBuilderExt as _, StatusCode};
 use rustls::AlertDescription;
 use url::{Origin, Url};
 
@@ -24,6 +25,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::address::is_loopback;
 use crate::http::origin::BoundKey;
 use crate::http::pace::Pace;
+use crate::http::reach::{Destination, LedInward, Names, Reach, is_inward, shows_inward};
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -83,6 +85,10 @@ pub(crate) struct Http {
     outward: Clients,
     /// For this computer itself.
     loopback: Clients,
+    /// By no proxy, and to the public network only.
+    guarded: Clients,
+    /// Which addresses are asked for by way of a proxy.
+    proxies: Arc<Matcher>,
     only_http2: Arc<Mutex<HashSet<Origin>>>,
     servers: Arc<Mutex<HashMap<Origin, Server>>>,
     /// The service that runs inside this process.
@@ -96,11 +102,14 @@ impl Http {
     pub fn new(limits: Limits) -> Result<Self> {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clients =
-            |has_proxy| Ok(Clients { http1: client(false, has_proxy)?, http2: client(true, has_proxy)? });
+        let clients = |has_proxy, reach| {
+            Ok(Clients { http1: client(false, has_proxy, reach)?, http2: client(true, has_proxy, reach)? })
+        };
         Ok(Self {
-            outward: clients(true)?,
-            loopback: clients(false)?,
+            outward: clients(true, Reach::Anywhere)?,
+            loopback: clients(false, Reach::Anywhere)?,
+            guarded: clients(false, Reach::Outward)?,
+            proxies: Arc::new(Matcher::from_system()),
             only_http2: Arc::default(),
             servers: Arc::default(),
             inside: Inside::default(),
@@ -150,38 +159,57 @@ impl Http {
         true
     }
 
-    fn clients(&self, url: &Url) -> &Clients {
-        if is_loopback(url) { &self.loopback } else { &self.outward }
+    /// Whether it is by way of a proxy that this is asked for.
+    fn goes_by_proxy(&self, url: &Url) -> bool {
+        !is_loopback(url)
+            && url.as_str().parse().is_ok_and(|address| self.proxies.intercept(&address).is_some())
     }
 
-    /// A request to be completed by the caller.
+    fn clients(&self, url: &Url, reach: Reach) -> Result<&Clients> {
+        match reach {
+            Reach::Anywhere if is_loopback(url) => Ok(&self.loopback),
+            Reach::Anywhere => Ok(&self.outward),
+            Reach::Outward if shows_inward(url) => Err(led_inward(url)),
+            Reach::Outward if self.goes_by_proxy(url) => Ok(&self.outward),
+            Reach::Outward => Ok(&self.guarded),
+        }
+    }
+
+    /// How far an address may lead that this answer names: whoever is inside may name neighbours.
+    pub fn reach_on_word_of(&self, answer: &Response) -> Reach {
+        let url = answer.url();
+        let came_from = answer.remote_addr().filter(|_| !self.goes_by_proxy(url));
+        let is_inside = shows_inward(url) || came_from.is_some_and(|peer| is_inward(peer.ip()));
+        if is_inside { Reach::Anywhere } else { Reach::Outward }
+    }
+
+    /// A request to be completed by the caller. How far it may go is said when it is sent.
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let clients = self.clients(&url);
-        let client = if self.only_http2().contains(&url.origin()) { &clients.http2 } else { &clients.http1 };
-        client.request(method, url)
+        self.outward.http1.request(method, url)
     }
 
     /// Sends a request and waits for the answer's head, no longer than the stall limit.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        self.send_within(self.limits.stall, request).await
+    pub async fn send(&self, request: RequestBuilder, reach: Reach) -> Result<Response> {
+        self.send_within(self.limits.stall, request, reach).await
     }
 
-    async fn send_within(&self, limit: Duration, request: RequestBuilder) -> Result<Response> {
-        match tokio::time::timeout(limit, self.execute(request)).await {
+    async fn send_within(&self, limit: Duration, request: RequestBuilder, reach: Reach) -> Result<Response> {
+        match tokio::time::timeout(limit, self.execute(request, reach)).await {
             Ok(answer) => answer,
             Err(_) => Err(stalled(limit)),
         }
     }
 
     /// The same, without a limit.
-    pub async fn execute(&self, request: RequestBuilder) -> Result<Response> {
-        let (client, request) = request.build_split();
-        let request = request.map_err(|error| from_reqwest(&error))?;
-        if request.url().host_str() == Some(INSIDE_HOST) {
+    pub async fn execute(&self, request: RequestBuilder, reach: Reach) -> Result<Response> {
+        let request = request.build().map_err(|error| from_reqwest(&error))?;
+        let (url, again) = (request.url().clone(), request.try_clone());
+        let clients = self.clients(&url, reach)?;
+        if url.host_str() == Some(INSIDE_HOST) {
             return self.ask_inside(request).await;
         }
-        let (url, again) = (request.url().clone(), request.try_clone());
-        let answer = match client.execute(request).await {
+        let has_http1 = !self.only_http2().contains(&url.origin());
+        let answer = match if has_http1 { &clients.http1 } else { &clients.http2 }.execute(request).await {
             Err(error) if refuses_http1(&error) => {
                 tracing::debug!("a server speaks HTTP/2 only");
                 self.only_http2().insert(url.origin());
@@ -189,11 +217,12 @@ impl Http {
                     // A body that cannot be sent twice: the next attempt goes the other way.
                     return Err(Error::new(Cause::CutShort, Phrase::ConnectionBroke));
                 };
-                self.clients(&url).http2.execute(request).await
+                clients.http2.execute(request).await
             }
             answer => answer,
         };
-        let answer = answer.map_err(|error| from_reqwest(&error))?;
+        let answer = answer
+            .map_err(|error| if leads_inward(&error) { led_inward(&url) } else { from_reqwest(&error) })?;
         // Of a server this would make no sense (RFC 9110 §15.5.8): it is the proxy that speaks.
         if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(proxy_wants_sign_in());
@@ -211,18 +240,25 @@ impl Http {
     async fn ask_inside(&self, request: reqwest::Request) -> Result<Response> {
         let sandbox = self.inside.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         let sandbox = sandbox.ok_or_else(|| Error::new(Cause::Unreachable, Phrase::ServerNotReached))?;
+        let url = request.url().clone();
         let request =
             http::Request::<reqwest::Body>::try_from(request).map_err(|error| from_reqwest(&error))?;
         let answer = sandbox.answer(request).await;
         let answer = answer.map_err(|_| Error::new(Cause::CutShort, Phrase::ConnectionBroke))?;
-        Ok(answer.map(reqwest::Body::wrap_stream).into())
+        let (head, body) = answer.map(reqwest::Body::wrap_stream).into_parts();
+        // Whose word it is must be known of this answer, too.
+        let answer = http::Response::builder().status(head.status).version(head.version).url(url).body(body);
+        let mut answer = answer.map_err(|error| Error::internal(error.to_string()))?;
+        *answer.headers_mut() = head.headers;
+        Ok(answer.into())
     }
 
     /// Fetches by the rules for redirects: GET at most ten, secrets dropped on any change of origin, never from https to
     /// http, never out of http; a POST only within its origin, by 307 or 308. `from` is where to begin: the address
     /// itself, or where it led before.
-    pub async fn fetch(&self, fetch: &Fetch, from: &Url, extra: &HeaderMap) -> Result<Reached> {
-        let (mut url, mut hops, mut wants_cookies) = (from.clone(), Vec::new(), false);
+    pub async fn fetch(&self, fetch: &Fetch, from: &Destination, extra: &HeaderMap) -> Result<Reached> {
+        let Destination { mut url, mut reach } = from.clone();
+        let (mut hops, mut wants_cookies) = (Vec::new(), false);
         for _ in 0..=MOST_REDIRECTS {
             let mut headers = extra.clone();
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -245,7 +281,7 @@ impl Http {
             if let Some(pace) = pace {
                 pace.ready().await;
             }
-            let answer = self.send_within(self.limits.first_byte, request).await?;
+            let answer = self.send_within(self.limits.first_byte, request, reach).await?;
             if let Some(pace) = pace
                 && asks_for_less(answer.status())
             {
@@ -256,10 +292,15 @@ impl Http {
                 fetch.cookies.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &url);
             }
             if !is_redirect(answer.status()) {
-                return Ok(Reached { answer, hops });
+                return Ok(Reached { answer, hops, reach });
             }
-            let Some(location) = answer.headers().get(LOCATION) else { return Ok(Reached { answer, hops }) };
+            let Some(location) = answer.headers().get(LOCATION) else {
+                return Ok(Reached { answer, hops, reach });
+            };
             let next = redirected(&url, location, fetch.post.is_some(), answer.status())?;
+            // Where it began may lead anywhere, whoever leads back there.
+            let is_own = next.origin() == fetch.url.origin();
+            reach = if is_own { Reach::Anywhere } else { self.reach_on_word_of(&answer) };
             hops.push(std::mem::replace(&mut url, next));
         }
         let what = if wants_cookies { Phrase::WantsCookies } else { Phrase::TooManyRedirects };
@@ -309,14 +350,15 @@ impl Drop for Seat {
     }
 }
 
-/// One client: HTTP/2 alone or HTTP/1.1 alone, with the system's proxies or without.
-fn client(http2: bool, has_proxy: bool) -> Result<reqwest::Client> {
+/// One client: HTTP/2 alone or HTTP/1.1 alone, with the system's proxies or without, to what may be reached.
+fn client(http2: bool, has_proxy: bool, reach: Reach) -> Result<reqwest::Client> {
     let builder = || {
         let builder = reqwest::Client::builder();
         let builder = if http2 { builder.http2_adaptive_window(true) } else { builder.http1_only() };
         let builder = if has_proxy { builder } else { builder.no_proxy() };
         builder
             .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Names(reach))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECT_LIMIT)
@@ -346,6 +388,8 @@ pub(crate) struct Reached {
     pub answer: Response,
     /// The addresses that led there, in order, without the last.
     pub hops: Vec<Url>,
+    /// How far the last one may lead.
+    pub reach: Reach,
 }
 
 /// One thing to fetch.
@@ -445,6 +489,19 @@ pub(crate) async fn error_body(mut answer: Response, limit: Duration) -> Vec<u8>
 /// No byte for too long.
 pub(crate) fn stalled(limit: Duration) -> Error {
     Error::new(Cause::Stalled, Phrase::NothingMoved { seconds: Seconds(limit.as_secs()) })
+}
+
+/// The refusal to go where somebody led who is not inside.
+fn led_inward(url: &Url) -> Error {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let place = format!("{}{port}", url.host_str().unwrap_or_default());
+    Error::new(Cause::LedInward, Phrase::LedInward).because(Phrase::IsInside { place: place.into() })
+}
+
+/// Whether a name was not let through.
+fn leads_inward(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |error| (*error).source())
+        .any(<dyn std::error::Error>::is::<LedInward>)
 }
 
 /// Whether a server broke off because it does not speak the one protocol that it was offered (RFC 7301, section 3.2).

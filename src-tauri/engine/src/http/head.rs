@@ -20,6 +20,7 @@ use super::checksum::{Offered, offered};
 use super::client::Reached;
 use super::identity::{Identity, Sameness};
 use super::range::{ContentRange, only, retry_after};
+use super::reach::Reach;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +105,8 @@ pub(crate) struct Facts {
     pub url: Url,
     /// Where it was redirected from, in order.
     pub hops: Vec<Url>,
+    /// How far the last address may lead.
+    pub reach: Reach,
     /// Of which version the bytes are; its digests are what this head offers.
     pub identity: Identity,
     /// How its end is told.
@@ -142,19 +145,20 @@ impl Facts {
 impl Reading {
     /// Reads the head of an answer to what was asked.
     pub fn of(reached: Reached, asked: Asked<'_>) -> Self {
-        let Reached { answer, hops } = reached;
+        let Reached { answer, hops, reach } = reached;
+        let way = (hops, reach);
         let status = answer.status();
         match status.as_u16() {
-            206 => read_part(answer, hops, asked),
+            206 => read_part(answer, way, asked),
             202 => Self::NotYet { wait: wait_of(answer.headers()) },
             204 | 205 => Self::Nothing,
             // Several results, or a difference to be applied: neither is the file.
             207 | 208 | 226 => Self::NoFile,
             // Scripts send a part and forget to say 206. What names a range is one, whatever its status.
             200..=299 if matches!(content_range(answer.headers()), Some(ContentRange::Part { .. })) => {
-                read_part(answer, hops, asked)
+                read_part(answer, way, asked)
             }
-            200..=299 => read_whole(answer, hops, asked),
+            200..=299 => read_whole(answer, way, asked),
             304 => Self::Unchanged,
             416 if matches!(asked, Asked::Part { .. }) => {
                 let total = match content_range(answer.headers()) {
@@ -168,8 +172,11 @@ impl Reading {
     }
 }
 
-fn read_whole(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
-    let facts = facts(&answer, hops, length(answer.headers()), false);
+/// The addresses that led to an answer, without the last, and how far that may lead.
+type Way = (Vec<Url>, Reach);
+
+fn read_whole(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
+    let facts = facts(&answer, way, length(answer.headers()), false);
     let end = facts.total();
     if let Asked::Part { start, of, .. } = asked {
         // Exactly what was missing, or another length under the same tag: it looks like the rest that was asked for, sent
@@ -184,7 +191,7 @@ fn read_whole(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, end, is_open), facts }))
 }
 
-fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
+fn read_part(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
     let headers = answer.headers();
     if headers.get(CONTENT_TYPE).is_some_and(|kind| {
         kind.as_bytes().get(..20).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/byteranges"))
@@ -199,7 +206,7 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     let framed = length(headers);
     let fits_frame = framed.is_none_or(|length| length == last - first + 1);
     let is_open = framed.is_none();
-    let facts = facts(&answer, hops, total, true);
+    let facts = facts(&answer, way, total, true);
     let (start, end, of) = match asked {
         Asked::Whole => {
             // Not asked for. It is the whole file all the same, or nobody knows what it is a part of.
@@ -225,7 +232,7 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     Reading::Part(Box::new(Answer { facts, body }))
 }
 
-fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -> Facts {
+fn facts(answer: &Response, (hops, reach): Way, total: Option<u64>, partial: bool) -> Facts {
     let headers = answer.headers();
     let is_http1 = answer.version() <= Version::HTTP_11;
     let transfer = Transfer::of(headers);
@@ -240,6 +247,7 @@ fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -
         url: answer.url().clone(),
         headers: headers.clone(),
         hops,
+        reach,
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod range;
+pub(crate) mod reach;
 pub(crate) mod refusals;
 pub(crate) mod verdict;
 

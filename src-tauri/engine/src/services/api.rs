@@ -18,6 +18,7 @@ use crate::http::address::is_loopback;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::origin::BoundKey;
 use crate::http::pace::{Limit, Pace, Paces};
+use crate::http::reach::Reach;
 use crate::http::{self, Fetch, Http};
 use crate::services::About;
 use crate::words::{Peer, Phrase};
@@ -45,6 +46,24 @@ pub(super) struct Call<'a> {
     pub url: Url,
     pub body: Option<&'a Value>,
     pub pace: Pace,
+}
+
+/// An answer as it came.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// How far an address may lead that it names.
+    reach: Reach,
+    body: Vec<u8>,
+}
+
+/// What a service told.
+pub(super) struct Told<T> {
+    pub data: T,
+    /// What time it is there.
+    pub their_time: Option<SystemTime>,
+    /// How far an address may lead that stands in it.
+    pub reach: Reach,
 }
 
 impl Api {
@@ -108,7 +127,7 @@ impl Api {
     }
 
     /// Makes a call and gives the answer, whatever it is.
-    async fn ask(&self, call: &Call<'_>, limit: usize) -> Result<(StatusCode, HeaderMap, Vec<u8>)> {
+    async fn ask(&self, call: &Call<'_>, limit: usize) -> Result<Answered> {
         let mut request = self.http.request(call.method.clone(), call.url.clone());
         if let Some(key) = self.key.as_ref().map(|key| key.header_for(&call.url)).transpose()?.flatten() {
             request = request.header(AUTHORIZATION, key);
@@ -117,22 +136,23 @@ impl Api {
             request = request.json(body);
         }
         call.pace.ready().await;
-        let answer = self.http.send(request).await?;
+        let answer = self.http.send(request, Reach::Anywhere).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        Ok((status, headers, self.body(answer, limit).await?))
+        let reach = self.http.reach_on_word_of(&answer);
+        Ok(Answered { status, headers, reach, body: self.body(answer, limit).await? })
     }
 
     /// Makes a call that is answered with the envelope, and gives its `data`.
     pub async fn data<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
-        Ok(self.dated_data(call).await?.0)
+        Ok(self.told_data(call).await?.data)
     }
 
-    /// The same, with what time it is for the service.
-    pub async fn dated_data<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<(T, Option<SystemTime>)> {
-        let (status, headers, body) = self.ask(&call, ANSWER_LIMIT).await?;
+    /// The same, with what is known of the service that told it.
+    pub async fn told_data<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Told<T>> {
+        let Answered { status, headers, reach, body } = self.ask(&call, ANSWER_LIMIT).await?;
         let data = answer::envelope_data(status, &headers, &body)
             .map_err(|refusal| self.refused(&refusal, &call))?;
-        Ok((data, answer::their_time(&headers)))
+        Ok(Told { data, their_time: answer::their_time(&headers), reach })
     }
 
     /// Makes a call that is answered with bare JSON.
@@ -160,7 +180,7 @@ impl Api {
         limit: usize,
         read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
     ) -> Result<T> {
-        let (status, headers, body) = self.ask(call, limit).await?;
+        let Answered { status, headers, body, .. } = self.ask(call, limit).await?;
         if !status.is_success() {
             return Err(self.refused(&answer::decode(status, &headers, &body), call));
         }

@@ -108,7 +108,8 @@ impl Service for Mavi {
         let asked_at = SystemTime::now();
         let wanted = json!({ "original_filename": file_name });
         let call = self.api.call(Method::POST, url, Some(&wanted), "upload/signed-url", PACE);
-        let (answer, their_time): (SignedAnswer, _) = self.api.dated_data(call).await?;
+        let told = self.api.told_data::<SignedAnswer>(call).await?;
+        let (answer, their_time) = (told.data, told.their_time);
         let bad = |why: Words| Error::new(Cause::BadResponse, Phrase::SignedUrlOfService).because(why);
         let asset_id = answer
             .asset_id
@@ -137,7 +138,7 @@ impl Service for Mavi {
         let by_url = url.expires_at().and_then(|end| end.duration_since(their_time.unwrap_or(asked_at)).ok());
         let lifetime = [answer.expires_in.map(Duration::from_secs), by_url].into_iter().flatten().min();
         let expires_at = lifetime.and_then(|lifetime| asked_at.checked_add(lifetime)?.checked_sub(MARGIN));
-        Ok(Signed { asset_id, form: form.collect(), url, expires_at })
+        Ok(Signed { asset_id, form: form.collect(), url, reach: told.reach, expires_at })
     }
 
     async fn confirm(&self, asset_id: &str) -> Result<Confirmation> {

@@ -24,6 +24,7 @@ use crate::http::address;
 use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::origin::{BoundKey, Origin};
 use crate::http::pace::Paces;
+use crate::http::reach::{self, Reach};
 use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
 use crate::redaction::redact;
@@ -60,6 +61,8 @@ pub(crate) struct Signed {
     pub asset_id: String,
     /// Where the bytes go.
     pub url: SignedUrl,
+    /// How far it may lead.
+    pub reach: Reach,
     /// Form fields that a POST must carry before the file.
     pub form: Vec<(String, String)>,
     /// When the URL ends.
@@ -318,6 +321,15 @@ impl Services {
             return address.clone();
         }
         self.settings().address(id).to_owned()
+    }
+
+    /// How far a signed URL of this service may lead that was kept without a note of that.
+    pub async fn reach_of_kept(&self, id: &str) -> Reach {
+        match Url::parse(&self.address(id)) {
+            Ok(address) => reach::on_word_of(&address).await,
+            // The one inside has no address.
+            Err(_) => Reach::Anywhere,
+        }
     }
 
     /// The service that takes files when none is named. A service whose address came by variable counts as set up.

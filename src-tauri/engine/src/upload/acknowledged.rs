@@ -6,11 +6,11 @@
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
-use url::Url;
 
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
 use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::reach::Destination;
 use crate::http::verdict::{self, Verdict};
 use crate::http::{ERROR_BODY_LIMIT, error_body};
 use crate::run::Run;
@@ -36,7 +36,7 @@ pub(super) enum Refused {
     /// The store answered, and refused; with what its answer said beside that.
     ByStore(Box<Refusal>, Box<HeaderMap>),
     /// The store wants the request at another address.
-    Elsewhere(Box<Url>, Box<Refusal>, Box<HeaderMap>),
+    Elsewhere(Box<Destination>, Box<Refusal>, Box<HeaderMap>),
     /// It said that it has the file before it could have it.
     TooEarly,
     /// Anything else.
@@ -88,6 +88,7 @@ pub(super) async fn accept(run: &Run, answer: Response, all_sent: bool) -> Resul
     if status.is_success() && !all_sent {
         return Err(Refused::TooEarly);
     }
+    let reach = run.queue().http.reach_on_word_of(&answer);
     let body = run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
     if status.is_success() {
         let doubt = match judge(status, &headers, &body) {
@@ -105,7 +106,7 @@ pub(super) async fn accept(run: &Run, answer: Response, all_sent: bool) -> Resul
     let location = headers.get(LOCATION).filter(|_| status.is_redirection());
     let elsewhere = location.and_then(|place| url.join(std::str::from_utf8(place.as_bytes()).ok()?).ok());
     Err(match elsewhere {
-        Some(place) => Refused::Elsewhere(Box::new(place), refusal, Box::new(headers)),
+        Some(url) => Refused::Elsewhere(Box::new(Destination { url, reach }), refusal, Box::new(headers)),
         None => Refused::ByStore(refusal, Box::new(headers)),
     })
 }

@@ -10,6 +10,7 @@ use reqwest::{Body, RequestBuilder, Response};
 use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
+use crate::http::reach::Reach;
 use crate::http::stalled;
 use crate::progress::Counter;
 use crate::run::Run;
@@ -103,13 +104,13 @@ impl Flow {
     }
 
     /// Sends, unless the transfer is to stop, the source fails, or nothing moves for too long.
-    pub(super) async fn send(&self, run: &Run, request: RequestBuilder) -> Result<Response> {
+    pub(super) async fn send(&self, run: &Run, request: RequestBuilder, reach: Reach) -> Result<Response> {
         let http = &run.queue().http;
         let limits = http.limits;
         let result = tokio::select! {
             biased;
             () = run.stop.cancelled() => return Err(Error::canceled()),
-            answer = http.execute(request) => answer,
+            answer = http.execute(request, reach) => answer,
             limit = self.standstill(limits.stall, limits.answer) => Err(stalled(limit)),
         };
         match self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take() {

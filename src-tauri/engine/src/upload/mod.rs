@@ -29,6 +29,7 @@ use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Hasher};
+use crate::http::reach::Destination;
 use crate::run::Run;
 use crate::secrets::header_map;
 use crate::services::{Confirmation, Service, refused};
@@ -63,7 +64,7 @@ pub(crate) struct Kept {
     /// Which of the types that may have been signed is the next to be tried.
     content_type: usize,
     /// Where the store wants the request instead.
-    elsewhere: Option<Url>,
+    elsewhere: Option<Destination>,
     redirects: u32,
     /// All bytes of a plain request went out, the answer got lost: the file may be there.
     sent_all: bool,
@@ -118,6 +119,11 @@ impl Sending<'_> {
     fn url(&self) -> Result<Url> {
         let url = self.target.url.to_url();
         url.map_err(|why| Error::invalid(Phrase::SignedUrlUnusable).because(why))
+    }
+
+    /// Where it leads, and how far it may.
+    fn destination(&self) -> Result<Destination> {
+        Ok(Destination { url: self.url()?, reach: self.target.reach })
     }
 
     fn is_link(&self) -> bool {
@@ -197,6 +203,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
             | Cause::StoredWrong
             | Cause::Expired
             | Cause::ServiceRefused
+            | Cause::LedInward
             | Cause::Duplicate
                 if error.cause != Cause::Duplicate || !task.to_own_url =>
             {
@@ -595,7 +602,7 @@ fn for_another_region(region: String) -> Error {
 fn follow(
     sending: &Sending<'_>,
     kept: &mut Kept,
-    place: &Url,
+    place: &Destination,
     method: Method,
     refusal: &Refusal,
     headers: &HeaderMap,
@@ -603,8 +610,8 @@ fn follow(
     kept.redirects += 1;
     let here = sending.url()?;
     let session_runs = method == Method::Session || sending.run.resume_record().session.is_some();
-    let holds = place.origin() == here.origin() || !sending.target.url.binds_host();
-    let is_safe = address::parse_secure(place.as_str()).is_ok();
+    let holds = place.url.origin() == here.origin() || !sending.target.url.binds_host();
+    let is_safe = address::parse_secure(place.url.as_str()).is_ok();
     let asks_again = matches!(refusal.http_status, 307 | 308) && headers.contains_key(LOCATION);
     if asks_again && holds && is_safe && !session_runs && kept.redirects <= MOST_REDIRECTS {
         kept.elsewhere = Some(place.clone());
@@ -613,7 +620,7 @@ fn follow(
     if let Some(region) = other_region(refusal, headers) {
         return Err(for_another_region(region));
     }
-    let host = place.host_str().unwrap_or_default().to_owned();
+    let host = place.url.host_str().unwrap_or_default().to_owned();
     let mut error = Error::new(Cause::ServiceRefused, Phrase::StoreLeadsElsewhere { host: host.into() });
     error.http_status = Some(refusal.http_status);
     Err(error.because(format!("HTTP {}", refusal.http_status)).advise(Phrase::GetNewSignedUrl))

@@ -15,6 +15,7 @@ use url::Url;
 use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::range;
+use crate::http::reach::{self, Destination};
 use crate::run::Run;
 use crate::services::Confirmation;
 use crate::transfer::Stage;
@@ -76,8 +77,14 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
         (None, None) => 0,
     };
     let session = match record.session {
-        Some(text) => parse_session(&text)?,
-        None if method == Method::Session => sending.url()?,
+        Some(text) => {
+            let reach = match record.session_reach {
+                Some(reach) => reach,
+                None => reach::on_word_of(&sending.destination()?.url).await,
+            };
+            Destination { url: parse_session(&text)?, reach }
+        }
+        None if method == Method::Session => sending.destination()?,
         None => begin(sending, kept).await?,
     };
     let mut line = Line { sending, session, method, handed: AtomicU64::new(handed) };
@@ -186,9 +193,9 @@ fn parse_session(text: &str) -> Result<Url> {
         .map_err(|why| Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(why))
 }
 
-async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Url, Refused> {
+async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Destination, Refused> {
     let run = sending.run;
-    let url = kept.elsewhere.clone().map_or_else(|| sending.url(), Ok)?;
+    let Destination { url, reach } = kept.elsewhere.clone().map_or_else(|| sending.destination(), Ok)?;
     let mut request = run
         .queue()
         .http
@@ -199,7 +206,8 @@ async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Url, Refused> {
     if let Some(content_type) = sending.content_type(kept) {
         request = request.header(CONTENT_TYPE, content_type);
     }
-    let answer = run.or_stop(run.queue().http.send(request)).await??;
+    let answer = run.or_stop(run.queue().http.send(request, reach)).await??;
+    let reach = run.queue().http.reach_on_word_of(&answer);
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     accept(run, answer, true).await?;
     let location = location.ok_or_else(|| Error::new(Cause::ServerTrouble, Phrase::SessionWithoutPlace))?;
@@ -209,12 +217,13 @@ async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Url, Refused> {
     let session = parse_session(absolute.as_str())?;
     run.change_resume(|record| {
         (record.session, record.handed_over) = (Some(session.as_str().to_owned()), false);
+        record.session_reach = Some(reach);
         // It is this transfer's own: the first chunk may go out before anything more is written down.
         record.handed = Some(sending.source.size().min(FIRST_CHUNK));
     })
     .await?;
     run.tell(Phrase::SessionOpened);
-    Ok(session)
+    Ok(Destination { url: session, reach })
 }
 
 /// How far the store is.
@@ -228,7 +237,7 @@ enum Progress {
 /// An open session.
 struct Line<'a> {
     sending: &'a Sending<'a>,
-    session: Url,
+    session: Destination,
     method: Method,
     /// The highest byte, plus one, that this transfer has handed over in it.
     handed: AtomicU64,
@@ -240,11 +249,11 @@ impl Line<'_> {
         let request = run
             .queue()
             .http
-            .request(Verb::PUT, self.session.clone())
+            .request(Verb::PUT, self.session.url.clone())
             .header(CONTENT_LENGTH, 0)
             .header(CONTENT_RANGE, format!("bytes */{}", self.sending.source.size()))
-            .headers(self.sending.headers_for(&self.session));
-        let answer = run.or_stop(run.queue().http.send(request)).await??;
+            .headers(self.sending.headers_for(&self.session.url));
+        let answer = run.or_stop(run.queue().http.send(request, self.session.reach)).await??;
         if answer.status().as_u16() == INCOMPLETE {
             // What was handed over did not all arrive.
             self.hand_over(range::resumable_range(answer.headers()) == Some(self.sending.source.size()))
@@ -319,13 +328,13 @@ impl Line<'_> {
         let request = run
             .queue()
             .http
-            .request(Verb::PUT, self.session.clone())
+            .request(Verb::PUT, self.session.url.clone())
             .header(CONTENT_LENGTH, end - start)
             .header(CONTENT_RANGE, range)
-            .headers(self.sending.headers_for(&self.session))
+            .headers(self.sending.headers_for(&self.session.url))
             .body(flow.body(run, source, start, end));
         let sent = if end == total && total > FIRST_CHUNK {
-            let mut sent = pin!(flow.send(run, request));
+            let mut sent = pin!(flow.send(run, request, self.session.reach));
             tokio::select! {
                 biased;
                 answer = &mut sent => answer,
@@ -337,7 +346,7 @@ impl Line<'_> {
                 }
             }
         } else {
-            flow.send(run, request).await
+            flow.send(run, request, self.session.reach).await
         };
         match sent {
             Ok(answer) => {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::http::reach::Reach;
 use crate::progress::now;
 use crate::run::Run;
 use crate::services::Service;
@@ -20,6 +21,8 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(48 * 3600);
 /// Where the bytes go.
 pub(super) struct Target {
     pub url: SignedUrl,
+    /// How far it may lead: the user's own anywhere.
+    pub reach: Reach,
     /// Fields that a form must carry, in the order in which the service gave them.
     pub form: Vec<(String, String)>,
     pub asset_id: Option<String>,
@@ -45,7 +48,7 @@ pub(super) async fn target(
         if record.session.is_none() && url.expires_at().is_some_and(|end| Some(end) <= long_ago) {
             return Err(Error::new(Cause::LinkExpired, Phrase::SignedUrlExpired));
         }
-        return Ok(Target { url, form: Vec::new(), asset_id: None });
+        return Ok(Target { url, reach: Reach::Anywhere, form: Vec::new(), asset_id: None });
     };
     if let (Some(text), Some(asset_id)) = (&record.signed_url, &record.asset_id) {
         let is_own =
@@ -58,7 +61,11 @@ pub(super) async fn target(
             {
                 write_down_asset(run, id, &asset_id, name, size).await?;
             }
-            return Ok(Target { url: parse(text)?, form: record.form, asset_id: Some(asset_id) });
+            let reach = match record.signed_reach {
+                Some(reach) => reach,
+                None => run.queue().services.reach_of_kept(id).await,
+            };
+            return Ok(Target { url: parse(text)?, reach, form: record.form, asset_id: Some(asset_id) });
         }
         run.note(Phrase::SignedAgain);
         abandon(run, service.about().id).await?;
@@ -69,6 +76,7 @@ pub(super) async fn target(
     // From here on this asset id exists: it is on disk before the first byte is sent.
     run.change_resume(|record| {
         record.signed_url = Some(signed.url.expose().to_owned());
+        record.signed_reach = Some(signed.reach);
         record.form.clone_from(&signed.form);
         record.asset_id = Some(signed.asset_id.clone());
         (record.session, record.handed) = (None, None);
@@ -83,7 +91,7 @@ pub(super) async fn target(
         return Err(Error::canceled());
     }
     run.tell(Phrase::SignedBy { service: Peer::service(service.about().id) });
-    Ok(Target { url: signed.url, form: signed.form, asset_id: Some(signed.asset_id) })
+    Ok(Target { url: signed.url, reach: signed.reach, form: signed.form, asset_id: Some(signed.asset_id) })
 }
 
 /// Puts a new asset id into the library and the list.

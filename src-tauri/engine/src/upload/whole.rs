@@ -8,6 +8,7 @@ use reqwest::{Method as Verb, RequestBuilder, StatusCode};
 use crate::error::{Error, Result};
 use crate::http::checksum::Algorithm;
 use crate::http::from_reqwest;
+use crate::http::reach::Destination;
 use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
 use crate::upload::signed_url::Method;
@@ -21,7 +22,7 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
         run.note(Phrase::SentFromBeginning);
     }
     run.counter.set(0);
-    let url = kept.elsewhere.clone().map_or_else(|| sending.url(), Ok)?;
+    let Destination { url, reach } = kept.elsewhere.clone().map_or_else(|| sending.destination(), Ok)?;
     let headers = signed_values(sending).await?;
     let content_type = sending.content_type(kept);
     let flow = Flow::new(run, 0);
@@ -54,7 +55,7 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
     let request = request.map_err(|error| from_reqwest(&error))?;
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let request = RequestBuilder::from_parts(client, request);
-    let answer = flow.send(run, request).await.inspect_err(|_| kept.sent_all |= flow.all_sent())?;
+    let answer = flow.send(run, request, reach).await.inspect_err(|_| kept.sent_all |= flow.all_sent())?;
     let all_sent = flow.all_sent();
     if leads_on(&target.form, method) && answer.status() == StatusCode::SEE_OTHER && all_sent {
         return Ok(Taken {
