@@ -533,6 +533,7 @@ phrases! {
     SameFileNotShown = "Nothing shows that the server still has the same file; started over";
     SeveralParts = "The server answered with several parts; started over";
     ContinuedElsewhere = "The server continued at the wrong place; started over";
+    LongerThanPromised = "The file is longer than the server had said before; started over";
     ChangedAtSource { aside: String } = "Changed at the source; the old part is kept as `{aside}`; started over";
     ChecksumDiffered = "The checksum differed; started over";
     ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";

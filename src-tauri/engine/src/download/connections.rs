@@ -251,7 +251,9 @@ impl Connections {
                     Some(Ok(Err(error))) => {
                         // The others go on; what this one had left is free again.
                         gain.settled = true;
-                        trouble = Some(error);
+                        if !trouble.as_ref().is_some_and(is_misplaced) {
+                            trouble = Some(error);
+                        }
                         // Nobody is left to fetch it, and it was too many at a time that the server did not serve.
                         if team.is_empty() && self.were_unwelcome() && !std::mem::replace(&mut is_alone, true) {
                             team.spawn(Arc::clone(&self).rest());
@@ -283,7 +285,8 @@ impl Connections {
             }
         }
         match trouble {
-            Some(error) if self.left() > 0 || self.of.is_none() => Err(error),
+            // Bytes whose place is not known are worth nothing, though all are there.
+            Some(error) if self.left() > 0 || self.of.is_none() || is_misplaced(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -464,6 +467,16 @@ impl Connections {
     /// Moves a body from the network to the writer, up to its own end or that of its segment, which may come nearer
     /// meanwhile.
     async fn pump(&self, segment: &Segment, mut body: Body) -> Result<()> {
+        self.take_in(segment, &mut body).await?;
+        if body.is_complete() {
+            let stall = self.run.queue().http.limits.stall;
+            self.run.or_stop(body.see_end(stall)).await??;
+        }
+        lock(&self.learned).digests.merge(body.trailing_digests());
+        Ok(())
+    }
+
+    async fn take_in(&self, segment: &Segment, body: &mut Body) -> Result<()> {
         let stall = self.run.queue().http.limits.stall;
         while segment.left() > 0 {
             let Some(mut placed) = self.run.or_stop(body.next(stall)).await?? else {
@@ -581,6 +594,10 @@ impl Gain {
 /// How often to look at the gain, if the server has taken so long to answer.
 fn look_every(answered: Duration) -> Duration {
     answered.saturating_mul(ANSWERS_A_LOOK).clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end())
+}
+
+fn is_misplaced(error: &Error) -> bool {
+    error.cause == Cause::Misplaced
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

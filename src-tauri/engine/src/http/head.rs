@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    GetAll, RETRY_AFTER, TRANSFER_ENCODING,
+    GetAll, RETRY_AFTER, TRAILER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Version};
 use reqwest::Response;
@@ -17,7 +17,7 @@ use url::Url;
 use super::answer::their_time;
 use super::body::Body;
 use super::checksum::{Offered, offered};
-use super::client::Reached;
+use super::client::{Promised, Reached};
 use super::identity::{Identity, Sameness};
 use super::range::{ContentRange, only, retry_after};
 
@@ -142,19 +142,20 @@ impl Facts {
 impl Reading {
     /// Reads the head of an answer to what was asked.
     pub fn of(reached: Reached, asked: Asked<'_>) -> Self {
-        let Reached { answer, hops } = reached;
+        let Reached { answer, hops, promised } = reached;
+        let way = (hops, promised);
         let status = answer.status();
         match status.as_u16() {
-            206 => read_part(answer, hops, asked),
+            206 => read_part(answer, way, asked),
             202 => Self::NotYet { wait: wait_of(answer.headers()) },
             204 | 205 => Self::Nothing,
             // Several results, or a difference to be applied: neither is the file.
             207 | 208 | 226 => Self::NoFile,
             // Scripts send a part and forget to say 206. What names a range is one, whatever its status.
             200..=299 if matches!(content_range(answer.headers()), Some(ContentRange::Part { .. })) => {
-                read_part(answer, hops, asked)
+                read_part(answer, way, asked)
             }
-            200..=299 => read_whole(answer, hops, asked),
+            200..=299 => read_whole(answer, way, asked),
             304 => Self::Unchanged,
             416 if matches!(asked, Asked::Part { .. }) => {
                 let total = match content_range(answer.headers()) {
@@ -168,8 +169,11 @@ impl Reading {
     }
 }
 
-fn read_whole(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
-    let facts = facts(&answer, hops, length(answer.headers()), false);
+/// The addresses that led to an answer, and what was said of the file there.
+type Way = (Vec<Url>, Promised);
+
+fn read_whole(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
+    let facts = facts(&answer, way, length(answer.headers()), false);
     let end = facts.total();
     if let Asked::Part { start, of, .. } = asked {
         // Exactly what was missing, or another length under the same tag: it looks like the rest that was asked for, sent
@@ -179,12 +183,14 @@ fn read_whole(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
             return Reading::StartOver(Unusable::Elsewhere);
         }
     }
-    // Beside a transfer coding, even one that is none, the client does not hold the body to its length.
-    let is_open = end.is_some() && facts.headers.contains_key(TRANSFER_ENCODING);
-    Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, end, is_open), facts }))
+    // Beside a transfer coding, even one that is none, the client does not hold the body to its length, nor to one that a
+    // redirect named. HTTP/2 has something behind the last byte also where a length was named.
+    let is_framed = length(&facts.headers).is_some() && !facts.headers.contains_key(TRANSFER_ENCODING);
+    let is_open = end.is_some() && (!is_framed || facts.headers.contains_key(TRAILER));
+    Reading::Whole(Box::new(Answer { body: Body::new(answer, (0, end), is_open, false), facts }))
 }
 
-fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
+fn read_part(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
     let headers = answer.headers();
     if headers.get(CONTENT_TYPE).is_some_and(|kind| {
         kind.as_bytes().get(..20).is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/byteranges"))
@@ -199,12 +205,12 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     let framed = length(headers);
     let fits_frame = framed.is_none_or(|length| length == last - first + 1);
     let is_open = framed.is_none();
-    let facts = facts(&answer, hops, total, true);
+    let facts = facts(&answer, way, total, true);
     let (start, end, of) = match asked {
         Asked::Whole => {
             // Not asked for. It is the whole file all the same, or nobody knows what it is a part of.
             return if first == 0 && total == Some(last + 1) && fits_frame {
-                Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, total, is_open), facts }))
+                Reading::Whole(Box::new(Answer { body: Body::new(answer, (0, total), is_open, true), facts }))
             } else {
                 Reading::NoFile
             };
@@ -221,18 +227,21 @@ fn read_part(answer: Response, hops: Vec<Url>, asked: Asked<'_>) -> Reading {
     }
     let named = last + 1;
     let end = end.map_or(named, |end| end.min(named));
-    let body = Body::new(answer, start, Some(end), is_open && end == named);
+    let body = Body::new(answer, (start, Some(end)), is_open && end == named, true);
     Reading::Part(Box::new(Answer { facts, body }))
 }
 
-fn facts(answer: &Response, hops: Vec<Url>, total: Option<u64>, partial: bool) -> Facts {
+fn facts(answer: &Response, (hops, promised): Way, total: Option<u64>, partial: bool) -> Facts {
     let headers = answer.headers();
     let is_http1 = answer.version() <= Version::HTTP_11;
     let transfer = Transfer::of(headers);
     let is_told = length(headers).is_some() || transfer == Transfer::Chunked || !is_http1;
     let ranges = |word: &str| headers.get(ACCEPT_RANGES).is_some_and(|value| value == word);
+    let mut digests = offered(headers, partial);
+    digests.merge(promised.digests);
+    let total = total.or(promised.size.filter(|_| !partial));
     Facts {
-        identity: Identity::of(headers, answer.url(), total, offered(headers, partial)),
+        identity: Identity::of(headers, answer.url(), total, digests),
         framing: if is_told { Framing::Marked } else { Framing::Closed },
         coding: transfer.packed().or_else(|| coding(&headers.get_all(CONTENT_ENCODING))),
         gives_ranges: partial || ranges("bytes"),
