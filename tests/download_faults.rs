@@ -2181,7 +2181,8 @@ async fn w1_a_body_that_ends_with_its_connection_is_asked_whether_it_was_all() {
 async fn d1_a_connection_that_is_reset_is_no_end_of_a_body() {
     for transfer in [None, Some("identity")] {
         let server = BadServer::start(move |_, _| {
-            let headers: Vec<_> = transfer.map(|transfer| ("Transfer-Encoding", transfer)).into_iter().collect();
+            let headers: Vec<_> =
+                transfer.map(|transfer| ("Transfer-Encoding", transfer)).into_iter().collect();
             let bytes = response("200 OK", &headers, &content(50_000));
             vec![Step::Send(bytes), Step::Wait(Duration::from_millis(100)), Step::Reset]
         });
@@ -2213,7 +2214,8 @@ async fn d7_a_checksum_that_a_redirect_names_decides() {
                 let bytes = if head.starts_with("GET /file") {
                     response("200 OK", &[("Content-Length", "5")], body.as_bytes())
                 } else {
-                    let headers = [("Location", "/file.bin"), (header, value.as_str()), ("Content-Length", "5")];
+                    let headers =
+                        [("Location", "/file.bin"), (header, value.as_str()), ("Content-Length", "5")];
                     response("302 Found", &headers, b"Found")
                 };
                 vec![Step::Send(bytes)]

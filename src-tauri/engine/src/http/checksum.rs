@@ -766,7 +766,11 @@ mod tests {
     fn a_redirect_names_digests_of_the_file_and_none_of_its_own_words() {
         let linked = format!("\"{SHA256}\"");
         let named = |pairs: &[(&'static str, &str)], body: &[u8]| {
-            offered_on_the_way(&headers(pairs), body).all.into_iter().map(|claim| claim.header).collect::<Vec<_>>()
+            offered_on_the_way(&headers(pairs), body)
+                .all
+                .into_iter()
+                .map(|claim| claim.header)
+                .collect::<Vec<_>>()
         };
         let digest = "SHA-256=FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=";
         let repr = "sha-256=:FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=:";
