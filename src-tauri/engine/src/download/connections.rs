@@ -251,7 +251,7 @@ impl Connections {
                     Some(Ok(Err(error))) => {
                         // The others go on; what this one had left is free again.
                         gain.settled = true;
-                        if !trouble.as_ref().is_some_and(is_misplaced) {
+                        if !trouble.as_ref().is_some_and(spoils_all) {
                             trouble = Some(error);
                         }
                         // Nobody is left to fetch it, and it was too many at a time that the server did not serve.
@@ -285,8 +285,7 @@ impl Connections {
             }
         }
         match trouble {
-            // Bytes whose place is not known are worth nothing, though all are there.
-            Some(error) if self.left() > 0 || self.of.is_none() || is_misplaced(&error) => Err(error),
+            Some(error) if self.left() > 0 || self.of.is_none() || spoils_all(&error) => Err(error),
             _ => Ok(()),
         }
     }
@@ -596,8 +595,10 @@ fn look_every(answered: Duration) -> Duration {
     answered.saturating_mul(ANSWERS_A_LOOK).clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end())
 }
 
-fn is_misplaced(error: &Error) -> bool {
-    error.cause == Cause::Misplaced
+/// Whether it is a failure though no byte is missing: bytes whose place is not known are worth nothing, and who was stopped
+/// has not seen the end.
+fn spoils_all(error: &Error) -> bool {
+    matches!(error.cause, Cause::Misplaced | Cause::Canceled)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
