@@ -1949,3 +1949,66 @@ async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm()
     let asked = |word: &str| store.requests().iter().filter(|asked| asked.line().contains(word)).count();
     assert_eq!((asked("/signed-url"), asked("/b/o")), (1, 2));
 }
+
+/// A slow uplink, or a proxy in front of one: nothing is handed over for longer than any limit, and all of it is acknowledged.
+async fn goes_through_a_slow_line(length: usize, per_second: usize) {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let uploads = uploads.impatient(|limits| limits.stall = Some(Duration::from_secs(3))).await;
+    let store = slow_store(per_second);
+    let url = format!("{}{PUT}", store.0);
+    let began = std::time::Instant::now();
+    let row = sent_to(&uploads, &uploads.file("a.bin", length), url).await;
+    assert_eq!(row.state, State::Completed, "after {:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(12), "it was no slow line");
+    assert_eq!(store.1.load(std::sync::atomic::Ordering::Relaxed), 1, "it was sent once");
+}
+
+#[tokio::test]
+async fn a_line_of_two_kilobytes_a_second_is_never_called_dead() {
+    goes_through_a_slow_line(40_000, 2_000).await;
+}
+
+#[tokio::test]
+async fn a_slow_line_whose_system_takes_megabytes_at_once_is_never_called_dead() {
+    goes_through_a_slow_line(8_000_000, 400_000).await;
+}
+
+/// Takes so many bytes a second, and tells how often it was connected to.
+fn slow_store(per_second: usize) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use std::io::{Read as _, Write as _};
+
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Little is taken ahead, in pieces as they are on a real line.
+    socket.set_recv_buffer_size((per_second / 4).max(4096)).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(8).unwrap();
+    let listener = std::net::TcpListener::from(socket);
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connected = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let counted = std::sync::Arc::clone(&connected);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let (mut seen, mut piece) = (Vec::new(), vec![0; (per_second / 10).max(1)]);
+                let mut wanted = usize::MAX;
+                while seen.len() < wanted {
+                    match stream.read(&mut piece) {
+                        Ok(read) if read > 0 => seen.extend_from_slice(&piece[..read]),
+                        _ => return,
+                    }
+                    if wanted == usize::MAX
+                        && let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n")
+                    {
+                        let head = String::from_utf8_lossy(&seen[..end]).to_lowercase();
+                        let length = head.split("content-length: ").nth(1).unwrap();
+                        wanted = end + 4 + length.lines().next().unwrap().trim().parse::<usize>().unwrap();
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            });
+        }
+    });
+    (url, connected)
+}

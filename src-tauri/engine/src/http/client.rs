@@ -99,10 +99,8 @@ impl Http {
     pub fn new(limits: Limits) -> Result<Self> {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clients = |has_proxy| {
-            let client = |http2| client(http2, has_proxy, 2 * limits.stall);
-            Ok(Clients { http1: client(false)?, http2: client(true)? })
-        };
+        let clients =
+            |has_proxy| Ok(Clients { http1: client(false, has_proxy)?, http2: client(true, has_proxy)? });
         Ok(Self {
             outward: clients(true)?,
             loopback: clients(false)?,
@@ -334,18 +332,12 @@ impl Drop for Seat {
     }
 }
 
-/// One client: HTTP/2 alone or HTTP/1.1 alone, with the system's proxies or without. Bytes that the other side's TCP does not
-/// acknowledge for as long as `unheard` end their connection, where the system can do that: it alone knows of each whether
-/// they move.
-fn client(http2: bool, has_proxy: bool, unheard: Duration) -> Result<reqwest::Client> {
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = unheard;
+/// One client: HTTP/2 alone or HTTP/1.1 alone, with the system's proxies or without.
+fn client(http2: bool, has_proxy: bool) -> Result<reqwest::Client> {
     let builder = || {
         let builder = reqwest::Client::builder();
         let builder = if http2 { builder.http2_adaptive_window(true) } else { builder.http1_only() };
         let builder = if has_proxy { builder } else { builder.no_proxy() };
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let builder = builder.tcp_user_timeout(unheard);
         builder
             .user_agent(concat!("Ferry/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -24,7 +24,7 @@ const SAMPLE: u64 = 8 << 20;
 /// … that takes them in this time.
 const FAST_SAMPLE: Duration = Duration::from_secs(8);
 /// A connection whose socket nobody can tell from others may be taken to move for so long, because those do.
-const MOST_HIDDEN: Duration = Duration::from_secs(900);
+const MOST_HIDDEN: Duration = Duration::from_secs(600);
 
 /// Watches one request's bytes: counts them, and gives the request up when they stop moving.
 pub(super) struct Flow {
