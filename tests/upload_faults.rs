@@ -2012,3 +2012,27 @@ fn slow_store(per_second: usize) -> (String, std::sync::Arc<std::sync::atomic::A
     });
     (url, connected)
 }
+
+/// `{"code":"0401","msg":"The bucket is closed for the night"}`, packed by gzip.
+const PACKED_REFUSAL: &[u8] = &[
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 206, 79, 73, 85, 178, 82, 50, 48, 49, 48, 84, 210, 81, 202,
+    45, 78, 7, 114, 66, 50, 82, 21, 146, 74, 147, 179, 83, 75, 20, 50, 139, 21, 146, 115, 242, 139, 83, 83,
+    20, 210, 242, 139, 20, 74, 128, 18, 121, 153, 233, 25, 37, 74, 181, 0, 6, 37, 220, 45, 58, 0, 0, 0,
+];
+
+#[tokio::test]
+async fn u12_a_refusal_that_came_packed_is_said_in_the_stores_own_words() {
+    for status in ["403 Forbidden", "503 Service Unavailable", "200 OK"] {
+        let store = BadStore::start(move |_, _| {
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-encoding: gzip\r\ncontent-type: application/json\r\n\r\n",
+                PACKED_REFUSAL.len()
+            );
+            Reply { read: usize::MAX, answer: [head.as_bytes(), PACKED_REFUSAL].concat(), close: false }
+        });
+        let uploads = Uploads::new(SignedUrls::GooglePut).await;
+        let uploads = uploads.impatient(|limits| limits.retries = Some(0)).await;
+        let row = sent_to(&uploads, &uploads.file("a.bin", 1000), store.url(PUT)).await;
+        assert!(failure(&row).contains("The bucket is closed for the night"), "{status}: {}", failure(&row));
+    }
+}
