@@ -1919,7 +1919,9 @@ async fn u12_a_place_that_fails_is_not_asked_again_but_who_led_there() {
 #[tokio::test]
 async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm() {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    let (sent, refused) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let sent = AtomicUsize::new(0);
+    let confirms = std::sync::Arc::new(AtomicBool::new(false));
+    let is_told = std::sync::Arc::clone(&confirms);
     let store = BadStore::start(move |request, _| {
         let line = request.line();
         if line.contains("/signed-url") {
@@ -1930,7 +1932,7 @@ async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm()
             return reply("200 OK", &[], &format!(r#"{{"code": 200, "msg": "", "data": {data}}}"#));
         }
         if line.contains("/metadata") {
-            let state = if refused.load(Ordering::Relaxed) { "SUCCESS" } else { "WAITING" };
+            let state = if is_told.load(Ordering::Relaxed) { "SUCCESS" } else { "WAITING" };
             let data = format!(
                 r#"{{"resource": [{{"asset_id": "12", "file_size": 1000, "upload_status": "{state}"}}]}}"#
             );
@@ -1939,13 +1941,18 @@ async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm()
         if sent.fetch_add(1, Ordering::Relaxed) == 0 {
             return Reply { answer: Vec::new(), close: true, ..has(0) };
         }
-        refused.store(true, Ordering::Relaxed);
         reply("412 Precondition Failed", &[], "")
     });
     let uploads = Uploads::new(SignedUrls::GooglePut).await.at(store.url("/api")).await;
     let path = uploads.file("a.bin", 1000);
-    let row = uploads.run(&path).await;
+    let id = uploads.add(&path).await;
+    let row = uploads.until(id, |row| row.wait.is_some() || row.state.has_ended()).await;
+    let said = row.wait.map(|wait| wait.what.to_string()).unwrap_or_default();
+    assert!(said.contains("the service is asked"), "{said}");
+    confirms.store(true, Ordering::Relaxed);
+    let row = uploads.ended(id).await;
     assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(row.wait, None);
     let asked = |word: &str| store.requests().iter().filter(|asked| asked.line().contains(word)).count();
     assert_eq!((asked("/signed-url"), asked("/b/o")), (1, 2));
 }

@@ -289,6 +289,7 @@ phrases! {
     NoContentThere = "The server says that there is no content";
     NotReadyThere { service: Peer } = "{service} has not finished making the file";
     ServerPreparesAnswer = "The server is getting the file ready; it has not answered yet";
+    StoreSaysExists = "The store says that it has the file already; the service is asked whether it is this one";
     SentCompressed = "The server sent the file compressed although that was not asked for";
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";

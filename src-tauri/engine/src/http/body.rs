@@ -49,6 +49,8 @@ pub(crate) struct Body {
     end: Option<u64>,
     /// Whether nothing but its end shows that it is as long as was named, and that end was not seen yet.
     is_open: bool,
+    /// Whether that was named by an earlier answer only: then its end has to be seen.
+    is_held: bool,
     /// Whether it is a part of the file only.
     is_part: bool,
     /// What was said behind the last byte.
@@ -62,13 +64,13 @@ impl Body {
     /// For [`super::head`] only.
     pub(super) fn new(answer: Response, (at, end): (u64, Option<u64>), is_open: bool, is_part: bool) -> Self {
         let incoming = http::Response::<reqwest::Body>::from(answer).into_body();
-        Self { incoming, begun: VecDeque::new(), at, end, is_open, is_part, trailers: None }
+        Self { incoming, begun: VecDeque::new(), at, end, is_open, is_held: false, is_part, trailers: None }
     }
 
     /// Holds a body whose head names no end to the size that was promised of the file before.
     pub fn hold_to(&mut self, size: u64) {
         if self.end.is_none() {
-            (self.end, self.is_open) = (Some(size), true);
+            (self.end, self.is_open, self.is_held) = (Some(size), true, true);
         }
     }
 
@@ -125,20 +127,28 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// [`Cause::Misplaced`], as of [`Self::next`].
+    /// [`Cause::Misplaced`], as of [`Self::next`]; those of the connection where nothing but an earlier answer has named its
+    /// length.
     pub async fn see_end(&mut self, stall: Duration) -> Result<()> {
         if !std::mem::take(&mut self.is_open) {
             return Ok(());
         }
+        let is_held = self.is_held;
         let looking = async {
-            // Whatever breaks from here on: every byte that was named is here.
-            while let Ok(Some(more)) = self.receive(stall).await {
-                if !more.is_empty() {
-                    return Err(misplaced());
+            loop {
+                match self.receive(stall).await {
+                    Ok(Some(more)) if more.is_empty() => {}
+                    Ok(Some(_)) => return Err(misplaced()),
+                    Ok(None) => return Ok(()),
+                    Err(error) if is_held => return Err(error),
+                    // Whatever breaks from here on: every byte that this answer itself named is here.
+                    Err(_) => return Ok(()),
                 }
             }
-            Ok(())
         };
+        if is_held {
+            return looking.await;
+        }
         tokio::time::timeout(END_SHOWS.min(stall), looking).await.unwrap_or(Ok(()))
     }
 

@@ -222,7 +222,8 @@ fn read_part(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
         Sameness::Unknown => return Reading::StartOver(Unusable::NotShown),
         Sameness::Same => {}
     }
-    if first != start || !fits_frame {
+    // Nor does a version have a byte behind the last one that was promised of it.
+    if first != start || !fits_frame || of.size.is_some_and(|size| last >= size) {
         return Reading::StartOver(Unusable::Elsewhere);
     }
     let named = last + 1;

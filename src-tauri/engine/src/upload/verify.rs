@@ -17,7 +17,7 @@ use crate::http::packed::unpacked;
 use crate::progress::now;
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
-use crate::transfer::{Stage, Verified};
+use crate::transfer::{Stage, Verified, Wait, WaitReason};
 use crate::upload::acknowledged::{Doubt, Taken};
 use crate::upload::sign::Target;
 use crate::upload::signed_url::SignedUrl;
@@ -74,7 +74,18 @@ pub(super) async fn finish(
     let mut status = AssetStatus::Sent;
     if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
         run.stage(Stage::Confirming);
-        match confirm(run, service, asset_id, CONFIRM_LIMIT).await? {
+        if taken.is_some_and(|taken| matches!(taken.doubt, Some(Doubt::Exists(_)))) {
+            // Only the service can tell, and it may take as long as for any file.
+            run.wait(Some(Wait {
+                reason: WaitReason::Answer,
+                until: None,
+                what: Phrase::StoreSaysExists.into(),
+                why: None,
+            }));
+        }
+        let confirmed = confirm(run, service, asset_id, CONFIRM_LIMIT).await;
+        run.wait(None);
+        match confirmed? {
             Confirmation::Success { size } => {
                 if let Some(size) = size.filter(|size| *size != source.size()) {
                     return Err(stored_wrong(Phrase::ServiceHasOther, size, source.size()));
