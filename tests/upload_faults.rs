@@ -1946,9 +1946,10 @@ async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm()
     let uploads = Uploads::new(SignedUrls::GooglePut).await.at(store.url("/api")).await;
     let path = uploads.file("a.bin", 1000);
     let id = uploads.add(&path).await;
-    let row = uploads.until(id, |row| row.wait.is_some() || row.state.has_ended()).await;
-    let said = row.wait.map(|wait| wait.what.to_string()).unwrap_or_default();
-    assert!(said.contains("the service is asked"), "{said}");
+    let is_said = |row: &Transfer| {
+        row.wait.as_ref().is_some_and(|wait| wait.what.to_string().contains("the service is asked"))
+    };
+    uploads.until(id, is_said).await;
     confirms.store(true, Ordering::Relaxed);
     let row = uploads.ended(id).await;
     assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
