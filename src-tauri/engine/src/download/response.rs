@@ -167,7 +167,7 @@ pub(super) async fn fetch(
                 seat.is_served();
                 let saved = save(run, task, plan, kept, (*answer, answered), over, service).await?;
                 if matches!(saved, Fetched::Saved(Framing::Closed)) {
-                    look_behind(run, plan, kept).await?;
+                    Box::pin(look_behind(run, plan, kept)).await?;
                 }
                 return Ok(saved);
             }

@@ -139,10 +139,9 @@ impl Body {
                 match self.receive(stall).await {
                     Ok(Some(more)) if more.is_empty() => {}
                     Ok(Some(_)) => return Err(misplaced()),
-                    Ok(None) => return Ok(()),
                     Err(error) if is_held => return Err(error),
                     // Whatever breaks from here on: every byte that this answer itself named is here.
-                    Err(_) => return Ok(()),
+                    Ok(None) | Err(_) => return Ok(()),
                 }
             }
         };

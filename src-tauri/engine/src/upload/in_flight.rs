@@ -125,7 +125,7 @@ mod tests {
         let inode: u64 = link.to_str().unwrap()["socket:[".len()..].trim_end_matches(']').parse().unwrap();
         near.set_nonblocking(true).unwrap();
         let mut written = 0;
-        while let Ok(bytes) = near.write(&[0; 65_536]) {
+        while let Ok(bytes) = near.write(&[0; 16_000]) {
             written += bytes;
         }
         let waits = unacknowledged().unwrap()[&inode];
