@@ -52,6 +52,9 @@ pub struct Given {
     pub trailing: Vec<(&'static str, Vec<u8>)>,
 }
 
+/// Names and values of a head, or of what comes behind a body.
+type Lines = Vec<(&'static str, String)>;
+
 /// A running server.
 pub struct Server {
     pub plan: ServerPlan,
@@ -553,7 +556,7 @@ impl Server {
 
     fn digest_headers(
         &self,
-        (headers, trailers): (&mut Vec<(&'static str, String)>, &mut Vec<(&'static str, String)>),
+        (headers, trailers): (&mut Lines, &mut Lines),
         given: &mut Given,
         number: usize,
         version: usize,

@@ -266,7 +266,7 @@ impl Http {
                 return Ok(Reached { answer, hops, promised });
             };
             let next = redirected(&url, location, fetch.post.is_some(), answer.status())?;
-            promised.learn(self.promised_by(answer).await);
+            promised.learn(Box::pin(self.promised_by(answer)).await);
             hops.push(std::mem::replace(&mut url, next));
         }
         let what = if wants_cookies { Phrase::WantsCookies } else { Phrase::TooManyRedirects };

@@ -103,7 +103,7 @@ impl Flow {
             biased;
             () = run.stop.cancelled() => return Err(Error::canceled()),
             answer = http.execute(request) => answer,
-            limit = self.standstill(limits.stall, limits.answer) => Err(stalled(limit)),
+            limit = Box::pin(self.standstill(limits.stall, limits.answer)) => Err(stalled(limit)),
         };
         match self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(error),
