@@ -188,6 +188,17 @@ fn what_is_longer_than_was_promised_is_not_cut_to_it() {
     }
 }
 
+/// Each time that the file is there it is not what was named, and each time the line breaks on the way.
+#[test]
+fn a_line_that_breaks_often_does_not_bring_a_damaged_file_for_ever() {
+    refuses(&ServerPlan {
+        digests: vec![digest(DigestHeader::ReprSha256, Truth::Wrong, When::Always)],
+        faults: vec![cut(20_000)],
+        for_ever: true,
+        ..ServerPlan::good(131_071)
+    });
+}
+
 #[test]
 fn the_length_of_another_version_proves_nothing() {
     let ranges = Ranges { told: false, honour: Honour::Blindly, cap: None };
