@@ -1137,6 +1137,21 @@ fn d17_a_secure_connection_that_ends_without_a_goodbye_is_a_cut() {
     assert_holds(&home.downloads().join("a.bin"), &noise(9, 100_000));
 }
 
+#[test]
+fn d1_a_secure_body_that_only_its_connection_ends_is_cut_where_there_is_no_goodbye() {
+    let authority = Authority::new();
+    let mut home = Home::new();
+    let trusted = home.file("authority.pem", authority.certificate.pem().as_bytes());
+    home.set("SSL_CERT_FILE", trusted.to_str().unwrap());
+    let (good, key) = authority.sign("127.0.0.1", 2090);
+    for headers in [&[][..], &[("Transfer-Encoding", "identity")]] {
+        let port = secure_answers(&good, &key, move |_, _| response("200 OK", headers, &noise(9, 60_000)));
+        let link = format!("https://127.0.0.1:{port}/a.bin");
+        home.ferry(["download", &link, "--retries", "1"]).exits(1).says_error("incomplete");
+        assert!(!home.downloads().join("a.bin").exists(), "{headers:?}");
+    }
+}
+
 // ---- D9, D10: what a service's download must not become ----
 
 #[test]

@@ -2124,3 +2124,274 @@ async fn a_part_of_an_earlier_ferry_is_continued() {
     let last = server.requests().pop().unwrap();
     assert!(range_start(&last).is_some_and(|start| start > 100_000), "only the rest: {last}");
 }
+
+/// A body in chunks of which none is joined with the next one on its way.
+fn in_chunks(pieces: &[&[u8]], trailers: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for piece in pieces {
+        let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
+        chunk.extend_from_slice(piece);
+        chunk.extend_from_slice(b"\r\n");
+        steps.extend([Step::Send(chunk), Step::Wait(Duration::from_millis(100))]);
+    }
+    steps.push(Step::Send(format!("0\r\n{trailers}\r\n").into_bytes()));
+    steps
+}
+
+#[tokio::test]
+async fn w1_a_body_that_is_longer_than_was_promised_is_never_proven() {
+    let file = content(300_000);
+    let longer = content(340_000);
+    for framing in ["chunked", "close", "part"] {
+        for surplus_comes_later in [false, true] {
+            let (file, longer) = (file.clone(), longer.clone());
+            let server = BadServer::start(move |head, number| {
+                if number == 0 {
+                    let mut bytes = good_answer(head, &file, ETAG);
+                    bytes.truncate(bytes.len() - 100_000);
+                    return vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close];
+                }
+                let start = range_start(head).filter(|_| framing == "part").unwrap_or(0);
+                let range = format!("bytes {start}-299999/300000");
+                let mut headers = vec![("ETag", ETAG)];
+                let status = if framing == "part" && range_start(head).is_some() {
+                    headers.push(("Content-Range", range.as_str()));
+                    "206 Partial Content"
+                } else {
+                    "200 OK"
+                };
+                let body: &[u8] = if status == "200 OK" && framing == "part" { &file } else { &longer };
+                let cut = if surplus_comes_later { 300_000 } else { 200_001 };
+                let (first, second) = body[start..].split_at(cut - start);
+                if framing == "close" {
+                    let head = response(status, &headers, first);
+                    let wait = Step::Wait(Duration::from_millis(100));
+                    return vec![Step::Send(head), wait, Step::Send(second.to_vec()), Step::Close];
+                }
+                headers.push(("Transfer-Encoding", "chunked"));
+                let pieces: &[&[u8]] = if second.is_empty() { &[first] } else { &[first, second] };
+                let mut steps = vec![Step::Send(response(status, &headers, b""))];
+                steps.extend(in_chunks(pieces, ""));
+                steps.push(Step::Close);
+                steps
+            });
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url("/a.bin")).await;
+            let case = format!("{framing}, later: {surplus_comes_later}: {:?}", row.state);
+            if framing == "part" {
+                // A part that contradicts its own range is no reason not to fetch the file.
+                assert_eq!(row.state, State::Completed, "{case}");
+                assert!(downloads.saved("a.bin") == content(300_000), "{case}");
+            } else {
+                assert_eq!(code(&row), Some(Code::BadResponse), "{case}");
+                assert!(row.note.is_some_and(|note| note.to_string().contains("longer than")), "{case}");
+                assert!(downloads.files().is_empty(), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn w1_a_size_that_does_not_hold_for_what_may_be_another_version_is_given_up_and_that_is_said() {
+    let (old, new) = (content(300_000), content(340_000));
+    let body = new.clone();
+    let server = BadServer::start(move |_, number| {
+        if number == 0 {
+            let bytes = response("200 OK", &[("Content-Length", "300000")], &old[..100_000]);
+            return vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close];
+        }
+        vec![Step::Send(response("200 OK", &[], &body)), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)));
+    assert!(downloads.saved("a.bin") == new);
+    assert!(row.note.is_some_and(|note| note.to_string().contains("not verified")));
+}
+
+/// A kill between the last byte that was promised and the surplus: nobody has seen that there is more.
+#[tokio::test]
+async fn w1_a_file_whose_end_was_not_seen_is_asked_for_it_after_a_restart() {
+    let longer = content(340_000);
+    let server = BadServer::start(move |head, number| match (number, range_start(head)) {
+        (0, _) => {
+            let mut bytes = good_answer(head, &longer[..300_000], ETAG);
+            bytes.truncate(bytes.len() - 100_000);
+            vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close]
+        }
+        (1..=2, _) => {
+            let headers = [("Transfer-Encoding", "chunked"), ("ETag", ETAG)];
+            let mut steps = vec![Step::Send(response("200 OK", &headers, b""))];
+            steps.extend(in_chunks(&[&longer[..300_000]], "").into_iter().take(1));
+            steps.push(Step::Wait(Duration::from_secs(60)));
+            steps
+        }
+        _ => vec![Step::Send(good_answer(head, &longer, ETAG))],
+    });
+    let downloads = Downloads::new().await;
+    let id = downloads.add(&server.url("/a.bin")).await;
+    downloads.until(id, |row| row.bytes == 300_000 && server.requests().len() >= 3).await;
+    downloads.engine().pause(&[id]).await.unwrap();
+    downloads.until(id, |row| row.state == State::Paused).await;
+    let downloads = downloads.restart(|_| {}).await;
+    downloads.engine().resume(&[id]).await.unwrap();
+    let row = downloads.ended(id).await;
+    let is_whole = row.state == State::Completed && downloads.saved("a.bin") == content(340_000);
+    assert!(is_whole || matches!(row.state, State::Failed(_)), "{:?}, {:?}", row.state, downloads.names());
+    assert!(server.requests().len() > 3, "nobody was asked");
+}
+
+#[tokio::test]
+async fn w1_a_body_that_ends_with_its_connection_is_asked_whether_it_was_all() {
+    let file = content(300_000);
+    for (kept, transfer) in [(100_000, None), (100_000, Some("identity")), (300_000, None)] {
+        let body = file.clone();
+        let server = BadServer::start(move |head, _| {
+            if range_start(head).is_some() {
+                return vec![Step::Send(good_answer(head, &body, ETAG))];
+            }
+            let mut headers = vec![("ETag", ETAG), ("Accept-Ranges", "bytes")];
+            headers.extend(transfer.map(|transfer| ("Transfer-Encoding", transfer)));
+            vec![Step::Send(response("200 OK", &headers, &body[..kept])), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        let case = format!("{kept} {transfer:?}");
+        assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)), "{case}");
+        assert!(downloads.saved("a.bin") == file, "{case}");
+    }
+    // Who cannot be asked has said nothing: then the row says so.
+    for answer in ["404 Not Found", "200 OK", "416 Range Not Satisfiable"] {
+        let server = BadServer::start(move |head, _| {
+            let status = if range_start(head).is_some() { answer } else { "200 OK" };
+            vec![Step::Send(response(status, &[("ETag", ETAG)], b"whole?")), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.txt")).await;
+        assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)), "{answer}");
+        assert!(row.note.is_some_and(|note| note.to_string().contains("not verified")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn d1_a_connection_that_is_reset_is_no_end_of_a_body() {
+    for transfer in [None, Some("identity")] {
+        let server = BadServer::start(move |_, _| {
+            let headers: Vec<_> =
+                transfer.map(|transfer| ("Transfer-Encoding", transfer)).into_iter().collect();
+            let bytes = response("200 OK", &headers, &content(50_000));
+            vec![Step::Send(bytes), Step::Wait(Duration::from_millis(100)), Step::Reset]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!(code(&row), Some(Code::Incomplete), "{transfer:?}: {:?}", row.state);
+        assert!(downloads.files().is_empty());
+    }
+}
+
+/// SHA-256 and MD5 of "hello".
+const HELLO_SHA256: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+const HELLO_SHA256_BASE64: &str = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=";
+
+#[tokio::test]
+async fn d7_a_checksum_that_a_redirect_names_decides() {
+    let linked = format!("\"{HELLO_SHA256}\"");
+    let digest = format!("SHA-256={HELLO_SHA256_BASE64}");
+    let repr = format!("sha-256=:{HELLO_SHA256_BASE64}:");
+    for (header, value) in [
+        ("X-Linked-Etag", &linked),
+        ("Digest", &digest),
+        ("Repr-Digest", &repr),
+        ("X-Checksum-Sha256", &HELLO_SHA256.to_owned()),
+    ] {
+        for (body, whole) in [("hello", true), ("hellO", false)] {
+            let value = value.clone();
+            let server = BadServer::start(move |head, _| {
+                let bytes = if head.starts_with("GET /file") {
+                    response("200 OK", &[("Content-Length", "5")], body.as_bytes())
+                } else {
+                    let headers =
+                        [("Location", "/file.bin"), (header, value.as_str()), ("Content-Length", "5")];
+                    response("302 Found", &headers, b"Found")
+                };
+                vec![Step::Send(bytes)]
+            });
+            let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+            let row = downloads.run(&server.url("/link")).await;
+            if whole {
+                assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Sha256)), "{header}");
+            } else {
+                assert_eq!(code(&row), Some(Code::IntegrityMismatch), "{header}: {:?}", row.state);
+                assert!(downloads.files().is_empty(), "{header}");
+            }
+        }
+    }
+    // What a redirect says of its own few words is not said of the file.
+    let server = BadServer::start(move |head, _| {
+        let bytes = if head.starts_with("GET /file") {
+            response("200 OK", &[("Content-Length", "5")], b"other")
+        } else {
+            let headers = [("Location", "/file.bin"), ("Digest", digest.as_str()), ("Content-Length", "5")];
+            response("302 Found", &headers, b"hello")
+        };
+        vec![Step::Send(bytes)]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/link")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+}
+
+#[tokio::test]
+async fn d7_a_size_that_a_redirect_names_holds_where_the_file_comes_without_one() {
+    let file = content(300_000);
+    let body = file.clone();
+    let server = BadServer::start(move |head, number| {
+        if head.starts_with("GET /link") {
+            let headers = [("Location", "/file.bin"), ("X-Linked-Size", "300000"), ("Content-Length", "0")];
+            return vec![Step::Send(response("302 Found", &headers, b""))];
+        }
+        let keep = if number < 2 { 100_000 } else { 300_000 };
+        vec![Step::Send(response("200 OK", &[], &body[..keep])), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/link")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    assert!(downloads.saved("file.bin") == file);
+}
+
+#[tokio::test]
+async fn d7_a_checksum_behind_the_last_byte_decides() {
+    let digest = format!("Content-Digest: sha-256=:{HELLO_SHA256_BASE64}:\r\n");
+    let amazon = format!("x-amz-checksum-sha256: {HELLO_SHA256_BASE64}\r\n");
+    let old = format!("Digest: SHA-256={HELLO_SHA256_BASE64}\r\n");
+    for (trailer, proof) in [
+        ("Content-MD5: XUFAKrxLKna5cZ2REBfFkg==\r\n", Verified::Md5),
+        (digest.as_str(), Verified::Sha256),
+        (amazon.as_str(), Verified::Sha256),
+        (old.as_str(), Verified::Sha256),
+    ] {
+        for (body, whole) in [("hello", true), ("hellO", false)] {
+            for is_announced in [true, false] {
+                let trailer = trailer.to_owned();
+                let server = BadServer::start(move |_, _| {
+                    let name = trailer.split(':').next().unwrap_or_default().to_owned();
+                    let mut headers = vec![("Transfer-Encoding", "chunked")];
+                    if is_announced {
+                        headers.push(("Trailer", name.as_str()));
+                    }
+                    let mut steps = vec![Step::Send(response("200 OK", &headers, b""))];
+                    steps.extend(in_chunks(&[body.as_bytes()], &trailer));
+                    steps
+                });
+                let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+                let row = downloads.run(&server.url("/a.bin")).await;
+                if whole {
+                    assert_eq!((row.state, row.verified), (State::Completed, Some(proof)), "{proof:?}");
+                } else {
+                    assert_eq!(code(&row), Some(Code::IntegrityMismatch), "{proof:?}: {:?}", row.state);
+                    assert!(downloads.files().is_empty(), "{proof:?}");
+                }
+            }
+        }
+    }
+}

@@ -1919,7 +1919,9 @@ async fn u12_a_place_that_fails_is_not_asked_again_but_who_led_there() {
 #[tokio::test]
 async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm() {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    let (sent, refused) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let sent = AtomicUsize::new(0);
+    let confirms = std::sync::Arc::new(AtomicBool::new(false));
+    let is_told = std::sync::Arc::clone(&confirms);
     let store = BadStore::start(move |request, _| {
         let line = request.line();
         if line.contains("/signed-url") {
@@ -1930,7 +1932,7 @@ async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm()
             return reply("200 OK", &[], &format!(r#"{{"code": 200, "msg": "", "data": {data}}}"#));
         }
         if line.contains("/metadata") {
-            let state = if refused.load(Ordering::Relaxed) { "SUCCESS" } else { "WAITING" };
+            let state = if is_told.load(Ordering::Relaxed) { "SUCCESS" } else { "WAITING" };
             let data = format!(
                 r#"{{"resource": [{{"asset_id": "12", "file_size": 1000, "upload_status": "{state}"}}]}}"#
             );
@@ -1939,13 +1941,106 @@ async fn u12_a_file_that_exists_after_a_lost_answer_is_the_services_to_confirm()
         if sent.fetch_add(1, Ordering::Relaxed) == 0 {
             return Reply { answer: Vec::new(), close: true, ..has(0) };
         }
-        refused.store(true, Ordering::Relaxed);
         reply("412 Precondition Failed", &[], "")
     });
     let uploads = Uploads::new(SignedUrls::GooglePut).await.at(store.url("/api")).await;
     let path = uploads.file("a.bin", 1000);
-    let row = uploads.run(&path).await;
+    let id = uploads.add(&path).await;
+    let is_said = |row: &Transfer| {
+        row.wait.as_ref().is_some_and(|wait| wait.what.to_string().contains("the service is asked"))
+    };
+    uploads.until(id, is_said).await;
+    confirms.store(true, Ordering::Relaxed);
+    let row = uploads.ended(id).await;
     assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(row.wait, None);
     let asked = |word: &str| store.requests().iter().filter(|asked| asked.line().contains(word)).count();
     assert_eq!((asked("/signed-url"), asked("/b/o")), (1, 2));
+}
+
+/// A slow uplink, or a proxy in front of one: nothing is handed over for longer than any limit, and all of it is acknowledged.
+async fn goes_through_a_slow_line(length: usize, per_second: usize) {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let uploads = uploads.impatient(|limits| limits.stall = Some(Duration::from_secs(3))).await;
+    let store = slow_store(per_second);
+    let url = format!("{}{PUT}", store.0);
+    let began = std::time::Instant::now();
+    let row = sent_to(&uploads, &uploads.file("a.bin", length), url).await;
+    assert_eq!(row.state, State::Completed, "after {:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(12), "it was no slow line");
+    assert_eq!(store.1.load(std::sync::atomic::Ordering::Relaxed), 1, "it was sent once");
+}
+
+#[tokio::test]
+async fn a_line_of_two_kilobytes_a_second_is_never_called_dead() {
+    goes_through_a_slow_line(40_000, 2_000).await;
+}
+
+#[tokio::test]
+async fn a_slow_line_whose_system_takes_megabytes_at_once_is_never_called_dead() {
+    goes_through_a_slow_line(8_000_000, 400_000).await;
+}
+
+/// Takes so many bytes a second, and tells how often it was connected to.
+fn slow_store(per_second: usize) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use std::io::{Read as _, Write as _};
+
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Little is taken ahead, in pieces as they are on a real line.
+    socket.set_recv_buffer_size((per_second / 4).max(4096)).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(8).unwrap();
+    let listener = std::net::TcpListener::from(socket);
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connected = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let counted = std::sync::Arc::clone(&connected);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            std::thread::spawn(move || {
+                let (mut seen, mut piece) = (Vec::new(), vec![0; (per_second / 10).max(1)]);
+                let mut wanted = usize::MAX;
+                while seen.len() < wanted {
+                    match stream.read(&mut piece) {
+                        Ok(read) if read > 0 => seen.extend_from_slice(&piece[..read]),
+                        _ => return,
+                    }
+                    if wanted == usize::MAX
+                        && let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n")
+                    {
+                        let head = String::from_utf8_lossy(&seen[..end]).to_lowercase();
+                        let length = head.split("content-length: ").nth(1).unwrap();
+                        wanted = end + 4 + length.lines().next().unwrap().trim().parse::<usize>().unwrap();
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            });
+        }
+    });
+    (url, connected)
+}
+
+/// `{"code":"0401","msg":"The bucket is closed for the night"}`, packed by gzip.
+const PACKED_REFUSAL: &[u8] = &[
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 206, 79, 73, 85, 178, 82, 50, 48, 49, 48, 84, 210, 81, 202,
+    45, 78, 7, 114, 66, 50, 82, 21, 146, 74, 147, 179, 83, 75, 20, 50, 139, 21, 146, 115, 242, 139, 83, 83,
+    20, 210, 242, 139, 20, 74, 128, 18, 121, 153, 233, 25, 37, 74, 181, 0, 6, 37, 220, 45, 58, 0, 0, 0,
+];
+
+#[tokio::test]
+async fn u12_a_refusal_that_came_packed_is_said_in_the_stores_own_words() {
+    for status in ["403 Forbidden", "503 Service Unavailable", "200 OK"] {
+        let store = BadStore::start(move |_, _| {
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-encoding: gzip\r\ncontent-type: application/json\r\n\r\n",
+                PACKED_REFUSAL.len()
+            );
+            Reply { read: usize::MAX, answer: [head.as_bytes(), PACKED_REFUSAL].concat(), close: false }
+        });
+        let uploads = Uploads::new(SignedUrls::GooglePut).await;
+        let uploads = uploads.impatient(|limits| limits.retries = Some(0)).await;
+        let row = sent_to(&uploads, &uploads.file("a.bin", 1000), store.url(PUT)).await;
+        assert!(failure(&row).contains("The bucket is closed for the night"), "{status}: {}", failure(&row));
+    }
 }

@@ -128,6 +128,7 @@ fn every_digest_of_the_first_answer_decides() {
         DigestHeader::AmzSha1,
         DigestHeader::AmzSha256,
         DigestHeader::AzureMd5,
+        DigestHeader::LinkedSha256,
     ];
     for header in headers {
         let digests = vec![digest(header, Truth::Wrong, When::Always)];
@@ -144,6 +145,58 @@ fn a_weaker_digest_counts_beside_a_stronger_one() {
         let digests = vec![right, digest(weaker, Truth::Wrong, When::Always)];
         refuses(&ServerPlan { digests, ..ServerPlan::good(1_000) });
     }
+}
+
+#[test]
+fn digests_on_the_way_and_behind_the_last_byte_decide() {
+    for header in [DigestHeader::LinkedSha256, DigestHeader::ReprSha256, DigestHeader::LegacySha256] {
+        let named = |truth| ServerPlan {
+            hops: Hops::Redirect(302),
+            digests: vec![digest(header, truth, When::OnTheWay)],
+            ..ServerPlan::good(1_000)
+        };
+        refuses(&named(Truth::Wrong));
+        comes(&named(Truth::Right));
+        comes(&ServerPlan { faults: vec![cut(400)], ..named(Truth::Right) });
+    }
+    for header in [DigestHeader::ContentMd5, DigestHeader::ContentSha256, DigestHeader::AmzSha256] {
+        let named = |truth| ServerPlan {
+            framing: Framing::Chunked,
+            digests: vec![digest(header, truth, When::Trailer)],
+            ..ServerPlan::good(1_000)
+        };
+        refuses(&named(Truth::Wrong));
+        comes(&named(Truth::Right));
+    }
+}
+
+#[test]
+fn what_is_longer_than_was_promised_is_not_cut_to_it() {
+    let lies = vec![Fault::Less { by: 300, after: 60_000 }];
+    for framing in [Framing::Chunked, Framing::Close, Framing::Length] {
+        for honour in [Honour::Never, Honour::IfRange, Honour::Blindly] {
+            let ranges = Ranges { told: honour != Honour::Never, honour, cap: None };
+            let server = ServerPlan { framing, ranges, faults: lies.clone(), ..ServerPlan::good(100_000) };
+            holds(&Plan::Server(server.clone()));
+            for what in [Meddling::Pause, Meddling::Kill] {
+                let meddling = vec![Meddle { after: 160_000, what }];
+                holds(&Plan::Server(ServerPlan { meddling, ..server.clone() }));
+            }
+            let faults = vec![lies[0], Fault::Part(PartFault::UnknownTotal)];
+            holds(&Plan::Server(ServerPlan { faults, ..server }));
+        }
+    }
+}
+
+/// Each time that the file is there it is not what was named, and each time the line breaks on the way.
+#[test]
+fn a_line_that_breaks_often_does_not_bring_a_damaged_file_for_ever() {
+    refuses(&ServerPlan {
+        digests: vec![digest(DigestHeader::ReprSha256, Truth::Wrong, When::Always)],
+        faults: vec![cut(20_000)],
+        for_ever: true,
+        ..ServerPlan::good(131_071)
+    });
 }
 
 #[test]

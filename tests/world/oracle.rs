@@ -107,13 +107,18 @@ pub fn judge_download(
     // A digest that stood over the file's first byte, whichever answer that came from, decides.
     let first: Vec<&Given> = given.iter().filter(|given| given.start == 0 && given.sent > 0).collect();
     let contradicts = |answer: &&Given| {
-        let right = |name: &str| {
-            answer.claims.iter().any(|(known, value)| *known == name && digest(name, &found) == *value)
-        };
-        answer.claims.iter().map(|(name, _)| *name).find(|name| !right(name))
+        // What stands behind the last byte may not be heard by who is stopped there.
+        let trailing = answer.trailing.iter().filter(|_| server.plan.meddling.is_empty());
+        let claims: Vec<_> = answer.claims.iter().chain(trailing).collect();
+        let right =
+            |name: &str| claims.iter().any(|(known, value)| *known == name && digest(name, &found) == *value);
+        claims.iter().map(|(name, _)| *name).find(|name| !right(name))
     };
+    let promised: Vec<&Given> = given.iter().filter(|given| given.status >= 300 && given.sent == 0).collect();
+    let doors = promised.iter().map(contradicts).collect::<Option<Vec<_>>>();
     let is_unpacked = server.compresses() && server.plan.kind != FileKind::Packed;
-    match first.iter().map(contradicts).collect::<Option<Vec<_>>>() {
+    let first = first.iter().map(contradicts).collect::<Option<Vec<_>>>();
+    match first.filter(|names| !names.is_empty()).or(doors) {
         Some(names) if !names.is_empty() && !is_unpacked => breach(
             "against the server's digest",
             format!("every answer named another {}; verified: {verified}", names[0]),
@@ -132,7 +137,8 @@ fn proof_is_true(verified: &str, found: &[u8], given: &[Given]) -> Result<(), Br
             let value = digest(algorithm, found);
             if given
                 .iter()
-                .any(|given| given.claims.iter().any(|claim| *claim == (ours(algorithm), value.clone())))
+                .flat_map(|given| given.claims.iter().chain(&given.trailing))
+                .any(|claim| *claim == (ours(algorithm), value.clone()))
             {
                 return Ok(());
             }

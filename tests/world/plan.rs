@@ -166,6 +166,14 @@ pub enum DigestHeader {
     AmzSha1,
     AmzSha256,
     AzureMd5,
+    LinkedSha256,
+}
+
+impl DigestHeader {
+    /// Of an answer with the object, in S3's own words.
+    pub fn is_amazons(self) -> bool {
+        matches!(self, Self::AmzCrc32 | Self::AmzCrc32c | Self::AmzCrc64 | Self::AmzSha1 | Self::AmzSha256)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +189,10 @@ pub enum When {
     Always,
     FirstOnly,
     LaterOnly,
+    /// Behind the last chunk.
+    Trailer,
+    /// In the redirect that leads to the file.
+    OnTheWay,
 }
 
 /// Where the bytes come from.
@@ -214,6 +226,12 @@ pub enum Fault {
     /// Nothing more after the head and so many bytes; `None`: not even a head.
     Silence {
         after: Option<u32>,
+    },
+    /// The length that is told is smaller than the file is, and the connection ends before so much has come: it shows when
+    /// a later answer brings more than was promised.
+    Less {
+        by: u32,
+        after: u32,
     },
     /// Something that is not the file.
     Instead(Instead),

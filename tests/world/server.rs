@@ -48,7 +48,12 @@ pub struct Given {
     pub ended: bool,
     /// Digests of the whole that it named.
     pub claims: Vec<(&'static str, Vec<u8>)>,
+    /// The same, behind its last byte.
+    pub trailing: Vec<(&'static str, Vec<u8>)>,
 }
+
+/// Names and values of a head, or of what comes behind a body.
+type Lines = Vec<(&'static str, String)>;
 
 /// A running server.
 pub struct Server {
@@ -199,8 +204,11 @@ impl Server {
                 Hops::None => (302, 0),
             };
             self.passage.note(format!("{} → {status} to place {to}", shown(asked)));
+            let mirror = to;
             let to = format!("{}/file/{}", self.places[to], self.name);
-            let answer = head(status, &[("Location", to), ("Content-Length", "0".into())]);
+            let mut headers = vec![("Location", to), ("Content-Length", "0".into())];
+            self.promise(&mut headers, status, mirror);
+            let answer = head(status, &headers);
             return if line.send(&answer).await { End::Next } else { End::Close };
         }
         let number = self.fetches.fetch_add(1, Ordering::Relaxed);
@@ -263,6 +271,7 @@ impl Server {
             told: None,
             ended: false,
             claims: Vec::new(),
+            trailing: Vec::new(),
         };
         let wanted =
             asked.range(size).filter(|_| self.honours(asked, tag.as_deref(), dates.modified.as_deref()));
@@ -319,10 +328,14 @@ impl Server {
         let content = [&body[start as usize..(end - missing) as usize], &extra[..]].concat();
         self.validator_headers(&mut headers, tag, &dates, given.status);
         self.describe(&mut headers);
-        self.digest_headers(&mut headers, &mut given, number, at, &content);
+        let mut trailers = Vec::new();
+        self.digest_headers((&mut headers, &mut trailers), &mut given, number, at, &content);
         let (framing, length) = match (plan.framing, fault) {
             // What a part is said to be must not be hidden by another lie.
             (_, Fault::Part(_)) if given.status == 206 => (Framing::Length, content.len() as u64),
+            (_, Fault::Less { by, .. }) if given.status == 200 && content.len() > by as usize => {
+                (Framing::Length, content.len() as u64 - u64::from(by))
+            }
             (Framing::Length, Fault::TooShort { missing }) => {
                 (Framing::Length, content.len() as u64 + missing)
             }
@@ -342,12 +355,15 @@ impl Server {
             }
         }
         let chunked = matches!(framing, Framing::Chunked | Framing::ChunkedAndLength(_));
-        if given.status == 200 && framing == Framing::Length && !matches!(fault, Fault::TooShort { .. }) {
+        if given.status == 200 && framing == Framing::Length && length == content.len() as u64 {
             given.told = Some(length);
         }
         let (stop, how) = match fault {
             Fault::Cut { after, how } if (after as usize) < content.len() => (Some(after as usize), how),
             Fault::Cut { how, .. } if chunked => (Some(content.len()), how),
+            Fault::Less { after, .. } if length < content.len() as u64 => {
+                (Some(u64::from(after).min(length - 1) as usize), Cut::Fin)
+            }
             _ => (None, Cut::Fin),
         };
         // Without a length or a mark an orderly end is the end of the file.
@@ -371,6 +387,9 @@ impl Server {
         ));
         given.sent = going.len() as u64;
         given.ended = chunked && given.status == 200 && stop.is_none() && hush.is_none();
+        if !given.ended {
+            given.trailing.clear();
+        }
         self.note_given(given.clone());
         line.pace = plan.throttled.then_some(if number == 0 { 1_000_000 } else { 6_000_000 });
         let is_short = matches!(fault, Fault::TooShort { .. }) && framing == Framing::Length;
@@ -389,7 +408,9 @@ impl Server {
                 }
             }
             if intact && stop.is_none() && hush.is_none() {
-                intact = line.send(b"0\r\n\r\n").await;
+                let said: String =
+                    trailers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+                intact = line.send(format!("0\r\n{said}\r\n").as_bytes()).await;
             }
         } else if intact {
             intact = line.send_content(going).await == going.len();
@@ -500,9 +521,42 @@ impl Server {
         headers.push(("Content-Encoding", coding.into()));
     }
 
+    /// What a redirect says of the file that it leads to.
+    fn promise(&self, headers: &mut Vec<(&'static str, String)>, status: u16, mirror: usize) {
+        let version = self.version_for(self.fetches.load(Ordering::Relaxed), mirror);
+        let mut claims = Vec::new();
+        for named in self.plan.digests.iter().filter(|named| named.when == When::OnTheWay) {
+            let (algorithm, of_message) = facts(named.header);
+            if of_message && !matches!(named.header, DigestHeader::LegacyMd5 | DigestHeader::LegacySha256)
+                || named.header.is_amazons()
+            {
+                continue;
+            }
+            let of_version = version + usize::from(named.truth == Truth::OfNext);
+            let mut value = digest(algorithm, &self.version(of_version).coded);
+            if named.truth == Truth::Wrong {
+                value[0] ^= 0x5a;
+            }
+            headers.push(written(named.header, &value));
+            claims.push((algorithm, value));
+        }
+        if !claims.is_empty() {
+            self.note_given(Given {
+                status,
+                version: Some(version),
+                start: 0,
+                sent: 0,
+                told: None,
+                ended: false,
+                claims,
+                trailing: Vec::new(),
+            });
+        }
+    }
+
     fn digest_headers(
         &self,
-        headers: &mut Vec<(&'static str, String)>,
+        (headers, trailers): (&mut Lines, &mut Lines),
         given: &mut Given,
         number: usize,
         version: usize,
@@ -513,6 +567,8 @@ impl Server {
                 When::Always => true,
                 When::FirstOnly => number == 0,
                 When::LaterOnly => number > 0,
+                When::Trailer => given.status == 200,
+                When::OnTheWay => false,
             };
             if !due {
                 continue;
@@ -527,23 +583,12 @@ impl Server {
             if named.truth == Truth::Wrong {
                 value[0] ^= 0x5a;
             }
-            let text = BASE64.encode(&value);
-            let (name, text) = match named.header {
-                DigestHeader::ContentMd5 => ("Content-MD5", text),
-                DigestHeader::ContentSha256 => ("Content-Digest", format!("sha-256=:{text}:")),
-                DigestHeader::ReprSha256 => ("Repr-Digest", format!("sha-256=:{text}:")),
-                DigestHeader::ReprSha512 => ("Repr-Digest", format!("sha-512=:{text}:")),
-                DigestHeader::LegacySha256 => ("Digest", format!("SHA-256={text}")),
-                DigestHeader::LegacyMd5 => ("Digest", format!("md5={text}")),
-                DigestHeader::GoogCrc32c => ("x-goog-hash", format!("crc32c={text}")),
-                DigestHeader::GoogMd5 => ("x-goog-hash", format!("md5={text}")),
-                DigestHeader::AmzCrc32 => ("x-amz-checksum-crc32", text),
-                DigestHeader::AmzCrc32c => ("x-amz-checksum-crc32c", text),
-                DigestHeader::AmzCrc64 => ("x-amz-checksum-crc64nvme", text),
-                DigestHeader::AmzSha1 => ("x-amz-checksum-sha1", text),
-                DigestHeader::AmzSha256 => ("x-amz-checksum-sha256", text),
-                DigestHeader::AzureMd5 => ("x-ms-blob-content-md5", text),
-            };
+            let (name, text) = written(named.header, &value);
+            if named.when == When::Trailer {
+                trailers.push((name, text));
+                given.trailing.push((algorithm, value));
+                continue;
+            }
             headers.push((name, text));
             if given.status == 200 || !of_message {
                 given.claims.push((algorithm, value));
@@ -683,12 +728,37 @@ enum End {
     Reset,
 }
 
+/// A header with a digest.
+fn written(header: DigestHeader, value: &[u8]) -> (&'static str, String) {
+    let text = BASE64.encode(value);
+    match header {
+        DigestHeader::ContentMd5 => ("Content-MD5", text),
+        DigestHeader::ContentSha256 => ("Content-Digest", format!("sha-256=:{text}:")),
+        DigestHeader::ReprSha256 => ("Repr-Digest", format!("sha-256=:{text}:")),
+        DigestHeader::ReprSha512 => ("Repr-Digest", format!("sha-512=:{text}:")),
+        DigestHeader::LegacySha256 => ("Digest", format!("SHA-256={text}")),
+        DigestHeader::LegacyMd5 => ("Digest", format!("md5={text}")),
+        DigestHeader::GoogCrc32c => ("x-goog-hash", format!("crc32c={text}")),
+        DigestHeader::GoogMd5 => ("x-goog-hash", format!("md5={text}")),
+        DigestHeader::AmzCrc32 => ("x-amz-checksum-crc32", text),
+        DigestHeader::AmzCrc32c => ("x-amz-checksum-crc32c", text),
+        DigestHeader::AmzCrc64 => ("x-amz-checksum-crc64nvme", text),
+        DigestHeader::AmzSha1 => ("x-amz-checksum-sha1", text),
+        DigestHeader::AmzSha256 => ("x-amz-checksum-sha256", text),
+        DigestHeader::AzureMd5 => ("x-ms-blob-content-md5", text),
+        DigestHeader::LinkedSha256 => {
+            let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+            ("X-Linked-Etag", format!("\"{hex}\""))
+        }
+    }
+}
+
 /// The algorithm behind a header, and whether it is of the message rather than of the whole file.
 fn facts(header: DigestHeader) -> (&'static str, bool) {
     match header {
         DigestHeader::ContentMd5 | DigestHeader::LegacyMd5 => ("md5", true),
         DigestHeader::ContentSha256 | DigestHeader::LegacySha256 => ("sha256", true),
-        DigestHeader::ReprSha256 | DigestHeader::AmzSha256 => ("sha256", false),
+        DigestHeader::ReprSha256 | DigestHeader::AmzSha256 | DigestHeader::LinkedSha256 => ("sha256", false),
         DigestHeader::ReprSha512 => ("sha512", false),
         DigestHeader::GoogCrc32c | DigestHeader::AmzCrc32c => ("crc32c", false),
         DigestHeader::GoogMd5 | DigestHeader::AzureMd5 => ("md5", false),

@@ -108,6 +108,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         2 => Just(Fault::None),
         8 => (place(), cut).prop_map(|(after, how)| Fault::Cut { after, how }),
         1 => missing.prop_map(|missing| Fault::TooShort { missing }),
+        1 => (1..5_000_u32, place()).prop_map(|(by, after)| Fault::Less { by, after }),
         // Each costs the stall limit.
         1 => prop_oneof![Just(None), place().prop_map(Some)].prop_map(|after| Fault::Silence { after }),
         5 => instead().prop_map(Fault::Instead),
@@ -131,9 +132,16 @@ fn digest() -> impl Strategy<Value = Digest> {
         DigestHeader::AmzSha1,
         DigestHeader::AmzSha256,
         DigestHeader::AzureMd5,
+        DigestHeader::LinkedSha256,
     ]);
     let truth = prop_oneof![5 => Just(Truth::Right), 1 => Just(Truth::Wrong), 1 => Just(Truth::OfNext)];
-    let when = prop_oneof![2 => Just(When::Always), 2 => Just(When::FirstOnly), 1 => Just(When::LaterOnly)];
+    let when = prop_oneof![
+        4 => Just(When::Always),
+        4 => Just(When::FirstOnly),
+        2 => Just(When::LaterOnly),
+        2 => Just(When::Trailer),
+        1 => Just(When::OnTheWay),
+    ];
     (header, truth, when).prop_map(|(header, truth, when)| Digest { header, truth, when })
 }
 

@@ -132,9 +132,12 @@ impl Attempts {
         Self { limit, stuck, failed: 0, failed_by: HashMap::new(), uncounted: 0, waited: Duration::ZERO }
     }
 
-    /// Bytes were confirmed: the line works, count from nothing again.
+    /// Bytes were confirmed: the line works, count from nothing again. But for what all bytes were given up for: those that
+    /// come after it are the same ones over again, and a line that breaks often would bring them for ever.
     pub fn progressed(&mut self) {
-        *self = Self::new(self.limit, self.stuck);
+        let mut failed_by = std::mem::take(&mut self.failed_by);
+        failed_by.retain(|cause, _| matches!(cause, Cause::Integrity | Cause::Misplaced));
+        *self = Self { failed_by, ..Self::new(self.limit, self.stuck) };
     }
 
     /// After this failure: how long to wait before the next attempt, or `None` to give up.
@@ -268,6 +271,8 @@ mod tests {
         assert!(!next(&mut attempts, Cause::Integrity));
         let more = std::iter::from_fn(|| next(&mut attempts, Cause::CutShort).then_some(())).count();
         assert_eq!(more, 3, "what the setting limits is one count");
+        attempts.progressed();
+        assert!(!next(&mut attempts, Cause::Integrity), "the same bytes over again are no progress");
     }
 
     #[test]

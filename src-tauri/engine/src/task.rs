@@ -172,6 +172,9 @@ pub(crate) struct Journal {
     pub total: Option<u64>,
     /// What is on disk, in order, not overlapping.
     pub pieces: Vec<Piece>,
+    /// Whether the answer that brought the last byte could still have turned out to be longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_unseen: bool,
     /// The whole file is proven and about to get its final name: after a kill it may have it already.
     #[serde(default)]
     pub proven_whole: Option<ProvenWhole>,

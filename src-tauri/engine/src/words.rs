@@ -300,6 +300,7 @@ phrases! {
     NoContentThere = "The server says that there is no content";
     NotReadyThere { service: Peer } = "{service} has not finished making the file";
     ServerPreparesAnswer = "The server is getting the file ready; it has not answered yet";
+    StoreSaysExists = "The store says that it has the file already; the service is asked whether it is this one";
     SentCompressed = "The server sent the file compressed although that was not asked for";
     SentNothing = "The service sent nothing";
     LinkExpired = "The link has expired";
@@ -546,6 +547,7 @@ phrases! {
     SameFileNotShown = "Nothing shows that the server still has the same file; started over";
     SeveralParts = "The server answered with several parts; started over";
     ContinuedElsewhere = "The server continued at the wrong place; started over";
+    LongerThanPromised = "The file is longer than the server had said before; started over";
     ChangedAtSource { aside: Foreign } = "Changed at the source; the old part is kept as `{aside}`; started over";
     ChecksumDiffered = "The checksum differed; started over";
     ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";

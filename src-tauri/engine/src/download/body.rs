@@ -53,6 +53,8 @@ pub(super) async fn save(
     let begins = !matches!(over, Over::Join);
     let framing = facts.framing;
     let (mut reserved, mut promised) = (None, None);
+    // Whether nothing but what was promised before says how long the body is to be.
+    let mut is_held = false;
     if begins {
         if kept.open.as_ref().is_none_or(|open| open.have() == 0) {
             run.update(|row| row.total = facts.total().or(row.total));
@@ -114,9 +116,14 @@ pub(super) async fn save(
         if let Some(promised) = &promised {
             open.identity.learn(promised);
         }
+        if let (None, Some(size)) = (facts.total(), open.total()) {
+            body.hold_to(size);
+            is_held = true;
+        }
         let algorithms = open.identity.digests.algorithms();
         open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(&algorithms) }];
     }
+    open.end_unseen = body.is_open();
     let can_continue = open.identity.can_be_shown() && plan.rangeable && !kept.no_ranges;
     let row_total = open.total().or(plan.expected_size);
     run.update(|row| {
@@ -159,8 +166,10 @@ pub(super) async fn save(
         .about(open.identity.clone(), can_continue, facts.gives_ranges && open.part.takes_gaps())
         .start(most, &open.gaps(), answered);
     let result = Arc::clone(&connections).save_all(body).await;
-    // What the pieces' own answers named decides as well.
-    open.identity.learn(&connections.learned());
+    // What the pieces' own answers named decides as well, and what came behind the last byte.
+    let learned = connections.learned();
+    open.identity.learn(&learned);
+    open.end_unseen &= result.is_err();
     if connections.were_unwelcome() {
         (kept.one_at_a_time, kept.is_crowded) = (true, true);
     }
@@ -177,6 +186,17 @@ pub(super) async fn save(
         None => kept.open = None,
     }
     written?;
+    if let (Some(open), Ok(())) = (&kept.open, &result)
+        && learned != Identity::default()
+    {
+        run.save_journal(&open.journal());
+    }
+    if let Err(error) = &result
+        && error.cause == Cause::Misplaced
+        && is_held
+    {
+        return Err(longer_than_promised(run, kept, &facts).await?);
+    }
     if let Err(error) = &result
         && error.cause == Cause::Misplaced
     {
@@ -201,6 +221,18 @@ fn still_promised(before: &Identity, facts: &Facts) -> Option<Identity> {
         }
         Sameness::Unknown | Sameness::Other => None,
     }
+}
+
+/// The failure for a body that is longer than what was promised of the file before, which nothing of it can be kept for. Of
+/// the same version there are two sizes then; of what may be another one the promise does not hold.
+async fn longer_than_promised(run: &Run, kept: &mut Kept, facts: &Facts) -> Result<Error> {
+    let promised = kept.open.as_ref().map(|open| open.identity.clone()).unwrap_or_default();
+    if promised.same_as(&facts.identity) == Sameness::Same {
+        restart(run, kept, Phrase::LongerThanPromised, promised).await?;
+        return Ok(Error::new(Cause::BadResponse, Phrase::TwoSizesOfOne));
+    }
+    restart(run, kept, Phrase::LongerThanPromised, facts.identity.clone()).await?;
+    Ok(Error::new(Cause::Misplaced, Phrase::MoreThanNamed))
 }
 
 /// Remembers where the address led: another time it may lead to a mirror with marks of its own. The address is a secret

@@ -8,7 +8,7 @@
 //! More connections are tried only where the answer proved that ranges work and the file has a strong validator, while
 //! the end is seconds away, while it is the network that is waited for, and only as long as each step brings more.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -174,6 +174,8 @@ pub(super) struct Connections {
     patience: Duration,
     /// More connections were refused, or left without an answer.
     unwelcome: AtomicBool,
+    /// So many answers that brought their last byte may still have more.
+    end_unseen: AtomicUsize,
 }
 
 impl Connections {
@@ -196,6 +198,7 @@ impl Connections {
             learned: Mutex::default(),
             patience: UNANSWERED,
             unwelcome: AtomicBool::new(false),
+            end_unseen: AtomicUsize::new(0),
         }
     }
 
@@ -251,7 +254,9 @@ impl Connections {
                     Some(Ok(Err(error))) => {
                         // The others go on; what this one had left is free again.
                         gain.settled = true;
-                        trouble = Some(error);
+                        if !trouble.as_ref().is_some_and(spoils_all) {
+                            trouble = Some(error);
+                        }
                         // Nobody is left to fetch it, and it was too many at a time that the server did not serve.
                         if team.is_empty() && self.were_unwelcome() && !std::mem::replace(&mut is_alone, true) {
                             team.spawn(Arc::clone(&self).rest());
@@ -283,7 +288,14 @@ impl Connections {
             }
         }
         match trouble {
-            Some(error) if self.left() > 0 || self.of.is_none() => Err(error),
+            Some(error)
+                if self.left() > 0
+                    || self.of.is_none()
+                    || spoils_all(&error)
+                    || self.end_unseen.load(Ordering::Relaxed) > 0 =>
+            {
+                Err(error)
+            }
             _ => Ok(()),
         }
     }
@@ -464,6 +476,18 @@ impl Connections {
     /// Moves a body from the network to the writer, up to its own end or that of its segment, which may come nearer
     /// meanwhile.
     async fn pump(&self, segment: &Segment, mut body: Body) -> Result<()> {
+        self.take_in(segment, &mut body).await?;
+        if body.is_complete() {
+            let stall = self.run.queue().http.limits.stall;
+            self.end_unseen.fetch_add(1, Ordering::Relaxed);
+            self.run.or_stop(body.see_end(stall)).await??;
+            self.end_unseen.fetch_sub(1, Ordering::Relaxed);
+        }
+        lock(&self.learned).digests.merge(body.trailing_digests());
+        Ok(())
+    }
+
+    async fn take_in(&self, segment: &Segment, body: &mut Body) -> Result<()> {
         let stall = self.run.queue().http.limits.stall;
         while segment.left() > 0 {
             let Some(mut placed) = self.run.or_stop(body.next(stall)).await?? else {
@@ -581,6 +605,11 @@ impl Gain {
 /// How often to look at the gain, if the server has taken so long to answer.
 fn look_every(answered: Duration) -> Duration {
     answered.saturating_mul(ANSWERS_A_LOOK).clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end())
+}
+
+/// Whether it is a failure though no byte is missing: those whose place is not known are worth nothing.
+fn spoils_all(error: &Error) -> bool {
+    error.cause == Cause::Misplaced
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

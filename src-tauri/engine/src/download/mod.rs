@@ -86,12 +86,14 @@ struct Open {
     stretches: Vec<Stretch>,
     /// Of which version they are, and all that was promised of it.
     identity: Identity,
+    /// Whether the answer that brought the last byte could still have turned out to be longer.
+    end_unseen: bool,
 }
 
 impl Open {
     /// An empty part file.
     fn empty(part: PartFile) -> Self {
-        Self { part, stretches: Vec::new(), identity: Identity::default() }
+        Self { part, stretches: Vec::new(), identity: Identity::default(), end_unseen: false }
     }
 
     /// Bytes on disk.
@@ -132,6 +134,7 @@ impl Open {
             identity: self.identity.clone(),
             total: self.total(),
             pieces: pieces(&self.stretches),
+            end_unseen: self.end_unseen,
             drive: self.part.drive(),
             file: self.part.id(),
             ..Journal::default()

@@ -71,14 +71,19 @@ pub(super) async fn fetch(
     kept: &mut Kept,
     service: &dyn Service,
 ) -> Result<Fetched> {
-    if kept.open.as_ref().is_some_and(Open::is_complete) {
+    let is_complete = kept.open.as_ref().is_some_and(Open::is_complete);
+    if is_complete && kept.open.as_ref().is_some_and(|open| !open.end_unseen) {
         // Only the proof or the final name was still to come: nobody need be asked.
         return Ok(Fetched::Saved(Framing::Marked));
     }
     let continues = plan.rangeable
         && !kept.no_ranges
         && kept.open.as_ref().is_some_and(|open| open.have() > 0 && open.identity.can_be_shown());
-    let mut question = if continues { Question::Rest { on_condition: true } } else { Question::Whole };
+    let mut question = match (continues, is_complete) {
+        (true, true) => Question::LastByte { on_condition: true },
+        (true, false) => Question::Rest { on_condition: true },
+        (false, _) => Question::Whole,
+    };
     let mut reason = Phrase::CannotContinueHere;
     let (mut was_broken, mut was_part) = (false, false);
     for asked in 0..MOST_QUESTIONS {
@@ -105,11 +110,18 @@ pub(super) async fn fetch(
         match reading {
             Reading::Part(answer) => {
                 let Some(open) = &mut kept.open else { return Err(Error::internal("There is no part file")) };
-                open.identity.learn(&answer.facts.identity);
                 (kept.missed, kept.refused_after) = (0, 0);
                 if matches!(question, Question::LastByte { .. }) {
+                    if answer.body.end() != Some(open.have()) {
+                        // It goes on behind what was to be the last.
+                        question = Question::Whole;
+                        continue;
+                    }
+                    open.identity.learn(&answer.facts.identity);
+                    open.end_unseen = false;
                     return Ok(Fetched::Saved(Framing::Marked));
                 }
+                open.identity.learn(&answer.facts.identity);
                 seat.is_served();
                 return save(run, task, plan, kept, (*answer, answered), Over::Join, service).await;
             }
@@ -153,7 +165,11 @@ pub(super) async fn fetch(
                     _ => Over::Restart(reason),
                 };
                 seat.is_served();
-                return save(run, task, plan, kept, (*answer, answered), over, service).await;
+                let saved = save(run, task, plan, kept, (*answer, answered), over, service).await?;
+                if matches!(saved, Fetched::Saved(Framing::Closed)) {
+                    Box::pin(look_behind(run, plan, kept)).await?;
+                }
+                return Ok(saved);
             }
             Reading::OutOfRange { total } => {
                 let open = kept.open.as_ref();
@@ -233,6 +249,39 @@ pub(super) async fn fetch(
         return Err(Error::new(Cause::ChangedAtSource, Phrase::KeepsChanging));
     }
     Err(not_asked_for(service))
+}
+
+/// A body that ended with its connection may have been cut. Where nobody has told its size, the server is asked once, by its
+/// last byte, whether it was all; if it does not say so, the row tells that nothing confirms it.
+async fn look_behind(run: &Run, plan: &Plan, kept: &mut Kept) -> Result<()> {
+    let Some(open) = &kept.open else { return Ok(()) };
+    let is_told =
+        open.total().is_some() || plan.expected_size.is_some() || !open.identity.digests.all.is_empty();
+    if is_told || open.have() == 0 || !plan.rangeable || kept.no_ranges || !open.identity.can_be_shown() {
+        return Ok(());
+    }
+    let asking = ask(run, plan, kept, Question::LastByte { on_condition: true });
+    let reading = match tokio::time::timeout(run.queue().http.limits.stall, asking).await {
+        Ok(Ok(reading)) => reading,
+        Ok(Err(error)) if error.cause == Cause::Canceled => return Err(error),
+        // That it cannot be asked says nothing about what has come.
+        Ok(Err(_)) | Err(_) => return Ok(()),
+    };
+    let Some(open) = &mut kept.open else { return Ok(()) };
+    match reading {
+        Reading::Part(answer) => {
+            let goes_on = answer.body.end().is_some_and(|end| end > open.have());
+            open.identity.learn(&answer.facts.identity);
+            if goes_on && open.total().is_none() {
+                return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete));
+            }
+        }
+        Reading::Whole(answer) if open.identity.same_as(&answer.facts.identity) == Sameness::Same => {
+            open.identity.learn(&answer.facts.identity);
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn not_asked_for(service: &dyn Service) -> Error {

@@ -163,5 +163,5 @@ pub(super) async fn continue_part(
     if proven > 0 {
         run.tell(Phrase::GoesOnAt { done: Size(proven) });
     }
-    Ok(Some(Open { part, stretches, identity: journal.identity }))
+    Ok(Some(Open { part, stretches, identity: journal.identity, end_unseen: journal.end_unseen }))
 }

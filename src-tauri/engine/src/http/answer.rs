@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::foreign::Foreign;
+use crate::http::packed::unpacked;
 use crate::http::range::retry_after;
 use crate::http::refusals::{GENERAL, Row, look_up, look_up_own, short_number};
 use crate::http::verdict::{self, Verdict};
@@ -119,8 +120,9 @@ struct Said {
     begins: Option<SystemTime>,
 }
 
-/// Decodes an answer that is an error, whatever form it has. Only the first 64 KiB of it are looked at.
+/// Decodes an answer that is an error, whatever form it has, packed or not. Only the first 64 KiB of it are looked at.
 pub(crate) fn decode(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let body = unpacked(headers, body, super::ERROR_BODY_LIMIT);
     let body = &body[..body.len().min(super::ERROR_BODY_LIMIT)];
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let said = read_body(content_type, body);

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
 use reqwest::Response;
 use tokio::time::Instant;
 
+use super::checksum::{Offered, offered};
 use super::client::{from_reqwest, stalled};
 use crate::error::{Cause, Error, Result};
 use crate::words::Phrase;
@@ -37,24 +40,48 @@ impl Placed {
 
 /// A body that is coming in. Made by the reading of its head alone.
 pub(crate) struct Body {
-    answer: Response,
+    incoming: reqwest::Body,
     /// What was looked at before it was decided what becomes of it.
     begun: VecDeque<Bytes>,
     /// Place of the next byte that is handed out.
     at: u64,
     /// The byte after the last that is named; `None` = until the protocol says that this was it.
     end: Option<u64>,
-    /// Whether nothing but its end shows that it is as long as the range that its head names.
+    /// Whether nothing but its end shows that it is as long as was named, and that end was not seen yet.
     is_open: bool,
+    /// Whether that was named by an earlier answer only: then its end has to be seen.
+    is_held: bool,
+    /// Whether it is a part of the file only.
+    is_part: bool,
+    /// What was said behind the last byte.
+    trailers: Option<HeaderMap>,
 }
 
 /// How long the end of a body may take to show itself, once all that was named is here.
-const END_SHOWS: Duration = Duration::from_secs(2);
+const END_SHOWS: Duration = Duration::from_secs(10);
 
 impl Body {
     /// For [`super::head`] only.
-    pub(super) fn new(answer: Response, at: u64, end: Option<u64>, is_open: bool) -> Self {
-        Self { answer, begun: VecDeque::new(), at, end, is_open }
+    pub(super) fn new(answer: Response, (at, end): (u64, Option<u64>), is_open: bool, is_part: bool) -> Self {
+        let incoming = http::Response::<reqwest::Body>::from(answer).into_body();
+        Self { incoming, begun: VecDeque::new(), at, end, is_open, is_held: false, is_part, trailers: None }
+    }
+
+    /// Holds a body whose head names no end to the size that was promised of the file before.
+    pub fn hold_to(&mut self, size: u64) {
+        if self.end.is_none() {
+            (self.end, self.is_open, self.is_held) = (Some(size), true, true);
+        }
+    }
+
+    /// Whether it can still turn out to be longer than what was named.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// The checksums that were named behind the last byte (RFC 9110 §6.5); none before that was read.
+    pub fn trailing_digests(&self) -> Offered {
+        self.trailers.as_ref().map(|trailers| offered(trailers, self.is_part)).unwrap_or_default()
     }
 
     /// The byte after the last that this answer brings.
@@ -77,12 +104,7 @@ impl Body {
         loop {
             let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.at));
             if left == 0 {
-                if std::mem::take(&mut self.is_open)
-                    && let Ok(Ok(Some(more))) = tokio::time::timeout(END_SHOWS, self.receive(stall)).await
-                    && !more.is_empty()
-                {
-                    return Err(misplaced());
-                }
+                self.see_end(stall).await?;
                 return Ok(None);
             }
             let Some(mut bytes) = self.receive(stall).await? else { return Ok(None) };
@@ -100,25 +122,65 @@ impl Body {
         }
     }
 
+    /// Looks behind the last byte that was named: more would contradict what was said of the length. Without an effect
+    /// where the protocol itself sees to that.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Misplaced`], as of [`Self::next`]; those of the connection where nothing but an earlier answer has named its
+    /// length.
+    pub async fn see_end(&mut self, stall: Duration) -> Result<()> {
+        if !std::mem::take(&mut self.is_open) {
+            return Ok(());
+        }
+        let is_held = self.is_held;
+        let looking = async {
+            loop {
+                match self.receive(stall).await {
+                    Ok(Some(more)) if more.is_empty() => {}
+                    Ok(Some(_)) => return Err(misplaced()),
+                    Err(error) if is_held => return Err(error),
+                    // Whatever breaks from here on: every byte that this answer itself named is here.
+                    Ok(None) | Err(_) => return Ok(()),
+                }
+            }
+        };
+        if is_held {
+            return looking.await;
+        }
+        tokio::time::timeout(END_SHOWS.min(stall), looking).await.unwrap_or(Ok(()))
+    }
+
     async fn receive(&mut self, stall: Duration) -> Result<Option<Bytes>> {
         if let Some(bytes) = self.begun.pop_front() {
             return Ok(Some(bytes));
         }
-        match tokio::time::timeout(stall, self.answer.chunk()).await {
-            Ok(chunk) => chunk.map_err(|error| from_reqwest(&error)),
+        match tokio::time::timeout(stall, self.chunk()).await {
+            Ok(chunk) => chunk,
             Err(_) => Err(stalled(stall)),
         }
     }
 
+    /// The next bytes as they come. Not a byte is lost if nobody waits for them any longer.
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        while let Some(frame) = self.incoming.frame().await {
+            match frame.map_err(|error| from_reqwest(&error))?.into_data() {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(other) => self.trailers = other.into_trailers().ok().or(self.trailers.take()),
+            }
+        }
+        Ok(None)
+    }
+
     /// Looks at more of the body without handing it out. False at its end.
     pub async fn look(&mut self, stall: Duration) -> Result<bool> {
-        match tokio::time::timeout(stall, self.answer.chunk()).await {
+        match tokio::time::timeout(stall, self.chunk()).await {
             Ok(Ok(Some(chunk))) => {
                 self.begun.push_back(chunk);
                 Ok(true)
             }
             Ok(Ok(None)) => Ok(false),
-            Ok(Err(error)) => Err(from_reqwest(&error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(stalled(stall)),
         }
     }
@@ -140,7 +202,7 @@ impl Body {
             return false;
         };
         while self.seen_length() < wanted {
-            match tokio::time::timeout_at(until, self.answer.chunk()).await {
+            match tokio::time::timeout_at(until, self.chunk()).await {
                 Ok(Ok(Some(chunk))) => self.begun.push_back(chunk),
                 _ => return false,
             }

@@ -300,6 +300,19 @@ struct Source {
     covers: Covers,
 }
 
+impl Source {
+    /// Whether it means the file also in an answer that only leads to it. A tag is of that answer, as is what covers a
+    /// message, but for `Digest`, which RFC 6249 uses so.
+    fn holds_on_the_way(&self) -> bool {
+        match self.covers {
+            Covers::Stored => !matches!(self.reading, Reading::Tag),
+            Covers::Whole => true,
+            Covers::Message => self.header == "digest",
+            Covers::Composite => false,
+        }
+    }
+}
+
 const fn source(header: &'static str, reading: Reading, covers: Covers) -> Source {
     Source { header, reading, covers }
 }
@@ -404,6 +417,24 @@ pub(crate) fn offered(headers: &HeaderMap, partial: bool) -> Offered {
             }
         }
     }
+    found.sort();
+    found
+}
+
+/// Reads the digests of the file in the head of a redirect that leads to it. Hugging Face names them so, as do Metalink
+/// servers (RFC 6249) and Artifactory: it is the word of whoever was asked for the file, about what others bring. What is of
+/// the redirect's own `body` is left out.
+pub(crate) fn offered_on_the_way(headers: &HeaderMap, body: &[u8]) -> Offered {
+    let mut found = Offered::default();
+    for source in TABLE.iter().filter(|source| source.holds_on_the_way()) {
+        for text in headers.get_all(source.header).iter().filter_map(|value| value.to_str().ok()) {
+            found.read(source, text.trim(), headers);
+        }
+    }
+    let mut hasher = Hasher::new(&found.algorithms());
+    hasher.update(body);
+    let own = hasher.finish();
+    found.all.retain(|claim| own.value(claim.algorithm).as_ref() != Some(&claim.value));
     found.sort();
     found
 }
@@ -729,6 +760,28 @@ mod tests {
         assert_eq!(digest(&[], &[0xff; 32]).crc32c, 0x62a8_ab43);
         assert_eq!(digest(&[], b"").crc32c, 0);
         assert_eq!(digest(&[Algorithm::Md5], CHECKED).value(Algorithm::Sha1), None);
+    }
+
+    #[test]
+    fn a_redirect_names_digests_of_the_file_and_none_of_its_own_words() {
+        let linked = format!("\"{SHA256}\"");
+        let named = |pairs: &[(&'static str, &str)], body: &[u8]| {
+            offered_on_the_way(&headers(pairs), body)
+                .all
+                .into_iter()
+                .map(|claim| claim.header)
+                .collect::<Vec<_>>()
+        };
+        let digest = "SHA-256=FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=";
+        let repr = "sha-256=:FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=:";
+        assert_eq!(named(&[("x-linked-etag", &linked)], b"Found"), ["x-linked-etag"]);
+        assert_eq!(named(&[("x-linked-etag", "\"f7c3bc1d808e04732adf679965ccc34ca7ae3441\"")], b""), [""; 0]);
+        assert_eq!(named(&[("digest", digest), ("repr-digest", repr)], b"").len(), 2);
+        assert_eq!(named(&[("digest", digest), ("repr-digest", repr)], CHECKED), [""; 0], "of its own body");
+        let of_itself = [("etag", "\"md5:25f9e794323b453885f5181f1b624d0b\""), ("content-md5", MD5)];
+        assert_eq!(named(&of_itself, b""), [""; 0]);
+        let empty = "SHA-256=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        assert_eq!(named(&[("digest", empty)], b""), [""; 0], "of nothing");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use url::{Origin, Url};
 
 use crate::error::{Cause, Error, Result};
 use crate::http::address::is_loopback;
+use crate::http::checksum::{Offered, offered_on_the_way};
 use crate::http::origin::BoundKey;
 use crate::http::pace::Pace;
 use crate::http::reach::{Destination, LedInward, Names, Reach, is_inward, shows_inward};
@@ -38,6 +39,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// A server's own work whose state and count do not change for this long is stuck.
 const STUCK_LIMIT: Duration = Duration::from_secs(600);
 const MOST_REDIRECTS: usize = 10;
+/// How long the body of a redirect may take that names a checksum.
+const REDIRECT_BODY_LIMIT: Duration = Duration::from_secs(2);
 /// The most of an error's body that is read.
 pub(crate) const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
@@ -259,6 +262,7 @@ impl Http {
     pub async fn fetch(&self, fetch: &Fetch, from: &Destination, extra: &HeaderMap) -> Result<Reached> {
         let Destination { mut url, mut reach } = from.clone();
         let (mut hops, mut wants_cookies) = (Vec::new(), false);
+        let mut promised = Promised::default();
         for _ in 0..=MOST_REDIRECTS {
             let mut headers = extra.clone();
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -292,19 +296,36 @@ impl Http {
                 fetch.cookies.set_cookies(&mut answer.headers().get_all(SET_COOKIE).iter(), &url);
             }
             if !is_redirect(answer.status()) {
-                return Ok(Reached { answer, hops, reach });
+                return Ok(Reached { answer, hops, reach, promised });
             }
             let Some(location) = answer.headers().get(LOCATION) else {
-                return Ok(Reached { answer, hops, reach });
+                return Ok(Reached { answer, hops, reach, promised });
             };
             let next = redirected(&url, location, fetch.post.is_some(), answer.status())?;
             // Where it began may lead anywhere, whoever leads back there.
             let is_own = next.origin() == fetch.url.origin();
             reach = if is_own { Reach::Anywhere } else { self.reach_on_word_of(&answer) };
+            promised.learn(Box::pin(self.promised_by(answer)).await);
             hops.push(std::mem::replace(&mut url, next));
         }
         let what = if wants_cookies { Phrase::WantsCookies } else { Phrase::TooManyRedirects };
         Err(Error::new(Cause::BadResponse, what))
+    }
+}
+
+impl Http {
+    /// What a redirect says of the file that it leads to. What it says of its own few words is left out, so these are read
+    /// where it matters, no longer than a moment.
+    async fn promised_by(&self, answer: Response) -> Promised {
+        let headers = answer.headers().clone();
+        // Hugging Face's: of the file, where `Content-Length` is of the redirect itself.
+        let size = headers.get("x-linked-size").and_then(|size| size.to_str().ok()?.trim().parse().ok());
+        let digests = offered_on_the_way(&headers, &[]);
+        if digests.all.is_empty() {
+            return Promised { digests, size };
+        }
+        let body = error_body(answer, REDIRECT_BODY_LIMIT.min(self.limits.stall)).await;
+        Promised { digests: offered_on_the_way(&headers, &body), size }
     }
 }
 
@@ -382,6 +403,22 @@ fn client(http2: bool, has_proxy: bool, reach: Reach) -> Result<reqwest::Client>
         })
 }
 
+/// What redirects say of the file that they lead to.
+#[derive(Default)]
+pub(crate) struct Promised {
+    /// Its checksums.
+    pub digests: Offered,
+    /// Its size in bytes.
+    pub size: Option<u64>,
+}
+
+impl Promised {
+    fn learn(&mut self, later: Self) {
+        self.digests.merge(later.digests);
+        self.size = later.size.or(self.size);
+    }
+}
+
 /// An answer, and how it was come by.
 pub(crate) struct Reached {
     /// What the last address answered.
@@ -390,6 +427,8 @@ pub(crate) struct Reached {
     pub hops: Vec<Url>,
     /// How far the last one may lead.
     pub reach: Reach,
+    /// What those addresses named of the file.
+    pub promised: Promised,
 }
 
 /// One thing to fetch.

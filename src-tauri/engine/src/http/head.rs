@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    GetAll, RETRY_AFTER, TRANSFER_ENCODING,
+    GetAll, RETRY_AFTER, TRAILER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Version};
 use reqwest::Response;
@@ -17,7 +17,7 @@ use url::Url;
 use super::answer::their_time;
 use super::body::Body;
 use super::checksum::{Offered, offered};
-use super::client::Reached;
+use super::client::{Promised, Reached};
 use super::identity::{Identity, Sameness};
 use super::range::{ContentRange, only, retry_after};
 use super::reach::Reach;
@@ -145,8 +145,8 @@ impl Facts {
 impl Reading {
     /// Reads the head of an answer to what was asked.
     pub fn of(reached: Reached, asked: Asked<'_>) -> Self {
-        let Reached { answer, hops, reach } = reached;
-        let way = (hops, reach);
+        let Reached { answer, hops, reach, promised } = reached;
+        let way = (hops, reach, promised);
         let status = answer.status();
         match status.as_u16() {
             206 => read_part(answer, way, asked),
@@ -172,8 +172,8 @@ impl Reading {
     }
 }
 
-/// The addresses that led to an answer, without the last, and how far that may lead.
-type Way = (Vec<Url>, Reach);
+/// The addresses that led to an answer, without the last, how far that may lead, and what was said of the file there.
+type Way = (Vec<Url>, Reach, Promised);
 
 fn read_whole(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
     let facts = facts(&answer, way, length(answer.headers()), false);
@@ -186,9 +186,11 @@ fn read_whole(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
             return Reading::StartOver(Unusable::Elsewhere);
         }
     }
-    // Beside a transfer coding, even one that is none, the client does not hold the body to its length.
-    let is_open = end.is_some() && facts.headers.contains_key(TRANSFER_ENCODING);
-    Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, end, is_open), facts }))
+    // Beside a transfer coding, even one that is none, the client does not hold the body to its length, nor to one that a
+    // redirect named. HTTP/2 has something behind the last byte also where a length was named.
+    let is_framed = length(&facts.headers).is_some() && !facts.headers.contains_key(TRANSFER_ENCODING);
+    let is_open = end.is_some() && (!is_framed || facts.headers.contains_key(TRAILER));
+    Reading::Whole(Box::new(Answer { body: Body::new(answer, (0, end), is_open, false), facts }))
 }
 
 fn read_part(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
@@ -211,7 +213,7 @@ fn read_part(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
         Asked::Whole => {
             // Not asked for. It is the whole file all the same, or nobody knows what it is a part of.
             return if first == 0 && total == Some(last + 1) && fits_frame {
-                Reading::Whole(Box::new(Answer { body: Body::new(answer, 0, total, is_open), facts }))
+                Reading::Whole(Box::new(Answer { body: Body::new(answer, (0, total), is_open, true), facts }))
             } else {
                 Reading::NoFile
             };
@@ -223,23 +225,27 @@ fn read_part(answer: Response, way: Way, asked: Asked<'_>) -> Reading {
         Sameness::Unknown => return Reading::StartOver(Unusable::NotShown),
         Sameness::Same => {}
     }
-    if first != start || !fits_frame {
+    // Nor does a version have a byte behind the last one that was promised of it.
+    if first != start || !fits_frame || of.size.is_some_and(|size| last >= size) {
         return Reading::StartOver(Unusable::Elsewhere);
     }
     let named = last + 1;
     let end = end.map_or(named, |end| end.min(named));
-    let body = Body::new(answer, start, Some(end), is_open && end == named);
+    let body = Body::new(answer, (start, Some(end)), is_open && end == named, true);
     Reading::Part(Box::new(Answer { facts, body }))
 }
 
-fn facts(answer: &Response, (hops, reach): Way, total: Option<u64>, partial: bool) -> Facts {
+fn facts(answer: &Response, (hops, reach, promised): Way, total: Option<u64>, partial: bool) -> Facts {
     let headers = answer.headers();
     let is_http1 = answer.version() <= Version::HTTP_11;
     let transfer = Transfer::of(headers);
     let is_told = length(headers).is_some() || transfer == Transfer::Chunked || !is_http1;
     let ranges = |word: &str| headers.get(ACCEPT_RANGES).is_some_and(|value| value == word);
+    let mut digests = offered(headers, partial);
+    digests.merge(promised.digests);
+    let total = total.or(promised.size.filter(|_| !partial));
     Facts {
-        identity: Identity::of(headers, answer.url(), total, offered(headers, partial)),
+        identity: Identity::of(headers, answer.url(), total, digests),
         framing: if is_told { Framing::Marked } else { Framing::Closed },
         coding: transfer.packed().or_else(|| coding(&headers.get_all(CONTENT_ENCODING))),
         gives_ranges: partial || ranges("bytes"),

@@ -12,6 +12,7 @@ pub(crate) mod head;
 pub(crate) mod identity;
 pub(crate) mod origin;
 pub(crate) mod pace;
+pub(crate) mod packed;
 pub(crate) mod range;
 pub(crate) mod reach;
 pub(crate) mod refusals;

@@ -18,6 +18,7 @@ use crate::http::address::is_loopback;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::origin::BoundKey;
 use crate::http::pace::{Limit, Pace, Paces};
+use crate::http::packed::unpacked;
 use crate::http::reach::Reach;
 use crate::http::{self, Fetch, Http};
 use crate::services::About;
@@ -199,7 +200,7 @@ impl Api {
     }
 
     async fn body(&self, mut answer: Response, limit: usize) -> Result<Vec<u8>> {
-        let mut body = Vec::new();
+        let (headers, mut body) = (answer.headers().clone(), Vec::new());
         let reading = async {
             while let Some(chunk) = answer.chunk().await.map_err(|error| http::from_reqwest(&error))? {
                 if body.len() + chunk.len() > limit {
@@ -214,7 +215,7 @@ impl Api {
         };
         // An API's answer is small; one that drips for ever is as good as none.
         match tokio::time::timeout(self.http.limits.answer, reading).await {
-            Ok(read) => read.map(|()| body),
+            Ok(read) => read.map(|()| unpacked(&headers, &body, limit).into_owned()),
             Err(_) => Err(http::stalled(self.http.limits.answer)),
         }
     }

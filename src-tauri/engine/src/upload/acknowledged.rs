@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
 use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::packed::unpacked;
 use crate::http::reach::Destination;
 use crate::http::verdict::{self, Verdict};
 use crate::http::{ERROR_BODY_LIMIT, error_body};
@@ -121,7 +122,8 @@ enum Judged {
 }
 
 fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Judged {
-    let text = String::from_utf8_lossy(body);
+    let words = unpacked(headers, body, ERROR_BODY_LIMIT);
+    let text = String::from_utf8_lossy(&words);
     let text = text.trim_start_matches('\u{feff}').trim();
     let refusal = || {
         let mut refusal = answer::decode(status, headers, body);

@@ -11,6 +11,7 @@
 mod acknowledged;
 mod body;
 pub(crate) mod chosen;
+mod in_flight;
 mod multipart;
 pub(crate) mod sent_before;
 mod session;

@@ -9,13 +9,15 @@ use serde_json::{Map, Value};
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
+use crate::http::ERROR_BODY_LIMIT;
 use crate::http::checksum::{
     Algorithm, Claim, Digests, Hasher, Offered, Proof, compare, etag_md5, from_hex, offered,
 };
+use crate::http::packed::unpacked;
 use crate::progress::now;
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
-use crate::transfer::{Stage, Verified};
+use crate::transfer::{Stage, Verified, Wait, WaitReason};
 use crate::upload::acknowledged::{Doubt, Taken};
 use crate::upload::sign::Target;
 use crate::upload::signed_url::SignedUrl;
@@ -75,7 +77,18 @@ pub(super) async fn finish(
     let mut status = AssetStatus::Sent;
     if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
         run.stage(Stage::Confirming);
-        match confirm(run, service, asset_id, CONFIRM_LIMIT).await? {
+        if taken.is_some_and(|taken| matches!(taken.doubt, Some(Doubt::Exists(_)))) {
+            // Only the service can tell, and it may take as long as for any file.
+            run.wait(Some(Wait {
+                reason: WaitReason::Answer,
+                until: None,
+                what: Phrase::StoreSaysExists.into(),
+                why: None,
+            }));
+        }
+        let confirmed = confirm(run, service, asset_id, CONFIRM_LIMIT).await;
+        run.wait(None);
+        match confirmed? {
             Confirmation::Success { size } => {
                 if let Some(size) = size.filter(|size| *size != source.size()) {
                     return Err(stored_wrong(Phrase::ServiceHasOther, size, source.size()));
@@ -159,17 +172,17 @@ fn named(taken: &Taken, url: &SignedUrl) -> Named {
     let mut named = Named { offered: offered(headers, false), ..Named::default() };
     named.offered.all.retain(|claim| is_of_the_file(claim, taken));
     named.length = stored_length(headers);
-    if let Ok(Value::Object(object)) = serde_json::from_slice(&taken.body) {
-        named.read_object(&object);
-    }
     // With a customer's own key, or one of the key service, the entity tag is no MD5 although it looks like one.
     let encrypted = headers.keys().any(|name| name.as_str().ends_with("-customer-algorithm"))
         || headers.iter().any(|(name, value)| {
             name.as_str().ends_with("-server-side-encryption") && value.as_bytes() != b"AES256"
         });
+    let is_md5 = url.tag_means_md5() && !encrypted;
+    let words = unpacked(headers, &taken.body, ERROR_BODY_LIMIT);
+    named.read_body(&words, is_md5);
     let tag = headers.get(ETAG).and_then(|value| value.to_str().ok()).and_then(etag_md5);
     match tag {
-        Some(md5) if url.tag_means_md5() && !encrypted => {
+        Some(md5) if is_md5 => {
             named.claim("etag", Algorithm::Md5, Some(md5.to_vec()));
         }
         Some(md5) => named.hint = Some(md5.to_vec()),
@@ -220,6 +233,30 @@ impl Named {
     }
 
     /// What stores of which that is known say of an object in their answer's body.
+    fn read_body(&mut self, body: &[u8], tag_means_md5: bool) {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(object)) => self.read_object(&object),
+            // One entry for each file that was sent; of several nobody knows which is this one.
+            Ok(Value::Array(entries)) => {
+                if let [Value::Object(object)] = &entries[..] {
+                    self.read_object(object);
+                }
+            }
+            _ => {
+                // S3's answer to a form.
+                let text = String::from_utf8_lossy(body);
+                let tag = text
+                    .contains("<PostResponse")
+                    .then(|| text.split_once("<ETag>")?.1.split_once("</ETag>").map(|(tag, _)| tag))
+                    .flatten();
+                let md5 = tag.map(|tag| tag.replace("&quot;", "\"")).and_then(|tag| etag_md5(&tag));
+                if let Some(md5) = md5.filter(|_| tag_means_md5) {
+                    self.claim("etag", Algorithm::Md5, Some(md5.to_vec()));
+                }
+            }
+        }
+    }
+
     fn read_object(&mut self, object: &Map<String, Value>) {
         let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::trim);
         let number = |name: &str| match object.get(name) {
@@ -253,6 +290,40 @@ impl Named {
             self.claim("contentSha1", Algorithm::Sha1, hex("contentSha1", 20));
             self.claim("contentMd5", Algorithm::Md5, hex("contentMd5", 16));
             self.length = self.length.or_else(|| number("contentLength"));
+        }
+        // Google Drive's.
+        if text("kind") == Some("drive#file") || object.contains_key("md5Checksum") {
+            self.claim("md5Checksum", Algorithm::Md5, hex("md5Checksum", 16));
+            self.claim("sha1Checksum", Algorithm::Sha1, hex("sha1Checksum", 20));
+            self.claim("sha256Checksum", Algorithm::Sha256, hex("sha256Checksum", 32));
+            self.length = self.length.or_else(|| number("size"));
+        }
+        // A personal OneDrive's. One for business names another digest, which is not computed here.
+        let hashes = object.get("file").and_then(|file| file.get("hashes")).and_then(Value::as_object);
+        let of_item = |name: &str, length: usize| {
+            let text = hashes?.get(name)?.as_str()?;
+            from_hex(text).filter(|value| value.len() == length)
+        };
+        self.claim("sha1Hash", Algorithm::Sha1, of_item("sha1Hash", 20));
+        self.claim("sha256Hash", Algorithm::Sha256, of_item("sha256Hash", 32));
+        // GitHub's, of an asset of a release.
+        if object.contains_key("browser_download_url") {
+            let value = text("digest").and_then(|digest| digest.strip_prefix("sha256:")).and_then(from_hex);
+            self.claim("digest", Algorithm::Sha256, value.filter(|value| value.len() == 32));
+            self.length = self.length.or_else(|| number("size"));
+        }
+        // Box's: a list of what was stored.
+        let entries = object.get("entries").and_then(Value::as_array);
+        if let Some([entry]) = entries.map(Vec::as_slice)
+            && entry.get("type").and_then(Value::as_str) == Some("file")
+        {
+            let sha1 = entry.get("sha1").and_then(Value::as_str).and_then(from_hex);
+            self.claim("sha1", Algorithm::Sha1, sha1.filter(|value| value.len() == 20));
+            self.length = self.length.or_else(|| entry.get("size")?.as_u64());
+        }
+        // Dropbox's. Its `content_hash` is of blocks, and of them alone.
+        if object.contains_key("content_hash") && object.contains_key("rev") {
+            self.length = self.length.or_else(|| number("size"));
         }
     }
 }
@@ -324,8 +395,13 @@ mod tests {
     const OTHER: &str = "\"00000000000000000000000000000000\"";
 
     fn judged(url: &str, headers: &[(&'static str, &str)], body: &str) -> Result<Verified, String> {
-        let mut hasher =
-            Hasher::new(&[Algorithm::Md5, Algorithm::Sha1, Algorithm::Crc64Nvme, Algorithm::Crc64Ecma]);
+        let mut hasher = Hasher::new(&[
+            Algorithm::Md5,
+            Algorithm::Sha1,
+            Algorithm::Sha256,
+            Algorithm::Crc64Nvme,
+            Algorithm::Crc64Ecma,
+        ]);
         hasher.update(b"123456789");
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -414,6 +490,63 @@ mod tests {
                 vec![],
                 r#"{"fileId":"4_z","contentSha1":"0000000000000000000000000000000000000000"}"#,
                 None,
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"kind":"drive#file","md5Checksum":"25f9e794323b453885f5181f1b624d0b"}"#,
+                Some(Verified::Md5),
+            ),
+            (ANY, vec![], r#"{"kind":"drive#file","md5Checksum":"00000000000000000000000000000000"}"#, None),
+            (
+                ANY,
+                vec![],
+                r#"{"id":"1","file":{"hashes":{"sha1Hash":"F7C3BC1D808E04732ADF679965CCC34CA7AE3441"}}}"#,
+                Some(Verified::Sha1),
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"id":"1","file":{"hashes":{"sha1Hash":"0000000000000000000000000000000000000000"}}}"#,
+                None,
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"browser_download_url":"x","size":9,"digest":"sha256:15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"}"#,
+                Some(Verified::Sha256),
+            ),
+            (ANY, vec![], r#"{"browser_download_url":"x","size":8}"#, None),
+            (
+                ANY,
+                vec![],
+                r#"{"entries":[{"type":"file","size":9,"sha1":"f7c3bc1d808e04732adf679965ccc34ca7ae3441"}]}"#,
+                Some(Verified::Sha1),
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"entries":[{"type":"file","sha1":"0000000000000000000000000000000000000000"}]}"#,
+                None,
+            ),
+            (ANY, vec![], r#"{"rev":"a","content_hash":"b","size":8}"#, None),
+            (
+                S3,
+                vec![],
+                "<PostResponse><Key>o</Key><ETag>&quot;25f9e794323b453885f5181f1b624d0b&quot;</ETag></PostResponse>",
+                Some(Verified::Md5),
+            ),
+            (
+                S3,
+                vec![],
+                "<PostResponse><ETag>\"00000000000000000000000000000000\"</ETag></PostResponse>",
+                None,
+            ),
+            (
+                ANY,
+                vec![],
+                "<PostResponse><ETag>\"00000000000000000000000000000000\"</ETag></PostResponse>",
+                Some(Verified::None),
             ),
             // What any service may mean by a size is not known.
             (ANY, vec![], r#"{"size": 3}"#, Some(Verified::None)),
