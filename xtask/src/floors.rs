@@ -5,6 +5,7 @@
 //! use what they like. Arrows that are known to be wrong stand in `xtask/floors.known`, which may only become shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -73,14 +74,32 @@ pub fn check() -> Done {
     for house in &HOUSES {
         for fault in faults(house, &arrows(&root().join(house.root))?) {
             if !known.remove(fault.as_str()) {
-                wrong.push_str(&format!("{fault}\n"));
+                let _ = writeln!(wrong, "{fault}");
             }
         }
     }
     for gone in known {
-        wrong.push_str(&format!("{gone}: is no more; take the line out of xtask/floors.known\n"));
+        let _ = writeln!(wrong, "{gone}: is no more; take the line out of xtask/floors.known");
+    }
+    for document in ["docs/architecture.md", "CONTRIBUTING.md"] {
+        let text =
+            fs::read_to_string(root().join(document)).map_err(|error| format!("{document}: {error}"))?;
+        for path in paths_named(&text).into_iter().filter(|path| !root().join(path).exists()) {
+            let _ = writeln!(wrong, "{document} names {path}, which is not there");
+        }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// The paths below the repository's root that a document names between backticks.
+fn paths_named(text: &str) -> BTreeSet<&str> {
+    let named = text.split('`').skip(1).step_by(2);
+    named
+        .filter(|word| {
+            ["src-tauri/", "ui/", "tests/", "xtask/", "docs/"].iter().any(|top| word.starts_with(top))
+        })
+        .filter(|word| !word.contains(char::is_whitespace))
+        .collect()
 }
 
 /// What is wrong with the arrows of a house, one line each.
@@ -277,6 +296,15 @@ mod tests {
     fn a_circle_on_one_floor_is_told_with_both_its_arrows() {
         let circle = ["house: cellar -> well, in a circle", "house: well -> cellar, in a circle"];
         assert_eq!(told(&[("cellar", "well"), ("well", "cellar")]), circle);
+    }
+
+    #[test]
+    fn the_paths_of_a_document_are_those_of_the_repository() {
+        let text = "`ui/src` and `a.rs`, `src-tauri/x.rs`, `ui/a b`\n```sh\ntests/y\n```\n`docs/z.md`";
+        assert_eq!(
+            paths_named(text).into_iter().collect::<Vec<_>>(),
+            ["docs/z.md", "src-tauri/x.rs", "ui/src"]
+        );
     }
 
     #[test]
