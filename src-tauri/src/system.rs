@@ -323,7 +323,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
     // Listening begins before looking, so that nothing falls in between.
     let mut changes = engine.subscribe();
     let mut batch = Batch::default();
-    engine.look(|transfer| batch.begin_with(transfer));
+    batch.begin(|row| engine.look(row));
     let mut shown = Shown {
         app: app.clone(),
         tray,
@@ -344,7 +344,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
             notify(app, &outcome);
         }
         match changes.blocking_recv() {
-            Ok(changes) => batch.take_in(&changes.changed, &changes.removed),
+            Ok(changes) => batch.take_in(&changes),
             Err(RecvError::Lagged(_)) => batch.catch_up(|row| engine.look(row)),
             Err(RecvError::Closed) => return,
         }

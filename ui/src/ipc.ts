@@ -3,6 +3,7 @@ import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
 
 import type {
+  AddedDownload,
   AddedUploads,
   Asset,
   AssetInfo,
@@ -67,7 +68,7 @@ export const upload = (paths: string[], service: string | null, ifSent: IfSent) 
 export const stopComparing = () => invoke<undefined>('stop_comparing');
 
 export const download = (what: string, service: string | null = null) =>
-  invoke<TransferId>('download', { request: { what, service } });
+  invoke<AddedDownload>('download', { request: { what, service } });
 
 export const recognise = (text: string) => invoke<Recognised[]>('recognise', { text });
 
@@ -87,8 +88,8 @@ export const moveRows = (ids: TransferId[], to: Where) => invoke<undefined>('mov
 export const moveBehind = (ids: TransferId[], above: TransferId | null) =>
   invoke<undefined>('move_behind', { ids, above });
 
-/** Cancels and removes those that came onto the list since then, but what has ended with a file. */
-export const takeBack = (ids: TransferId[], since: number) => invoke<TakenBack>('take_back', { ids, since });
+/** Cancels and removes what had just come onto the list, but what has ended with a file. */
+export const takeBack = (ids: TransferId[]) => invoke<TakenBack>('take_back', { ids });
 
 export const timeline = (id: TransferId) => invoke<TimelineEntry[]>('timeline', { id });
 /** What the details of one transfer draw: asked for while they are open. */
@@ -104,7 +105,7 @@ export const openFile = (id: TransferId) => invoke<undefined>('open_file', { id 
 
 /** Whether a download can be had once more without a new link. */
 export const canDownloadAgain = (id: TransferId) => invoke<boolean>('can_download_again', { id });
-export const downloadAgain = (id: TransferId) => invoke<TransferId>('download_again', { id });
+export const downloadAgain = (id: TransferId) => invoke<AddedDownload>('download_again', { id });
 
 /** How many the library knows. */
 export const assetCount = () => invoke<number>('asset_count');

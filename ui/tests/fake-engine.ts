@@ -6,6 +6,7 @@ import type { InvokeArgs } from '@tauri-apps/api/core';
 
 import type { BarMenu, Deleted, Held, MenuEntry } from '../src/ipc';
 import type {
+  AddedDownload,
   AddedUploads,
   Asset,
   AssetInfo,
@@ -53,7 +54,7 @@ interface Commands {
   summarise: (args: { paths: string[] }) => PathSummary;
   upload: (args: { request: UploadRequest }) => AddedUploads | Promise<AddedUploads>;
   stop_comparing: (args: Record<string, never>) => void;
-  download: (args: { request: DownloadRequest }) => TransferId;
+  download: (args: { request: DownloadRequest }) => AddedDownload;
   recognise: (args: { text: string }) => Recognised[];
   pause: (args: { ids: TransferId[] }) => void;
   resume: (args: { ids: TransferId[] }) => void;
@@ -64,7 +65,7 @@ interface Commands {
   unhide: (args: { ids: TransferId[] }) => void;
   move_rows: (args: { ids: TransferId[]; to: Where }) => void;
   move_behind: (args: { ids: TransferId[]; above: TransferId | null }) => void;
-  take_back: (args: { ids: TransferId[]; since: number }) => TakenBack;
+  take_back: (args: { ids: TransferId[] }) => TakenBack;
   timeline: (args: { id: TransferId }) => TimelineEntry[];
   pictures: (args: { id: TransferId }) => Pictures;
   thumbnail: (args: { id: TransferId }) => string | null;
@@ -72,7 +73,7 @@ interface Commands {
   show_in_folder: (args: { id: TransferId }) => void;
   open_file: (args: { id: TransferId }) => void;
   can_download_again: (args: { id: TransferId }) => boolean;
-  download_again: (args: { id: TransferId }) => TransferId;
+  download_again: (args: { id: TransferId }) => AddedDownload;
   asset_count: (args: Record<string, never>) => number;
   assets: (args: { search: string }) => Asset[];
   asset_info: (args: { assetId: string; service: string }) => Promise<AssetInfo>;
@@ -280,7 +281,7 @@ export function start(scenario: Scenario, live = true): void {
         });
         const bytes = sent.reduce((sum, path) => sum + (sentAs(path)?.size ?? 0), 0);
         const question: SentBefore = { service, files: paths.length, sent: sent.length, bytes, examples };
-        const answer = { ids: [], reused: 0, skipped: 0, links: { count: 0, paths: [] }, question };
+        const answer = { ids: [], new: [], reused: 0, skipped: 0, links: { count: 0, paths: [] }, question };
         return paths.some((path) => path.includes('large'))
           ? new Promise((resolve) => setTimeout(() => resolve(answer), 1_200))
           : answer;
@@ -310,7 +311,8 @@ export function start(scenario: Scenario, live = true): void {
       change({ changed: made });
       const reused = if_sent === 'reuse' ? sent.length : 0;
       const links = { count: 0, paths: [] };
-      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, links, question: null };
+      const ids = made.map((one) => one.id);
+      return { ids, new: ids, reused, skipped: paths.length - left.length, links, question: null };
     },
     stop_comparing: () => {
       // Commands fail with plain data, as they do across the real border.
@@ -329,7 +331,7 @@ export function start(scenario: Scenario, live = true): void {
       const same = list.all.find(
         (one) => one.name === name && one.service === service && !['completed', 'canceled'].includes(one.state.is),
       );
-      if (same) return same.id;
+      if (same) return { id: same.id, is_new: false };
       const one = transfer({
         name,
         service,
@@ -340,7 +342,7 @@ export function start(scenario: Scenario, live = true): void {
         added_at: Date.now(),
       });
       change({ changed: [one] });
-      return one.id;
+      return { id: one.id, is_new: true };
     },
     recognise: ({ text }) => {
       const found = (service: string, label: string): Recognised => ({
@@ -381,8 +383,8 @@ export function start(scenario: Scenario, live = true): void {
       list.moveBehind(ids, above);
       change({});
     },
-    take_back: ({ ids, since }) => {
-      const added = ids.filter((id) => (list.get(id)?.added_at ?? 0) >= since);
+    take_back: ({ ids }) => {
+      const added = ids.filter((id) => list.get(id));
       const wasThere = ({ note }: Transfer) => typeof note === 'object' && note.is === 'sent_before';
       const ended = added.filter((id) => {
         const row = list.get(id);

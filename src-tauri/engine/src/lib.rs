@@ -57,7 +57,7 @@ mod words;
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState,
+    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState,
     Options, Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest,
     default_data_dir,
 };

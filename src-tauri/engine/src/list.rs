@@ -3,7 +3,7 @@
 //! grow with the list.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use icu_collator::options::{CollatorOptions, Strength};
@@ -285,10 +285,22 @@ pub struct TakenBack {
 
 /// A window onto an engine's list. Everything that it answers or tells carries a revision one higher than the one before,
 /// and is told in that order.
+///
+/// Locks: the list's is taken before the rows' of the queue and the one of what waits to be told; none is held while the
+/// window is told something, so that a slow window holds up nobody who asks.
 pub struct ListWindow {
     engine: Engine,
     list: Mutex<List>,
+    untold: Mutex<Untold>,
     tell: Box<dyn Fn(ListChanges) + Send + Sync>,
+}
+
+/// What the window is still to be told, in order.
+#[derive(Default)]
+struct Untold {
+    waiting: VecDeque<ListChanges>,
+    /// Somebody tells the window something just now, and then whatever waits.
+    is_telling: bool,
 }
 
 impl std::fmt::Debug for ListWindow {
@@ -298,9 +310,30 @@ impl std::fmt::Debug for ListWindow {
 }
 
 impl ListWindow {
-    /// A window that shows nothing yet, and how it is told what changes. That must not ask the window anything.
+    /// A window that shows nothing yet, and how it is told what changes.
     pub fn new(engine: Engine, tell: impl Fn(ListChanges) + Send + Sync + 'static) -> Self {
-        Self { engine, list: Mutex::default(), tell: Box::new(tell) }
+        Self { engine, list: Mutex::default(), untold: Mutex::default(), tell: Box::new(tell) }
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the window what waits. Called without the list; whoever finds another one at it leaves it to that one.
+    fn tell_all(&self) {
+        loop {
+            let next = {
+                let mut untold = self.untold();
+                if untold.is_telling {
+                    return;
+                }
+                let Some(next) = untold.waiting.pop_front() else { return };
+                untold.is_telling = true;
+                next
+            };
+            (self.tell)(next);
+            self.untold().is_telling = false;
+        }
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -331,13 +364,14 @@ impl ListWindow {
         list.seen(&self.engine)
     }
 
-    /// Takes changes in and tells what of them the window has to know; nothing while there is no window.
+    /// Takes changes in and tells what of them the window has to know; nothing while there is no window, and nothing of
+    /// changes that were in the rows already when they were read.
     pub fn apply(&self, changes: &Changes) {
         let mut list = self.list();
-        if list.is_open {
+        if list.is_open && changes.revision > list.read_at {
             let ended = list.apply(&changes.changed, &changes.removed);
             let listing = list.told(&self.engine, &changes.changed);
-            (self.tell)(ListChanges {
+            self.untold().waiting.push_back(ListChanges {
                 list: listing,
                 ended,
                 services: changes.services.clone(),
@@ -345,6 +379,8 @@ impl ListWindow {
                 downloads_folder: changes.settings.as_ref().map(|_| self.downloads_folder()),
             });
         }
+        drop(list);
+        self.tell_all();
     }
 
     /// Reads everything anew, after changes were missed.
@@ -353,14 +389,17 @@ impl ListWindow {
         if list.is_open {
             let look = list.look.clone();
             let ended = list.read(&self.engine, look);
-            (self.tell)(ListChanges {
-                list: list.seen(&self.engine),
+            let listing = list.seen(&self.engine);
+            self.untold().waiting.push_back(ListChanges {
+                list: listing,
                 ended,
                 services: Some(self.engine.services()),
                 settings: Some(self.engine.settings()),
                 downloads_folder: Some(self.downloads_folder()),
             });
         }
+        drop(list);
+        self.tell_all();
     }
 
     fn downloads_folder(&self) -> String {
@@ -419,6 +458,8 @@ impl ListWindow {
             list.set_hidden(&hidden, false);
         }
         list.retell(self);
+        drop(list);
+        self.tell_all();
         stopped.map(|()| Hidden { ids: hidden, paused, next })
     }
 
@@ -427,6 +468,8 @@ impl ListWindow {
         let mut list = self.list();
         list.set_hidden(ids, false);
         list.retell(self);
+        drop(list);
+        self.tell_all();
     }
 
     /// What is still to be done, in the order of the queue.
@@ -465,18 +508,19 @@ impl ListWindow {
         }
     }
 
-    /// Gives up and removes those of these that came onto the list since then, in milliseconds since 1970. A file that was
-    /// on its way already goes on in its row, with what has arrived of it: taking back a drop must not take that.
+    /// Gives up and removes these, which had just come onto the list. Meant for what was told as new when it was added: a
+    /// file that was on its way already goes on in its row, with what has arrived of it, and taking back a drop must not take
+    /// that.
     ///
     /// # Errors
     ///
     /// Those of [`Engine::remove`].
-    pub async fn take_back(&self, ids: &[TransferId], since: u64) -> Result<TakenBack> {
+    pub async fn take_back(&self, ids: &[TransferId]) -> Result<TakenBack> {
         let asked: HashSet<TransferId> = ids.iter().copied().collect();
         let split = || {
             let (mut going, mut ended) = (Vec::new(), Vec::new());
             self.engine.look(|row| {
-                if row.added_at < since || !asked.contains(&row.id) {
+                if !asked.contains(&row.id) {
                     return;
                 }
                 // What had been sent before is not there because of this one.
@@ -711,6 +755,8 @@ struct List {
     next: Option<TransferId>,
     sums: Sums,
     revision: u64,
+    /// The engine's revision of the rows when they were read last; changes up to it are in them.
+    read_at: u64,
     /// Rows that the window has.
     known: HashSet<TransferId>,
 }
@@ -754,7 +800,7 @@ impl List {
         self.prepare(engine, look);
         let mut ended = Endings::default();
         let mut cards = Vec::with_capacity(self.cards.len());
-        engine.look(|row| {
+        let read_at = engine.look(|row| {
             let card = self.card_of(row);
             if self.is_open {
                 ended.note(self.card(row.id), &card, row);
@@ -762,7 +808,7 @@ impl List {
             cards.push(card);
         });
         cards.sort_unstable_by_key(|card: &Card| card.id);
-        self.cards = cards;
+        (self.cards, self.read_at) = (cards, read_at);
         let Self { cards, hidden, .. } = self;
         hidden.retain(|id| cards.binary_search_by_key(id, |card| card.id).is_ok());
         self.sort();
@@ -945,11 +991,11 @@ impl List {
         self.told(engine, &[])
     }
 
-    /// The same as a message; nothing while there is no window.
+    /// What is in sight, to be told; nothing while there is no window.
     fn retell(&mut self, window: &ListWindow) {
         if self.is_open {
             let list = self.told(&window.engine, &[]);
-            (window.tell)(ListChanges {
+            window.untold().waiting.push_back(ListChanges {
                 list,
                 ended: Endings::default(),
                 services: None,

@@ -192,9 +192,11 @@ impl Queue {
         (rows.revision, all.into_iter().cloned().collect())
     }
 
-    /// Shows every row, in no order, without a copy. The list waits meanwhile.
-    pub fn look(&self, look: impl FnMut(&Transfer)) {
-        self.rows().all().map(|entry| &*entry.row).for_each(look);
+    /// Shows every row, in no order, without a copy, and answers the revision that they belong to. The list waits meanwhile.
+    pub fn look(&self, look: impl FnMut(&Transfer)) -> u64 {
+        let rows = self.rows();
+        rows.all().map(|entry| &*entry.row).for_each(look);
+        rows.revision
     }
 
     /// Whether there is a row like this.
