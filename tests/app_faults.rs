@@ -286,8 +286,8 @@ fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
     let home = Home::new();
     home.ferry(["queue"]).exits(0);
     let file = home.data().join("settings.json");
-    for broken in ["", "{", "null", "[]", "\u{0}", r#"{"concurrent_downloads":"many"}"#, r#"{"retries":-1}"#]
-    {
+    let all = ["", "{", "null", "[]", "\u{0}", r#"{"concurrent_downloads":"many"}"#, r#"{"retries":-1}"#];
+    for broken in all {
         std::fs::write(&file, broken).unwrap();
         let told = snapshot(&home).unwrap().notices;
         assert!(told.iter().any(|notice| notice.to_string().contains("settings")), "{broken:?}: {told:?}");
@@ -297,6 +297,8 @@ fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
         });
         assert!(kept, "{broken:?} is not kept: {:?}", names(&home.data()));
     }
+    let aside = names(&home.data()).into_iter().filter(|name| name.starts_with("settings.json.broken"));
+    assert_eq!(aside.count(), all.len(), "one took the place of another");
     std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
     let told = snapshot(&home).unwrap().notices;
     assert!(told.iter().any(|notice| notice.to_string().contains("settings")), "{told:?}");

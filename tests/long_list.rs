@@ -359,7 +359,9 @@ async fn what_is_older_than_a_look_is_not_told_once_more() {
     // As the rows were at each of these revisions, and another ending in between.
     let newest = missed.last().unwrap().revision;
     let completed = Transfer { state: State::Completed, ..before[0].clone() };
-    for (revision, row) in [(newest - 1, before[0].clone()), (newest - 1, completed), (newest, before[1].clone())] {
+    for (revision, row) in
+        [(newest - 1, before[0].clone()), (newest - 1, completed), (newest, before[1].clone())]
+    {
         still.window.apply(&Changes { revision, changed: vec![row], ..Changes::default() });
     }
     let again = still.heard.lock().unwrap().drain(..).map(|told| told.ended.completed).sum::<usize>();

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Can, Engine, Kind, ListWindow};
+use ferry_engine::{Can, Engine, Kind, ListWindow, Size};
 use tauri::menu::{Menu, MenuItem, PredefinedMenuItem};
 use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 use tauri::window::{ProgressBarState, ProgressBarStatus};
@@ -438,20 +438,10 @@ fn speed_words(down: u64, up: u64) -> Option<String> {
     let mut words = Vec::new();
     for (arrow, speed) in [('↓', down), ('↑', up)] {
         if speed > 0 {
-            words.push(format!("{arrow} {}", speed_word(speed)));
+            words.push(format!("{arrow} {}/s", Size(speed)));
         }
     }
     (!words.is_empty()).then(|| words.join("  "))
-}
-
-fn speed_word(bytes: u64) -> String {
-    let (value, unit) = match bytes {
-        0..1_000_000 => (bytes as f64 / 1e3, "kB/s"),
-        1_000_000..1_000_000_000 => (bytes as f64 / 1e6, "MB/s"),
-        _ => (bytes as f64 / 1e9, "GB/s"),
-    };
-    let digits = usize::from(value < 10.0);
-    format!("{value:.digits$} {unit}")
 }
 
 #[cfg(test)]
@@ -461,7 +451,7 @@ mod tests {
     #[test]
     fn speeds_are_short() {
         assert_eq!(speed_words(41_000_000, 310_000).as_deref(), Some("↓ 41 MB/s  ↑ 310 kB/s"));
-        assert_eq!(speed_words(0, 1_250_000_000).as_deref(), Some("↑ 1.2 GB/s"));
+        assert_eq!(speed_words(0, 1_250_000_000).as_deref(), Some("↑ 1.3 GB/s"));
         assert_eq!(speed_words(0, 0), None);
     }
 }

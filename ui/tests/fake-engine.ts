@@ -106,6 +106,7 @@ interface Change {
   removed?: TransferId[];
   services?: ServiceStatus[];
   settings?: Settings;
+  shelved?: Asset[];
 }
 
 /** What tests see of it, as `window.fake`. */
@@ -198,7 +199,7 @@ export function start(scenario: Scenario, live = true): void {
     for (const id of listeners.get(event) ?? []) callbacks.get(id)?.({ event, id, payload });
   };
 
-  function change({ changed, removed, services: told, settings: set }: Change, skip = 0) {
+  function change({ changed, removed, services: told, settings: set, shelved }: Change, skip = 0) {
     changed?.forEach((one) => list.put(one));
     removed?.forEach((id) => list.delete(id));
     if (fake.openings === 0) return;
@@ -209,8 +210,15 @@ export function start(scenario: Scenario, live = true): void {
       services: told ?? null,
       settings: set ?? null,
       downloads_folder: set ? downloads_folder : null,
+      library: shelved ? { changed: shelved, read_anew: false } : null,
     };
     emit('transfers-changed', news);
+  }
+
+  function shelve({ asset_id, name }: Pick<Asset, 'asset_id' | 'name'>) {
+    const asset: Asset = { service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() };
+    assets.unshift(asset);
+    change({ shelved: [asset] });
   }
 
   const set = (ids: TransferId[], edit: (one: Transfer) => Partial<Transfer>) =>
@@ -430,7 +438,9 @@ export function start(scenario: Scenario, live = true): void {
     asset_delete: ({ assets: wanted }) => {
       if (!fake.agrees) return { gone: [], failure: null };
       const gone = wanted.map(({ asset_id }) => asset_id);
-      for (const asset of assets) if (gone.includes(asset.asset_id)) asset.status = 'deleted';
+      const shelved = assets.filter((asset) => gone.includes(asset.asset_id));
+      for (const asset of shelved) asset.status = 'deleted';
+      change({ shelved: structuredClone(shelved) });
       return { gone, failure: null };
     },
     export_assets: () => '/home/ada/library.csv',
@@ -438,8 +448,7 @@ export function start(scenario: Scenario, live = true): void {
       const asset_id = 're_from_elsewhere';
       const known = assets.some((asset) => asset.asset_id === asset_id);
       const name = 'from another computer.mp4';
-      if (!known)
-        assets.unshift({ service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() });
+      if (!known) shelve({ asset_id, name });
       return { count: 1, new: known ? 0 : 1 };
     },
     services: () => services,
@@ -584,8 +593,7 @@ export function start(scenario: Scenario, live = true): void {
     tray: true,
     keychain: true,
     unreached: false,
-    shelve: (name) =>
-      assets.unshift({ service: 'mavi', asset_id: name, name, size: 5, crc32c: null, status: 'sent', at: Date.now() }),
+    shelve: (name) => shelve({ asset_id: name, name }),
     choice: null,
     agrees: true,
     command: (id) => emit('command-chosen', id),

@@ -74,6 +74,19 @@ pub struct Changes {
     pub services: Option<Vec<ServiceStatus>>,
     /// The settings, if they were changed, by whomever.
     pub settings: Option<Box<Settings>>,
+    /// What changed in the library.
+    #[serde(default)]
+    pub library: Option<LibraryChanges>,
+}
+
+/// What changed in the library since it was last told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct LibraryChanges {
+    /// Assets that are new or different, as they are now. Of one that is here several times the last counts.
+    pub changed: Vec<Asset>,
+    /// More changed, or it is not known what did: the whole library is to be read anew.
+    pub read_anew: bool,
 }
 
 /// One service as the services page shows it.

@@ -34,6 +34,7 @@ mod http;
 mod lane;
 mod library_copy;
 mod library_file;
+mod library_news;
 mod list;
 mod memory;
 mod progress;
@@ -43,6 +44,7 @@ mod resume;
 mod retry;
 mod rows;
 mod run;
+mod search;
 mod secrets;
 mod services;
 mod settings;
@@ -57,9 +59,9 @@ mod words;
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState,
-    Options, Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest,
-    default_data_dir,
+    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine,
+    ImportedAssets, KeyState, LibraryChanges, Options, Overrides, PathSummary, Pictures, Recognised,
+    ServiceStatus, Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;

@@ -13,9 +13,10 @@ use icu_locale_core::Locale;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::engine::{Changes, Engine, ServiceStatus};
+use crate::engine::{Changes, Engine, LibraryChanges, ServiceStatus};
 use crate::error::{Failure, Result};
 use crate::foreign::Foreign;
+use crate::search::Search;
 use crate::settings::Settings;
 use crate::transfer::{Kind, State, Transfer, TransferId, WaitReason};
 use crate::words::{Phrase, Words};
@@ -230,6 +231,8 @@ pub struct ListChanges {
     pub settings: Option<Settings>,
     /// Where downloads go, in full, if the settings were changed.
     pub downloads_folder: Option<String>,
+    /// What changed in the library.
+    pub library: Option<LibraryChanges>,
 }
 
 /// All that a window needs to draw itself.
@@ -377,6 +380,7 @@ impl ListWindow {
                 services: changes.services.clone(),
                 settings: changes.settings.as_deref().cloned(),
                 downloads_folder: changes.settings.as_ref().map(|_| self.downloads_folder()),
+                library: changes.library.clone(),
             });
         }
         drop(list);
@@ -396,6 +400,7 @@ impl ListWindow {
                 services: Some(self.engine.services()),
                 settings: Some(self.engine.settings()),
                 downloads_folder: Some(self.downloads_folder()),
+                library: Some(LibraryChanges { changed: Vec::new(), read_anew: true }),
             });
         }
         drop(list);
@@ -742,8 +747,7 @@ type Moved = Option<(Vec<TransferId>, Option<TransferId>)>;
 struct List {
     is_open: bool,
     look: Look,
-    /// The search as it is compared: in lower case, without spaces around it.
-    query: String,
+    query: Search,
     /// Names of the services that the search finds.
     services: HashSet<String>,
     collator: Option<CollatorBorrowed<'static>>,
@@ -850,15 +854,12 @@ impl List {
         } else if self.collator.is_none() || self.look.locale != look.locale {
             self.collator = collator(&look.locale);
         }
-        self.query = look.search.trim().to_lowercase();
+        self.query = Search::new(&look.search);
         self.services = if self.query.is_empty() {
             HashSet::new()
         } else {
             let statuses = engine.services().into_iter();
-            statuses
-                .filter(|service| service.name.to_lowercase().contains(&self.query))
-                .map(|service| service.id)
-                .collect()
+            statuses.filter(|service| self.query.finds(&service.name)).map(|service| service.id).collect()
         };
         self.look = look;
     }
@@ -872,11 +873,8 @@ impl List {
     }
 
     fn finds(&self, row: &Transfer) -> bool {
-        let holds = |text: &Option<Foreign>| {
-            text.as_ref().is_some_and(|text| text.to_lowercase().contains(&self.query))
-        };
-        self.query.is_empty()
-            || row.name.to_lowercase().contains(&self.query)
+        let holds = |text: &Option<Foreign>| text.as_ref().is_some_and(|text| self.query.finds(text));
+        self.query.finds(&row.name)
             || self.services.contains(&row.service)
             || holds(&row.asset_id)
             || holds(&row.host)
@@ -1001,6 +999,7 @@ impl List {
                 services: None,
                 settings: None,
                 downloads_folder: None,
+                library: None,
             });
         }
     }
