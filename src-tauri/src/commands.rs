@@ -624,7 +624,8 @@ pub(crate) fn diagnostics(engine: State<'_, Engine>, thumbnails: State<'_, Thumb
     // The webviews of the other systems are always in theirs.
     #[cfg(not(target_os = "linux"))]
     let page = None;
-    report::write(&engine.snapshot(), &report::Cages { page, videos: thumbnails.missing_for_videos() })
+    let cages = report::Cages { page, videos: thumbnails.missing_for_videos() };
+    report::write(&engine.snapshot(), &cages, &crate::desktop::lacks())
 }
 
 fn words(window: &WebviewWindow) -> &'static Spoken {

@@ -516,7 +516,7 @@ export function start(scenario: Scenario, live = true): void {
       const offer = offered;
       offered = null;
       if (!offer || service === null) return null;
-      return commands.download({ request: { what: offer.shown, service } as DownloadRequest });
+      return commands.download({ request: { what: offer.shown, service } as DownloadRequest }).id;
     },
     open_menu: ({ groups }) => {
       const { choice } = fake;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::dependencies;
 use crate::peers::announce;
-use crate::program::{built, cargo, find, npm, program, run as go, target};
+use crate::program::{built, cargo, find, npm, program, root, run as go, target};
 use crate::setup;
 use crate::steps::Steps;
 use crate::types;
@@ -14,6 +14,7 @@ pub fn run(words: &[String]) -> ExitCode {
     let mut steps = Steps::new(words.first().cloned());
     steps.step("set-up", setup::for_testing);
     steps.step("format", format);
+    steps.step("README: the two commands", two_commands);
     steps.step("lint", || {
         go(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
@@ -50,6 +51,20 @@ pub fn run(words: &[String]) -> ExitCode {
 fn format() -> Result<(), String> {
     go(cargo().args(["fmt", "--all", "--check"]))?;
     go(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+}
+
+/// Whoever has just got the source needs no more than these, and finds them in the README.
+fn two_commands() -> Result<(), String> {
+    let readme = root().join("README.md");
+    let text =
+        std::fs::read_to_string(&readme).map_err(|error| format!("reading {}: {error}", readme.display()))?;
+    let blocks: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
+    let told = |command: &str| {
+        blocks.iter().any(|block| block.lines().any(|line| line.split(" #").next().unwrap_or("").trim() == command))
+    };
+    let missing: Vec<&str> =
+        ["cargo xtask run", "cargo xtask test"].into_iter().filter(|command| !told(command)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("README.md does not show {}", missing.join(" and "))) }
 }
 
 /// In a home of its own: the Downloads folder of whoever runs the tests is not the place for the file.

@@ -497,6 +497,14 @@ impl Engine {
                 _lock: lock,
             }),
         };
+        let queue = Arc::downgrade(&engine.inner.queue);
+        engine.inner.keys.when_late(move |service| {
+            if let Some(queue) = queue.upgrade() {
+                // What stood still for want of a key goes on.
+                queue.clear_problem(service);
+                queue.services_changed();
+            }
+        });
         let rebuilt = engine.rebuild(&unreadable, last_id).await?;
         if !unreadable.is_empty() {
             let back = unreadable.iter().filter(|id| rebuilt.contains(id)).count();
@@ -593,6 +601,11 @@ impl Engine {
     /// What the user must be told about this start.
     pub fn notices(&self) -> Vec<Words> {
         self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A face has something more to tell about this start.
+    pub fn add_notice(&self, notice: Phrase) {
+        self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice.into());
     }
 
     /// The transfers that are wanted, in the list's order.

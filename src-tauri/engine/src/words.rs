@@ -289,6 +289,7 @@ phrases! {
     NoKeyGiven = "This is not a key: it is empty or holds characters that no key has";
     KeyFromVariable { service: Peer } = "The key of {service} comes from an environment variable";
     KeyNotRemoved = "The keychain did not remove the key";
+    KeychainSilent = "The keychain does not answer";
 
     // ---- what happened: on the network ----
     NoNetwork = "This computer has no network";
@@ -616,6 +617,8 @@ phrases! {
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
     ListDamaged { why: Foreign, aside: Foreign } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
     FolderStaysReadable { folder: Foreign } = "Other users of this computer may be able to read `{folder}`, where Ferry keeps its data: its disk does not keep them out";
+    NoDesktopBus = "The desktop’s message bus does not answer. Ferry works without it, but shows no notices and no tray icon, and keys last for this run only";
+    NoTrayIcon = "A tray icon cannot be made here: closing the window ends Ferry";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
     SettingsBroken { why: Words, aside: Foreign } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";

@@ -9,9 +9,11 @@ import type { Units } from '../../src/types';
 import { world } from '../scenarios';
 
 /** The table that terminal, tray and log are held to as well. */
-const sizes = JSON.parse(
-  readFileSync(new URL('../../../tests/fixtures/sizes.json', import.meta.url), 'utf8'),
-) as [bytes: number, decimal: string, binary: string][];
+const sizes = JSON.parse(readFileSync(new URL('../../../tests/fixtures/sizes.json', import.meta.url), 'utf8')) as [
+  bytes: number,
+  decimal: string,
+  binary: string,
+][];
 
 describe('sizes', () => {
   test.each(sizes)('%d bytes read as %s or %s', (bytes, decimal, binary) => {
