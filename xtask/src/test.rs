@@ -36,7 +36,7 @@ pub fn run(words: &[String]) -> ExitCode {
     if cfg!(target_os = "linux") {
         steps.step("the real window", || in_a_window("tests/desktop/run.mjs"));
         steps.step("the tray in the real window", || in_a_window("tests/desktop/tray.mjs"));
-        steps.step("the real window without a session bus", || in_a_window("tests/desktop/no_bus.mjs"));
+        steps.step("the real window without parts of the desktop", || in_a_window("tests/desktop/no_bus.mjs"));
         steps.step("drops in the real window", || in_a_window("tests/desktop/drop_zones.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
         steps.step("odd answers in the real window", || in_a_window("tests/desktop/odd_answers.mjs"));

@@ -56,7 +56,8 @@ fn folded(text: &str) -> String {
             None => folded.extend(letter.to_lowercase()),
         }
     }
-    folded
+    // A letter of several characters is none of them.
+    folded.nfc().collect()
 }
 
 /// Marks above and below a letter, and the points of Hebrew and Arabic. Those that make another letter of one, as in Indian
