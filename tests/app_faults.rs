@@ -317,7 +317,8 @@ fn data_of_2026_11() -> Home {
         Ok(text) => text.replace(LIVED, lives).into_bytes(),
         Err(other) => other.into_bytes(),
     };
-    let mut folders = vec![(fixture.join("data"), home.data()), (fixture.join("Downloads"), home.downloads())];
+    let mut folders =
+        vec![(fixture.join("data"), home.data()), (fixture.join("Downloads"), home.downloads())];
     while let Some((from, to)) = folders.pop() {
         std::fs::create_dir_all(&to).unwrap();
         std::fs::set_permissions(&to, Permissions::from_mode(0o700)).unwrap();
@@ -396,9 +397,15 @@ fn a_data_folder_of_november_2026_opens_with_everything_in_it() {
     }
     let found = snapshot(&home).unwrap();
     let names: Vec<&str> = found.transfers.iter().map(|row| &*row.name).collect();
-    assert!(names.contains(&"paused.bin") && names.contains(&"cut off.bin") && names.contains(&"half.txt"), "{names:?}");
+    assert!(
+        names.contains(&"paused.bin") && names.contains(&"cut off.bin") && names.contains(&"half.txt"),
+        "{names:?}"
+    );
     let told: Vec<String> = found.notices.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|notice| notice.contains("library came back from its copy, with 2 assets")), "{told:?}");
+    assert!(
+        told.iter().any(|notice| notice.contains("library came back from its copy, with 2 assets")),
+        "{told:?}"
+    );
 }
 
 #[test]

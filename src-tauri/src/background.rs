@@ -223,7 +223,17 @@ fn ask_on_bus(
         return Err(gtk::glib::Error::new(gio::IOErrorEnum::NotFound, "there is no session bus"));
     }
     let bus = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE)?;
-    bus.call_sync(Some(name), path, interface, method, arguments, None, flags, PATIENCE_MS, gio::Cancellable::NONE)
+    bus.call_sync(
+        Some(name),
+        path,
+        interface,
+        method,
+        arguments,
+        None,
+        flags,
+        PATIENCE_MS,
+        gio::Cancellable::NONE,
+    )
 }
 
 /// Whether somebody is there who shows notices, and answers. Whoever hands a notice to one that hangs hangs, too.

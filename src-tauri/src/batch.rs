@@ -167,7 +167,8 @@ impl Batch {
             (Some(row), None) => Some(row.name.clone()),
             _ => None,
         };
-        let over = self.rows.drain().filter(|(_, row)| matches!(row.stands, Stands::Completed | Stands::Failed));
+        let over =
+            self.rows.drain().filter(|(_, row)| matches!(row.stands, Stands::Completed | Stands::Failed));
         self.told.extend(over.map(|(id, row)| (id, row.ended_at)));
         (sent + downloaded + failed > 0).then_some(Outcome { sent, downloaded, failed, only })
     }
@@ -309,7 +310,11 @@ mod tests {
         assert_eq!(batch.percent(), Some(100));
         assert_eq!(batch.finish().unwrap().title(english()), "Downloaded: file 2");
         batch.take_in(&changes(4, &[row(1, "upload", "completed", 5, Some(5), Some(800))]));
-        assert_eq!(batch.finish().unwrap().title(english()), "Sent: file 1", "tried again, and too quick to be seen");
+        assert_eq!(
+            batch.finish().unwrap().title(english()),
+            "Sent: file 1",
+            "tried again, and too quick to be seen"
+        );
     }
 
     #[test]

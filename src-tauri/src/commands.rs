@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    AddedDownload, AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
-    Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening,
-    PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, SettingsPatch,
+    AddedDownload, AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error,
+    Failure, Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look,
+    Opening, PathSummary, Phrase, Pictures, Recognised, Secret, ServiceStatus, Settings, SettingsPatch,
     State as Stands, TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;

@@ -72,7 +72,6 @@ mod bus {
     use std::time::Duration;
 
     use gtk::gio;
-    use gtk::gio::prelude::*;
 
     use super::{Part, note};
 
@@ -145,13 +144,14 @@ mod bus {
         let asking = move || {
             let flags = gio::DBusConnectionFlags::AUTHENTICATION_CLIENT
                 | gio::DBusConnectionFlags::MESSAGE_BUS_CONNECTION;
-            let asked = gio::DBusConnection::for_address_sync(&address, flags, None, gio::Cancellable::NONE).map(|bus| {
-                // A bus that ends would take Ferry with it.
-                bus.set_exit_on_close(false);
-                let said = question(&bus);
-                let _ = bus.close_sync(gio::Cancellable::NONE);
-                said
-            });
+            let asked = gio::DBusConnection::for_address_sync(&address, flags, None, gio::Cancellable::NONE)
+                .map(|bus| {
+                    // A bus that ends would take Ferry with it.
+                    bus.set_exit_on_close(false);
+                    let said = question(&bus);
+                    let _ = bus.close_sync(gio::Cancellable::NONE);
+                    said
+                });
             // Nobody waits any more.
             let _ = answer.send(asked.map_err(|error| error.message().to_owned()));
         };

@@ -36,7 +36,8 @@ pub fn run(words: &[String]) -> ExitCode {
     if cfg!(target_os = "linux") {
         steps.step("the real window", || in_a_window("tests/desktop/run.mjs"));
         steps.step("the tray in the real window", || in_a_window("tests/desktop/tray.mjs"));
-        steps.step("the real window without parts of the desktop", || in_a_window("tests/desktop/no_bus.mjs"));
+        steps
+            .step("the real window without parts of the desktop", || in_a_window("tests/desktop/no_bus.mjs"));
         steps.step("drops in the real window", || in_a_window("tests/desktop/drop_zones.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
         steps.step("odd answers in the real window", || in_a_window("tests/desktop/odd_answers.mjs"));
@@ -60,11 +61,17 @@ fn two_commands() -> Result<(), String> {
         std::fs::read_to_string(&readme).map_err(|error| format!("reading {}: {error}", readme.display()))?;
     let blocks: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
     let told = |command: &str| {
-        blocks.iter().any(|block| block.lines().any(|line| line.split(" #").next().unwrap_or("").trim() == command))
+        blocks
+            .iter()
+            .any(|block| block.lines().any(|line| line.split(" #").next().unwrap_or("").trim() == command))
     };
     let missing: Vec<&str> =
         ["cargo xtask run", "cargo xtask test"].into_iter().filter(|command| !told(command)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("README.md does not show {}", missing.join(" and "))) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("README.md does not show {}", missing.join(" and ")))
+    }
 }
 
 /// In a home of its own: the Downloads folder of whoever runs the tests is not the place for the file.

@@ -144,7 +144,10 @@ pub(crate) struct Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("given", &self.given).field("memory", &self.memory).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("given", &self.given)
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -235,7 +238,8 @@ impl Keys {
             }
         };
         let name = service.to_owned();
-        let (mut turn, found) = self.ask(service, turn, self.reading_limit, move |keychain| keychain.read(&name), late).await?;
+        let (mut turn, found) =
+            self.ask(service, turn, self.reading_limit, move |keychain| keychain.read(&name), late).await?;
         let Ok(found) = found else {
             // A keychain that is locked says so too: the user may unlock it at any time.
             *turn = Some(Instant::now());
@@ -350,7 +354,8 @@ impl Keys {
         };
         let name = service.to_owned();
         let limit = self.changing_limit;
-        let stored = self.ask(service, turn, limit, move |keychain| keychain.write(&name, &entry), late).await;
+        let stored =
+            self.ask(service, turn, limit, move |keychain| keychain.write(&name, &entry), late).await;
         let Some((_turn, Ok(()))) = stored else { return Ok(KeyState::Memory) };
         self.learn(service, version, Some((key, KeyState::Keychain)));
         Ok(KeyState::Keychain)
@@ -372,7 +377,9 @@ impl Keys {
                 self.learn(service, version, now.map(|key| (key, KeyState::Keychain)));
                 self.tell_late(service);
             }
-            Err(error) => tracing::warn!(error, service, "the keychain has a key that was replaced or removed"),
+            Err(error) => {
+                tracing::warn!(error, service, "the keychain has a key that was replaced or removed")
+            }
         }
     }
 
@@ -380,14 +387,16 @@ impl Keys {
     pub async fn remove(self: &Arc<Self>, service: &str) -> Result<()> {
         let kept = lock(&self.memory).keys.get(service).cloned();
         let version = self.put(service, None);
-        let not_removed = |why: Words| Err(Error::new(Cause::PermissionDenied, Phrase::KeyNotRemoved).because(why));
+        let not_removed =
+            |why: Words| Err(Error::new(Cause::PermissionDenied, Phrase::KeyNotRemoved).because(why));
         let limit = self.changing_limit;
         let Some(turn) = self.turn(service, limit).await else {
             return not_removed(Phrase::KeychainSilent.into());
         };
         let name = service.to_owned();
         // Asked also when this run has not seen the key: it may lie there since another one.
-        let removed = self.ask(service, turn, limit, move |keychain| keychain.delete(&name), |_, _, _| ()).await;
+        let removed =
+            self.ask(service, turn, limit, move |keychain| keychain.delete(&name), |_, _, _| ()).await;
         let Some((_turn, removed)) = removed else { return not_removed(Phrase::KeychainSilent.into()) };
         match removed {
             Ok(()) | Err(keyring_core::Error::NoEntry) => {
@@ -564,7 +573,8 @@ mod tests {
             .iter()
             .map(|(service, key)| ((*service).to_owned(), Entry::write(key, &origin()).unwrap()))
             .collect();
-        let keychain = Arc::new(Hanging { hangs_for, entries: Mutex::new(entries), leave: Mutex::new(leave) });
+        let keychain =
+            Arc::new(Hanging { hangs_for, entries: Mutex::new(entries), leave: Mutex::new(leave) });
         let asked: Arc<dyn Keychain> = Arc::<Hanging>::clone(&keychain);
         let mut keys = Keys::new(HashMap::new(), Some(asked));
         (keys.reading_limit, keys.changing_limit) = (LIMIT, LIMIT);
