@@ -358,7 +358,7 @@ pub(crate) async fn asset_delete(
         let known = engine.assets(&first.asset_id).await.map_err(failure)?;
         let known =
             known.into_iter().find(|one| one.asset_id == first.asset_id && one.service == first.service);
-        let name = known.map_or_else(|| first.asset_id.clone(), |asset| asset.name);
+        let name = known.map_or_else(|| first.asset_id.clone(), |asset| asset.name.to_string());
         fill(&words.asset_delete_title, &[("name", &name), ("service", &label)])
     } else {
         let count = assets.len().to_string();

@@ -123,7 +123,7 @@ pub(crate) async fn inward_fetch(app: &AppHandle, what: &str) -> Result<(), Fail
         questions.inward.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
         return Ok(());
     }
-    let error = Error::new(Cause::PermissionDenied, Phrase::NothingFetchedFrom { place })
+    let error = Error::new(Cause::PermissionDenied, Phrase::NothingFetchedFrom { place: place.into() })
         .because(Phrase::NotAgreedTo);
     Err(Failure::from(&error.advise(Phrase::PressAgain)))
 }

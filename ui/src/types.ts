@@ -1010,7 +1010,8 @@ seconds_left?: number,
  */
 asset_id?: string, 
 /**
- * Upload: the source. Download: the finished file, or the folder and name it will get.
+ * Upload: the source. Download: the finished file, or the folder and name it will get. Exactly, as programs read it:
+ * the folder is the user's own, the name was made safe.
  */
 path?: string, 
 /**
@@ -1140,7 +1141,7 @@ export type Way = UploadMethod;
 export type Where = "up" | "down" | "front";
 
 /**
- * A sentence of Ferry's own, or words as they came: a service's, the system's, or those of a Ferry that wrote
+ * A sentence of Ferry's own, or words of others: a service's, the system's, or those of a Ferry that wrote
  * everything in English.
  */
 export type Words = Phrase | string;

@@ -5,6 +5,7 @@
 mod bench;
 mod bundle;
 mod dependencies;
+mod floors;
 mod fuzz;
 mod packages;
 mod page;

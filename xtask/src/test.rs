@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::dependencies;
+use crate::floors;
 use crate::peers::announce;
 use crate::program::{built, cargo, find, npm, program, root, run as go, target};
 use crate::setup;
@@ -18,6 +19,7 @@ pub fn run(words: &[String]) -> ExitCode {
     steps.step("lint", || {
         go(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
+    steps.step("floors: arrows point down only", floors::check);
     steps.step("dependencies: licences, bans, sources", dependencies::check);
     steps.step("dependencies: the engine knows no window", dependencies::engine_is_free_of_windows);
     steps.step(
