@@ -67,16 +67,22 @@ class Library {
     if (found) {
       // Whether a new one is among what is searched for, the engine knows.
       this.#recount();
-      this.#searching ??= setTimeout(() => {
-        this.#searching = undefined;
-        if (this.#shown !== '') void this.load();
-      }, AGAIN);
+      this.#searchAgain();
     } else this.total = this.items.length;
+  }
+
+  #searchAgain() {
+    if (this.#searching !== undefined) return;
+    this.#searching = setTimeout(() => {
+      this.#searching = undefined;
+      if (this.#shown !== '') void this.load();
+    }, AGAIN);
   }
 
   /** Counts anew, in a moment: much may come at once. */
   #recount() {
-    this.#counting ??= setTimeout(() => {
+    if (this.#counting !== undefined) return;
+    this.#counting = setTimeout(() => {
       this.#counting = undefined;
       ipc.assetCount().then(
         (count) => (this.total = count),
