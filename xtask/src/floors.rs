@@ -28,6 +28,7 @@ const HOUSES: [House; 5] = [
                 "foreign",
                 "memory",
                 "redaction",
+                "search",
                 "settings",
                 "task",
                 "transfer",

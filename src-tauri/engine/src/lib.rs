@@ -34,7 +34,6 @@ mod http;
 mod lane;
 mod library_copy;
 mod library_file;
-mod library_news;
 mod list;
 mod memory;
 mod progress;

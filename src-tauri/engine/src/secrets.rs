@@ -113,6 +113,8 @@ type Place = Arc<tokio::sync::Mutex<Option<Instant>>>;
 type Turn = tokio::sync::OwnedMutexGuard<Option<Instant>>;
 
 type KeychainResult<T> = Result<T, keyring_core::Error>;
+/// Told of a service.
+type TellOf = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The keys that this run knows.
 #[derive(Debug, Default)]
@@ -139,7 +141,7 @@ pub(crate) struct Keys {
     /// Services for which the keychain was asked something, and has not answered in time nor since.
     silent: Mutex<HashSet<String>>,
     /// Told of a service whose key came when nobody waited for it any more.
-    when_late: OnceLock<Box<dyn Fn(&str) + Send + Sync>>,
+    when_late: OnceLock<TellOf>,
 }
 
 impl fmt::Debug for Keys {
@@ -378,7 +380,7 @@ impl Keys {
                 self.tell_late(service);
             }
             Err(error) => {
-                tracing::warn!(error, service, "the keychain has a key that was replaced or removed")
+                tracing::warn!(error, service, "the keychain has a key that was replaced or removed");
             }
         }
     }

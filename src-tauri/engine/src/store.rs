@@ -4,6 +4,8 @@
 //! few syncs, not one each. An answer is given only after the commit: what a caller was told is on disk. What nobody
 //! waits for takes part in the next commit that somebody does wait for, or in one of its own soon after.
 
+mod news;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +22,12 @@ use crate::error::{Cause, Error, Result};
 use crate::files::own_folder;
 use crate::foreign::Foreign;
 use crate::library_copy::LibraryCopy;
-use crate::library_news::LibraryNews;
 use crate::search::{self, Search};
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 use crate::upload::source_file::Sighting;
 use crate::words::{Count, Phrase, Words, shown};
+use news::LibraryNews;
 
 /// The most jobs that share one commit.
 const GROUP: usize = 256;
