@@ -8,6 +8,8 @@ mod bad_server;
 #[path = "support/mod.rs"]
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -286,8 +288,8 @@ fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
     let home = Home::new();
     home.ferry(["queue"]).exits(0);
     let file = home.data().join("settings.json");
-    for broken in ["", "{", "null", "[]", "\u{0}", r#"{"concurrent_downloads":"many"}"#, r#"{"retries":-1}"#]
-    {
+    let all = ["", "{", "null", "[]", "\u{0}", r#"{"concurrent_downloads":"many"}"#, r#"{"retries":-1}"#];
+    for broken in all {
         std::fs::write(&file, broken).unwrap();
         let told = snapshot(&home).unwrap().notices;
         assert!(told.iter().any(|notice| notice.to_string().contains("settings")), "{broken:?}: {told:?}");
@@ -297,9 +299,113 @@ fn a2_settings_that_cannot_be_read_are_kept_aside_and_told() {
         });
         assert!(kept, "{broken:?} is not kept: {:?}", names(&home.data()));
     }
+    let aside = names(&home.data()).into_iter().filter(|name| name.starts_with("settings.json.broken"));
+    assert_eq!(aside.count(), all.len(), "one took the place of another");
     std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
     let told = snapshot(&home).unwrap().notices;
     assert!(told.iter().any(|notice| notice.to_string().contains("settings")), "{told:?}");
+}
+
+/// The data folder that a Ferry of November 2026 left behind when it was killed, with its user's Downloads. Where its user
+/// lived, this home is now.
+fn data_of_2026_11() -> Home {
+    const LIVED: &str = "/tmp/ferry-data-2026-11/ada";
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/data-2026-11");
+    let home = Home::new();
+    let lives = home.path().to_str().unwrap();
+    let moved = |text: Vec<u8>| match String::from_utf8(text) {
+        Ok(text) => text.replace(LIVED, lives).into_bytes(),
+        Err(other) => other.into_bytes(),
+    };
+    let mut folders =
+        vec![(fixture.join("data"), home.data()), (fixture.join("Downloads"), home.downloads())];
+    while let Some((from, to)) = folders.pop() {
+        std::fs::create_dir_all(&to).unwrap();
+        std::fs::set_permissions(&to, Permissions::from_mode(0o700)).unwrap();
+        for entry in std::fs::read_dir(&from).unwrap().map(Result::unwrap) {
+            let (from, to) = (entry.path(), to.join(entry.file_name()));
+            if entry.file_type().unwrap().is_dir() {
+                folders.push((from, to));
+                continue;
+            }
+            std::fs::write(&to, moved(std::fs::read(&from).unwrap())).unwrap();
+            std::fs::set_permissions(&to, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    let list = rusqlite::Connection::open(home.data().join("ferry.db")).unwrap();
+    let moved = "UPDATE transfers SET row = replace(row, ?1, ?2), task = replace(task, ?1, ?2)";
+    assert_eq!(list.execute(moved, [LIVED, lives]).unwrap(), 10);
+    list.close().unwrap();
+    home
+}
+
+#[test]
+fn a_data_folder_of_november_2026_opens_with_everything_in_it() {
+    let home = data_of_2026_11();
+    let settings = std::fs::read(home.data().join("settings.json")).unwrap();
+    let settings: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&settings).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut options = Options::new(home.data());
+        options.keychain = false;
+        let engine = Engine::open(options).await.unwrap();
+        assert!(engine.notices().is_empty(), "{:?}", engine.notices());
+        let rows = engine.transfers(|_| true);
+        let states: Vec<_> =
+            rows.iter().map(|row| (row.id.0, &*row.service, &*row.name, row.state.word())).collect();
+        let expected = [
+            (1, "sandbox", "sea, über.txt", "completed"),
+            (2, "sandbox", "sea, über.txt", "completed"),
+            (3, "sandbox", "sea, über.txt", "completed"),
+            (4, "link", "gone.bin", "failed"),
+            (5, "link", "canceled.bin", "canceled"),
+            (6, "link", "paused.bin", "paused"),
+            (7, "link", "other.txt", "failed"),
+            (8, "link", "cut off.bin", "queued"),
+            (9, "sandbox", "half.txt", "queued"),
+            (10, "mavi", "other.txt", "failed"),
+        ];
+        assert_eq!(states, expected);
+        let said = |id: usize| match &rows[id - 1].state {
+            ferry_engine::State::Failed(failure) => failure.message(),
+            _ => rows[id - 1].note.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        assert_eq!(said(3), "Sent before; Sandbox still has it, nothing was sent again");
+        assert!(said(4).contains("does not have this item") && said(10).contains("needs a key"));
+        for row in &rows {
+            assert!(!engine.timeline(row.id).await.unwrap().is_empty(), "the history of {}", row.name);
+        }
+        // What had arrived of the unfinished ones is known, and the part is there.
+        for row in [&rows[5], &rows[7]] {
+            let pieces = engine.pictures(row.id).await.unwrap().pieces;
+            assert!(pieces.iter().any(|piece| piece.end - piece.start > 10_000), "{}: {pieces:?}", row.name);
+            let part = home.downloads().join(format!("{}.ferrypart", row.name));
+            assert!(part.is_file(), "{}", part.display());
+        }
+        let assets = engine.assets("UBER").await.unwrap();
+        assert_eq!((assets.len(), &*assets[0].name, assets[0].size), (1, "sea, über.txt", Some(21)));
+        assert_eq!(engine.asset_count().await.unwrap(), 2);
+        let now = serde_json::to_value(engine.settings()).unwrap();
+        assert!(settings.len() >= 27);
+        for (field, value) in &settings {
+            assert_eq!(now.get(field), Some(value), "{field}");
+        }
+        engine.shutdown().await;
+    });
+    // The library comes back from its copy, and what was unfinished from what is kept in secret.
+    for name in ["ferry.db", "ferry.db-wal", "ferry.db-shm"] {
+        let _ = std::fs::remove_file(home.data().join(name));
+    }
+    let found = snapshot(&home).unwrap();
+    let names: Vec<&str> = found.transfers.iter().map(|row| &*row.name).collect();
+    assert!(
+        names.contains(&"paused.bin") && names.contains(&"cut off.bin") && names.contains(&"half.txt"),
+        "{names:?}"
+    );
+    let told: Vec<String> = found.notices.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter().any(|notice| notice.contains("library came back from its copy, with 2 assets")),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -594,7 +700,6 @@ fn can_be_somebody_else() -> bool {
 }
 
 fn give(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 

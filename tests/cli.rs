@@ -896,9 +896,13 @@ fn the_library_remembers_finds_exports_and_asks() {
     let run = home.ferry(["assets"]).exits(0);
     assert_eq!(run.lines().len(), 3);
     assert!(!run.stdout.contains("(1)"), "its name here is not its name there: {}", run.stdout);
-    let run = home.ferry(["assets", "--search", "meer"]).exits(0);
-    assert_eq!(run.lines().len(), 2);
-    assert!(run.stdout.contains(&id) && run.stdout.contains("2.0 KiB"), "{}", run.stdout);
+    for (units, size) in [("decimal", "2.0 kB"), ("binary", "2.0 KiB")] {
+        std::fs::write(home.data().join("settings.json"), format!(r#"{{"units":"{units}"}}"#)).unwrap();
+        let run = home.ferry(["assets", "--search", "MÉER"]).exits(0);
+        assert_eq!(run.lines().len(), 2);
+        assert!(run.stdout.contains(&id) && run.stdout.contains(size), "{}", run.stdout);
+    }
+    std::fs::remove_file(home.data().join("settings.json")).unwrap();
 
     let run = home.ferry(["assets", "--export", "library.csv"]).exits(0);
     assert_eq!(run.lines(), [home.path().join("library.csv").to_str().unwrap()]);

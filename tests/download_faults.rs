@@ -252,7 +252,7 @@ async fn a_finished_download_is_had_again_by_its_link_unless_something_of_that_h
     let settings = Settings { downloads_folder: Some(downloads.folder()), ..downloads.engine().settings() };
     downloads.engine().save_settings(settings).await.unwrap();
     assert!(downloads.engine().can_download_again(whole));
-    let again = downloads.engine().download_again(whole).await.unwrap();
+    let again = downloads.engine().download_again(whole).await.unwrap().id;
     assert_ne!(again, whole, "the finished one stays what it is");
     assert_eq!(downloads.ended(again).await.state, State::Completed);
     assert!(downloads.saved("a.bin") == file);

@@ -271,12 +271,18 @@ async fn commands_reach_rows_out_of_sight() {
     still.told().await;
     assert_eq!(order(&still)[0], ids[18]);
 
-    // What was added since then goes, what was there stays.
-    let then = still.engine.transfer(ids[0]).unwrap().added_at + 1;
-    tokio::time::sleep(Duration::from_millis(5)).await;
-    let new = still.add(["new.bin"]).await;
-    assert_eq!(still.window.take_back(&[ids[0], new[0]], then).await.unwrap().taken, 1);
-    assert_eq!(still.window.take_back(&[ids[0], new[0]], then).await.unwrap().taken, 0);
+    // What is new can be taken back; what was there goes on, whatever the clock says, and is not told as new.
+    let request = |name: &str| DownloadRequest {
+        what: format!("http://{}/{name}", still.address),
+        folder: Some(still.root.path().to_owned()),
+        ..DownloadRequest::default()
+    };
+    let known = still.engine.add_download(request("3.bin")).await.unwrap();
+    assert!(!known.is_new && ids.contains(&known.id));
+    let new = still.engine.add_download(request("new.bin")).await.unwrap();
+    assert!(new.is_new);
+    assert_eq!(still.window.take_back(&[new.id]).await.unwrap().taken, 1);
+    assert_eq!(still.window.take_back(&[new.id]).await.unwrap().taken, 0);
     assert_eq!(still.told().await.last().unwrap().list.counts.all, 20);
 }
 
@@ -322,13 +328,79 @@ async fn endings_and_the_day_are_summed_up() {
     // What has ended with a file cannot be taken back by taking its row off the list.
     let done = window.which(None, Can::Clear);
     let all = [done.clone(), vec![failed.id]].concat();
-    let back = window.take_back(&all, begin).await.unwrap();
+    let back = window.take_back(&all).await.unwrap();
     assert_eq!((back.taken, back.ended.len()), (1, 2));
     assert!(back.ended.iter().all(|id| downloads.engine().transfer(*id).is_some()));
     // What is hidden when the window closes goes for good.
     window.hide(&done[..1]).await.unwrap();
     window.remove_hidden().await.unwrap();
     assert_eq!(downloads.engine().transfers(|_| true).len(), 1);
+}
+
+/// A listener that fell behind still receives the last of what it missed: the list must not live through it once more.
+#[tokio::test]
+async fn what_is_older_than_a_look_is_not_told_once_more() {
+    let mut still = Still::new().await;
+    let ids = still.add(["1.bin", "2.bin", "3.bin"]).await;
+    still.told().await;
+    still.window.open(look(), true);
+    let as_it_was = |id: TransferId| still.engine.transfer(id).unwrap();
+    let before: Vec<Transfer> = ids.iter().map(|id| as_it_was(*id)).collect();
+    still.engine.cancel(&ids[..1]).await.unwrap();
+    still.engine.remove(&ids[1..2]).await.unwrap();
+    let mut missed = Vec::new();
+    while let Ok(changes) = tokio::time::timeout(Duration::from_millis(700), still.changes.recv()).await {
+        missed.push(changes.unwrap());
+    }
+    still.window.catch_up();
+    let list = still.heard.lock().unwrap().pop().unwrap().list;
+    assert_eq!((list.counts.all, list.counts.done), (2, 1));
+
+    // As the rows were at each of these revisions, and another ending in between.
+    let newest = missed.last().unwrap().revision;
+    let completed = Transfer { state: State::Completed, ..before[0].clone() };
+    for (revision, row) in
+        [(newest - 1, before[0].clone()), (newest - 1, completed), (newest, before[1].clone())]
+    {
+        still.window.apply(&Changes { revision, changed: vec![row], ..Changes::default() });
+    }
+    let again = still.heard.lock().unwrap().drain(..).map(|told| told.ended.completed).sum::<usize>();
+    assert_eq!(again, 0, "an ending of the past was announced");
+    let shown = still.window.look(look());
+    assert_eq!((shown.counts.all, shown.counts.done, shown.length), (2, 1, 2), "rows went back in time");
+
+    // What is newer counts.
+    let completed = Transfer { state: State::Completed, ..before[2].clone() };
+    still.window.apply(&Changes { revision: newest + 1, changed: vec![completed], ..Changes::default() });
+    assert_eq!(still.heard.lock().unwrap().pop().unwrap().ended.completed, 1);
+}
+
+/// Whoever is told something may ask the list, and another thread gets its answer meanwhile.
+#[tokio::test]
+async fn a_window_that_is_slow_to_listen_holds_up_nobody_who_asks() {
+    let still = Still::new().await;
+    let (entered, inside) = std::sync::mpsc::channel();
+    let (leave, left) = std::sync::mpsc::channel::<()>();
+    let told = Mutex::new((entered, left, Vec::new()));
+    let heard = Arc::new(told);
+    let ear = Arc::clone(&heard);
+    let window = Arc::new(ListWindow::new(still.engine.clone(), move |changes| {
+        let mut ear = ear.lock().unwrap();
+        ear.2.push(changes.list.revision);
+        ear.0.send(()).unwrap();
+        ear.1.recv().unwrap();
+    }));
+    window.open(look(), true);
+    let tells = Arc::clone(&window);
+    let first = std::thread::spawn(move || tells.catch_up());
+    inside.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(window.look(look()).counts.all, 0);
+    window.unhide(&[]);
+    leave.send(()).unwrap();
+    leave.send(()).unwrap();
+    first.join().unwrap();
+    let revisions = heard.lock().unwrap().2.clone();
+    assert!(revisions.len() == 2 && revisions.is_sorted(), "{revisions:?}");
 }
 
 /// Whatever happens to the rows: what was told bit by bit is what a fresh look shows.

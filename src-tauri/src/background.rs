@@ -13,6 +13,8 @@ use tauri::{AppHandle, Manager as _};
 use tauri_plugin_notification::NotificationExt as _;
 
 use crate::WINDOW;
+#[cfg(target_os = "linux")]
+use crate::desktop::{self, Part};
 use crate::spoken::Spoken;
 use crate::system::show_window;
 
@@ -101,11 +103,14 @@ pub(crate) fn hide(app: &AppHandle) {
     }
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
+        // Not shown is not told: the next time tries again.
+        if !matches!(tauri::async_runtime::spawn_blocking(notices_are_shown).await, Ok(true)) {
+            return;
+        }
         let words = Spoken::now(&app);
         let text =
             if cfg!(target_os = "macos") { &words.shell_hidden_text_mac } else { &words.shell_hidden_text };
         let notice = app.notification().builder().title(&words.shell_hidden).body(text);
-        // Not shown is not told: the next time tries again.
         if let Err(error) = notice.show() {
             tracing::debug!(%error, "a notice could not be shown");
             return;
@@ -160,6 +165,9 @@ pub(crate) fn mind_the_panel(app: &AppHandle) {
             }
         }
     };
+    if desktop::lacks_part(Part::Bus) {
+        return;
+    }
     let bus = match gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE) {
         Ok(bus) => bus,
         // Nothing brings a hidden window back then, so none is hidden.
@@ -201,26 +209,62 @@ pub(crate) fn mind_the_panel(app: &AppHandle) {
     );
 }
 
+/// Asks somebody on the session bus, and waits half a second at most.
+#[cfg(target_os = "linux")]
+fn ask_on_bus(
+    [name, path, interface, method]: [&str; 4],
+    arguments: Option<&gtk::glib::Variant>,
+    flags: gtk::gio::DBusCallFlags,
+) -> Result<gtk::glib::Variant, gtk::glib::Error> {
+    use gtk::gio;
+
+    const PATIENCE_MS: i32 = 500;
+    if desktop::lacks_part(Part::Bus) {
+        return Err(gtk::glib::Error::new(gio::IOErrorEnum::NotFound, "there is no session bus"));
+    }
+    let bus = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE)?;
+    bus.call_sync(
+        Some(name),
+        path,
+        interface,
+        method,
+        arguments,
+        None,
+        flags,
+        PATIENCE_MS,
+        gio::Cancellable::NONE,
+    )
+}
+
+/// Whether somebody is there who shows notices, and answers. Whoever hands a notice to one that hangs hangs, too.
+#[cfg(target_os = "linux")]
+pub(crate) fn notices_are_shown() -> bool {
+    const NOTICES: &str = "org.freedesktop.Notifications";
+    let whom = [NOTICES, "/org/freedesktop/Notifications", NOTICES, "GetServerInformation"];
+    // The desktop starts it where it does not run yet.
+    let asked = ask_on_bus(whom, None, gtk::gio::DBusCallFlags::NONE);
+    if let Err(error) = &asked {
+        desktop::note(Part::Notices, error.message());
+    }
+    asked.is_ok()
+}
+
+/// Whether somebody is there who shows notices.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn notices_are_shown() -> bool {
+    true
+}
+
 /// Whether a panel is there that shows tray icons.
 #[cfg(target_os = "linux")]
 fn trays_are_shown() -> bool {
-    use gtk::gio;
     use gtk::prelude::ToVariant as _;
 
-    const PATIENCE_MS: i32 = 500;
-    let asked = gio::bus_get_sync(gio::BusType::Session, gio::Cancellable::NONE).and_then(|bus| {
-        bus.call_sync(
-            Some(WATCHER),
-            "/StatusNotifierWatcher",
-            "org.freedesktop.DBus.Properties",
-            "Get",
-            Some(&(WATCHER, "IsStatusNotifierHostRegistered").to_variant()),
-            None,
-            gio::DBusCallFlags::NO_AUTO_START,
-            PATIENCE_MS,
-            gio::Cancellable::NONE,
-        )
-    });
+    let asked = ask_on_bus(
+        [WATCHER, "/StatusNotifierWatcher", "org.freedesktop.DBus.Properties", "Get"],
+        Some(&(WATCHER, "IsStatusNotifierHostRegistered").to_variant()),
+        gtk::gio::DBusCallFlags::NO_AUTO_START,
+    );
     match asked {
         Ok(answer) => answer
             .try_child_value(0)

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ferry_engine::{Kind, State, Transfer, TransferId, WaitReason};
+use ferry_engine::{Changes, Kind, State, Transfer, TransferId, WaitReason};
 
 use crate::spoken::{Spoken, fill};
 
@@ -19,8 +19,11 @@ pub(crate) fn is_working(transfer: &Transfer) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     rows: HashMap<TransferId, Row>,
-    /// Ends that were told already are not told again when such a row changes later.
-    told_until: u64,
+    /// Ends that are old news, by when they came: such a row may change later, and be told again only once it has gone on.
+    /// Clocks are put back, so that no moment divides the old from the new.
+    told: HashMap<TransferId, Option<u64>>,
+    /// The engine's revision of what was looked at; changes up to it are known.
+    seen: u64,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,7 @@ struct Row {
     bytes: u64,
     total: Option<u64>,
     speed: u64,
-    ended_at: u64,
+    ended_at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,20 +59,26 @@ pub(crate) struct Outcome {
 }
 
 impl Batch {
-    /// Begins with what is at work already; what ended before is old news.
-    pub fn begin_with(&mut self, transfer: &Transfer) {
-        if transfer.state.has_ended() {
-            self.told_until = self.told_until.max(transfer.ended_at.unwrap_or(0));
-        } else {
-            self.take(transfer);
-        }
+    /// Begins with what is at work already; what ended before is old news. `look` shows every row and answers their revision.
+    pub fn begin(&mut self, look: impl FnOnce(&mut dyn FnMut(&Transfer)) -> u64) {
+        self.seen = look(&mut |transfer| {
+            if transfer.state.has_ended() {
+                self.told.insert(transfer.id, transfer.ended_at);
+            } else {
+                self.take(transfer);
+            }
+        });
     }
 
-    /// Follows one set of changes.
-    pub fn take_in(&mut self, changed: &[Transfer], removed: &[TransferId]) {
-        changed.iter().for_each(|transfer| self.take(transfer));
-        for id in removed {
+    /// Follows one set of changes, unless it is older than what was looked at.
+    pub fn take_in(&mut self, changes: &Changes) {
+        if changes.revision <= self.seen {
+            return;
+        }
+        changes.changed.iter().for_each(|transfer| self.take(transfer));
+        for id in &changes.removed {
             self.rows.remove(id);
+            self.told.remove(id);
         }
     }
 
@@ -81,11 +90,14 @@ impl Batch {
             State::Failed(_) => Stands::Failed,
             State::Paused | State::Canceled => {
                 self.rows.remove(&transfer.id);
+                self.told.remove(&transfer.id);
                 return;
             }
         };
         let has_ended = matches!(stands, Stands::Completed | Stands::Failed);
-        if has_ended && transfer.ended_at.is_none_or(|at| at <= self.told_until) {
+        if !has_ended {
+            self.told.remove(&transfer.id);
+        } else if self.told.get(&transfer.id) == Some(&transfer.ended_at) {
             return;
         }
         let row = Row {
@@ -96,19 +108,20 @@ impl Batch {
             bytes: transfer.bytes,
             total: transfer.total,
             speed: if stands == Stands::Working { transfer.speed.unwrap_or(0) } else { 0 },
-            ended_at: transfer.ended_at.unwrap_or(0),
+            ended_at: transfer.ended_at,
         };
         self.rows.insert(transfer.id, row);
     }
 
     /// Starts over from the whole list after changes were missed; rows that are gone from it go here too.
-    pub fn catch_up(&mut self, look: impl FnOnce(&mut dyn FnMut(&Transfer))) {
+    pub fn catch_up(&mut self, look: impl FnOnce(&mut dyn FnMut(&Transfer)) -> u64) {
         let mut there = HashSet::new();
-        look(&mut |transfer| {
+        self.seen = look(&mut |transfer| {
             there.insert(transfer.id);
             self.take(transfer);
         });
         self.rows.retain(|id, _| there.contains(id));
+        self.told.retain(|id, _| there.contains(id));
     }
 
     /// Something moves, or is about to.
@@ -154,8 +167,9 @@ impl Batch {
             (Some(row), None) => Some(row.name.clone()),
             _ => None,
         };
-        self.told_until = self.rows.values().map(|row| row.ended_at).fold(self.told_until, u64::max);
-        self.rows.clear();
+        let over =
+            self.rows.drain().filter(|(_, row)| matches!(row.stands, Stands::Completed | Stands::Failed));
+        self.told.extend(over.map(|(id, row)| (id, row.ended_at)));
         (sent + downloaded + failed > 0).then_some(Outcome { sent, downloaded, failed, only })
     }
 }
@@ -228,19 +242,30 @@ mod tests {
         .unwrap()
     }
 
+    fn changes(revision: u64, changed: &[Transfer]) -> Changes {
+        Changes { revision, changed: changed.to_vec(), ..Changes::default() }
+    }
+
+    fn looked(rows: &[Transfer], revision: u64) -> impl FnOnce(&mut dyn FnMut(&Transfer)) -> u64 {
+        move |look| {
+            rows.iter().for_each(look);
+            revision
+        }
+    }
+
     #[test]
     fn a_batch_is_told_once_and_whole() {
         let mut batch = Batch::default();
-        batch.begin_with(&row(1, "upload", "completed", 5, Some(5), Some(100)));
+        batch.begin(looked(&[row(1, "upload", "completed", 5, Some(5), Some(100))], 1));
         assert_eq!(batch.finish(), None, "what ended before the start is old");
 
-        batch.take_in(
+        batch.take_in(&changes(
+            2,
             &[
                 row(2, "upload", "running", 50, Some(100), None),
                 row(3, "download", "queued", 0, Some(100), None),
             ],
-            &[],
-        );
+        ));
         assert!(batch.is_working());
         assert_eq!(
             (batch.percent(), batch.speed(Kind::Upload), batch.speed(Kind::Download)),
@@ -248,9 +273,9 @@ mod tests {
         );
         assert_eq!(batch.finish(), None);
 
-        batch.take_in(&[row(2, "upload", "completed", 100, Some(100), Some(200))], &[]);
+        batch.take_in(&changes(3, &[row(2, "upload", "completed", 100, Some(100), Some(200))]));
         assert_eq!(batch.percent(), Some(50));
-        batch.take_in(&[row(3, "download", "failed", 20, Some(100), Some(210))], &[]);
+        batch.take_in(&changes(4, &[row(3, "download", "failed", 20, Some(100), Some(210))]));
         let outcome = batch.finish().unwrap();
         assert_eq!(outcome, Outcome { sent: 1, downloaded: 0, failed: 1, only: None });
         assert_eq!(
@@ -263,23 +288,55 @@ mod tests {
             ("Enviado: 1 archivo", "1 transferencia requiere tu atención.")
         );
 
-        batch.take_in(&[row(2, "upload", "completed", 100, Some(100), Some(200))], &[]);
+        batch.take_in(&changes(5, &[row(2, "upload", "completed", 100, Some(100), Some(200))]));
         assert_eq!(batch.finish(), None, "an old row that changed once more is no news");
     }
 
     #[test]
     fn a_transfer_too_quick_to_be_seen_running_counts() {
         let mut batch = Batch::default();
-        batch.take_in(&[row(9, "download", "completed", 7, Some(7), Some(300))], &[]);
+        batch.take_in(&changes(1, &[row(9, "download", "completed", 7, Some(7), Some(300))]));
         assert_eq!(batch.finish().unwrap().title(english()), "Downloaded: file 9");
+    }
+
+    #[test]
+    fn ends_are_told_whatever_the_clock_says() {
+        let mut batch = Batch::default();
+        let old = row(1, "upload", "completed", 5, Some(5), Some(900));
+        batch.begin(looked(&[old], 1));
+        // The clock was put back.
+        batch.take_in(&changes(2, &[row(2, "download", "running", 5, Some(10), None)]));
+        batch.take_in(&changes(3, &[row(2, "download", "completed", 10, Some(10), Some(100))]));
+        assert_eq!(batch.percent(), Some(100));
+        assert_eq!(batch.finish().unwrap().title(english()), "Downloaded: file 2");
+        batch.take_in(&changes(4, &[row(1, "upload", "completed", 5, Some(5), Some(800))]));
+        assert_eq!(
+            batch.finish().unwrap().title(english()),
+            "Sent: file 1",
+            "tried again, and too quick to be seen"
+        );
+    }
+
+    #[test]
+    fn what_is_older_than_what_was_looked_at_is_no_news() {
+        let mut batch = Batch::default();
+        batch.catch_up(looked(&[row(1, "upload", "completed", 5, Some(5), Some(100))], 7));
+        assert_eq!(batch.finish().unwrap().title(english()), "Sent: file 1");
+        for revision in 5..=7 {
+            batch.take_in(&changes(revision, &[row(1, "upload", "running", 5, Some(5), None)]));
+            assert!(!batch.is_working(), "revision {revision}");
+        }
+        assert_eq!(batch.finish(), None);
+        batch.take_in(&changes(8, &[row(1, "upload", "running", 5, Some(5), None)]));
+        assert!(batch.is_working());
     }
 
     #[test]
     fn unknown_sizes_give_no_percent_and_removed_rows_no_count() {
         let mut batch = Batch::default();
-        batch.take_in(&[row(1, "download", "running", 50, None, None)], &[]);
+        batch.take_in(&changes(1, &[row(1, "download", "running", 50, None, None)]));
         assert_eq!(batch.percent(), None);
-        batch.take_in(&[], &[TransferId(1)]);
+        batch.take_in(&Changes { revision: 2, removed: vec![TransferId(1)], ..Changes::default() });
         assert!(!batch.is_working());
         assert_eq!(batch.finish(), None);
     }
@@ -287,8 +344,8 @@ mod tests {
     #[test]
     fn missed_changes_leave_no_row_at_work_for_ever() {
         let mut batch = Batch::default();
-        batch.begin_with(&row(1, "download", "running", 5, Some(10), None));
-        batch.catch_up(|look| look(&row(2, "upload", "completed", 5, Some(5), Some(100))));
+        batch.begin(looked(&[row(1, "download", "running", 5, Some(10), None)], 1));
+        batch.catch_up(looked(&[row(2, "upload", "completed", 5, Some(5), Some(100))], 4));
         assert!(!batch.is_working());
         assert_eq!(batch.finish().unwrap().title(english()), "Sent: file 2");
     }

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use ferry_engine::{
-    AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error, Failure,
-    Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look, Opening,
-    PathSummary, Phrase, Pictures, Recognised, Secret, Settings, SettingsPatch, State as Stands, TakenBack,
-    TimelineEntry, Transfer, TransferId, UploadRequest, Where,
+    AddedDownload, AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error,
+    Failure, Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look,
+    Opening, PathSummary, Phrase, Pictures, Recognised, Secret, Settings, SettingsPatch, State as Stands,
+    TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use serde::{Deserialize, Serialize};
@@ -145,7 +145,7 @@ pub(crate) async fn download(
     app: AppHandle,
     engine: State<'_, Engine>,
     request: DownloadRequest,
-) -> Answer<TransferId> {
+) -> Answer<AddedDownload> {
     if request.folder.is_some() {
         let error = Error::new(Cause::PermissionDenied, Phrase::WindowSavesToDownloads)
             .advise(Phrase::ChooseDownloadsFolder);
@@ -155,7 +155,7 @@ pub(crate) async fn download(
         presses::require(&app)?;
         questions::inward_fetch(&app, &request.what).await?;
     }
-    engine.download(request).await.map_err(failure)
+    engine.add_download(request).await.map_err(failure)
 }
 
 /// What the add bar's text could be, best first.
@@ -210,14 +210,10 @@ pub(crate) async fn move_behind(
     list.move_behind(&ids, above).await.map_err(failure)
 }
 
-/// Takes those of these off the list that came onto it since then, and answers how many.
+/// Takes these, which had just come onto the list, off it again, and answers how many.
 #[tauri::command]
-pub(crate) async fn take_back(
-    list: State<'_, ListWindow>,
-    ids: Vec<TransferId>,
-    since: u64,
-) -> Answer<TakenBack> {
-    list.take_back(&ids, since).await.map_err(failure)
+pub(crate) async fn take_back(list: State<'_, ListWindow>, ids: Vec<TransferId>) -> Answer<TakenBack> {
+    list.take_back(&ids).await.map_err(failure)
 }
 
 /// A transfer's history.
@@ -299,7 +295,7 @@ pub(crate) async fn download_again(
     app: AppHandle,
     engine: State<'_, Engine>,
     id: TransferId,
-) -> Answer<TransferId> {
+) -> Answer<AddedDownload> {
     presses::require(&app)?;
     engine.download_again(id).await.map_err(failure)
 }
@@ -625,7 +621,8 @@ pub(crate) fn diagnostics(engine: State<'_, Engine>, thumbnails: State<'_, Thumb
     // The webviews of the other systems are always in theirs.
     #[cfg(not(target_os = "linux"))]
     let page = None;
-    report::write(&engine.snapshot(), &report::Cages { page, videos: thumbnails.missing_for_videos() })
+    let cages = report::Cages { page, videos: thumbnails.missing_for_videos() };
+    report::write(&engine.snapshot(), &cages, &crate::desktop::lacks())
 }
 
 fn words(window: &WebviewWindow) -> &'static Spoken {

@@ -8,7 +8,7 @@ use ferry_engine::{DownloadRequest, Engine, LinkOffer};
 use tauri::{AppHandle, Emitter as _, Manager as _};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 
-use crate::system;
+use crate::{desktop, system};
 
 /// The event that tells the page that there is something to ask. It carries nothing. After an answer the page looks for
 /// the next by itself.
@@ -60,8 +60,9 @@ impl Proposed {
 /// Listens for links, those that Ferry was started with included.
 pub(crate) fn listen(app: &AppHandle, engine: &Engine) {
     let links = app.deep_link();
-    if let Ok(Some(urls)) = links.get_current() {
-        urls.iter().for_each(|url| propose(app, engine, url.as_str()));
+    match links.get_current() {
+        Ok(urls) => urls.iter().flatten().for_each(|url| propose(app, engine, url.as_str())),
+        Err(error) => desktop::note(desktop::Part::Links, error.to_string()),
     }
     let (app, engine) = (app.clone(), engine.clone());
     links.on_open_url(move |event| {

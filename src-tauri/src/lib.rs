@@ -8,6 +8,7 @@ mod clipboard;
 mod commands;
 mod context_menu;
 mod deep_link;
+mod desktop;
 mod drag_out;
 mod events;
 mod granted_paths;
@@ -32,7 +33,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use ferry_engine::{Code, Engine, Options, Theme, default_data_dir};
+use ferry_engine::{Code, Engine, Options, Phrase, Theme, default_data_dir};
 use tauri::webview::{NewWindowResponse, WebviewWindowBuilder};
 use tauri::{AppHandle, Manager as _, Url, WebviewWindow};
 use tauri_plugin_autostart::ManagerExt as _;
@@ -76,6 +77,8 @@ pub fn run() -> ExitCode {
     }
     log_to_stderr();
     #[cfg(target_os = "linux")]
+    desktop::prepare();
+    #[cfg(target_os = "linux")]
     if gtk::init().is_err() {
         tell(
             "error: Ferry's window needs a display, and DISPLAY or WAYLAND_DISPLAY names none; use `ferry` in a terminal",
@@ -108,8 +111,12 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
     let folder = data_dir.to_owned();
     let opening = tauri::async_runtime::spawn(Engine::open(options));
 
-    tauri::Builder::default()
-        .plugin(single_instance(data_dir))
+    let builder = tauri::Builder::default();
+    let builder = match single_instance(data_dir) {
+        Some(plugin) => builder.plugin(plugin),
+        None => builder,
+    };
+    builder
         .plugin(tauri_plugin_deep_link::init())
         .plugin(tauri_plugin_autostart::Builder::new().app_name("Ferry").arg(background::HIDDEN).build())
         .plugin(tauri_plugin_notification::init())
@@ -143,6 +150,7 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
     system::start(app, engine);
     deep_link::listen(app, engine);
     follow_desktop(app, engine);
+    tell_of_lacks(engine);
 
     let config = app.config().app.windows.iter().find(|window| window.label == WINDOW);
     let config = config.cloned().unwrap_or_default();
@@ -168,6 +176,15 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         background::show_unless_tray_comes(app);
     }
     Ok(())
+}
+
+/// Says what of the desktop is missing, as far as a user would wait for it in vain. The report has the rest.
+fn tell_of_lacks(engine: &Engine) {
+    if desktop::lacks_part(desktop::Part::Bus) {
+        engine.add_notice(Phrase::NoDesktopBus);
+    } else if desktop::lacks_part(desktop::Part::Tray) && engine.settings().close_to_tray {
+        engine.add_notice(Phrase::NoTrayIcon);
+    }
 }
 
 /// Whether Ferry starts with the desktop is the desktop's to say: it may have been changed there.
@@ -234,22 +251,35 @@ fn is_page_of_system(url: &Url) -> bool {
     url.as_str().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn single_instance(data_dir: &Path) -> tauri::plugin::TauriPlugin<tauri::Wry> {
+/// Brings the window of a Ferry to the front that runs already. Nothing where it cannot be asked: then the lock on the data
+/// folder says that it runs.
+fn single_instance(data_dir: &Path) -> Option<tauri::plugin::TauriPlugin<tauri::Wry>> {
     let builder = tauri_plugin_single_instance::Builder::new().callback(|app, arguments, _folder| {
         if !arguments.iter().any(|argument| argument == background::HIDDEN) {
             system::show_window(app);
         }
     });
-    // Where a data folder was chosen, "the same Ferry" means the same folder.
-    let builder = if std::env::var_os("FERRY_DATA_DIR").is_some() {
-        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-        let mut hasher = DefaultHasher::new();
-        data_dir.hash(&mut hasher);
-        builder.dbus_id(format!("app.ferry.desktop.data{:016x}", hasher.finish()))
-    } else {
-        builder
-    };
-    builder.build()
+    let id = instance_id(data_dir);
+    #[cfg(target_os = "linux")]
+    if desktop::lacks_part(desktop::Part::Bus) {
+        return None;
+    } else if desktop::is_hung(&format!("{id}.SingleInstance")) {
+        desktop::note(desktop::Part::Instances, "the Ferry that runs already does not answer");
+        return None;
+    }
+    Some(builder.dbus_id(id).build())
+}
+
+/// Where a data folder was chosen, "the same Ferry" means the same folder.
+fn instance_id(data_dir: &Path) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    const IDENTIFIER: &str = "app.ferry.desktop";
+    if std::env::var_os("FERRY_DATA_DIR").is_none() {
+        return IDENTIFIER.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    data_dir.hash(&mut hasher);
+    format!("{IDENTIFIER}.data{:016x}", hasher.finish())
 }
 
 fn kept_window_state() -> tauri_plugin_window_state::StateFlags {

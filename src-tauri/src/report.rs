@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use ferry_engine::{Settings, Snapshot, State};
 
+use crate::desktop::Lack;
+
 /// Why what takes hostile bytes apart is not shut in, where it is not.
 #[derive(Debug, Default)]
 pub(crate) struct Cages<'why> {
@@ -13,7 +15,7 @@ pub(crate) struct Cages<'why> {
 }
 
 /// Version, system, cages, settings that were changed, and counts.
-pub(crate) fn write(snapshot: &Snapshot, cages: &Cages<'_>) -> String {
+pub(crate) fn write(snapshot: &Snapshot, cages: &Cages<'_>, lacks: &[Lack]) -> String {
     let mut report = format!(
         "Ferry {} ({}) on {} {}, webview {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -30,6 +32,9 @@ pub(crate) fn write(snapshot: &Snapshot, cages: &Cages<'_>) -> String {
         None => writeln!(report, "Pictures of videos: made in a cage"),
         Some(why) => writeln!(report, "Pictures of videos: none ({why})"),
     };
+    for Lack { part, why } in lacks {
+        let _ = writeln!(report, "Missing of the desktop: {} ({why})", part.name());
+    }
     settings(&mut report, &snapshot.settings);
     services(&mut report, snapshot);
     transfers(&mut report, snapshot);
@@ -103,10 +108,12 @@ mod tests {
             notices: Vec::new(),
         };
         let cages = Cages { page: Some("no namespaces"), videos: None };
-        let report = write(&snapshot, &cages);
+        let lacks = [Lack { part: crate::desktop::Part::Tray, why: "no library".into() }];
+        let report = write(&snapshot, &cages, &lacks);
+        assert!(report.contains("Missing of the desktop: tray icon (no library)\n"), "{report}");
         assert!(report.contains("The page's process: without a sandbox (no namespaces)\n"), "{report}");
         assert!(report.contains("Pictures of videos: made in a cage\n"), "{report}");
-        assert!(write(&snapshot, &Cages::default()).contains("The page's process: in its sandbox\n"));
+        assert!(write(&snapshot, &Cages::default(), &[]).contains("The page's process: in its sandbox\n"));
         assert!(!report.contains("someone") && !report.contains("internal.example"), "{report}");
         assert!(report.contains("connections: 3") && report.contains("mavi_url: (changed)"), "{report}");
     }

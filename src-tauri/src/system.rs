@@ -1,10 +1,12 @@
 //! What Ferry shows and asks outside of its window: tray, taskbar progress, one notice a batch, the question before
 //! quitting while work runs; and what it tells the computer: not to fall asleep until the work is done.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Can, Engine, Kind, ListWindow};
+use ferry_engine::{Can, Engine, Kind, ListWindow, Size};
 use tauri::menu::{Menu, MenuItem, PredefinedMenuItem};
 use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 use tauri::window::{ProgressBarState, ProgressBarStatus};
@@ -16,7 +18,7 @@ use crate::batch::{Batch, Outcome, is_working};
 use crate::granted_paths::GrantedPaths;
 use crate::presses::Presses;
 use crate::spoken::{Spoken, fill};
-use crate::{WINDOW, background, held_files};
+use crate::{WINDOW, background, desktop, held_files};
 
 /// How long the engine may take to write everything down when Ferry ends.
 /// What was removed and can still be taken back goes for good before that.
@@ -212,17 +214,13 @@ impl Tray {
 fn make_tray(app: &AppHandle) -> Option<Tray> {
     // The library behind the tray is looked for at run time, and its absence is a panic.
     let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build_tray(app)));
-    match made {
-        Ok(Ok(tray)) => Some(tray),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "there is no tray icon");
-            None
-        }
-        Err(_) => {
-            tracing::warn!("there is no tray icon: the desktop lacks the library for it");
-            None
-        }
-    }
+    let why = match made {
+        Ok(Ok(tray)) => return Some(tray),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the desktop lacks the library for it".to_owned(),
+    };
+    desktop::note(desktop::Part::Tray, why);
+    None
 }
 
 fn build_tray(app: &AppHandle) -> tauri::Result<Tray> {
@@ -274,10 +272,16 @@ fn build_tray(app: &AppHandle) -> tauri::Result<Tray> {
             }
         });
     // The icon passes through a file; a folder of the user's own is safer than one that everybody shares.
-    if let Ok(folder) = app.path().app_cache_dir() {
+    if let Some(folder) = app.path().app_cache_dir().ok().filter(|folder| takes_files(folder)) {
         builder = builder.temp_dir_path(folder);
     }
     Ok(Tray { icon: builder.build(app)?, speeds, open, pause, resume, quit: quit_ferry })
+}
+
+/// Whether the icon can be written there. What belongs to the session is taken otherwise.
+fn takes_files(folder: &Path) -> bool {
+    let tried = folder.join(format!(".ferry-{}", std::process::id()));
+    std::fs::create_dir_all(&tried).and_then(|()| std::fs::remove_dir(&tried)).is_ok()
 }
 
 /// As the page's own command does: rows that were removed and may still come back are none of all.
@@ -309,8 +313,36 @@ struct Shown {
     tray_words: &'static Spoken,
     tray_at: Option<Instant>,
     progress: Option<Progress>,
-    awake: Option<keepawake::KeepAwake>,
-    awake_tried: bool,
+    awake: Option<Awake>,
+}
+
+/// Keeps the computer awake until it is dropped. In a thread of its own: what it asks the desktop may never be answered, and
+/// that must hold up nothing else.
+struct Awake {
+    _held: mpsc::Sender<()>,
+}
+
+impl Awake {
+    fn begin(reason: String) -> Self {
+        let (held, dropped) = mpsc::channel::<()>();
+        let keeping = move || {
+            let asked = keepawake::Builder::default()
+                .idle(true)
+                .reason(reason.as_str())
+                .app_name("Ferry")
+                .app_reverse_domain("app.ferry.desktop")
+                .create();
+            match asked {
+                // Nothing is ever sent: this ends when the other end is dropped.
+                Ok(_awake) => drop(dropped.recv()),
+                Err(error) => tracing::debug!(%error, "the computer may fall asleep while files move"),
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("awake".into()).spawn(keeping) {
+            tracing::debug!(%error, "the computer may fall asleep while files move");
+        }
+        Self { _held: held }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,7 +355,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
     // Listening begins before looking, so that nothing falls in between.
     let mut changes = engine.subscribe();
     let mut batch = Batch::default();
-    engine.look(|transfer| batch.begin_with(transfer));
+    batch.begin(|row| engine.look(row));
     let mut shown = Shown {
         app: app.clone(),
         tray,
@@ -332,7 +364,6 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
         tray_at: None,
         progress: None,
         awake: None,
-        awake_tried: false,
     };
     loop {
         shown.show(&batch, engine.settings().keep_awake);
@@ -344,7 +375,7 @@ fn watch(app: &AppHandle, engine: &Engine, tray: Option<Tray>) {
             notify(app, &outcome);
         }
         match changes.blocking_recv() {
-            Ok(changes) => batch.take_in(&changes.changed, &changes.removed),
+            Ok(changes) => batch.take_in(&changes),
             Err(RecvError::Lagged(_)) => batch.catch_up(|row| engine.look(row)),
             Err(RecvError::Closed) => return,
         }
@@ -403,19 +434,8 @@ impl Shown {
     fn keep_awake(&mut self, working: bool) {
         if !working {
             self.awake = None;
-            self.awake_tried = false;
-        } else if !self.awake_tried {
-            self.awake_tried = true;
-            let asked = keepawake::Builder::default()
-                .idle(true)
-                .reason(Spoken::now(&self.app).shell_awake.as_str())
-                .app_name("Ferry")
-                .app_reverse_domain("app.ferry.desktop")
-                .create();
-            match asked {
-                Ok(awake) => self.awake = Some(awake),
-                Err(error) => tracing::debug!(%error, "the computer may fall asleep while files move"),
-            }
+        } else if self.awake.is_none() {
+            self.awake = Some(Awake::begin(Spoken::now(&self.app).shell_awake.clone()));
         }
     }
 }
@@ -426,6 +446,9 @@ fn is_in_front(app: &AppHandle) -> bool {
 }
 
 fn notify(app: &AppHandle, outcome: &Outcome) {
+    if !background::notices_are_shown() {
+        return;
+    }
     let words = Spoken::now(app);
     let shown = app.notification().builder().title(outcome.title(words)).body(outcome.body(words)).show();
     if let Err(error) = shown {
@@ -438,20 +461,10 @@ fn speed_words(down: u64, up: u64) -> Option<String> {
     let mut words = Vec::new();
     for (arrow, speed) in [('↓', down), ('↑', up)] {
         if speed > 0 {
-            words.push(format!("{arrow} {}", speed_word(speed)));
+            words.push(format!("{arrow} {}/s", Size(speed)));
         }
     }
     (!words.is_empty()).then(|| words.join("  "))
-}
-
-fn speed_word(bytes: u64) -> String {
-    let (value, unit) = match bytes {
-        0..1_000_000 => (bytes as f64 / 1e3, "kB/s"),
-        1_000_000..1_000_000_000 => (bytes as f64 / 1e6, "MB/s"),
-        _ => (bytes as f64 / 1e9, "GB/s"),
-    };
-    let digits = usize::from(value < 10.0);
-    format!("{value:.digits$} {unit}")
 }
 
 #[cfg(test)]
@@ -461,7 +474,7 @@ mod tests {
     #[test]
     fn speeds_are_short() {
         assert_eq!(speed_words(41_000_000, 310_000).as_deref(), Some("↓ 41 MB/s  ↑ 310 kB/s"));
-        assert_eq!(speed_words(0, 1_250_000_000).as_deref(), Some("↑ 1.2 GB/s"));
+        assert_eq!(speed_words(0, 1_250_000_000).as_deref(), Some("↑ 1.3 GB/s"));
         assert_eq!(speed_words(0, 0), None);
     }
 }

@@ -80,7 +80,7 @@ const commands = (ids, asset) => ({
   remove: ['harmless', { ids: [] }],
   move_rows: ['harmless', { ids: [], to: 'front' }],
   move_behind: ['harmless', { ids: [], above: null }],
-  take_back: ['harmless', { ids: [], since: 0 }],
+  take_back: ['harmless', { ids: [] }],
   timeline: ['harmless', { id: ids[0] }],
   pictures: ['harmless', { id: ids[0] }],
   show_in_folder: ['refused', { id: ids[0] }],

@@ -86,7 +86,7 @@ export class Stage {
   async download(request) {
     const { ok, refused } = await this.invokeByHand('download', { request });
     if (ok === undefined) throw new Error(JSON.stringify(refused));
-    return ok;
+    return ok.id;
   }
 
   /** Starts the program without a driver, as a second one or as the desktop does. */

@@ -13,7 +13,7 @@ import { services } from './services.svelte';
 import { settings } from './settings.svelte';
 import { toasts } from './toasts.svelte';
 import { transfers } from './transfers.svelte';
-import type { Can, Code, Failure, Remedy, Transfer, TransferId, Where } from './types';
+import type { AddedDownload, Can, Code, Failure, Remedy, Transfer, TransferId, Where } from './types';
 
 const state = (transfer: Transfer) => transfer.state.is;
 
@@ -134,11 +134,10 @@ export async function upload(paths: string[], service: string | null = null): Pr
   const first = settings.current?.welcomed === false;
   service ??= services.chosen;
   const target = services.name(service ?? '');
-  const then = Date.now();
   try {
     const added = await beforeSending.add(paths, service, target);
     if (added === null) return [];
-    const { ids, reused, skipped, links } = added;
+    const { ids, new: fresh, reused, skipped, links } = added;
     const sent = ids.length - reused;
     const said = [
       sent > 0 && m.upload_started({ count: sent, n: format.count(sent), service: target }),
@@ -157,7 +156,7 @@ export async function upload(paths: string[], service: string | null = null): Pr
       tone: 'ok',
       text: said[0] ?? '',
       detail: said.slice(1).join(' · ') || undefined,
-      action: ids.length > 0 ? { label: m.undo(), run: () => void undoStart(ids, then) } : undefined,
+      action: ids.length > 0 ? { label: m.undo(), run: () => void undoStart(fresh) } : undefined,
     });
     return ids;
   } catch (error) {
@@ -183,14 +182,13 @@ export const download = (what: string, service: string, said: string) =>
 export const downloadAgain = ({ id, name }: Transfer) =>
   bring(() => ipc.downloadAgain(id), m.add_started({ what: name }));
 
-function bring(run: () => Promise<TransferId>, said: string): Promise<boolean> {
-  const then = Date.now();
+function bring(run: () => Promise<AddedDownload>, said: string): Promise<boolean> {
   return attempt(async () => {
-    const id = await run();
-    const [row] = await ipc.rows([id]);
+    const { id, is_new } = await run();
+    const [row] = is_new ? [] : await ipc.rows([id]);
     // The same that was not finished yet goes on in its row: nothing came onto the list that could be taken back.
-    if (row && row.added_at < then) toasts.show({ text: m.add_known({ what: row.name }) });
-    else toasts.show({ tone: 'ok', text: said, action: { label: m.undo(), run: () => void undoStart([id], then) } });
+    if (row) toasts.show({ text: m.add_known({ what: row.name }) });
+    else toasts.show({ tone: 'ok', text: said, action: { label: m.undo(), run: () => void undoStart([id]) } });
   });
 }
 
@@ -202,22 +200,22 @@ export function pasteNewLink() {
 
 /** The same for several links at once. Answers those that were refused; the first refusal is said. */
 export async function downloadLinks(links: string[]): Promise<string[]> {
-  const then = Date.now();
-  const ids: TransferId[] = [];
+  const added: AddedDownload[] = [];
   const refused: string[] = [];
   for (const link of links) {
     try {
-      ids.push(await ipc.download({ what: link, service: 'link' }));
+      added.push(await ipc.download({ what: link, service: 'link' }));
     } catch (error) {
       if (refused.length === 0) toasts.fail(error);
       refused.push(link);
     }
   }
-  if (ids.length > 0) {
+  if (added.length > 0) {
+    const fresh = added.filter((one) => one.is_new).map((one) => one.id);
     toasts.show({
       tone: 'ok',
-      text: m.links_started({ count: ids.length, n: format.count(ids.length) }),
-      action: { label: m.undo(), run: () => void undoStart(ids, then) },
+      text: m.links_started({ count: added.length, n: format.count(added.length) }),
+      action: { label: m.undo(), run: () => void undoStart(fresh) },
     });
   }
   return refused;
@@ -237,13 +235,10 @@ export async function take(text: string) {
   addBar.focus(text);
 }
 
-/**
- * Takes back what came onto the list since then. A file that was on its way already goes on in its row, with what has
- * arrived of it.
- */
-async function undoStart(ids: TransferId[], then: number) {
+/** Takes back what had just come onto the list; what was on its way already is not among it. */
+async function undoStart(ids: TransferId[]) {
   await attempt(async () => {
-    const { taken, ended } = await ipc.takeBack(ids, then);
+    const { taken, ended } = await ipc.takeBack(ids);
     if (ended.length > 0) tooLateFor(await ipc.rows(ended));
     else if (taken === 0) toasts.show({ text: m.undo_nothing() });
   });

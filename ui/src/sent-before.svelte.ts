@@ -34,14 +34,13 @@ class BeforeSending {
   }
 
   async #add(paths: string[], service: string | null, name: string): Promise<AddedUploads | null> {
-    const then = Date.now();
     const compared = await this.#compare(paths, service, name);
     const early = this.#early;
     if (compared && !compared.question) {
       if (early !== null) return compared;
       // They were added in the very moment when the user thought better of it.
-      const { ended } = await ipc.takeBack(compared.ids, then);
-      return ended.length > 0 ? { ...compared, ids: ended } : null;
+      const { ended } = await ipc.takeBack(compared.new);
+      return ended.length > 0 ? { ...compared, ids: ended, new: ended } : null;
     }
     const choice = early === undefined && compared?.question ? await this.#ask(compared.question) : (early ?? null);
     return choice === null ? null : ipc.upload({ paths, service, if_sent: choice });

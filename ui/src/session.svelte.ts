@@ -1,5 +1,6 @@
 import { announcer } from './announcer.svelte';
 import * as ipc from './ipc';
+import { library } from './library.svelte';
 import { say, sentences } from './phrases';
 import { services } from './services.svelte';
 import { settings } from './settings.svelte';
@@ -42,8 +43,9 @@ export class Session {
     this.#unlisten = undefined;
   }
 
-  #hear({ list, ended, services: told, settings: changed, downloads_folder }: ListChanges) {
+  #hear({ list, ended, services: told, settings: changed, downloads_folder, library: shelved }: ListChanges) {
     announcer.note(ended);
+    if (shelved) library.tell(shelved);
     if (told) this.#tell(list.revision, told);
     if (changed) this.#tellSettings(list.revision, changed, downloads_folder ?? undefined);
     if (this.#asking) this.#aside.push(list);
@@ -112,6 +114,8 @@ export class Session {
     if (!this.#noticed) opening.notices.forEach((notice) => toasts.show({ text: sentences([say(notice)]) }));
     this.#noticed = true;
     this.#opened = true;
+    // What was told of it before may have been missed as well.
+    void library.load();
   }
 }
 

@@ -39,6 +39,7 @@ interface Change {
   removed?: TransferId[];
   services?: ServiceStatus[];
   settings?: Settings;
+  shelved?: Asset[];
 }
 
 /** What tests see of it, as `window.fake`. */
@@ -131,7 +132,7 @@ export function start(scenario: Scenario, live = true): void {
     for (const id of listeners.get(event) ?? []) callbacks.get(id)?.({ event, id, payload });
   };
 
-  function change({ changed, removed, services: told, settings: set }: Change, skip = 0) {
+  function change({ changed, removed, services: told, settings: set, shelved }: Change, skip = 0) {
     changed?.forEach((one) => list.put(one));
     removed?.forEach((id) => list.delete(id));
     if (fake.openings === 0) return;
@@ -142,8 +143,15 @@ export function start(scenario: Scenario, live = true): void {
       services: told ?? null,
       settings: set ?? null,
       downloads_folder: set ? downloads_folder : null,
+      library: shelved ? { changed: shelved, read_anew: false } : null,
     };
     emit('transfers-changed', news);
+  }
+
+  function shelve({ asset_id, name }: Pick<Asset, 'asset_id' | 'name'>) {
+    const asset: Asset = { service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() };
+    assets.unshift(asset);
+    change({ shelved: [asset] });
   }
 
   const set = (ids: TransferId[], edit: (one: Transfer) => Partial<Transfer>) =>
@@ -214,7 +222,7 @@ export function start(scenario: Scenario, live = true): void {
         });
         const bytes = sent.reduce((sum, path) => sum + (sentAs(path)?.size ?? 0), 0);
         const question: SentBefore = { service, files: paths.length, sent: sent.length, bytes, examples };
-        const answer = { ids: [], reused: 0, skipped: 0, links: { count: 0, paths: [] }, question };
+        const answer = { ids: [], new: [], reused: 0, skipped: 0, links: { count: 0, paths: [] }, question };
         return paths.some((path) => path.includes('large'))
           ? new Promise((resolve) => setTimeout(() => resolve(answer), 1_200))
           : answer;
@@ -244,7 +252,8 @@ export function start(scenario: Scenario, live = true): void {
       change({ changed: made });
       const reused = if_sent === 'reuse' ? sent.length : 0;
       const links = { count: 0, paths: [] };
-      return { ids: made.map((one) => one.id), reused, skipped: paths.length - left.length, links, question: null };
+      const ids = made.map((one) => one.id);
+      return { ids, new: ids, reused, skipped: paths.length - left.length, links, question: null };
     },
     stop_comparing: () => {
       // Commands fail with plain data, as they do across the real border.
@@ -263,7 +272,7 @@ export function start(scenario: Scenario, live = true): void {
       const same = list.all.find(
         (one) => one.name === name && one.service === service && !['completed', 'canceled'].includes(one.state.is),
       );
-      if (same) return same.id;
+      if (same) return { id: same.id, is_new: false };
       const one = transfer({
         name,
         service,
@@ -274,7 +283,7 @@ export function start(scenario: Scenario, live = true): void {
         added_at: Date.now(),
       });
       change({ changed: [one] });
-      return one.id;
+      return { id: one.id, is_new: true };
     },
     recognise: ({ text }) => {
       const found = (service: string, label: string): Recognised => ({
@@ -315,8 +324,8 @@ export function start(scenario: Scenario, live = true): void {
       list.moveBehind(ids, above);
       change({});
     },
-    take_back: ({ ids, since }) => {
-      const added = ids.filter((id) => (list.get(id)?.added_at ?? 0) >= since);
+    take_back: ({ ids }) => {
+      const added = ids.filter((id) => list.get(id));
       const wasThere = ({ note }: Transfer) => typeof note === 'object' && note.is === 'sent_before';
       const ended = added.filter((id) => {
         const row = list.get(id);
@@ -362,7 +371,9 @@ export function start(scenario: Scenario, live = true): void {
     asset_delete: ({ assets: wanted }) => {
       if (!fake.agrees) return { gone: [], failure: null };
       const gone = wanted.map(({ asset_id }) => asset_id);
-      for (const asset of assets) if (gone.includes(asset.asset_id)) asset.status = 'deleted';
+      const shelved = assets.filter((asset) => gone.includes(asset.asset_id));
+      for (const asset of shelved) asset.status = 'deleted';
+      change({ shelved: structuredClone(shelved) });
       return { gone, failure: null };
     },
     export_assets: () => '/home/ada/library.csv',
@@ -370,8 +381,7 @@ export function start(scenario: Scenario, live = true): void {
       const asset_id = 're_from_elsewhere';
       const known = assets.some((asset) => asset.asset_id === asset_id);
       const name = 'from another computer.mp4';
-      if (!known)
-        assets.unshift({ service: 'mavi', asset_id, name, size: 5, crc32c: null, status: 'sent', at: Date.now() });
+      if (!known) shelve({ asset_id, name });
       return { count: 1, new: known ? 0 : 1 };
     },
     check: ({ service }) => {
@@ -438,7 +448,7 @@ export function start(scenario: Scenario, live = true): void {
       const offer = offered;
       offered = null;
       if (!offer || service === null) return null;
-      return commands.download({ request: { what: offer.shown, service } });
+      return commands.download({ request: { what: offer.shown, service } }).id;
     },
     open_menu: ({ groups }) => {
       const { choice } = fake;
@@ -515,8 +525,7 @@ export function start(scenario: Scenario, live = true): void {
     tray: true,
     keychain: true,
     unreached: false,
-    shelve: (name) =>
-      assets.unshift({ service: 'mavi', asset_id: name, name, size: 5, crc32c: null, status: 'sent', at: Date.now() }),
+    shelve: (name) => shelve({ asset_id: name, name }),
     choice: null,
     agrees: true,
     command: (id) => emit('command-chosen', id),

@@ -29,6 +29,7 @@ const HOUSES: [House; 5] = [
                 "foreign",
                 "memory",
                 "redaction",
+                "search",
                 "settings",
                 "task",
                 "transfer",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::dependencies;
 use crate::floors;
 use crate::peers::announce;
-use crate::program::{built, cargo, find, npm, program, run as go, target};
+use crate::program::{built, cargo, find, npm, program, root, run as go, target};
 use crate::setup;
 use crate::steps::Steps;
 use crate::types;
@@ -15,6 +15,7 @@ pub fn run(words: &[String]) -> ExitCode {
     let mut steps = Steps::new(words.first().cloned());
     steps.step("set-up", setup::for_testing);
     steps.step("format", format);
+    steps.step("README: the two commands", two_commands);
     steps.step("lint", || {
         go(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
@@ -37,7 +38,8 @@ pub fn run(words: &[String]) -> ExitCode {
     if cfg!(target_os = "linux") {
         steps.step("the real window", || in_a_window("tests/desktop/run.mjs"));
         steps.step("the tray in the real window", || in_a_window("tests/desktop/tray.mjs"));
-        steps.step("the real window without a session bus", || in_a_window("tests/desktop/no_bus.mjs"));
+        steps
+            .step("the real window without parts of the desktop", || in_a_window("tests/desktop/no_bus.mjs"));
         steps.step("drops in the real window", || in_a_window("tests/desktop/drop_zones.mjs"));
         steps.step("bad days in the real window", || in_a_window("tests/desktop/bad_days.mjs"));
         steps.step("odd answers in the real window", || in_a_window("tests/desktop/odd_answers.mjs"));
@@ -52,6 +54,26 @@ pub fn run(words: &[String]) -> ExitCode {
 fn format() -> Result<(), String> {
     go(cargo().args(["fmt", "--all", "--check"]))?;
     go(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
+}
+
+/// Whoever has just got the source needs no more than these, and finds them in the README.
+fn two_commands() -> Result<(), String> {
+    let readme = root().join("README.md");
+    let text =
+        std::fs::read_to_string(&readme).map_err(|error| format!("reading {}: {error}", readme.display()))?;
+    let blocks: Vec<&str> = text.split("```").skip(1).step_by(2).collect();
+    let told = |command: &str| {
+        blocks
+            .iter()
+            .any(|block| block.lines().any(|line| line.split(" #").next().unwrap_or("").trim() == command))
+    };
+    let missing: Vec<&str> =
+        ["cargo xtask run", "cargo xtask test"].into_iter().filter(|command| !told(command)).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("README.md does not show {}", missing.join(" and ")))
+    }
 }
 
 /// In a home of its own: the Downloads folder of whoever runs the tests is not the place for the file.

@@ -46,6 +46,7 @@ pub async fn follow(
                 None => adding = false,
             },
             change = changes.recv() => match change {
+                Ok(change) if change.revision <= course.seen => {}
                 Ok(change) => {
                     for transfer in &change.changed {
                         course.take(transfer, report);
@@ -84,6 +85,8 @@ struct Course {
     /// Places in the order of the command line; the same transfer may have several.
     order: Vec<TransferId>,
     next: usize,
+    /// The engine's revision of the rows when they were read last; changes up to it are in them.
+    seen: u64,
     /// Ended: the line for stdout, if it completed.
     lines: HashMap<TransferId, Option<String>>,
     failed: bool,
@@ -160,11 +163,18 @@ impl Course {
         }
     }
 
+    /// After changes were missed.
     fn read_again(&mut self, engine: &Engine, report: &mut Report) {
+        let mut there = BTreeMap::new();
+        self.seen = engine.look(|transfer| {
+            if self.open.contains_key(&transfer.id) {
+                there.insert(transfer.id, transfer.clone());
+            }
+        });
         let ids: Vec<TransferId> = self.open.keys().copied().collect();
         for id in ids {
-            match engine.transfer(id) {
-                Some(transfer) => self.take(&transfer, report),
+            match there.get(&id) {
+                Some(transfer) => self.take(transfer, report),
                 None => self.gone(id, report),
             }
         }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Error, Failure, Kind, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls,
+    Error, Failure, Kind, Size, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls,
 };
 use serde::Serialize;
 
@@ -266,7 +266,7 @@ impl Report {
             format!("{}: {}", first.name, standing(first))
         } else {
             let speed: u64 = moving.iter().filter_map(|transfer| transfer.speed).sum();
-            let speed = if speed > 0 { format!(", {}/s", size::show(speed)) } else { String::new() };
+            let speed = if speed > 0 { format!(", {}/s", Size(speed)) } else { String::new() };
             format!("{done} of {all} done{speed}; {}: {}", first.name, standing(first))
         };
         self.stderr(&line);
@@ -289,7 +289,7 @@ fn unconfirmed(transfer: &Transfer) -> String {
     format!("{}: {done}, not confirmed: nothing proves the content, as {why}", transfer.name)
 }
 
-/// How a transfer stands, in words: `45 %, 12.3 of 27.0 MiB, 5.1 MiB/s, 3 s left`.
+/// How a transfer stands, in words: `45 %, 12 MB of 27 MB, 5.1 MB/s, 3 s left`.
 pub fn standing(transfer: &Transfer) -> String {
     let mut words = Vec::new();
     if let Some(wait) = &transfer.wait {
@@ -304,14 +304,14 @@ pub fn standing(transfer: &Transfer) -> String {
             Some(total) if total > 0 => format!(
                 "{} %, {} of {}",
                 transfer.bytes.saturating_mul(100) / total,
-                size::show(transfer.bytes),
-                size::show(total)
+                Size(transfer.bytes),
+                Size(total)
             ),
-            _ => size::show(transfer.bytes),
+            _ => Size(transfer.bytes).to_string(),
         });
     }
     if let Some(speed) = transfer.speed.filter(|speed| *speed > 0) {
-        words.push(format!("{}/s", size::show(speed)));
+        words.push(format!("{}/s", Size(speed)));
     }
     if let Some(seconds) = transfer.seconds_left {
         words.push(format!("{} left", size::show_seconds(seconds)));

@@ -1,4 +1,4 @@
-//! Sizes as people write them (`2M`, `64MiB`, `1.5G`) and as Ferry shows them (`64.0 MiB`).
+//! Sizes as people write them: `2M`, `64MiB`, `1.5G`. How they are shown, all of Ferry has in common: `ferry_engine::Size`.
 
 /// Reads a number of bytes. `K`, `M`, `G`, `T` and `KiB`, `MiB`, … count in steps of 1024, `kB`, `MB`, … in steps of
 /// 1000; without a unit it is bytes. Upper and lower case are the same.
@@ -46,22 +46,6 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// A number of bytes for people: three figures or so, steps of 1024.
-pub fn show(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // 1023.95 would be rounded to 1024.0.
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
 /// A time span for people: `4 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn show_seconds(seconds: u64) -> String {
     match seconds {
@@ -101,16 +85,6 @@ mod tests {
         }
         assert!(parse_rate("1000").is_err());
         assert_eq!(parse_rate("2M/s"), Ok(2 << 20));
-    }
-
-    #[test]
-    fn sizes_are_shown_in_the_fitting_unit() {
-        assert_eq!(show(0), "0 B");
-        assert_eq!(show(1023), "1023 B");
-        assert_eq!(show(1024), "1.0 KiB");
-        assert_eq!(show((1 << 20) - 1), "1.0 MiB");
-        assert_eq!(show(64 << 20), "64.0 MiB");
-        assert_eq!(show(5 << 50), "5120.0 TiB");
     }
 
     #[test]

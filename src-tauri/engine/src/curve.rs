@@ -39,6 +39,8 @@ struct Curve {
 impl Curve {
     fn note(&mut self, at: u64, speed: u64) {
         let apart = self.apart.max(CLOSEST);
+        // A clock may be put back meanwhile. The curve stands still until it has caught up: its time never runs backwards.
+        let at = self.samples.last().map_or(at, |last| at.max(last.at));
         match self.samples[..] {
             // It begins with the first byte, and a pause is one fall to nothing and one rise.
             [] | [.., SpeedSample { speed: 0, .. }] if speed == 0 => return,
@@ -133,6 +135,27 @@ mod tests {
         assert_eq!(samples.last().unwrap().0, hours);
         let widest = samples.windows(2).map(|two| two[1].0 - two[0].0).max().unwrap();
         assert!(widest < hours / 20, "a hole of {widest} ms");
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_bends_no_curve_and_ends_nothing() {
+        let hour = 60 * 60 * 1000;
+        for speeds in [[40, 30, 20, 10], [40, 0, 20, 10], [40, 30, 0, 10]] {
+            let mut curves = Curves::default();
+            for (at, speed) in [2 * hour, hour, hour + 1_000, 2 * hour + 1_000].into_iter().zip(speeds) {
+                curves.note(TransferId(1), at, speed);
+            }
+            let samples = samples(&curves);
+            assert!(samples.is_sorted_by_key(|(at, _)| *at), "{samples:?}");
+            assert_eq!(samples.last(), Some(&(2 * hour + 1_000, 10)));
+        }
+        // It stays so far behind that the curve has to lose detail meanwhile.
+        let mut curves = Curves::default();
+        for step in 0..100_000 {
+            curves.note(TransferId(1), if step < 1_000 { 10 * hour + step * 300 } else { step * 300 }, 7);
+        }
+        let samples = samples(&curves);
+        assert!(samples.len() <= MOST_SAMPLES && samples.is_sorted_by_key(|(at, _)| *at));
     }
 
     #[test]

@@ -74,6 +74,19 @@ pub struct Changes {
     pub services: Option<Vec<ServiceStatus>>,
     /// The settings, if they were changed, by whomever.
     pub settings: Option<Box<Settings>>,
+    /// What changed in the library.
+    #[serde(default)]
+    pub library: Option<LibraryChanges>,
+}
+
+/// What changed in the library since it was last told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct LibraryChanges {
+    /// Assets that are new or different, as they are now. Of one that is here several times the last counts.
+    pub changed: Vec<Asset>,
+    /// More changed, or it is not known what did: the whole library is to be read anew.
+    pub read_anew: bool,
 }
 
 /// One service as the services page shows it.
@@ -242,6 +255,16 @@ pub struct UploadRequest {
     #[serde(default)]
     #[ts(optional)]
     pub follow_links: Option<bool>,
+}
+
+/// What came of a request to bring something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export, export_to = "types.ts")]
+pub struct AddedDownload {
+    /// The transfer.
+    pub id: TransferId,
+    /// It came onto the list with this request; else the same was there already, unfinished, and goes on in its row.
+    pub is_new: bool,
 }
 
 /// What to bring where.
@@ -474,6 +497,14 @@ impl Engine {
                 _lock: lock,
             }),
         };
+        let queue = Arc::downgrade(&engine.inner.queue);
+        engine.inner.keys.when_late(move |service| {
+            if let Some(queue) = queue.upgrade() {
+                // What stood still for want of a key goes on.
+                queue.clear_problem(service);
+                queue.services_changed();
+            }
+        });
         let rebuilt = engine.rebuild(&unreadable, last_id).await?;
         if !unreadable.is_empty() {
             let back = unreadable.iter().filter(|id| rebuilt.contains(id)).count();
@@ -572,14 +603,20 @@ impl Engine {
         self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A face has something more to tell about this start.
+    pub fn add_notice(&self, notice: Phrase) {
+        self.inner.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice.into());
+    }
+
     /// The transfers that are wanted, in the list's order.
     pub fn transfers(&self, wanted: impl Fn(&Transfer) -> bool) -> Vec<Transfer> {
         self.queue().all(wanted).1
     }
 
-    /// Shows every transfer, in no order, without a copy of it. The list waits meanwhile.
-    pub fn look(&self, look: impl FnMut(&Transfer)) {
-        self.queue().look(look);
+    /// Shows every transfer, in no order, without a copy of it. The list waits meanwhile. Answers the revision that they
+    /// belong to: whoever listens has seen [`Changes`] up to that one already.
+    pub fn look(&self, look: impl FnMut(&Transfer)) -> u64 {
+        self.queue().look(look)
     }
 
     /// Whether there is a transfer like this.
@@ -588,7 +625,8 @@ impl Engine {
     }
 
     /// Changes from now on: at most five a second, none while nothing changes. A listener that falls behind gets
-    /// `Lagged` and takes a [`Engine::snapshot`].
+    /// `Lagged` and takes a [`Engine::snapshot`]; what it still receives of revisions up to that one is older than what it has
+    /// then, and to be skipped.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Changes>> {
         self.queue().subscribe()
     }
@@ -731,7 +769,8 @@ impl Engine {
             new.push((row, task, record));
             ids.push(None);
         }
-        let mut added = self.write_down(new).await?.into_iter();
+        answer.new = self.write_down(new).await?;
+        let mut added = answer.new.iter().copied();
         answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
         Ok(answer)
     }
@@ -776,12 +815,22 @@ impl Engine {
 
     /// Adds a download; written down before this returns. The same download that is not finished yet goes on.
     pub async fn download(&self, request: DownloadRequest) -> Result<TransferId> {
-        let mut added = self.download_all(vec![request]).await?;
+        self.add_download(request).await.map(|added| added.id)
+    }
+
+    /// Adds a download as [`Engine::download`] does, and says whether it is one more.
+    pub async fn add_download(&self, request: DownloadRequest) -> Result<AddedDownload> {
+        let mut added = self.add_downloads(vec![request]).await?;
         added.pop().ok_or_else(|| Error::internal("The download was not written down"))?
     }
 
-    /// The same for many at once, which costs hardly more than one; what is wrong with one keeps none of the others.
+    /// Adds many downloads at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
+        let added = self.add_downloads(requests).await?;
+        Ok(added.into_iter().map(|added| added.map(|added| added.id)).collect())
+    }
+
+    async fn add_downloads(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<AddedDownload>>> {
         let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
         let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
         let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
@@ -813,8 +862,11 @@ impl Engine {
             });
         }
         let added = self.write_down(new).await?;
-        let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
-        Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
+        let answer = |place: std::result::Result<TransferId, usize>| AddedDownload {
+            is_new: place.is_err(),
+            id: place.unwrap_or_else(|place| added[place]),
+        };
+        Ok(answers.into_iter().map(|place| place.map(answer)).collect())
     }
 
     /// The headers that a download goes on with are those that were given last.
@@ -984,12 +1036,12 @@ impl Engine {
     }
 
     /// Downloads the same once more, into the Downloads folder.
-    pub async fn download_again(&self, id: TransferId) -> Result<TransferId> {
+    pub async fn download_again(&self, id: TransferId) -> Result<AddedDownload> {
         let row = self.queue().row(id).ok_or_else(|| no_such_transfer(id))?;
         let Some(Task::Download(task)) = self.queue().task(id).filter(|_| self.can_download_again(id)) else {
             return Err(Error::invalid(Phrase::LinkNotKept).advise(Phrase::PasteLinkAgain));
         };
-        self.download(DownloadRequest {
+        self.add_download(DownloadRequest {
             what: task.what,
             service: Some(row.service),
             folder: None,

@@ -43,6 +43,7 @@ mod resume;
 mod retry;
 mod rows;
 mod run;
+mod search;
 mod secrets;
 mod services;
 mod settings;
@@ -57,9 +58,9 @@ mod words;
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState,
-    Options, Overrides, PathSummary, Pictures, Recognised, ServiceStatus, Snapshot, UploadRequest,
-    default_data_dir,
+    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine,
+    ImportedAssets, KeyState, LibraryChanges, Options, Overrides, PathSummary, Pictures, Recognised,
+    ServiceStatus, Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;

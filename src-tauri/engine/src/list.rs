@@ -3,7 +3,7 @@
 //! grow with the list.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use icu_collator::options::{CollatorOptions, Strength};
@@ -13,9 +13,10 @@ use icu_locale_core::Locale;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::engine::{Changes, Engine, ServiceStatus};
+use crate::engine::{Changes, Engine, LibraryChanges, ServiceStatus};
 use crate::error::{Failure, Result};
 use crate::foreign::Foreign;
+use crate::search::Search;
 use crate::settings::Settings;
 use crate::transfer::{Kind, State, Transfer, TransferId, WaitReason};
 use crate::words::{Phrase, Words};
@@ -230,6 +231,8 @@ pub struct ListChanges {
     pub settings: Option<Settings>,
     /// Where downloads go, in full, if the settings were changed.
     pub downloads_folder: Option<String>,
+    /// What changed in the library.
+    pub library: Option<LibraryChanges>,
 }
 
 /// All that a window needs to draw itself.
@@ -285,10 +288,22 @@ pub struct TakenBack {
 
 /// A window onto an engine's list. Everything that it answers or tells carries a revision one higher than the one before,
 /// and is told in that order.
+///
+/// Locks: the list's is taken before the rows' of the queue and the one of what waits to be told; none is held while the
+/// window is told something, so that a slow window holds up nobody who asks.
 pub struct ListWindow {
     engine: Engine,
     list: Mutex<List>,
+    untold: Mutex<Untold>,
     tell: Box<dyn Fn(ListChanges) + Send + Sync>,
+}
+
+/// What the window is still to be told, in order.
+#[derive(Default)]
+struct Untold {
+    waiting: VecDeque<ListChanges>,
+    /// Somebody tells the window something just now, and then whatever waits.
+    is_telling: bool,
 }
 
 impl std::fmt::Debug for ListWindow {
@@ -298,9 +313,30 @@ impl std::fmt::Debug for ListWindow {
 }
 
 impl ListWindow {
-    /// A window that shows nothing yet, and how it is told what changes. That must not ask the window anything.
+    /// A window that shows nothing yet, and how it is told what changes.
     pub fn new(engine: Engine, tell: impl Fn(ListChanges) + Send + Sync + 'static) -> Self {
-        Self { engine, list: Mutex::default(), tell: Box::new(tell) }
+        Self { engine, list: Mutex::default(), untold: Mutex::default(), tell: Box::new(tell) }
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the window what waits. Called without the list; whoever finds another one at it leaves it to that one.
+    fn tell_all(&self) {
+        loop {
+            let next = {
+                let mut untold = self.untold();
+                if untold.is_telling {
+                    return;
+                }
+                let Some(next) = untold.waiting.pop_front() else { return };
+                untold.is_telling = true;
+                next
+            };
+            (self.tell)(next);
+            self.untold().is_telling = false;
+        }
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -331,20 +367,24 @@ impl ListWindow {
         list.seen(&self.engine)
     }
 
-    /// Takes changes in and tells what of them the window has to know; nothing while there is no window.
+    /// Takes changes in and tells what of them the window has to know; nothing while there is no window, and nothing of
+    /// changes that were in the rows already when they were read.
     pub fn apply(&self, changes: &Changes) {
         let mut list = self.list();
-        if list.is_open {
+        if list.is_open && changes.revision > list.read_at {
             let ended = list.apply(&changes.changed, &changes.removed);
             let listing = list.told(&self.engine, &changes.changed);
-            (self.tell)(ListChanges {
+            self.untold().waiting.push_back(ListChanges {
                 list: listing,
                 ended,
                 services: changes.services.clone(),
                 settings: changes.settings.as_deref().cloned(),
                 downloads_folder: changes.settings.as_ref().map(|_| self.downloads_folder()),
+                library: changes.library.clone(),
             });
         }
+        drop(list);
+        self.tell_all();
     }
 
     /// Reads everything anew, after changes were missed.
@@ -353,14 +393,18 @@ impl ListWindow {
         if list.is_open {
             let look = list.look.clone();
             let ended = list.read(&self.engine, look);
-            (self.tell)(ListChanges {
-                list: list.seen(&self.engine),
+            let listing = list.seen(&self.engine);
+            self.untold().waiting.push_back(ListChanges {
+                list: listing,
                 ended,
                 services: Some(self.engine.services()),
                 settings: Some(self.engine.settings()),
                 downloads_folder: Some(self.downloads_folder()),
+                library: Some(LibraryChanges { changed: Vec::new(), read_anew: true }),
             });
         }
+        drop(list);
+        self.tell_all();
     }
 
     fn downloads_folder(&self) -> String {
@@ -419,6 +463,8 @@ impl ListWindow {
             list.set_hidden(&hidden, false);
         }
         list.retell(self);
+        drop(list);
+        self.tell_all();
         stopped.map(|()| Hidden { ids: hidden, paused, next })
     }
 
@@ -427,6 +473,8 @@ impl ListWindow {
         let mut list = self.list();
         list.set_hidden(ids, false);
         list.retell(self);
+        drop(list);
+        self.tell_all();
     }
 
     /// What is still to be done, in the order of the queue.
@@ -465,18 +513,19 @@ impl ListWindow {
         }
     }
 
-    /// Gives up and removes those of these that came onto the list since then, in milliseconds since 1970. A file that was
-    /// on its way already goes on in its row, with what has arrived of it: taking back a drop must not take that.
+    /// Gives up and removes these, which had just come onto the list. Meant for what was told as new when it was added: a
+    /// file that was on its way already goes on in its row, with what has arrived of it, and taking back a drop must not take
+    /// that.
     ///
     /// # Errors
     ///
     /// Those of [`Engine::remove`].
-    pub async fn take_back(&self, ids: &[TransferId], since: u64) -> Result<TakenBack> {
+    pub async fn take_back(&self, ids: &[TransferId]) -> Result<TakenBack> {
         let asked: HashSet<TransferId> = ids.iter().copied().collect();
         let split = || {
             let (mut going, mut ended) = (Vec::new(), Vec::new());
             self.engine.look(|row| {
-                if row.added_at < since || !asked.contains(&row.id) {
+                if !asked.contains(&row.id) {
                     return;
                 }
                 // What had been sent before is not there because of this one.
@@ -698,8 +747,7 @@ type Moved = Option<(Vec<TransferId>, Option<TransferId>)>;
 struct List {
     is_open: bool,
     look: Look,
-    /// The search as it is compared: in lower case, without spaces around it.
-    query: String,
+    query: Search,
     /// Names of the services that the search finds.
     services: HashSet<String>,
     collator: Option<CollatorBorrowed<'static>>,
@@ -711,6 +759,8 @@ struct List {
     next: Option<TransferId>,
     sums: Sums,
     revision: u64,
+    /// The engine's revision of the rows when they were read last; changes up to it are in them.
+    read_at: u64,
     /// Rows that the window has.
     known: HashSet<TransferId>,
 }
@@ -754,7 +804,7 @@ impl List {
         self.prepare(engine, look);
         let mut ended = Endings::default();
         let mut cards = Vec::with_capacity(self.cards.len());
-        engine.look(|row| {
+        let read_at = engine.look(|row| {
             let card = self.card_of(row);
             if self.is_open {
                 ended.note(self.card(row.id), &card, row);
@@ -762,7 +812,7 @@ impl List {
             cards.push(card);
         });
         cards.sort_unstable_by_key(|card: &Card| card.id);
-        self.cards = cards;
+        (self.cards, self.read_at) = (cards, read_at);
         let Self { cards, hidden, .. } = self;
         hidden.retain(|id| cards.binary_search_by_key(id, |card| card.id).is_ok());
         self.sort();
@@ -804,15 +854,12 @@ impl List {
         } else if self.collator.is_none() || self.look.locale != look.locale {
             self.collator = collator(&look.locale);
         }
-        self.query = look.search.trim().to_lowercase();
+        self.query = Search::new(&look.search);
         self.services = if self.query.is_empty() {
             HashSet::new()
         } else {
             let statuses = engine.services().into_iter();
-            statuses
-                .filter(|service| service.name.to_lowercase().contains(&self.query))
-                .map(|service| service.id)
-                .collect()
+            statuses.filter(|service| self.query.finds(&service.name)).map(|service| service.id).collect()
         };
         self.look = look;
     }
@@ -826,11 +873,8 @@ impl List {
     }
 
     fn finds(&self, row: &Transfer) -> bool {
-        let holds = |text: &Option<Foreign>| {
-            text.as_ref().is_some_and(|text| text.to_lowercase().contains(&self.query))
-        };
-        self.query.is_empty()
-            || row.name.to_lowercase().contains(&self.query)
+        let holds = |text: &Option<Foreign>| text.as_ref().is_some_and(|text| self.query.finds(text));
+        self.query.finds(&row.name)
             || self.services.contains(&row.service)
             || holds(&row.asset_id)
             || holds(&row.host)
@@ -945,16 +989,17 @@ impl List {
         self.told(engine, &[])
     }
 
-    /// The same as a message; nothing while there is no window.
+    /// What is in sight, to be told; nothing while there is no window.
     fn retell(&mut self, window: &ListWindow) {
         if self.is_open {
             let list = self.told(&window.engine, &[]);
-            (window.tell)(ListChanges {
+            window.untold().waiting.push_back(ListChanges {
                 list,
                 ended: Endings::default(),
                 services: None,
                 settings: None,
                 downloads_folder: None,
+                library: None,
             });
         }
     }

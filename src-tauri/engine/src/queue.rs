@@ -30,7 +30,7 @@ use crate::store::{Store, Stored};
 use crate::task::{Journal, Task};
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::turns::{Turn, Turns};
-use crate::words::{Phrase, Seconds};
+use crate::words::{Phrase, Seconds, Size};
 use crate::{download, memory, services, upload};
 
 /// Listeners hear of changes this often at most.
@@ -107,6 +107,7 @@ impl Queue {
         let (changes, _) = broadcast::channel(BACKLOG);
         let (limit_up, limit_down) = {
             let settings = settings.read().unwrap_or_else(PoisonError::into_inner);
+            Size::show_in(settings.units);
             (overrides.limit_rate.or(settings.limit_up), overrides.limit_rate.or(settings.limit_down))
         };
         let (mut rows, names) = (Rows::default(), ReservedNames::default());
@@ -173,6 +174,7 @@ impl Queue {
     pub fn set_settings(&self, settings: Settings) {
         self.limit_up.set(self.overrides.limit_rate.or(settings.limit_up));
         self.limit_down.set(self.overrides.limit_rate.or(settings.limit_down));
+        Size::show_in(settings.units);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         self.rows().settings_changed = true;
         self.services_changed();
@@ -192,9 +194,11 @@ impl Queue {
         (rows.revision, all.into_iter().cloned().collect())
     }
 
-    /// Shows every row, in no order, without a copy. The list waits meanwhile.
-    pub fn look(&self, look: impl FnMut(&Transfer)) {
-        self.rows().all().map(|entry| &*entry.row).for_each(look);
+    /// Shows every row, in no order, without a copy, and answers the revision that they belong to. The list waits meanwhile.
+    pub fn look(&self, look: impl FnMut(&Transfer)) -> u64 {
+        let rows = self.rows();
+        rows.all().map(|entry| &*entry.row).for_each(look);
+        rows.revision
     }
 
     /// Whether there is a row like this.
@@ -990,6 +994,7 @@ impl Queue {
                 tokio::select! {
                     () = self.closing.cancelled() => {}
                     () = self.publishing.notified() => {}
+                    () = self.store.news.come() => {}
                 }
             }
             self.publish_once();
@@ -1035,6 +1040,7 @@ impl Queue {
 
     fn publish_once(&self) {
         let at = Instant::now();
+        let library = self.store.news.take();
         let mut rows = self.rows();
         for id in rows.active_ids() {
             let Some(entry) = rows.get_mut(id) else { continue };
@@ -1056,6 +1062,7 @@ impl Queue {
             && rows.removed.is_empty()
             && !rows.services_changed
             && !rows.settings_changed
+            && library.is_none()
         {
             return;
         }
@@ -1077,6 +1084,7 @@ impl Queue {
             changed,
             removed: std::mem::take(&mut rows.removed),
             services,
+            library,
         };
         drop(rows);
         // Nobody listens: nobody misses it.

@@ -70,6 +70,13 @@ pub enum Units {
     Binary,
 }
 
+impl Units {
+    /// Whether sizes are counted in steps of 1024. Only Windows' own programs do, and they call a KiB a KB.
+    pub(crate) fn is_binary(self) -> bool {
+        self == Self::Binary || (self == Self::System && cfg!(windows))
+    }
+}
+
 /// The language of the window, the tray and the notices. The terminal speaks English.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
@@ -307,7 +314,7 @@ impl Settings {
             Ok(settings) => return (settings, None),
             Err(why) => why,
         };
-        let aside = path.with_extension("json.broken");
+        let aside = free_name_beside(path);
         let told = match std::fs::rename(path, &aside) {
             Ok(()) => Phrase::SettingsBroken { why, aside: shown(&aside) },
             Err(_) => Phrase::SettingsBrokenInPlace { why },
@@ -322,6 +329,14 @@ impl Settings {
         crate::files::whole::write_whole(path, text.as_bytes())
             .map_err(|error| Error::target_io("Writing the settings to", path, &error))
     }
+}
+
+/// Where a broken settings file goes: `settings.json.broken`, or with the first number that no earlier one has.
+fn free_name_beside(path: &Path) -> PathBuf {
+    let numbers = std::iter::once(String::new()).chain((2_u64..).map(|number| format!("-{number}")));
+    let mut names = numbers.map(|number| path.with_extension(format!("json.broken{number}")));
+    let is_free = |name: &PathBuf| name.symlink_metadata().is_err();
+    names.find(is_free).unwrap_or_else(|| path.with_extension("json.broken"))
 }
 
 /// A base URL is http(s) and holds no query. A key goes nowhere in the open: https then, or this computer.
@@ -365,15 +380,23 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("settings.json");
+            let kept = || -> Vec<Vec<u8>> {
+                let files = std::fs::read_dir(folder.path()).unwrap();
+                files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+            };
+            let mut aside = Vec::new();
             for content in [bytes, words.into_bytes()] {
                 std::fs::write(&path, &content).unwrap();
                 let (settings, told) = Settings::load(&path);
                 prop_assert!(settings.check().is_ok());
-                let kept = ["settings.json", "settings.json.broken"].iter().any(|name| {
-                    std::fs::read(folder.path().join(name)).is_ok_and(|found| found == content)
-                });
-                prop_assert!(kept, "{:?} is lost", content);
+                prop_assert!(kept().contains(&content), "{content:?} is lost");
                 prop_assert!(told.is_some() || path.exists());
+                if told.is_some() {
+                    aside.push(content);
+                }
+            }
+            for content in aside {
+                prop_assert!(kept().contains(&content), "{content:?} gave way to another one");
             }
         }
     }

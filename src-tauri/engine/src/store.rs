@@ -4,6 +4,8 @@
 //! few syncs, not one each. An answer is given only after the commit: what a caller was told is on disk. What nobody
 //! waits for takes part in the next commit that somebody does wait for, or in one of its own soon after.
 
+mod news;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +22,12 @@ use crate::error::{Cause, Error, Result};
 use crate::files::own_folder;
 use crate::foreign::Foreign;
 use crate::library_copy::LibraryCopy;
+use crate::search::{self, Search};
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 use crate::upload::source_file::Sighting;
 use crate::words::{Count, Phrase, Words, shown};
+use news::LibraryNews;
 
 /// The most jobs that share one commit.
 const GROUP: usize = 256;
@@ -148,6 +152,8 @@ pub(crate) struct Opened {
 pub(crate) struct Store {
     jobs: mpsc::Sender<Job>,
     library: Arc<LibraryCopy>,
+    /// What of the library is still to be told to listeners.
+    pub news: Arc<LibraryNews>,
     /// What the database has of it: a handful of words that every upload asks for.
     learned: Arc<Mutex<HashMap<String, String>>>,
     /// Whether `contents` is sound. One look at a damaged page would fail the commit with everything else in it.
@@ -207,7 +213,13 @@ impl Store {
             .map_err(|error| {
                 Error::internal("The database thread did not start").because(error.to_string())
             })?;
-        let store = Self { jobs, library, learned: Arc::new(Mutex::new(learned)), has_contents };
+        let store = Self {
+            jobs,
+            library,
+            news: Arc::default(),
+            learned: Arc::new(Mutex::new(learned)),
+            has_contents,
+        };
         Ok(Opened { store, stored, unreadable, notes, last_id })
     }
 
@@ -219,17 +231,40 @@ impl Store {
         self.hand_over(job)?.await.map_err(|_| Error::internal("The database thread has ended"))?
     }
 
+    /// Runs a job that changes the library and answers what it changed. That is told once it is committed, also if nobody
+    /// waits for the answer any more.
+    async fn change_library(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Vec<Asset>> + Send + 'static,
+    ) -> Result<()> {
+        let news = Arc::clone(&self.news);
+        let answered = self.hand_over_and(job, move |changed| news.note(changed))?;
+        answered.await.map_err(|_| Error::internal("The database thread has ended"))?.map(drop)
+    }
+
     /// Hands a job over whose answer is waited for.
     fn hand_over<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T>>> {
+        self.hand_over_and(job, |_| ())
+    }
+
+    /// Hands a job over, and what is to be done with its result by the writing thread once that is on disk.
+    fn hand_over_and<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        when_committed: impl FnOnce(&T) + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T>>> {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |transaction| {
             let result = in_savepoint(transaction, job);
             Box::new(move |committed| {
                 let result = match (result, committed) {
-                    (Ok(value), Ok(())) => Ok(value),
+                    (Ok(value), Ok(())) => {
+                        when_committed(&value);
+                        Ok(value)
+                    }
                     (Err(error), _) => Err(from_sqlite(&error)),
                     (_, Err(error)) => Err(from_sqlite(error)),
                 };
@@ -385,10 +420,10 @@ impl Store {
     /// Writes an asset into the library, or what is new about it.
     pub async fn save_asset(&self, asset: Asset) -> Result<()> {
         let library = Arc::clone(&self.library);
-        self.run(move |transaction| {
-            upsert(transaction, &asset)?;
+        self.change_library(move |transaction| {
+            let now = upsert(transaction, &asset)?;
             library.append(&asset);
-            Ok(())
+            Ok(vec![now])
         })
         .await
     }
@@ -396,13 +431,13 @@ impl Store {
     /// The same for one that was just sent, with what it holds.
     pub async fn save_sent(&self, asset: Asset, sha256: Sha256) -> Result<()> {
         let library = Arc::clone(&self.library);
-        self.run(move |transaction| {
-            upsert(transaction, &asset)?;
+        self.change_library(move |transaction| {
+            let now = upsert(transaction, &asset)?;
             transaction
                 .prepare_cached("UPDATE assets SET sha256 = ?3 WHERE service = ?1 AND asset_id = ?2")?
                 .execute(params![asset.service, asset.asset_id, sha256])?;
             library.append(&asset);
-            Ok(())
+            Ok(vec![now])
         })
         .await
     }
@@ -435,7 +470,7 @@ impl Store {
         // In portions, so that others need not wait for all of it; what a kill leaves out is added at the next start.
         for portion in changed.chunks(COPIED) {
             let (portion, library) = (portion.to_vec(), Arc::clone(&self.library));
-            self.run(move |transaction| {
+            self.change_library(move |transaction| {
                 // As it is by now: what comes later in the copy counts.
                 let mut select = transaction.prepare_cached(
                     "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
@@ -446,7 +481,7 @@ impl Store {
                 };
                 let assets = portion.iter().map(&mut now).collect::<rusqlite::Result<Vec<_>>>()?;
                 library.append_all(&assets);
-                Ok(())
+                Ok(assets)
             })
             .await?;
         }
@@ -457,7 +492,7 @@ impl Store {
     pub async fn set_asset_status(&self, service: &str, asset_id: &str, status: AssetStatus) -> Result<()> {
         let (service, asset_id) = (service.to_owned(), asset_id.to_owned());
         let library = Arc::clone(&self.library);
-        self.run(move |transaction| {
+        self.change_library(move |transaction| {
             let changed = transaction
                 .query_row(
                     "UPDATE assets SET status = ?3 WHERE service = ?1 AND asset_id = ?2
@@ -466,24 +501,23 @@ impl Store {
                     read_asset,
                 )
                 .optional()?;
-            if let Some(asset) = changed {
-                library.append(&asset);
+            if let Some(asset) = &changed {
+                library.append(asset);
             }
-            Ok(())
+            Ok(Vec::from_iter(changed))
         })
         .await
     }
 
     /// Assets whose name or id holds the text, newest first; all of them for an empty text.
     pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
-        let pattern =
-            format!("%{}%", search.trim().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let search = Search::new(search);
         self.run(move |transaction| {
             let mut select = transaction.prepare_cached(
                 "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
-                 WHERE name LIKE ?1 ESCAPE '\\' OR asset_id LIKE ?1 ESCAPE '\\' ORDER BY at DESC, rowid DESC",
+                 WHERE finds(name, ?1) OR finds(asset_id, ?1) ORDER BY at DESC, rowid DESC",
             )?;
-            let rows = select.query_map([pattern], read_asset)?;
+            let rows = select.query_map([search], read_asset)?;
             rows.collect()
         })
         .await
@@ -667,8 +701,9 @@ fn status_word(status: AssetStatus) -> &'static str {
     }
 }
 
-/// A file that was only seen changes nothing about how it was sent: its name here may be another.
-fn upsert(connection: &Connection, asset: &Asset) -> rusqlite::Result<()> {
+/// Writes an asset down and answers how it stands then. A file that was only seen changes nothing about how it was sent: its
+/// name here may be another.
+fn upsert(connection: &Connection, asset: &Asset) -> rusqlite::Result<Asset> {
     connection
         .prepare_cached(
             "INSERT INTO assets (service, asset_id, name, size, crc32c, status, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -676,18 +711,21 @@ fn upsert(connection: &Connection, asset: &Asset) -> rusqlite::Result<()> {
                name = CASE WHEN excluded.status = 'seen' THEN name ELSE excluded.name END,
                size = coalesce(excluded.size, size), crc32c = coalesce(excluded.crc32c, crc32c),
                status = CASE WHEN excluded.status = 'seen' THEN status ELSE excluded.status END,
-               at = CASE WHEN excluded.status = 'seen' THEN at ELSE excluded.at END",
+               at = CASE WHEN excluded.status = 'seen' THEN at ELSE excluded.at END
+             RETURNING service, asset_id, name, size, crc32c, status, at",
         )?
-        .execute(params![
-            asset.service,
-            asset.asset_id,
-            asset.name,
-            asset.size,
-            asset.crc32c,
-            status_word(asset.status),
-            asset.at
-        ])
-        .map(|_| ())
+        .query_row(
+            params![
+                asset.service,
+                asset.asset_id,
+                asset.name,
+                asset.size,
+                asset.crc32c,
+                status_word(asset.status),
+                asset.at
+            ],
+            read_asset,
+        )
 }
 
 /// Fills a new database from the copy of the library; says how many assets there are then.
@@ -778,6 +816,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    search::add_to(&connection)?;
     Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => err,
         other => rusqlite::Error::ToSqlConversionFailure(other.into()),
@@ -996,6 +1035,76 @@ mod tests {
             let last = copy.iter().rfind(|line| line.asset_id == asset.asset_id);
             assert_eq!(last, Some(asset));
         }
+    }
+
+    #[tokio::test]
+    async fn changes_of_the_library_are_told_as_they_stand_once_they_are_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("ferry.db")).unwrap().store;
+        let asset = |id: &str, name: &str, status| Asset {
+            service: "mavi".into(),
+            asset_id: id.into(),
+            name: name.into(),
+            size: None,
+            crc32c: None,
+            status,
+            at: 7,
+        };
+        assert_eq!(store.news.take(), None);
+        store.save_asset(asset("re_1", "mine", AssetStatus::Begun)).await.unwrap();
+        store.set_asset_status("mavi", "re_1", AssetStatus::Abandoned).await.unwrap();
+        store.save_sent(asset("re_2", "other", AssetStatus::Sent), [1; 32]).await.unwrap();
+        store.set_asset_status("mavi", "re_none", AssetStatus::Deleted).await.unwrap();
+        let told = store.news.take().unwrap();
+        assert_eq!(
+            told.changed,
+            [
+                asset("re_1", "mine", AssetStatus::Begun),
+                asset("re_1", "mine", AssetStatus::Abandoned),
+                asset("re_2", "other", AssetStatus::Sent),
+            ]
+        );
+        assert!(!told.read_anew);
+        store.save_asset(asset("re_2", "its name here", AssetStatus::Seen)).await.unwrap();
+        assert_eq!(store.news.take().unwrap().changed, [asset("re_2", "other", AssetStatus::Sent)]);
+        let many = (0..1_500).map(|n| asset(&format!("re_new_{n}"), "theirs", AssetStatus::Sent)).collect();
+        store.import_assets(many).await.unwrap();
+        assert!(store.news.take().unwrap().read_anew, "many are not told one by one");
+        let many = (0..1_500).map(|n| asset(&format!("re_new_{n}"), "theirs", AssetStatus::Sent)).collect();
+        store.import_assets(many).await.unwrap();
+        assert_eq!(store.news.take(), None, "what was known already is no news");
+    }
+
+    #[tokio::test]
+    async fn the_library_is_searched_in_any_script() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ferry.db");
+        let store = Store::open(&path).unwrap().store;
+        for (number, name) in
+            ["Überfahrt 100%.mp4", "a_b.mov", "axb.mov", "Привет.txt"].into_iter().enumerate()
+        {
+            let asset = Asset {
+                service: "mavi".into(),
+                asset_id: format!("RE_{number}").into(),
+                name: name.into(),
+                size: None,
+                crc32c: None,
+                status: AssetStatus::Sent,
+                at: number as u64,
+            };
+            store.save_asset(asset).await.unwrap();
+        }
+        let found = async |search: &str| {
+            let assets = store.assets(search).await.unwrap();
+            assets.into_iter().map(|asset| asset.name.to_string()).collect::<Vec<_>>()
+        };
+        for search in ["überfahrt", "UBERFAHRT", "u\u{308}berfahrt ", "100%", "re_0"] {
+            assert_eq!(found(search).await, ["Überfahrt 100%.mp4"], "{search}");
+        }
+        assert_eq!(found("a_b").await, ["a_b.mov"]);
+        assert_eq!(found("привет").await, ["Привет.txt"]);
+        assert_eq!(found("").await.len(), 4);
+        assert_eq!(found("none").await, [""; 0]);
     }
 
     #[tokio::test]

@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::foreign::Foreign;
-use crate::settings::UploadMethod;
+use crate::settings::{Units, UploadMethod};
 use crate::transfer::{TransferId, Verified};
 
 /// A sentence of Ferry's own, or words of others: a service's, the system's, or those of a Ferry that wrote
@@ -83,16 +84,41 @@ impl From<&str> for Words {
 #[ts(export, export_to = "types.ts", type = "number")]
 pub struct Size(pub u64);
 
+/// Whether sizes are shown in steps of 1024 in this process: as the settings say of the engine that was opened or changed last.
+static IS_BINARY: AtomicBool = AtomicBool::new(false);
+
+impl Size {
+    /// Shows every size of this process in these units from now on.
+    pub(crate) fn show_in(units: Units) {
+        IS_BINARY.store(units.is_binary(), Ordering::Relaxed);
+    }
+
+    /// `14 B`, `1.0 kB`, `816 MB`, in steps of 1000 or 1024: three figures at most, the last of them rounded half up. The page
+    /// writes the same (`ui/src/format.ts`).
+    pub fn shown(self, units: Units) -> String {
+        const DECIMAL: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+        const BINARY: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+        let (names, base) = if units.is_binary() { (BINARY, 1024) } else { (DECIMAL, 1000) };
+        let bytes = u128::from(self.0);
+        let (mut step, mut unit) = (0, 1_u128);
+        // 999.5 would be rounded to 1000: it belongs to the next unit.
+        while bytes * 10 >= 9_995 * unit && step + 1 < names.len() {
+            (step, unit) = (step + 1, unit * base);
+        }
+        let name = names[step];
+        if step > 0 && bytes * 100 < 995 * unit {
+            let tenths = (bytes * 20 + unit) / (unit * 2);
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        } else {
+            format!("{} {name}", (bytes * 2 + unit) / (unit * 2))
+        }
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
-        let mut value = self.0 as f64;
-        let mut unit = 0;
-        while value >= 1000.0 && unit + 1 < UNITS.len() {
-            value /= 1000.0;
-            unit += 1;
-        }
-        if unit == 0 { write!(f, "{} bytes", self.0) } else { write!(f, "{value:.1} {}", UNITS[unit]) }
+        let units = if IS_BINARY.load(Ordering::Relaxed) { Units::Binary } else { Units::Decimal };
+        f.pad(&self.shown(units))
     }
 }
 
@@ -263,6 +289,7 @@ phrases! {
     NoKeyGiven = "This is not a key: it is empty or holds characters that no key has";
     KeyFromVariable { service: Peer } = "The key of {service} comes from an environment variable";
     KeyNotRemoved = "The keychain did not remove the key";
+    KeychainSilent = "The keychain does not answer";
 
     // ---- what happened: on the network ----
     NoNetwork = "This computer has no network";
@@ -595,6 +622,8 @@ phrases! {
     LibraryBack { count: Count } = "The library came back from its copy, with {count} assets";
     ListDamaged { why: Foreign, aside: Foreign } = "The list of transfers was damaged ({why}). It is kept as `{aside}`, and Ferry began a new one from what could be found";
     FolderStaysReadable { folder: Foreign } = "Other users of this computer may be able to read `{folder}`, where Ferry keeps its data: its disk does not keep them out";
+    NoDesktopBus = "The desktop’s message bus does not answer. Ferry works without it, but shows no notices and no tray icon, and keys last for this run only";
+    NoTrayIcon = "A tray icon cannot be made here: closing the window ends Ferry";
     SettingsUnreadable { why: Words } = "The settings could not be read ({why}); the defaults apply";
     SettingsBroken { why: Words, aside: Foreign } = "The settings file was damaged ({why}) and is kept as `{aside}`; the defaults apply";
     SettingsBrokenInPlace { why: Words } = "The settings file was damaged ({why}) and is left where it is; the defaults apply";
@@ -676,6 +705,32 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_shown_as_in_the_table_that_the_page_is_held_to() {
+        let table: Vec<(u64, String, String)> =
+            serde_json::from_str(include_str!("../../../tests/fixtures/sizes.json")).unwrap();
+        assert!(table.len() > 20);
+        for (bytes, decimal, binary) in table {
+            assert_eq!(Size(bytes).shown(Units::Decimal), decimal, "{bytes}");
+            assert_eq!(Size(bytes).shown(Units::Binary), binary, "{bytes}");
+            // The page can't be asked beyond 2^53.
+            let system = if cfg!(windows) { binary } else { decimal };
+            assert_eq!(Size(bytes).shown(Units::System), system, "{bytes}");
+        }
+        assert_eq!(Size(u64::MAX).shown(Units::Decimal), "18447 PB");
+        assert_eq!(Size(u64::MAX).shown(Units::Binary), "16384 PiB");
+    }
+
+    #[test]
+    fn sentences_show_sizes_in_the_units_of_the_settings() {
+        let missing = Phrase::AreMissing { missing: Size(999_950) };
+        assert_eq!(missing.to_string(), "1.0 MB are missing");
+        Size::show_in(Units::Binary);
+        assert_eq!(missing.to_string(), "977 KiB are missing");
+        Size::show_in(Units::Decimal);
+        assert_eq!(missing.to_string(), "1.0 MB are missing");
+    }
+
+    #[test]
     fn a_wait_says_what_happened_and_why() {
         let wait = Wait {
             reason: WaitReason::Space,
@@ -683,6 +738,6 @@ mod tests {
             what: Phrase::DiskFull.into(),
             why: Some(Phrase::AreMissing { missing: Size(12) }.into()),
         };
-        assert_eq!(wait.message(), "The disk is full; 12 bytes are missing");
+        assert_eq!(wait.message(), "The disk is full; 12 B are missing");
     }
 }

@@ -32,7 +32,15 @@ const NONE = { completed: 0, completed_name: null, failed: 0, failed_name: null,
 /** What the engine tells of the row with so many bytes. */
 function change(bytes: number, of: Partial<ListChanges> = {}): ListChanges {
   engine.put(row(bytes));
-  return { list: engine.tell(), ended: NONE, services: null, settings: null, downloads_folder: null, ...of };
+  return {
+    list: engine.tell(),
+    ended: NONE,
+    services: null,
+    settings: null,
+    downloads_folder: null,
+    library: null,
+    ...of,
+  };
 }
 const named = (name: string) => empty.services.slice(0, 1).map((service) => ({ ...service, id: 'x', name }));
 const settled = () => new Promise((resolve) => setTimeout(resolve));

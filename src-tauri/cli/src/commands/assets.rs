@@ -3,13 +3,12 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets};
+use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, Size};
 
 use super::Session;
 use crate::Outcome;
 use crate::arguments::{Assets, OneAsset, Pace, Service};
 use crate::clock;
-use crate::size;
 
 /// Shows, exports, imports, or asks about the library.
 pub async fn run(assets: Assets, session: &mut Session) -> Result<Outcome, Error> {
@@ -42,7 +41,7 @@ async fn list(search: &str, session: &mut Session) -> Result<Outcome, Error> {
     };
     session.report.line(&row("ASSET ID", "SERVICE", "SIZE", "STATUS", "WHEN (UTC)", "NAME"));
     for asset in &assets {
-        let size = asset.size.map_or_else(|| "-".to_owned(), size::show);
+        let size = asset.size.map_or_else(|| "-".to_owned(), |bytes| Size(bytes).to_string());
         let when = clock::show(asset.at);
         session.report.line(&row(&asset.asset_id, &asset.service, &size, status(asset), &when, &asset.name));
         session.report.object(asset);
@@ -95,7 +94,7 @@ async fn info(id: &str, service: Option<Service>, session: &mut Session) -> Resu
             session.report.line(&format!("{label:<9}{value}"));
         }
     };
-    let size = info.size.map(|bytes| format!("{} ({bytes} bytes)", size::show(bytes)));
+    let size = info.size.map(|bytes| format!("{} ({bytes} bytes)", Size(bytes)));
     line("id", Some(&info.asset_id));
     line("name", info.name.as_ref().map(|name| name as _));
     line("size", size.as_ref().map(|size| size as _));

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Cause, DownloadRequest, Engine, Error, Settings, State, Transfer, TransferId, UploadRequest, Verified,
-    make_private_folder,
+    Cause, DownloadRequest, Engine, Error, Settings, Size, State, Transfer, TransferId, UploadRequest,
+    Verified, make_private_folder,
 };
 use sha2::{Digest as _, Sha256};
 
 use super::Session;
 use crate::Outcome;
 use crate::report::{Event, Report};
-use crate::size;
 
 /// Not ASCII on purpose: the name travels in `Content-Disposition` and must arrive unharmed.
 const NAME: &str = "Überfahrt – demo 渡し船.bin";
@@ -56,7 +55,7 @@ async fn show(
         move || make_source(&source, bytes)
     })
     .await?;
-    report.line(&format!("made      “{NAME}”, {} of random bytes", size::show(bytes)));
+    report.line(&format!("made      “{NAME}”, {} of random bytes", Size(bytes)));
     report.line(&format!("          sha256 {sent_hash}"));
 
     let mut changes = engine.subscribe();
@@ -171,7 +170,7 @@ async fn watch(
 
 fn pace(bytes: u64, took: Duration) -> String {
     let seconds = took.as_secs_f64().max(0.001);
-    format!("{} in {seconds:.2} s, {}/s", size::show(bytes), size::show((bytes as f64 / seconds) as u64))
+    format!("{} in {seconds:.2} s, {}/s", Size(bytes), Size((bytes as f64 / seconds) as u64))
 }
 
 fn proof(transfer: &Transfer, subject: &str) -> String {

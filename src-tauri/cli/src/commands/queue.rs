@@ -1,6 +1,6 @@
 //! `ferry queue`, and the commands that change it.
 
-use ferry_engine::{Cause, Code, Engine, Error, State, Transfer, TransferId};
+use ferry_engine::{Cause, Code, Engine, Error, Size, State, Transfer, TransferId};
 use tokio::sync::mpsc;
 
 use super::Session;
@@ -8,7 +8,6 @@ use crate::Outcome;
 use crate::arguments::{Continue, Pace, Rows};
 use crate::follow::{Item, follow};
 use crate::report::{Event, standing};
-use crate::size;
 
 /// Whether a transfer would go on if it were let.
 pub fn is_unfinished(transfer: &Transfer) -> bool {
@@ -49,7 +48,7 @@ pub async fn list(rows: Rows, session: &mut Session) -> Result<Outcome, Error> {
                 transfer.kind.as_str().to_owned(),
                 transfer.service.clone(),
                 transfer.state.word().to_owned(),
-                transfer.total.map_or_else(|| "-".to_owned(), size::show),
+                transfer.total.map_or_else(|| "-".to_owned(), |bytes| Size(bytes).to_string()),
             ]
         })
         .collect();

@@ -51,6 +51,11 @@ impl BoundKey {
         Self { secret, origin }
     }
 
+    /// The key itself, for the keychain that keeps it.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// To whom it goes.
     pub fn origin(&self) -> &Origin {
         &self.origin

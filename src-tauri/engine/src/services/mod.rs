@@ -263,11 +263,11 @@ impl Services {
         }
         let key = self.keys.get(about.id).await;
         if about.needs_key && key.is_none() {
-            return Err(Error::new(
-                Cause::Unauthorized,
-                Phrase::NoKeyYet { service: Peer::service(about.id) },
-            )
-            .advise(Phrase::EnterKeyOf { id: about.id.into() }));
+            let error =
+                Error::new(Cause::Unauthorized, Phrase::NoKeyYet { service: Peer::service(about.id) })
+                    .advise(Phrase::EnterKeyOf { id: about.id.into() });
+            let is_silent = self.keys.is_silent(about.id);
+            return Err(if is_silent { error.because(Phrase::KeychainSilent) } else { error });
         }
         if let Some(key) =
             key.as_ref().filter(|key| Origin::of_address(&address).as_ref() != Some(key.origin()))
@@ -370,9 +370,8 @@ impl Services {
 
     /// Asks the keychain for the keys, so that the statuses are right from the start.
     pub async fn look_up_keys(&self) {
-        for id in ["mavi", "visual-search"] {
-            self.keys.get(id).await;
-        }
+        // Both at once: of a keychain that hangs for one, the other need not hear.
+        tokio::join!(self.keys.get("mavi"), self.keys.get("visual-search"));
     }
 
     /// How often a key was set or removed in this run.

@@ -87,6 +87,9 @@ pub struct SentFile {
 pub struct AddedUploads {
     /// The transfers, in the order of the files.
     pub ids: Vec<TransferId>,
+    /// Those of them that came onto the list with this request; the others were on their way already.
+    #[serde(default)]
+    pub new: Vec<TransferId>,
     /// Those of them that are to end with an asset that is there.
     #[ts(type = "number")]
     pub reused: u64,
