@@ -3,6 +3,7 @@
 import { invoke } from '@tauri-apps/api/core';
 
 import type {
+  AddedDownload,
   AddedUploads,
   Asset,
   AssetAt,
@@ -48,7 +49,7 @@ export interface Commands {
   summarise: (args: { paths: string[] }) => PathSummary;
   upload: (args: { request: UploadRequest }) => AddedUploads;
   stop_comparing: (args: Record<string, never>) => void;
-  download: (args: { request: DownloadRequest }) => TransferId;
+  download: (args: { request: DownloadRequest }) => AddedDownload;
   recognise: (args: { text: string }) => Recognised[];
   pause: (args: { ids: TransferId[] }) => void;
   resume: (args: { ids: TransferId[] }) => void;
@@ -57,7 +58,7 @@ export interface Commands {
   remove: (args: { ids: TransferId[] }) => void;
   move_rows: (args: { ids: TransferId[]; to: Where }) => void;
   move_behind: (args: { ids: TransferId[]; above: TransferId | null }) => void;
-  take_back: (args: { ids: TransferId[]; since: number }) => TakenBack;
+  take_back: (args: { ids: TransferId[] }) => TakenBack;
   timeline: (args: { id: TransferId }) => TimelineEntry[];
   pictures: (args: { id: TransferId }) => Pictures;
   show_in_folder: (args: { id: TransferId }) => void;
@@ -65,7 +66,7 @@ export interface Commands {
   thumbnail: (args: { id: TransferId }) => string | null;
   file_there: (args: { id: TransferId }) => boolean;
   can_download_again: (args: { id: TransferId }) => boolean;
-  download_again: (args: { id: TransferId }) => TransferId;
+  download_again: (args: { id: TransferId }) => AddedDownload;
   assets: (args: { search: string }) => Asset[];
   asset_count: (args: Record<string, never>) => number;
   asset_info: (args: { assetId: string; service: string | null }) => AssetInfo;
@@ -131,7 +132,7 @@ export const stopComparing = (): Promise<void> => invoke('stop_comparing');
 
 /** Brings a file into the Downloads folder. The page does not choose the folder. A link carries words to its server: one
  * that nobody pressed anything for is not followed, and into the own network only once the user has agreed. */
-export const download = (request: DownloadRequest): Promise<TransferId> => invoke('download', { request });
+export const download = (request: DownloadRequest): Promise<AddedDownload> => invoke('download', { request });
 
 /** What the add bar's text could be, best first. */
 export const recognise = (text: string): Promise<Recognised[]> => invoke('recognise', { text });
@@ -157,8 +158,8 @@ export const moveRows = (ids: readonly TransferId[], to: Where): Promise<void> =
 /** Puts these behind another one of what is still to be done, or to its front. */
 export const moveBehind = (ids: readonly TransferId[], above: TransferId | null): Promise<void> => invoke('move_behind', { ids, above });
 
-/** Takes those of these off the list that came onto it since then, and answers how many. */
-export const takeBack = (ids: readonly TransferId[], since: number): Promise<TakenBack> => invoke('take_back', { ids, since });
+/** Takes these, which had just come onto the list, off it again, and answers how many. */
+export const takeBack = (ids: readonly TransferId[]): Promise<TakenBack> => invoke('take_back', { ids });
 
 /** A transfer's history. */
 export const timeline = (id: TransferId): Promise<TimelineEntry[]> => invoke('timeline', { id });
@@ -183,7 +184,7 @@ export const fileThere = (id: TransferId): Promise<boolean> => invoke('file_ther
 export const canDownloadAgain = (id: TransferId): Promise<boolean> => invoke('can_download_again', { id });
 
 /** Downloads the same once more. */
-export const downloadAgain = (id: TransferId): Promise<TransferId> => invoke('download_again', { id });
+export const downloadAgain = (id: TransferId): Promise<AddedDownload> => invoke('download_again', { id });
 
 /** The library. */
 export const assets = (search: string): Promise<Asset[]> => invoke('assets', { search });
