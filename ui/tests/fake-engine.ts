@@ -7,6 +7,7 @@ import type { InvokeArgs } from '@tauri-apps/api/core';
 import type { Commands } from '../src/client';
 import type { Held } from '../src/ipc';
 import type {
+  Asset,
   Failure,
   KeyState,
   Language,
@@ -484,7 +485,6 @@ export function start(scenario: Scenario, live = true): void {
     'recognise',
     'timeline',
     'assets',
-    'services',
     'summarise',
   ]);
 
