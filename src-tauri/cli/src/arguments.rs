@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use ferry_engine::{Header, TransferId, UploadMethod};
+use ferry_engine::{Checksum, Header, TransferId, UploadMethod};
 
 use crate::size;
 
@@ -67,7 +67,9 @@ Examples:
   ferry download re_0123456789 VI0123456789
   ferry download https://example.org/file.iso --connections 4
   ferry download https://example.org/watch/1 --service offline-tube --quality 1080p --remove-after
+  ferry download https://example.org/file.iso --checksum sha256:9f86d081884c7d65…
   ferry download - < links.txt            one a line, so that they are not in the process list
+  ferry download -i list.txt              the same from a file, each with settings of its own
 
 Prints one line a file, in the order given: its full path. The same download again continues an unfinished one;
 nothing is ever overwritten.")]
@@ -165,8 +167,12 @@ pub struct Download {
     /// A link, an asset id, a video number, a server's download id; with `--service offline-tube` a page. `-` reads them
     /// from stdin, one a line, so that they are not in the process list; empty lines and those that begin with `#` are
     /// left out.
-    #[arg(required = true, value_name = "WHAT")]
+    #[arg(required_unless_present = "input", value_name = "WHAT")]
     pub what: Vec<String>,
+    /// Read what to download from a file, `-` for stdin: one item a line, the link or id first, then, each after a tab,
+    /// what differs for it of `dir=…`, `name=…`, `checksum=…` and `service=…`.
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// Where from [default: `link` for http(s) URLs, else the default service of the settings].
     #[arg(long, value_name = "S")]
     pub service: Option<Service>,
@@ -176,6 +182,10 @@ pub struct Download {
     /// Name to save under [default: the one that the service gives].
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// What the file's checksum must be: `md5`, `sha1`, `sha256`, `sha512` or `crc32c`, a colon, the hex digits. A file
+    /// with another one is not saved.
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub checksum: Option<Checksum>,
     /// Visual Search: the `unique_id` that was used at upload.
     #[arg(long, value_name = "ID")]
     pub unique_id: Option<String>,
@@ -491,8 +501,22 @@ fn impossible(command: &Command) -> Option<(&'static str, &'static str)> {
             };
             Some(("upload", why))
         }
-        Command::Download(download) if download.name.is_some() && download.what.len() > 1 => {
-            Some(("download", "--name names one file; leave it out, or download the others by themselves"))
+        Command::Download(download) => {
+            let is_stdin = |text: &std::ffi::OsStr| text == "-";
+            let (what, input) = (&download.what, &download.input);
+            let why = if download.name.is_some() && (what.len() > 1 || input.is_some()) {
+                "--name names one file; leave it out, or download the others by themselves"
+            } else if download.checksum.is_some() && (what.len() > 1 || input.is_some()) {
+                "--checksum is that of one file; download the others by themselves, or name each file's in the lines of -i"
+            } else if what.iter().filter(|what| is_stdin(what.as_ref())).count()
+                + usize::from(input.as_ref().is_some_and(|file| is_stdin(file.as_ref())))
+                > 1
+            {
+                "stdin can be read once; leave out one of the `-`"
+            } else {
+                return None;
+            };
+            Some(("download", why))
         }
         Command::Assets(assets)
             if assets.one.is_some()
@@ -565,7 +589,16 @@ mod tests {
             "ferry upload a --limit-rate fast",
             "ferry upload a --if-sent ask",
             "ferry upload a --to - --if-sent skip",
+            "ferry download",
             "ferry download a b --name c",
+            "ferry download -i a --name c",
+            "ferry download a b --checksum md5:d41d8cd98f00b204e9800998ecf8427e",
+            "ferry download -i a --checksum md5:d41d8cd98f00b204e9800998ecf8427e",
+            "ferry download a --checksum md5:d41d8cd9",
+            "ferry download a --checksum adler32:091e01de",
+            "ferry download a --checksum d41d8cd98f00b204e9800998ecf8427e",
+            "ferry download - -",
+            "ferry download - -i -",
             "ferry download a --connections 0",
             "ferry download a --service ftp",
             "ferry key set sandbox",

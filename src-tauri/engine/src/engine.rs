@@ -21,6 +21,7 @@ use crate::files::part_file::PartFile;
 use crate::files::whole::{self, write_whole};
 use crate::foreign::Foreign;
 use crate::http::address;
+use crate::http::checksum::Checksum;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
@@ -265,6 +266,9 @@ pub struct DownloadRequest {
     pub remove_after: Option<bool>,
     /// Most connections for this download; absent = the setting.
     pub connections: Option<u8>,
+    /// The checksum that the file must have, `ALGORITHM:HEX`, whatever the source says of it.
+    #[ts(as = "Option<String>")]
+    pub checksum: Option<Checksum>,
     /// Headers for the link's own origin.
     #[serde(default)]
     #[ts(optional, as = "Option<Vec<Header>>")]
@@ -889,6 +893,7 @@ impl Engine {
             quality: request.quality,
             remove_after: request.remove_after,
             connections: request.connections.or(self.queue().overrides().connections),
+            checksum: request.checksum,
             server_id: None,
         };
         Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
@@ -998,6 +1003,7 @@ impl Engine {
             quality: task.quality,
             remove_after: task.remove_after,
             connections: task.connections,
+            checksum: task.checksum,
             headers: Vec::new(),
         })
         .await
@@ -1463,13 +1469,15 @@ fn check_id(service: &str, id: &str) -> Result<()> {
     }
 }
 
-/// What makes two requests the same download.
-type Same = (String, String, PathBuf, [Option<String>; 4]);
+/// What makes two requests the same download. With another checksum it is another one: what is begun keeps the one that it
+/// was begun with.
+type Same = (String, String, PathBuf, [Option<String>; 5]);
 
 impl Asked {
     fn same(&self) -> Same {
         let task = self.task.clone();
-        let rest = [task.name, task.unique_id, task.quality, self.url.clone()];
+        let checksum = task.checksum.map(String::from);
+        let rest = [task.name, task.unique_id, task.quality, self.url.clone(), checksum];
         (self.service.clone(), task.what, task.folder, rest)
     }
 }

@@ -65,6 +65,7 @@ pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;
 pub use files::whole::write_whole;
 pub use foreign::{Foreign, without_controls};
+pub use http::checksum::Checksum;
 pub use http::reach::is_inward;
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,

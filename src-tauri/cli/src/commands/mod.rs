@@ -4,6 +4,7 @@ mod assets;
 mod demo;
 mod download;
 mod key;
+mod lines;
 mod man;
 mod queue;
 mod sandbox;
