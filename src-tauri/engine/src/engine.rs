@@ -1126,6 +1126,12 @@ impl Engine {
         self.queue().store.assets(search).await
     }
 
+    /// What was sent from here with the content of this file, by SHA-256, whichever service has it; newest first for each.
+    /// The answer is as good as the library: what the services hold is not asked. A file that cannot be read is an error.
+    pub async fn assets_with_content(&self, file: &Path) -> Result<Vec<Asset>> {
+        sent_before::with_content_of(&self.queue().store, file, &self.queue().own_folder).await
+    }
+
     /// How many assets the library holds.
     pub async fn asset_count(&self) -> Result<u64> {
         self.queue().store.asset_count().await

@@ -61,7 +61,8 @@ impl Line {
         }
         for field in fields.filter(|field| !field.trim().is_empty()) {
             // What stands there without a name may be another link.
-            let (name, value) = field.split_once('=').map(|(name, value)| (name.trim(), value)).unwrap_or_default();
+            let (name, value) =
+                field.split_once('=').map(|(name, value)| (name.trim(), value)).unwrap_or_default();
             let is_new = match name {
                 "dir" => line.folder.replace(value.into()).is_none(),
                 "name" => line.name.replace(value.to_owned()).is_none(),
@@ -134,7 +135,9 @@ mod tests {
         let (sender, mut read) = mpsc::channel(64);
         super::read(text, &Origin::Stdin, &sender);
         drop(sender);
-        std::iter::from_fn(|| read.blocking_recv()).map(|line| line.map_err(|error| error.to_string())).collect()
+        std::iter::from_fn(|| read.blocking_recv())
+            .map(|line| line.map_err(|error| error.to_string()))
+            .collect()
     }
 
     #[test]
@@ -171,7 +174,10 @@ mod tests {
         ] {
             let found = all(format!("re_1\n{bad}\nre_3\n").as_bytes());
             let told = found[1].as_ref().unwrap_err();
-            assert!(told.starts_with("Line 2 of stdin cannot be used; ") && !told.contains("SECRET"), "{told}");
+            assert!(
+                told.starts_with("Line 2 of stdin cannot be used; ") && !told.contains("SECRET"),
+                "{told}"
+            );
             assert!(found[0].is_ok() && found[2].as_ref().is_ok_and(|line| line.number == 3), "{bad}");
         }
         assert!(all(b"\xff\xfe\nre_2")[1].is_ok());

@@ -616,9 +616,8 @@ impl FromStr for Checksum {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         use Algorithm::{Crc32c, Md5, Sha1, Sha256, Sha512};
-        let unusable = |why: Phrase| {
-            Error::invalid(Phrase::ChecksumUnusable).because(why).advise(Phrase::WriteChecksum)
-        };
+        let unusable =
+            |why: Phrase| Error::invalid(Phrase::ChecksumUnusable).because(why).advise(Phrase::WriteChecksum);
         let (name, value) = text.trim().split_once(':').ok_or_else(|| unusable(Phrase::NoValueThere))?;
         let algorithm = Algorithm::by_name(name.trim())
             .filter(|algorithm| [Md5, Sha1, Sha256, Sha512, Crc32c].contains(algorithm))
@@ -1004,9 +1003,17 @@ mod tests {
         let kept = serde_json::to_string(&own).unwrap();
         assert_eq!(kept, format!("\"sha1:{SHA1}\""));
         assert_eq!(serde_json::from_str::<Checksum>(&kept).unwrap(), own);
-        for bad in
-            ["", "sha256", "sha256:", SHA256, "sha256:xyz", "md5:e3069283", "crc32:cbf43926", "crc32c:é3069283", ":00"]
-        {
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            SHA256,
+            "sha256:xyz",
+            "md5:e3069283",
+            "crc32:cbf43926",
+            "crc32c:é3069283",
+            ":00",
+        ] {
             assert!(bad.parse::<Checksum>().is_err(), "{bad:?}");
         }
         assert!(serde_json::from_str::<Checksum>("\"sha256:00\"").is_err());
