@@ -1203,7 +1203,7 @@ fn shells_get_what_they_complete_by_without_anything_being_opened() {
 #[cfg(unix)]
 fn offered_by_bash(script: &Path, words: &[&str]) -> Option<Vec<String>> {
     let asked = format!(
-        "source {}; COMP_WORDS=({}); COMP_CWORD={}; _ferry ferry \"${{COMP_WORDS[COMP_CWORD]}}\" x; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        "source {}; COMP_WORDS=({}); COMP_CWORD={}; _ferry ferry \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         script.display(),
         words.join(" "),
         words.len() - 1,

@@ -55,9 +55,10 @@ impl Line {
     /// Reads a line. What is wrong with it is told without the link.
     fn read(text: &str) -> Result<Self, String> {
         let mut fields = text.split('\t');
-        let mut line = Self::typed(fields.next().unwrap_or_default().trim());
-        if line.what.is_empty() {
-            return Err("it begins with a tab instead of a link or an id".to_owned());
+        let mut line = Self::typed(fields.next().unwrap_or_default().trim_end());
+        let is_setting = |name: &str| ["dir", "name", "checksum", "service"].contains(&name.trim_end());
+        if line.what.split_once('=').is_some_and(|(name, _)| is_setting(name)) {
+            return Err("there is no link and no id before its settings".to_owned());
         }
         for field in fields.filter(|field| !field.trim().is_empty()) {
             // What stands there without a name may be another link.
@@ -107,8 +108,8 @@ pub fn read(mut from: impl BufRead, origin: &Origin, lines: &mpsc::Sender<Result
             _ if is_cut => (Err("it is longer than any link".to_owned()), true),
             (_, Err(error)) => (Err(error.to_string()), false),
             (_, Ok(text)) => {
-                let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
-                if text.trim().is_empty() || text.trim_start().starts_with('#') {
+                let text = text.trim_start_matches('\u{feff}').trim_start().trim_end_matches(['\r', '\n']);
+                if text.is_empty() || text.starts_with('#') {
                     continue;
                 }
                 (Line::read(text), false)
