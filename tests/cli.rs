@@ -1016,6 +1016,13 @@ fn the_library_remembers_finds_exports_and_asks() {
             home.ferry(words).exits(0).objects().iter().map(|one| one["name"].clone()).collect();
         assert_eq!(names, ["other.bin", "Ferien, am Meer.mp4"], "{words:?}");
     }
+    #[cfg(target_os = "linux")]
+    for words in [["assets", "--export", "-"].as_slice(), &["assets", "--export", "-", "--json"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = home.command(words).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(1) && said.contains("error[disk_full]"), "{said}");
+    }
     home.file("of/another/name", &noise(1, 2000));
     let found = home.ferry(["assets", "--where", "of/another/name", "--json"]).exits(0).objects();
     assert_eq!((found.len(), &found[0]["asset_id"]), (1, &Value::String(id.clone())));

@@ -8,6 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::Digest as _;
 use support::files::{assert_holds, names, noise};
 use support::home::Home;
 use support::service::Service;
@@ -63,10 +64,9 @@ impl Kitchen {
         for name in ["one.bin", "two.bin"] {
             home.file(&format!("outbox/{name}"), &content(name));
             service.put_file(name, &content(name));
-            use sha2::Digest as _;
             let hash = sha2::Sha256::digest(content(name));
             let hex = hash.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-            sums += &format!("{hex}  {name}\n");
+            sums.extend([hex.as_str(), "  ", name, "\n"]);
         }
         service.put_file("SHA256SUMS", sums.as_bytes());
         Self { home, service }

@@ -105,6 +105,7 @@ async fn export_here(session: &mut Session) -> Result<Outcome, Error> {
     let assets = engine.assets("").await?;
     session.report.line(library_as_csv(&assets).trim_end());
     assets.iter().for_each(|asset| session.report.object(asset));
+    session.report.wrote_all()?;
     Ok(Outcome::Completed)
 }
 

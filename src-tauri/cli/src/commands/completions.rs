@@ -13,5 +13,6 @@ pub fn run(shell: Shell, session: &mut Session) -> Result<Outcome, Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "ferry", &mut script);
     session.report.line(String::from_utf8_lossy(&script).trim_end());
+    session.report.wrote_all()?;
     Ok(Outcome::Completed)
 }
