@@ -473,6 +473,106 @@ fn lines_that_are_none_are_told_and_the_others_go_on() {
     assert!(run.stderr.len() < 1000);
 }
 
+// ---- Lists, and checksums of one's own ----
+
+/// The SHA-256 of a file, as `--checksum` takes it.
+fn sha256_of(file: &[u8]) -> String {
+    use sha2::Digest as _;
+    let hash = sha2::Sha256::digest(file);
+    hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[test]
+fn a_list_says_for_each_item_where_it_goes_and_what_it_must_be() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let files: Vec<Vec<u8>> = (0..3).map(|seed| noise(seed, 3000)).collect();
+    for (number, file) in files.iter().enumerate() {
+        service.put_file(&format!("{number}.bin"), file);
+    }
+    let link = |number: usize| format!("{}/files/{number}.bin", service.url());
+    let id = upload(&home, &home.file("film.mp4", &files[0]));
+    let list = format!(
+        "# what, where to, what it must be\r\n\r\n{}\tname=first.bin\tchecksum={}\r\n{}\tdir=sub folder\n{id}\tservice=mavi\n",
+        link(0),
+        sha256_of(&files[0]),
+        link(1),
+    );
+    home.file("list.txt", list.as_bytes());
+    let run = home.ferry(["download", "-i", "list.txt", "--json"]).exits(0);
+    let ends: Vec<Value> = run.objects().into_iter().filter(|line| line["event"] == "completed").collect();
+    let proofs: Vec<_> = ends.iter().map(|end| (end["name"].as_str(), end["verified"].as_str())).collect();
+    assert!(proofs.contains(&(Some("first.bin"), Some("sha256"))), "{proofs:?}");
+    assert_eq!(home.downloaded(), ["film.mp4", "first.bin"]);
+    assert_holds(&home.downloads().join("first.bin"), &files[0]);
+    assert_holds(&home.path().join("sub folder/1.bin"), &files[1]);
+
+    // By stdin, in either way of saying so; the command line's own apply where a line says nothing.
+    for words in [["download", "-i", "-"].as_slice(), &["download", "-"], &["download", "--input=-"]] {
+        let words = words.iter().copied().chain(["--dir", "other"]);
+        let line = format!("{}\tchecksum={}\n", link(2), sha256_of(&files[2]));
+        let run = home.ferry_with_input(words, line.as_bytes()).exits(0);
+        assert!(run.lines()[0].contains("other"), "{}", run.stdout);
+    }
+    assert_eq!(names(&home.path().join("other")), ["2 (1).bin", "2 (2).bin", "2.bin"]);
+}
+
+#[test]
+fn a_bad_line_of_a_list_is_said_with_its_number_and_the_others_go_on() {
+    let service = Service::start();
+    let home = Home::new();
+    let lines = [
+        service.link(10, "a.bin"),
+        format!("{}\tnmae=x", service.link(10, "marked5ecret.bin")),
+        format!("{}\tchecksum=sha256:00", service.link(10, "marked5ecret.bin")),
+        "ftp://h.example/?token=marked5ecret".to_owned(),
+        format!("{}\tchecksum=md5:d41d8cd98f00b204e9800998ecf8427e", service.link(10, "wrong.bin")),
+        service.link(10, "z.bin"),
+    ];
+    home.file("list.txt", lines.join("\n").as_bytes());
+    let run = home.ferry(["download", "--input", "list.txt"]).exits(1).hides("marked5ecret");
+    for number in 2..=4 {
+        assert!(
+            run.stderr.contains(&format!("Line {number} of `list.txt` cannot be used")),
+            "{}",
+            run.stderr
+        );
+    }
+    assert!(run.stderr.contains("error[integrity_mismatch]"), "{}", run.stderr);
+    assert_eq!(run.lines().len(), 2, "{}", run.stdout);
+    assert_eq!(home.downloaded().iter().filter(|name| name.ends_with(".bin")).count(), 2);
+
+    let run = home.ferry(["download", "-i", "nowhere.txt"]).exits(1).says_error("invalid_input");
+    assert!(run.stderr.contains("nowhere.txt"), "{}", run.stderr);
+    home.ferry(["download", "-i", "."]).exits(1).says_error("invalid_input");
+}
+
+#[test]
+fn a_checksum_of_ones_own_decides_after_a_kill_too() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    for bad in ["sha256:00", "d41d8cd98f00b204e9800998ecf8427e", "crc64:00", "md5:"] {
+        let run = home.ferry(["download", &service.link(10, "a.bin"), "--checksum", bad]).exits(2);
+        assert!(run.stderr.contains("--checksum"), "{}", run.stderr);
+    }
+    service.slow(4 << 20);
+    let wrong = sha256_of(b"something else");
+    let link = service.link(8 << 20, "a.bin");
+    let running = home.start(["download", &link, "--checksum", &wrong]);
+    wait_until("bytes flow", || service.requests().iter().any(|request| request.sent > 0));
+    running.kill();
+    service.heal();
+    let run = home.ferry(["resume"]).exits(1).says_error("integrity_mismatch");
+    assert!(run.stderr.contains(wrong.trim_start_matches("sha256:")), "{}", run.stderr);
+    assert!(!home.downloaded().contains(&"a.bin".to_owned()), "{:?}", home.downloaded());
+
+    home.ferry(["download", &link]).exits(0);
+    let name = home.downloaded().into_iter().find(|name| name.ends_with(".bin")).expect("the file");
+    let right = sha256_of(&std::fs::read(home.downloads().join(name)).unwrap());
+    let run = home.ferry(["download", &link, "--checksum", &right, "--json"]).exits(0);
+    assert_eq!(run.objects().last().unwrap()["verified"], "sha256");
+}
+
 // ---- What can go wrong ----
 
 #[test]
@@ -912,6 +1012,33 @@ fn the_library_remembers_finds_exports_and_asks() {
     let text = std::fs::read_to_string(home.path().join("library.json")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap().as_array().map(Vec::len), Some(2));
 
+    let run = home.ferry(["assets", "--export", "-"]).exits(0);
+    let table = std::fs::read_to_string(home.path().join("library.csv")).unwrap();
+    assert_eq!(run.stdout.trim_end(), table.trim_end());
+    for words in [["assets", "--json"].as_slice(), &["assets", "--export", "-", "--json"]] {
+        let names: Vec<_> =
+            home.ferry(words).exits(0).objects().iter().map(|one| one["name"].clone()).collect();
+        assert_eq!(names, ["other.bin", "Ferien, am Meer.mp4"], "{words:?}");
+    }
+    #[cfg(target_os = "linux")]
+    for words in [["assets", "--export", "-"].as_slice(), &["assets", "--export", "-", "--json"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = home.command(words).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(1) && said.contains("error[disk_full]"), "{said}");
+    }
+    home.file("of/another/name", &noise(1, 2000));
+    let found = home.ferry(["assets", "--where", "of/another/name", "--json"]).exits(0).objects();
+    assert_eq!((found.len(), &found[0]["asset_id"]), (1, &Value::String(id.clone())));
+    // The same size, and another content; and no size that is known.
+    for (seed, size) in [(3, 2000), (1, 1999)] {
+        home.file("strange", &noise(seed, size));
+        let run = home.ferry(["assets", "--where", "strange"]).exits(0);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains("known to have this content"), "{}", run.stderr);
+    }
+    home.ferry(["assets", "--where", "nowhere"]).exits(1).says_error("source_missing");
+
     let run = home.ferry(["assets", "info", &id]).exits(0);
     assert!(
         run.stdout.contains("Ferien, am Meer.mp4") && run.stdout.contains("2000 bytes"),
@@ -1065,4 +1192,49 @@ fn limits_are_kept() {
     let run = home.ferry(["download", &service.link(2 << 20, "a.bin"), "--limit-rate", "1M"]).exits(0);
     assert!(run.took >= Duration::from_millis(1200), "2 MiB at 1 MiB/s took {:?}", run.took);
     assert!(run.took < Duration::from_secs(8), "2 MiB at 1 MiB/s took {:?}", run.took);
+}
+
+#[test]
+fn shells_get_what_they_complete_by_without_anything_being_opened() {
+    let home = Home::new();
+    for (shell, mark) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef ferry"),
+        ("fish", "complete -c ferry"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let run = home.ferry(["completions", shell]).exits(0);
+        assert!(run.stdout.contains(mark) && run.stdout.contains("checksum"), "{shell}: {}", run.stdout);
+    }
+    assert!(!home.data().exists());
+    home.ferry(["completions", "tcsh"]).exits(2);
+}
+
+/// What bash itself offers after these words.
+#[cfg(unix)]
+fn offered_by_bash(script: &Path, words: &[&str]) -> Option<Vec<String>> {
+    let asked = format!(
+        "source {}; COMP_WORDS=({}); COMP_CWORD={}; _ferry ferry \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        script.display(),
+        words.join(" "),
+        words.len() - 1,
+    );
+    let answer = std::process::Command::new("bash").args(["--norc", "-c", &asked]).output().ok()?;
+    Some(String::from_utf8_lossy(&answer.stdout).lines().map(str::to_owned).collect())
+}
+
+#[cfg(unix)]
+#[test]
+fn bash_completes_commands_and_their_options() {
+    let home = Home::new();
+    let script = home.file("ferry.bash", home.ferry(["completions", "bash"]).exits(0).stdout.as_bytes());
+    for (words, offered) in [
+        (["ferry", "down"].as_slice(), "download"),
+        (&["ferry", "download", "--chec"], "--checksum"),
+        (&["ferry", "--quiet", "assets", "inf"], "info"),
+        (&["ferry", "download", "--service", "offl"], "offline-tube"),
+    ] {
+        let Some(found) = offered_by_bash(&script, words) else { return };
+        assert_eq!(found, [offered], "{words:?}");
+    }
 }

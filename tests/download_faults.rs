@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bad_server::{BadServer, Signal, Step, range_start, response};
 use downloads::{Downloads, code};
-use ferry_engine::{Code, DownloadRequest, Header, Settings, State, Verified};
+use ferry_engine::{Code, DownloadRequest, Header, Settings, State, TransferId, Verified};
 
 const ETAG: &str = "\"v1\"";
 
@@ -572,6 +572,129 @@ async fn d7_the_strongest_checksum_decides_and_a_wrong_one_never_publishes() {
         assert_eq!(server.requests().len(), 2, "{headers:?}: fetched once more, then given up");
         assert!(downloads.files().is_empty(), "{headers:?}: {:?}", downloads.names());
     }
+}
+
+/// Adds a download of which the user knows the checksum.
+async fn add_with(downloads: &Downloads, what: String, checksum: &str) -> TransferId {
+    let request = DownloadRequest {
+        what,
+        folder: Some(downloads.folder()),
+        checksum: Some(checksum.parse().expect("a checksum")),
+        ..DownloadRequest::default()
+    };
+    downloads.engine().download(request).await.expect("written down")
+}
+
+/// A checksum as a user gives it.
+fn sha256_of(file: &[u8]) -> String {
+    use sha2::Digest as _;
+    let hash = sha2::Sha256::digest(file);
+    hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[tokio::test]
+async fn d7_the_users_checksum_must_agree_whatever_the_server_offers() {
+    // "hello", by `md5sum` and its kin.
+    let right = [
+        ("md5:5D41402ABC4B2A76B9719D911017C592", Verified::Md5),
+        ("sha1:aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d", Verified::Sha1),
+        ("sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", Verified::Sha256),
+        ("crc32c:9a71bb4c", Verified::Crc32c),
+    ];
+    let wrong = ["md5:d41d8cd98f00b204e9800998ecf8427e", "crc32c:00000000"];
+    // The length and nothing; neither; a stronger checksum than the user's; a file too large to be put down in one go.
+    let answers: [(&[(&str, &str)], usize); 4] = [
+        (&[("Content-Length", "5")], 0),
+        (&[], 0),
+        (
+            &[
+                ("Repr-Digest", "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"),
+                ("Content-Length", "5"),
+            ],
+            0,
+        ),
+        (&[], 200_000),
+    ];
+    for (headers, more) in answers {
+        let server = BadServer::start(move |_, _| {
+            let mut bytes = response("200 OK", headers, b"hello");
+            bytes.extend(vec![0; more]);
+            vec![Step::Send(bytes), Step::Close]
+        });
+        let downloads = Downloads::new().await;
+        if more == 0 {
+            for (number, (checksum, verified)) in right.into_iter().enumerate() {
+                let id = add_with(&downloads, server.url(&format!("/{number}.txt")), checksum).await;
+                let row = downloads.ended(id).await;
+                assert_eq!((row.state, row.verified), (State::Completed, Some(verified)), "{headers:?}");
+                let hex = checksum.split_once(':').unwrap().1.to_lowercase();
+                assert_eq!(row.checksum.as_deref(), Some(&*hex), "{headers:?}");
+            }
+        }
+        let before = downloads.files().len();
+        for checksum in wrong {
+            let id = add_with(&downloads, server.url("/wrong.txt"), checksum).await;
+            let row = downloads.ended(id).await;
+            assert_eq!(code(&row), Some(Code::IntegrityMismatch), "{headers:?} {checksum}: {:?}", row.state);
+            let State::Failed(failure) = row.state else { unreachable!("it has a code") };
+            assert!(failure.message().contains("was given for it"), "{}", failure.message());
+        }
+        assert_eq!(downloads.files().len(), before, "{headers:?}: {:?}", downloads.names());
+    }
+}
+
+#[tokio::test]
+async fn d7_the_users_checksum_decides_over_cuts_and_restarts() {
+    let file = content(400_000);
+    for (checksum, is_right) in [(sha256_of(&file), true), (sha256_of(&file[1..]), false)] {
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let mut bytes = good_answer(head, &body, ETAG);
+            if number == 0 {
+                bytes.truncate(bytes.len() - 100_000);
+                return vec![Step::Send(bytes), Step::Wait(Duration::from_secs(60))];
+            }
+            vec![Step::Send(bytes)]
+        });
+        let downloads = Downloads::new().await;
+        let id = add_with(&downloads, server.url("/film.mp4"), &checksum).await;
+        downloads.until(id, |row| row.bytes >= 200_000).await;
+        let downloads = downloads.restart(|_| {}).await;
+        // Once more, which is the same download and goes on.
+        assert_eq!(add_with(&downloads, server.url("/film.mp4"), &checksum).await, id);
+        let row = downloads.ended(id).await;
+        assert!(range_start(&server.requests()[1]).is_some_and(|start| start > 0), "it went on");
+        if is_right {
+            assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Sha256)));
+            assert_eq!(downloads.saved("film.mp4"), file);
+        } else {
+            assert_eq!(code(&row), Some(Code::IntegrityMismatch), "{:?}", row.state);
+            assert!(downloads.files().is_empty(), "{:?}", downloads.names());
+        }
+    }
+}
+
+#[tokio::test]
+async fn d7_with_another_checksum_it_is_another_download() {
+    let server = BadServer::start(|_, number| {
+        let whole = response("200 OK", &[("Content-Length", "5"), ("ETag", ETAG)], b"hello");
+        if number == 0 {
+            return vec![Step::Send(whole[..whole.len() - 2].to_vec()), Step::Wait(Duration::from_secs(60))];
+        }
+        vec![Step::Send(whole)]
+    });
+    let downloads = Downloads::new().await;
+    let url = server.url("/a.txt");
+    let wrong = add_with(&downloads, url.clone(), "md5:d41d8cd98f00b204e9800998ecf8427e").await;
+    downloads.until(wrong, |row| row.bytes > 0).await;
+    let right = add_with(&downloads, url.clone(), "md5:5d41402abc4b2a76b9719d911017c592").await;
+    let plain = downloads.add(&url).await;
+    assert!(right != wrong && plain != wrong && plain != right);
+    for (id, verified) in [(right, Verified::Md5), (plain, Verified::Length)] {
+        let row = downloads.ended(id).await;
+        assert_eq!((row.state, row.verified), (State::Completed, Some(verified)));
+    }
+    assert_eq!(downloads.files().len(), 2, "{:?}", downloads.names());
 }
 
 #[tokio::test]

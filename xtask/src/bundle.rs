@@ -56,12 +56,18 @@ fn pack_tighter(deb: &Path) -> Done {
     go(program("dpkg-deb").args(["--root-owner-group", "-Zxz", "-z9", "--build"]).arg(&folder).arg(deb))
 }
 
-/// Manual pages and the changelog, where Debian's rules want them: compressed, without a time stamp.
+/// Manual pages and the changelog, where Debian's rules want them: compressed, without a time stamp. And what shells complete
+/// `ferry` by.
 fn write_documents() -> Done {
     let folder = target().join("xtask/documents");
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let page = output(program(built("release", "ferry")).arg("man"))?;
     compress(page.as_bytes(), &folder.join("ferry.1.gz"))?;
+    for (shell, file) in [("bash", "ferry.bash"), ("zsh", "_ferry"), ("fish", "ferry.fish")] {
+        let script = output(program(built("release", "ferry")).args(["completions", shell]))?;
+        std::fs::write(folder.join(file), script + "\n")
+            .map_err(|error| format!("writing {file}: {error}"))?;
+    }
     for (document, packed) in [
         ("src-tauri/linux/ferry-desktop.1", "ferry-desktop.1.gz"),
         ("src-tauri/linux/changelog", "changelog.gz"),

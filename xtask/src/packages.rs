@@ -64,6 +64,8 @@ const NEEDS: &[Need] = &[
         apt: &["ffmpeg"], dnf: &["ffmpeg-free"], pacman: &["ffmpeg"], brew: &["ffmpeg"], winget: &["Gyan.FFmpeg"] },
     Need { purpose: Purpose::Test, why: "strace, to let disks fail and programs die at chosen places", window: false, program: Some("strace"),
         apt: &["strace"], dnf: &["strace"], pacman: &["strace"], brew: &[], winget: &[] },
+    Need { purpose: Purpose::Test, why: "jq, for the recipes", window: false, program: Some("jq"),
+        apt: &["jq"], dnf: &["jq"], pacman: &["jq"], brew: &["jq"], winget: &[] },
     Need { purpose: Purpose::Test, why: "btrfs, to make a disk with a quota", window: false, program: Some("mkfs.btrfs"),
         apt: &["btrfs-progs"], dnf: &["btrfs-progs"], pacman: &["btrfs-progs"], brew: &[], winget: &[] },
     Need { purpose: Purpose::Test, why: "a keychain, in a session bus of its own", window: false, program: None,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use ferry_engine::{Header, TransferId, UploadMethod};
+use ferry_engine::{Checksum, Header, TransferId, UploadMethod};
 
 use crate::size;
 
@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Options of every command.
     #[command(flatten)]
     pub everywhere: Everywhere,
+    /// Speed and patience, where they stand before the command.
+    #[command(flatten)]
+    pub pace: Pace,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
@@ -67,7 +70,9 @@ Examples:
   ferry download re_0123456789 VI0123456789
   ferry download https://example.org/file.iso --connections 4
   ferry download https://example.org/watch/1 --service offline-tube --quality 1080p --remove-after
+  ferry download https://example.org/file.iso --checksum sha256:9f86d081884c7d65…
   ferry download - < links.txt            one a line, so that they are not in the process list
+  ferry download -i list.txt              the same from a file, each with settings of its own
 
 Prints one line a file, in the order given: its full path. The same download again continues an unfinished one;
 nothing is ever overwritten.")]
@@ -88,6 +93,7 @@ nothing is ever overwritten.")]
     #[command(after_help = "\
 Examples:
   ferry assets --search holiday
+  ferry assets --where movie.mp4          which assets have this file's content
   ferry assets --export library.csv
   ferry assets --import library.csv
   ferry assets info re_0123456789
@@ -118,6 +124,17 @@ Examples:
         /// Size of the file that is sent.
         #[arg(long, default_value = "64MiB", value_parser = size::parse)]
         size: u64,
+    },
+    /// Print what a shell needs to complete commands and options.
+    #[command(after_help = "\
+Examples:
+  ferry completions bash > ~/.local/share/bash-completion/completions/ferry
+  ferry completions zsh > \"${fpath[1]}/_ferry\"
+  ferry completions fish > ~/.config/fish/completions/ferry.fish
+  ferry completions powershell >> $PROFILE")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
     /// Print the manual page.
     #[command(hide = true)]
@@ -165,8 +182,12 @@ pub struct Download {
     /// A link, an asset id, a video number, a server's download id; with `--service offline-tube` a page. `-` reads them
     /// from stdin, one a line, so that they are not in the process list; empty lines and those that begin with `#` are
     /// left out.
-    #[arg(required = true, value_name = "WHAT")]
+    #[arg(required_unless_present = "input", value_name = "WHAT")]
     pub what: Vec<String>,
+    /// Read what to download from a file, `-` for stdin: one item a line, the link or id first, then, each after a tab,
+    /// what differs for it of `dir=…`, `name=…`, `checksum=…` and `service=…`.
+    #[arg(short, long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// Where from [default: `link` for http(s) URLs, else the default service of the settings].
     #[arg(long, value_name = "S")]
     pub service: Option<Service>,
@@ -176,6 +197,10 @@ pub struct Download {
     /// Name to save under [default: the one that the service gives].
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// What the file's checksum must be: `md5`, `sha1`, `sha256`, `sha512` or `crc32c`, a colon, the hex digits. A file
+    /// with another one is not saved.
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub checksum: Option<Checksum>,
     /// Visual Search: the `unique_id` that was used at upload.
     #[arg(long, value_name = "ID")]
     pub unique_id: Option<String>,
@@ -250,12 +275,27 @@ pub struct Pace {
     /// Most bytes a second, all transfers together, as in `2M`.
     #[arg(long, value_name = "RATE", value_parser = size::parse_rate)]
     pub limit_rate: Option<u64>,
-    /// Transfers at the same time, 1 to 16.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    /// Transfers at the same time, 1 to 64.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub concurrency: Option<u8>,
     /// Attempts without any progress in between before a transfer fails [default: 5].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: Option<u32>,
+}
+
+impl Pace {
+    /// The same, with what `before` says where this says nothing.
+    fn or(self, before: Self) -> Self {
+        Self {
+            limit_rate: self.limit_rate.or(before.limit_rate),
+            concurrency: self.concurrency.or(before.concurrency),
+            retries: self.retries.or(before.retries),
+        }
+    }
+
+    fn is_given(self) -> bool {
+        self.limit_rate.is_some() || self.concurrency.is_some() || self.retries.is_some()
+    }
 }
 
 /// Rows of the queue.
@@ -283,11 +323,14 @@ pub struct Assets {
     /// Only those whose name or id holds this text.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub search: String,
-    /// Write the whole library to a file, `.csv` or `.json`.
-    #[arg(long, value_name = "FILE", conflicts_with = "search")]
+    /// Only what was sent from here with the content of this file, under whatever name.
+    #[arg(long = "where", value_name = "FILE", conflicts_with = "search")]
+    pub content_of: Option<PathBuf>,
+    /// Write the whole library to a file, `.csv` or `.json`; `-` is stdout, as CSV or with --json one object a line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["search", "content_of"])]
     pub export: Option<PathBuf>,
     /// Take in a library that was exported, of another computer or another day. What is known here stays as it is.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["search", "export"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["search", "content_of", "export"])]
     pub import: Option<PathBuf>,
     /// One asset.
     #[command(subcommand)]
@@ -445,7 +488,20 @@ impl From<Method> for UploadMethod {
 
 /// Reads the command line, also what clap's rules cannot say.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-    let arguments = Arguments::try_parse_from(words)?;
+    let mut arguments = Arguments::try_parse_from(words)?;
+    let before = arguments.pace;
+    match &mut arguments.command {
+        Command::Upload(Upload { pace, .. })
+        | Command::Download(Download { pace, .. })
+        | Command::Resume(Continue { pace, .. })
+        | Command::Retry(Continue { pace, .. }) => *pace = pace.or(before),
+        _ if before.is_given() => {
+            let why =
+                "--limit-rate, --concurrency and --retries work with upload, download, resume and retry";
+            return Err(Arguments::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        _ => {}
+    }
     match conflict(&arguments.command) {
         Some((command, why)) => {
             let mut all = Arguments::command();
@@ -491,16 +547,27 @@ fn impossible(command: &Command) -> Option<(&'static str, &'static str)> {
             };
             Some(("upload", why))
         }
-        Command::Download(download) if download.name.is_some() && download.what.len() > 1 => {
-            Some(("download", "--name names one file; leave it out, or download the others by themselves"))
+        Command::Download(download) => {
+            let (what, input) = (&download.what, &download.input);
+            let why = if download.name.is_some() && (what.len() > 1 || input.is_some()) {
+                "--name names one file; leave it out, or download the others by themselves"
+            } else if download.checksum.is_some() && (what.len() > 1 || input.is_some()) {
+                "--checksum is that of one file; download the others by themselves, or name each file's in the lines of -i"
+            } else {
+                return None;
+            };
+            Some(("download", why))
         }
         Command::Assets(assets)
             if assets.one.is_some()
-                && (assets.export.is_some() || assets.import.is_some() || !assets.search.is_empty()) =>
+                && (assets.export.is_some()
+                    || assets.import.is_some()
+                    || assets.content_of.is_some()
+                    || !assets.search.is_empty()) =>
         {
             Some((
                 "assets",
-                "--search, --export and --import are about the whole library, not about one asset",
+                "--search, --where, --export and --import are about the whole library, not about one asset",
             ))
         }
         _ => None,
@@ -551,6 +618,30 @@ mod tests {
     }
 
     #[test]
+    fn speed_and_patience_stand_before_the_command_or_after_it_where_they_win() {
+        for line in [
+            "ferry --limit-rate 2M --concurrency 64 --retries 7 download a",
+            "ferry download a --limit-rate 2M --concurrency 64 --retries 7",
+            "ferry --limit-rate 9M --concurrency 64 download --limit-rate 2M --retries 7 a",
+        ] {
+            let Command::Download(Download { pace, .. }) = read(line).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                (pace.limit_rate, pace.concurrency),
+                (size::parse_rate("2M").ok(), Some(64)),
+                "{line}"
+            );
+            assert_eq!(pace.retries, Some(7), "{line}");
+        }
+        for command in ["upload a", "resume", "retry 1"] {
+            let before = read(&format!("ferry --retries 7 {command}")).unwrap().command;
+            let after = read(&format!("ferry {command} --retries 7")).unwrap().command;
+            assert_eq!(format!("{before:?}"), format!("{after:?}"), "{command}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for line in [
             "ferry",
@@ -560,12 +651,26 @@ mod tests {
             "ferry upload https://a.example/b?signature=c",
             "ferry assets --search a info b",
             "ferry assets --import a info b",
+            "ferry assets --where a info b",
+            "ferry assets --where a --export b",
+            "ferry completions tcsh",
+            "ferry download a --concurrency 65",
+            "ferry --concurrency 0 download a",
+            "ferry --retries 1 queue",
+            "ferry queue --retries 1",
             "ferry assets --import a --export b",
             "ferry upload a --method fax",
             "ferry upload a --limit-rate fast",
             "ferry upload a --if-sent ask",
             "ferry upload a --to - --if-sent skip",
+            "ferry download",
             "ferry download a b --name c",
+            "ferry download -i a --name c",
+            "ferry download a b --checksum md5:d41d8cd98f00b204e9800998ecf8427e",
+            "ferry download -i a --checksum md5:d41d8cd98f00b204e9800998ecf8427e",
+            "ferry download a --checksum md5:d41d8cd9",
+            "ferry download a --checksum adler32:091e01de",
+            "ferry download a --checksum d41d8cd98f00b204e9800998ecf8427e",
             "ferry download a --connections 0",
             "ferry download a --service ftp",
             "ferry key set sandbox",

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
@@ -102,7 +103,8 @@ pub struct Report {
     quiet: bool,
     bars: Option<Bars>,
     to_terminal: bool,
-    stdout_gone: bool,
+    /// Why nothing more can be written there.
+    stdout_gone: Option<io::ErrorKind>,
     last_line: Option<Instant>,
     last_events: HashMap<TransferId, (Instant, u64)>,
 }
@@ -121,7 +123,7 @@ impl Report {
             quiet: everywhere.quiet,
             bars: fancy.then(Bars::new),
             to_terminal: io::stdout().is_terminal(),
-            stdout_gone: false,
+            stdout_gone: None,
             last_line: None,
             last_events: HashMap::new(),
         }
@@ -130,7 +132,7 @@ impl Report {
     /// Writes one line to stdout at once: whoever reads a pipe wants it early. A reader that has gone is no error;
     /// the transfers go on.
     fn stdout(&mut self, line: &str) {
-        if self.stdout_gone {
+        if self.stdout_gone.is_some() {
             return;
         }
         let write = || {
@@ -141,7 +143,7 @@ impl Report {
             Some(bars) => bars.beside(write),
             None => write(),
         };
-        self.stdout_gone = written.is_err();
+        self.stdout_gone = written.err().map(|error| error.kind());
     }
 
     fn stderr(&self, line: &str) {
@@ -171,6 +173,18 @@ impl Report {
             && let Ok(line) = serde_json::to_string(object)
         {
             self.stdout(&line);
+        }
+    }
+
+    /// Whether all that was to stand on stdout does. A reader that closed the pipe had what it wanted.
+    ///
+    /// # Errors
+    ///
+    /// With what the system said, for output that is the whole of a command: half of it must not look like all.
+    pub fn wrote_all(&self) -> Result<(), Error> {
+        match self.stdout_gone {
+            None | Some(io::ErrorKind::BrokenPipe) => Ok(()),
+            Some(kind) => Err(Error::target_io("Writing to", Path::new("stdout"), &kind.into())),
         }
     }
 

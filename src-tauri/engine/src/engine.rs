@@ -21,6 +21,7 @@ use crate::files::part_file::PartFile;
 use crate::files::whole::{self, write_whole};
 use crate::foreign::Foreign;
 use crate::http::address;
+use crate::http::checksum::Checksum;
 use crate::http::{Http, Limits};
 use crate::library_file;
 use crate::progress::{joined, now};
@@ -288,6 +289,9 @@ pub struct DownloadRequest {
     pub remove_after: Option<bool>,
     /// Most connections for this download; absent = the setting.
     pub connections: Option<u8>,
+    /// The checksum that the file must have, `ALGORITHM:HEX`, whatever the source says of it.
+    #[ts(as = "Option<String>")]
+    pub checksum: Option<Checksum>,
     /// Headers for the link's own origin.
     #[serde(default)]
     #[ts(optional, as = "Option<Vec<Header>>")]
@@ -941,6 +945,7 @@ impl Engine {
             quality: request.quality,
             remove_after: request.remove_after,
             connections: request.connections.or(self.queue().overrides().connections),
+            checksum: request.checksum,
             server_id: None,
         };
         Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
@@ -1050,6 +1055,7 @@ impl Engine {
             quality: task.quality,
             remove_after: task.remove_after,
             connections: task.connections,
+            checksum: task.checksum,
             headers: Vec::new(),
         })
         .await
@@ -1170,6 +1176,12 @@ impl Engine {
     /// The library: what was sent and seen, newest first.
     pub async fn assets(&self, search: &str) -> Result<Vec<Asset>> {
         self.queue().store.assets(search).await
+    }
+
+    /// What was sent from here with the content of this file, by SHA-256, whichever service has it; newest first for each.
+    /// The answer is as good as the library: what the services hold is not asked. A file that cannot be read is an error.
+    pub async fn assets_with_content(&self, file: &Path) -> Result<Vec<Asset>> {
+        sent_before::with_content_of(&self.queue().store, file, &self.queue().own_folder).await
     }
 
     /// How many assets the library holds.
@@ -1515,13 +1527,15 @@ fn check_id(service: &str, id: &str) -> Result<()> {
     }
 }
 
-/// What makes two requests the same download.
-type Same = (String, String, PathBuf, [Option<String>; 4]);
+/// What makes two requests the same download. With another checksum it is another one: what is begun keeps the one that it
+/// was begun with.
+type Same = (String, String, PathBuf, [Option<String>; 5]);
 
 impl Asked {
     fn same(&self) -> Same {
         let task = self.task.clone();
-        let rest = [task.name, task.unique_id, task.quality, self.url.clone()];
+        let checksum = task.checksum.map(String::from);
+        let rest = [task.name, task.unique_id, task.quality, self.url.clone(), checksum];
         (self.service.clone(), task.what, task.folder, rest)
     }
 }

@@ -66,7 +66,9 @@ pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;
 pub use files::whole::write_whole;
 pub use foreign::{Foreign, without_controls};
+pub use http::checksum::Checksum;
 pub use http::reach::is_inward;
+pub use library_file::csv as library_as_csv;
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,

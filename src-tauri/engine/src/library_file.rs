@@ -15,8 +15,8 @@ const COLUMNS: [&str; 7] = ["service", "asset_id", "name", "size", "crc32c", "st
 /// Fields of a line that are looked at. Another file may be a single line.
 const MOST_FIELDS: usize = 1000;
 
-/// As a table.
-pub(crate) fn csv(assets: &[Asset]) -> String {
+/// The library as a table (RFC 4180), as [`crate::Engine::export_assets`] writes it.
+pub fn csv(assets: &[Asset]) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let mut text = COLUMNS.join(",") + "\r\n";
     for asset in assets {

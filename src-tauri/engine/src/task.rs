@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::own_file::FileId;
 use crate::foreign::Foreign;
+use crate::http::checksum::Checksum;
 use crate::http::identity::Identity;
 use crate::http::range::Validator;
 use crate::settings::UploadMethod;
@@ -140,6 +141,9 @@ pub(crate) struct DownloadTask {
     /// Most connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u8>,
+    /// What the user says the file's checksum is: it decides at the end, whatever the source offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<Checksum>,
     /// Media downloader: the server's own id for this job, written down before anything is polled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<String>,

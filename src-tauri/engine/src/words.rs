@@ -268,6 +268,7 @@ phrases! {
     AddressTooLong { service: Peer } = "The address of {service} must end before any `?` or `#`";
     ServiceUnknown { id: Foreign } = "There is no service `{id}`";
     IdUnusable = "This is not an id";
+    ChecksumUnusable = "This is no checksum that a file can be held to";
     AssetUnknown { service: Peer, id: Foreign } = "{service} does not know the asset `{id}`";
     AssetNotThere { service: Peer } = "{service} does not have this asset";
     VideoUnknown { service: Peer, id: Foreign } = "{service} does not know the video `{id}`";
@@ -335,6 +336,7 @@ phrases! {
     SentMessage { service: Peer } = "{service} sent a message instead of the file";
     CameIncomplete = "The file arrived incomplete";
     NotAsDescribed = "The file that arrived is not the one that the server described";
+    NotTheOneMeant = "The file that arrived does not have the checksum that was given for it";
     DiskFull = "The disk is full";
     NoRoom = "There is not enough room on the disk";
     PartFileOpenElsewhere = "Another program has the part file open";
@@ -474,6 +476,8 @@ phrases! {
     CheckAddress = "check the address of the service";
     TryAgainArrivedKept = "try again; what has arrived is kept";
     StartOverOrDamaged = "start over; if it happens again, the file is damaged at its source";
+    CheckChecksum = "check that the checksum is that of this very file; if it is, the source has another file";
+    WriteChecksum = "write the algorithm (md5, sha1, sha256, sha512 or crc32c), a colon, and the hexadecimal digits";
     DeleteWrongAsset = "delete the wrong asset at the service, then send the file again";
     StartOverForNewVersion = "start over to get the new version";
     SignAgain = "sign again; the file is sent from its beginning";
@@ -608,6 +612,7 @@ phrases! {
     NotNumber = "its value is no number";
     NotVerifiedThere = "the server has not verified it itself";
     Contradicts = "it contradicts another checksum of the same answer";
+    AlgorithmUnknown { name: Foreign } = "`{name}` is none of the algorithms for it";
     NotText = "it is not text";
     ColumnMissing { name: Foreign } = "there is no column `{name}`";
     EntryUnusable { entry: Count } = "entry {entry} cannot be read";

@@ -3,21 +3,28 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, Size};
+use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, Size, library_as_csv};
 
 use super::Session;
 use crate::Outcome;
 use crate::arguments::{Assets, OneAsset, Pace, Service};
 use crate::clock;
 
+/// Stands for stdout.
+const STDOUT: &str = "-";
+
 /// Shows, exports, imports, or asks about the library.
 pub async fn run(assets: Assets, session: &mut Session) -> Result<Outcome, Error> {
     if let Some(file) = assets.import {
         return import(&file, session).await;
     }
+    if let Some(file) = assets.content_of {
+        return with_content_of(&file, session).await;
+    }
     match (assets.one, assets.export) {
         (Some(OneAsset::Info { id, service }), _) => info(&id, service, session).await,
         (Some(OneAsset::Delete { id, yes, service }), _) => delete(&id, yes, service, session).await,
+        (None, Some(file)) if file.as_os_str() == STDOUT => export_here(session).await,
         (None, Some(file)) => export(&file, session).await,
         (None, None) => list(&assets.search, session).await,
     }
@@ -32,7 +39,26 @@ async fn list(search: &str, session: &mut Session) -> Result<Outcome, Error> {
         } else {
             "Nothing in the library matches."
         });
-        return Ok(Outcome::Completed);
+    }
+    show(&assets, session);
+    Ok(Outcome::Completed)
+}
+
+async fn with_content_of(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
+    let engine = session.open(Pace::default()).await?;
+    let file = std::path::absolute(file)
+        .map_err(|error| Error::invalid("--where has no full path").because(error.to_string()))?;
+    let assets = engine.assets_with_content(&file).await?;
+    if assets.is_empty() {
+        session.report.note("Nothing that was sent from here is known to have this content.");
+    }
+    show(&assets, session);
+    Ok(Outcome::Completed)
+}
+
+fn show(assets: &[Asset], session: &mut Session) {
+    if assets.is_empty() {
+        return;
     }
     let id_width =
         assets.iter().map(|asset| asset.asset_id.chars().count()).max().unwrap_or(0).max("ASSET ID".len());
@@ -40,13 +66,12 @@ async fn list(search: &str, session: &mut Session) -> Result<Outcome, Error> {
         format!("{id:<id_width$}  {service:<13}  {size:>10}  {status:<9}  {when:<16}  {name}")
     };
     session.report.line(&row("ASSET ID", "SERVICE", "SIZE", "STATUS", "WHEN (UTC)", "NAME"));
-    for asset in &assets {
+    for asset in assets {
         let size = asset.size.map_or_else(|| "-".to_owned(), |bytes| Size(bytes).to_string());
         let when = clock::show(asset.at);
         session.report.line(&row(&asset.asset_id, &asset.service, &size, status(asset), &when, &asset.name));
         session.report.object(asset);
     }
-    Ok(Outcome::Completed)
 }
 
 fn status(asset: &Asset) -> &'static str {
@@ -71,6 +96,15 @@ async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
     );
     let assets = if count == 1 { "asset" } else { "assets" };
     session.report.note(&format!("{count} {assets} written"));
+    Ok(Outcome::Completed)
+}
+
+async fn export_here(session: &mut Session) -> Result<Outcome, Error> {
+    let engine = session.open(Pace::default()).await?;
+    let assets = engine.assets("").await?;
+    session.report.line(library_as_csv(&assets).trim_end());
+    assets.iter().for_each(|asset| session.report.object(asset));
+    session.report.wrote_all()?;
     Ok(Outcome::Completed)
 }
 

@@ -1,12 +1,13 @@
 //! `ferry download`.
 
-use std::io::{BufRead, IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::io::{BufReader, IsTerminal as _};
+use std::path::{Path, PathBuf};
 
-use ferry_engine::{DownloadRequest, Error};
+use ferry_engine::{Code, DownloadRequest, Error};
 use tokio::sync::mpsc;
 
-use super::{LONGEST_SECRET, Session};
+use super::Session;
+use super::lines::{self, Line, Origin};
 use crate::Outcome;
 use crate::arguments::{Download, Headers};
 use crate::follow::{Item, follow};
@@ -18,12 +19,18 @@ const STDIN: &str = "-";
 
 /// Brings files and follows them to their ends.
 pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, Error> {
-    let folder = match &download.dir {
-        Some(folder) => Some(full(folder)?),
-        None => None,
-    };
+    let folder = download.dir.as_deref().map(full).transpose()?;
+    let mut given: Vec<&[String]> =
+        download.what.chunk_by(|one, next| one != STDIN && next != STDIN).collect();
+    let stdin = [STDIN.to_owned()];
+    let mut file = None;
+    match &download.input {
+        Some(path) if path.as_os_str() == STDIN => given.push(&stdin),
+        Some(path) => file = Some((open(path)?, Origin::File(path.clone()))),
+        None => {}
+    }
     let engine = session.open_with(download.pace, download.connections).await?;
-    if download.what.iter().any(|what| what == STDIN) && std::io::stdin().is_terminal() {
+    if given.contains(&stdin.as_slice()) && std::io::stdin().is_terminal() {
         session.report.note("Links and ids are read from here, one a line, until Ctrl-D.");
     }
     let changes = engine.subscribe();
@@ -32,86 +39,94 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
     let adding = async {
         // Dropped at the end: the follower waits for that.
         let sender = sender;
-        let add = async |some: &[String]| {
-            let requests = some.iter().map(|what| DownloadRequest {
-                what: what.clone(),
-                service: download.service.map(|service| service.id().to_owned()),
-                folder: folder.clone(),
-                name: download.name.clone(),
+        let request = |line: &Line| {
+            let own_folder = line.folder.as_deref().map(full).transpose()?;
+            Ok(DownloadRequest {
+                what: line.what.clone(),
+                service: line.service.or(download.service).map(|service| service.id().to_owned()),
+                folder: own_folder.or_else(|| folder.clone()),
+                name: line.name.clone().or_else(|| download.name.clone()),
                 unique_id: download.unique_id.clone(),
                 quality: download.quality.clone(),
                 remove_after: download.remove_after.then_some(true),
                 connections: download.connections,
+                checksum: line.checksum.clone().or_else(|| download.checksum.clone()),
                 headers: headers.clone(),
-            });
-            let added = engine.download_all(requests.collect()).await;
-            for added in added.unwrap_or_else(|error| vec![Err(error)]) {
+            })
+        };
+        let add = async |some: &[Line], origin: &Origin| {
+            let mut requests = Vec::with_capacity(some.len());
+            let mut asked = Vec::with_capacity(some.len());
+            for line in some {
+                match request(line) {
+                    Ok(request) => {
+                        requests.push(request);
+                        asked.push(line.number);
+                    }
+                    Err(error) => drop(sender.send(Err(of_line(error, line.number, origin))).await),
+                }
+            }
+            let added = engine.download_all(requests).await.unwrap_or_else(|error| vec![Err(error)]);
+            for (added, number) in added.into_iter().zip(asked) {
+                let added = added.map_err(|error| of_line(error, number, origin));
                 let _ = sender.send(added.map(|id| Item { id, path: None })).await;
             }
         };
-        for given in download.what.chunk_by(|one, next| one != STDIN && next != STDIN) {
-            if given != [STDIN] {
-                for some in given.chunks(AT_ONCE) {
-                    add(some).await;
-                }
-                continue;
-            }
-            let (lines, mut read) = mpsc::channel(AT_ONCE);
-            // Whoever writes them may take its time: not on the async threads.
-            tokio::task::spawn_blocking(move || read_lines(std::io::stdin().lock(), &lines));
+        let add_lines = async |mut read: mpsc::Receiver<Result<Line, Error>>, origin: &Origin| {
             let (mut came, mut some) = (Vec::new(), Vec::new());
             while read.recv_many(&mut came, AT_ONCE).await > 0 {
                 for line in came.drain(..) {
                     match line {
-                        Ok(what) => some.push(what),
+                        Ok(line) => some.push(line),
                         Err(error) => drop(sender.send(Err(error)).await),
                     }
                 }
-                add(&some).await;
+                add(&some, origin).await;
                 some.clear();
             }
+        };
+        for some in given {
+            if some == stdin {
+                let (lines, read) = mpsc::channel(AT_ONCE);
+                // Whoever writes them may take its time: not on the async threads.
+                tokio::task::spawn_blocking(move || {
+                    lines::read(std::io::stdin().lock(), &Origin::Stdin, &lines);
+                });
+                add_lines(read, &Origin::Stdin).await;
+                continue;
+            }
+            for some in some.chunks(AT_ONCE) {
+                let some: Vec<Line> = some.iter().map(|what| Line::typed(what)).collect();
+                add(&some, &Origin::Stdin).await;
+            }
+        }
+        if let Some((file, origin)) = file {
+            let (lines, read) = mpsc::channel(AT_ONCE);
+            let named = origin.clone();
+            tokio::task::spawn_blocking(move || lines::read(BufReader::new(file), &named, &lines));
+            add_lines(read, &origin).await;
         }
     };
     let (outcome, ()) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
     Ok(outcome)
 }
 
-/// Hands on what stands in the lines, each as soon as it is there. One that cannot be read is told, and the others go on.
-fn read_lines(mut from: impl BufRead, lines: &mpsc::Sender<Result<String, Error>>) {
-    let unusable = |number: u64, why: String| {
-        Error::invalid(format!("Line {number} of stdin cannot be used")).because(why)
-    };
-    let (mut line, mut is_empty) = (Vec::new(), true);
-    for number in 1.. {
-        line.clear();
-        let read = from.by_ref().take(LONGEST_SECRET).read_until(b'\n', &mut line);
-        let is_cut = line.len() as u64 == LONGEST_SECRET && !line.ends_with(b"\n");
-        let (handed, is_last) = match (read, str::from_utf8(&line)) {
-            (Ok(0), _) => break,
-            (Err(error), _) => (Err(unusable(number, error.to_string())), true),
-            _ if is_cut => (Err(unusable(number, "it is longer than any link".to_owned())), true),
-            (_, Err(error)) => (Err(unusable(number, error.to_string())), false),
-            (_, Ok(text)) => {
-                let text = text.trim_start_matches('\u{feff}').trim();
-                if text.is_empty() || text.starts_with('#') {
-                    continue;
-                }
-                (Ok(text.to_owned()), false)
-            }
-        };
-        is_empty = false;
-        if lines.blocking_send(handed).is_err() || is_last {
-            return;
-        }
+/// What the engine finds wrong with an item, told with its line's number.
+fn of_line(error: Error, number: u64, origin: &Origin) -> Error {
+    if number == 0 || error.code() != Code::InvalidInput {
+        return error;
     }
-    if is_empty {
-        let error = Error::invalid("There was no link and no id on stdin");
-        // Nobody listens any more who could be told.
-        let _ = lines.blocking_send(Err(error.advise("write one a line, as in `ferry download - < FILE`")));
-    }
+    let advice = error.advice();
+    lines::unusable(number, origin, error.happened().to_string()).advise(advice)
 }
 
-fn full(folder: &std::path::Path) -> Result<PathBuf, Error> {
+fn open(list: &Path) -> Result<std::fs::File, Error> {
+    std::fs::File::open(list).map_err(|error| {
+        Error::invalid(format!("`{}` cannot be read", list.display())).because(error.to_string())
+    })
+}
+
+fn full(folder: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(folder)
-        .map_err(|error| Error::invalid("--dir has no full path").because(error.to_string()))
+        .map_err(|error| Error::invalid("The folder has no full path").because(error.to_string()))
 }

@@ -1,9 +1,11 @@
 //! The commands, one file a group. Each parses nothing and decides nothing: it asks the engine and reports.
 
 mod assets;
+mod completions;
 mod demo;
 mod download;
 mod key;
+mod lines;
 mod man;
 mod queue;
 mod sandbox;
@@ -52,6 +54,7 @@ async fn dispatch(command: Command, session: &mut Session) -> Result<Outcome, Er
         Command::Key(key) => key::run(key, session).await,
         Command::Demo { size } => demo::run(size, session).await,
         Command::Sandbox { .. } => Err(Error::internal("The sandbox was started without an ear for Ctrl-C")),
+        Command::Completions { shell } => completions::run(shell, session),
         Command::Man => man::run(session),
     }
 }

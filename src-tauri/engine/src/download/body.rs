@@ -15,7 +15,7 @@ use crate::filename::{self, Candidates};
 use crate::files::folder::write_at;
 use crate::files::part_file::PartFile;
 use crate::http::body::Placed;
-use crate::http::checksum::{Algorithm, Hasher, Proof, compare};
+use crate::http::checksum::{Algorithm, Checksum, Hasher, Proof, prove, wanted};
 use crate::http::head::{Answer, Facts, Framing, is_packed_itself};
 use crate::http::identity::{Identity, Sameness};
 use crate::http::reach::Destination;
@@ -94,7 +94,7 @@ pub(super) async fn save(
             // Under a limit it comes little by little, and each little is kept.
             if is_short && !run.queue().limit_down.is_set() && body.comes_whole(Instant::now() + MOMENT).await
             {
-                whole = Some(Whole::new(body.take_seen(), &facts));
+                whole = Some(Whole::new(body.take_seen(), &facts, task.checksum.as_ref()));
             }
             reserved = reserve(run, task, name, facts.total(), whole).await?;
             if reserved.is_none() {
@@ -120,7 +120,7 @@ pub(super) async fn save(
             body.hold_to(size);
             is_held = true;
         }
-        let algorithms = open.identity.digests.algorithms();
+        let algorithms = wanted(&open.identity.digests, task.checksum.as_ref());
         open.stretches = vec![Stretch { start: 0, hasher: Hasher::new(&algorithms) }];
     }
     open.end_unseen = body.is_open();
@@ -319,17 +319,17 @@ struct Made {
 struct Whole {
     bytes: Vec<Placed>,
     hasher: Hasher,
-    /// By what the file is proven and its checksum; `None` if it is not what was offered.
+    /// By what the file is proven and its checksum; `None` if it is not what was offered, or not what the user means.
     proof: Option<(Verified, Option<String>)>,
     identity: Identity,
 }
 
 impl Whole {
-    fn new(bytes: Vec<Placed>, facts: &Facts) -> Self {
-        let mut hasher = Hasher::new(&facts.digests().algorithms());
+    fn new(bytes: Vec<Placed>, facts: &Facts, own: Option<&Checksum>) -> Self {
+        let mut hasher = Hasher::new(&wanted(facts.digests(), own));
         bytes.iter().for_each(|placed| hasher.update(placed.bytes()));
         let digests = hasher.clone().finish();
-        let proof = match compare(&digests, facts.digests()) {
+        let proof = match prove(&digests, facts.digests(), own) {
             Proof::Match(algorithm) => Some((algorithm.into(), digests.hex(algorithm))),
             // A file is taken for whole by its length.
             Proof::Nothing => Some((Verified::Length, digests.hex(Algorithm::Crc32c))),

@@ -253,7 +253,7 @@ async fn bring(
         }
     };
     let Some(open) = kept.open.take() else { return Err(Error::internal("There is no part file")) };
-    let (open, whole) = publish::verify(run, &plan, open, framing, kept).await?;
+    let (open, whole) = publish::verify(run, task, &plan, open, framing, kept).await?;
     publish::set_modified(run, &open.part, open.identity.modified());
     publish::publish(run, open.journal(), open.part, whole).await
 }

@@ -6,16 +6,17 @@ use super::resume_part::show_published;
 use super::{Kept, Open, blocking, restart};
 use crate::error::{Cause, Error, Result};
 use crate::files::part_file::PartFile;
-use crate::http::checksum::{Algorithm, Proof, compare};
+use crate::http::checksum::{Algorithm, Proof, prove, wanted};
 use crate::http::head::Framing;
 use crate::run::Run;
 use crate::services::Plan;
-use crate::task::{Journal, ProvenWhole};
+use crate::task::{DownloadTask, Journal, ProvenWhole};
 use crate::transfer::{Stage, Verified};
 use crate::words::{Phrase, Size};
 
 pub(super) async fn verify(
     run: &Run,
+    task: &DownloadTask,
     plan: &Plan,
     open: Open,
     framing: Framing,
@@ -31,8 +32,8 @@ pub(super) async fn verify(
         return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
             .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
     }
-    let offered = open.identity.digests.clone();
-    let wanted = offered.algorithms();
+    let (offered, own) = (open.identity.digests.clone(), task.checksum.as_ref());
+    let wanted = wanted(&offered, own);
     let (open, digests) = match open.digests(&wanted) {
         Some(digests) => (open, Ok(digests)),
         None => {
@@ -59,7 +60,7 @@ pub(super) async fn verify(
         verified,
         checksum: digests.hex(algorithm),
     };
-    match compare(&digests, &offered) {
+    match prove(&digests, &offered, own) {
         Proof::Match(algorithm) => {
             let whole = proven(algorithm.into(), algorithm);
             Ok((open, whole))
@@ -78,7 +79,11 @@ pub(super) async fn verify(
             let promised = open.identity.clone();
             kept.open = Some(open);
             restart(run, kept, Phrase::ChecksumDiffered, promised).await?;
-            Err(Error::new(Cause::Integrity, Phrase::NotAsDescribed).because(Phrase::ChecksumCame {
+            let error = match own.filter(|own| !own.is_of(&digests)) {
+                Some(_) => Error::new(Cause::Integrity, Phrase::NotTheOneMeant).advise(Phrase::CheckChecksum),
+                None => Error::new(Cause::Integrity, Phrase::NotAsDescribed),
+            };
+            Err(error.because(Phrase::ChecksumCame {
                 algorithm: algorithm.as_str().into(),
                 got: got.into(),
                 expected: expected.into(),

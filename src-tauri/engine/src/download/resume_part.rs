@@ -41,7 +41,10 @@ pub(super) async fn finish_move(
 /// its final name, or still without. Nobody is asked for it a second time.
 pub(super) async fn proven_before(run: &Run, task: &DownloadTask, journal: Option<&Journal>) -> Result<bool> {
     let Some(journal) = journal else { return Ok(false) };
-    let Some(whole) = journal.proven_whole.clone() else { return Ok(false) };
+    // A Ferry that knew no checksums of the user's may have gone on with it meanwhile.
+    let is_meant =
+        |whole: &ProvenWhole| task.checksum.as_ref().is_none_or(|own| whole.checksum == Some(own.hex()));
+    let Some(whole) = journal.proven_whole.clone().filter(is_meant) else { return Ok(false) };
     refuse_without_drive(task, journal.drive.clone()).await?;
     run.stage(Stage::Checking);
     let folder = open_folder(run, &task.folder).await?;

@@ -4,9 +4,10 @@
 //! Google's and Amazon's stores offer. The others only where they are offered.
 //!
 //! What the other side says stands in [`TABLE`]: a header, how it is read, and of which bytes its value is. A new source
-//! of digests is a line there.
+//! of digests is a line there. What the user says is a [`Checksum`], and decides before all of them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +16,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
+use crate::error::Error;
 use crate::words::Phrase;
 
 /// A digest that Ferry can compute, weakest first.
@@ -616,10 +618,75 @@ fn sized(algorithm: Algorithm, text: &str) -> Option<(Algorithm, Vec<u8>)> {
     from_hex(text).filter(|value| value.len() == algorithm.length()).map(|value| (algorithm, value))
 }
 
+// ---- what the user says ----
+
+/// The checksum that the user gave for a file: it must have this one, whatever the other side says. Written
+/// `ALGORITHM:HEX`, as in `sha256:…`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Checksum {
+    algorithm: Algorithm,
+    value: Vec<u8>,
+}
+
+impl Checksum {
+    /// Whether a file of which this was computed has it.
+    pub(crate) fn is_of(&self, computed: &Digests) -> bool {
+        computed.value(self.algorithm).as_ref() == Some(&self.value)
+    }
+
+    /// Its value in lower-case hex.
+    pub(crate) fn hex(&self) -> String {
+        hex(&self.value)
+    }
+}
+
+/// Takes `md5`, `sha1`, `sha256`, `sha512` and `crc32c`, in any case.
+impl FromStr for Checksum {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        use Algorithm::{Crc32c, Md5, Sha1, Sha256, Sha512};
+        let unusable =
+            |why: Phrase| Error::invalid(Phrase::ChecksumUnusable).because(why).advise(Phrase::WriteChecksum);
+        let (name, value) = text.trim().split_once(':').ok_or_else(|| unusable(Phrase::NoValueThere))?;
+        let algorithm = Algorithm::by_name(name.trim())
+            .filter(|algorithm| [Md5, Sha1, Sha256, Sha512, Crc32c].contains(algorithm))
+            .ok_or_else(|| unusable(Phrase::AlgorithmUnknown { name: name.trim().into() }))?;
+        let value = from_hex(value.trim()).ok_or_else(|| unusable(Phrase::NotHex))?;
+        if value.len() != algorithm.length() {
+            return Err(unusable(Phrase::WrongLength));
+        }
+        Ok(Self { algorithm, value })
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm, self.hex())
+    }
+}
+
+impl TryFrom<String> for Checksum {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Checksum> for String {
+    fn from(checksum: Checksum) -> Self {
+        checksum.to_string()
+    }
+}
+
+// ---- comparing ----
+
 /// How what was computed compares with what was offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// Everything that both have is the same; the strongest of it.
+    /// Everything that both have is the same: the user's own, else the strongest of it.
     Match(Algorithm),
     /// Different.
     Mismatch {
@@ -632,6 +699,28 @@ pub(crate) enum Proof {
     },
     /// There is no digest that both have.
     Nothing,
+}
+
+/// What is to be computed: all that was offered, and what the user's own needs.
+pub(crate) fn wanted(offered: &Offered, own: Option<&Checksum>) -> Vec<Algorithm> {
+    let mut wanted = offered.algorithms();
+    if let Some(own) = own.filter(|own| !wanted.contains(&own.algorithm)) {
+        wanted.push(own.algorithm);
+    }
+    wanted
+}
+
+/// Compares with the user's own checksum, if there is one, and with everything that was offered. One that differs is
+/// enough; the user's own differs also if it was not computed.
+pub(crate) fn prove(computed: &Digests, offered: &Offered, own: Option<&Checksum>) -> Proof {
+    if let Some(own) = own.filter(|own| !own.is_of(computed)) {
+        let got = computed.hex(own.algorithm).unwrap_or_default();
+        return Proof::Mismatch { algorithm: own.algorithm, expected: own.hex(), got };
+    }
+    match (compare(computed, offered), own) {
+        (Proof::Match(_) | Proof::Nothing, Some(own)) => Proof::Match(own.algorithm),
+        (proof, _) => proof,
+    }
 }
 
 /// Compares everything that was offered and computed: one that differs is enough, however many agree.
@@ -940,6 +1029,47 @@ mod tests {
         assert_eq!(compare(&right, &one_differs), differs, "although a stronger one agrees");
         let contradiction = offer(&[(Algorithm::Crc32c, "e3069283"), (Algorithm::Crc32c, "abcd0001")]);
         assert_eq!(compare(&right, &contradiction), differs, "no file is as both say");
+    }
+
+    #[test]
+    fn the_users_own_checksum_decides_before_all_others() {
+        let own = |text: &str| text.parse::<Checksum>().unwrap();
+        let (md5, sha256) = (own(&format!("MD5:{}", MD5.to_uppercase())), own(&format!("sha-256:{SHA256}")));
+        let computed = digest(&ALL, CHECKED);
+        let offered = offer(&[(Algorithm::Sha256, SHA256)]);
+        assert_eq!(wanted(&offered, Some(&md5)), [Algorithm::Sha256, Algorithm::Md5]);
+        assert_eq!(wanted(&offered, Some(&sha256)), [Algorithm::Sha256]);
+        assert_eq!(prove(&computed, &Offered::default(), None), Proof::Nothing);
+        assert_eq!(prove(&computed, &Offered::default(), Some(&md5)), Proof::Match(Algorithm::Md5));
+        assert_eq!(prove(&computed, &offered, Some(&md5)), Proof::Match(Algorithm::Md5), "and it is named");
+        let lies = offer(&[(Algorithm::Crc32c, "abcd0001")]);
+        assert!(matches!(prove(&computed, &lies, Some(&md5)), Proof::Mismatch { .. }));
+        let other = digest(&ALL, b"other");
+        assert!(matches!(prove(&other, &Offered::default(), Some(&md5)), Proof::Mismatch { .. }));
+        let not_computed = digest(&[], CHECKED);
+        assert!(matches!(prove(&not_computed, &Offered::default(), Some(&md5)), Proof::Mismatch { .. }));
+    }
+
+    #[test]
+    fn a_checksum_is_kept_as_text_and_a_malformed_one_is_none() {
+        let own: Checksum = format!(" SHA-1:{} ", SHA1.to_uppercase()).parse().unwrap();
+        let kept = serde_json::to_string(&own).unwrap();
+        assert_eq!(kept, format!("\"sha1:{SHA1}\""));
+        assert_eq!(serde_json::from_str::<Checksum>(&kept).unwrap(), own);
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            SHA256,
+            "sha256:xyz",
+            "md5:e3069283",
+            "crc32:cbf43926",
+            "crc32c:é3069283",
+            ":00",
+        ] {
+            assert!(bad.parse::<Checksum>().is_err(), "{bad:?}");
+        }
+        assert!(serde_json::from_str::<Checksum>("\"sha256:00\"").is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::files::own_folder::OwnFolder;
 use crate::foreign::Foreign;
 use crate::http::checksum::{Algorithm, Digests};
 use crate::run::Run;
-use crate::services::{Confirmation, Service};
+use crate::services::{self, Confirmation, Service};
 use crate::store::{Sha256, Store};
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
@@ -194,6 +194,29 @@ pub(crate) async fn find(
         }
     }
     Ok(found)
+}
+
+/// Everything that was sent from here with the content of this file, whichever service has it. Read only where the size
+/// fits something.
+pub(crate) async fn with_content_of(store: &Store, file: &Path, own: &OwnFolder) -> Result<Vec<Asset>> {
+    let (path, own) = (file.to_owned(), own.clone());
+    let source = blocking(move || SourceFile::open(&path, None, &own)).await??;
+    let mut candidates = Vec::new();
+    for service in services::IDS {
+        candidates.extend(store.sent_with_sizes(service, vec![source.size()]).await?);
+    }
+    if candidates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let content = blocking(move || {
+        source.also(&[Algorithm::Sha256]);
+        let digests = source.digests(&[Algorithm::Sha256])?;
+        source.check_unchanged()?;
+        Ok::<_, Error>(sha256(&digests))
+    })
+    .await??;
+    candidates.retain(|(_, sha256)| Some(*sha256) == content);
+    Ok(candidates.into_iter().map(|(asset, _)| asset).collect())
 }
 
 /// The question about what was found.
