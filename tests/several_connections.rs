@@ -4,7 +4,7 @@
 mod downloads;
 
 use downloads::Downloads;
-use ferry_engine::{Code, State, Verified};
+use ferry_engine::{Code, DownloadRequest, State, Verified};
 use ferry_sandbox::{Fault, FaultKind, Request, Sandbox};
 
 const SIZE: u64 = 48 * 1024 * 1024;
@@ -77,21 +77,38 @@ async fn d7_the_checksum_of_the_whole_file_decides_also_over_several_connections
             headers: vec![("Repr-Digest".into(), format!("sha-256=:{digest}:").as_str().into())],
         }
     };
-    for (what, expected) in
-        [("sha-256", Some(Verified::Sha256)), ("wrong sha-256", None), ("wrong crc32c", None)]
-    {
+    // As a user gives it.
+    let own = |bytes: &[u8]| {
+        let digest = sha2::Sha256::digest(bytes);
+        digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    };
+    for (what, expected) in [
+        ("sha-256", Some(Verified::Sha256)),
+        ("wrong sha-256", None),
+        ("wrong crc32c", None),
+        ("the user's", Some(Verified::Sha256)),
+        ("the user's, wrong", None),
+    ] {
         let root = tempfile::tempdir().unwrap();
         let downloads = Downloads::new().await;
         let sandbox = sandbox(root.path()).await;
         let right = right_bytes(&sandbox).await;
         sandbox.clear_requests();
         slow_at_first(&sandbox);
-        sandbox.faults().add(match what {
-            "sha-256" => sha256(&right),
-            "wrong sha-256" => sha256(b"another file"),
-            _ => FaultKind::WrongHash,
-        });
-        let row = downloads.run(&url(&sandbox)).await;
+        let mut request = DownloadRequest {
+            what: url(&sandbox),
+            folder: Some(downloads.folder()),
+            ..DownloadRequest::default()
+        };
+        match what {
+            "sha-256" => sandbox.faults().add(sha256(&right)),
+            "wrong sha-256" => sandbox.faults().add(sha256(b"another file")),
+            "wrong crc32c" => sandbox.faults().add(FaultKind::WrongHash),
+            "the user's" => request.checksum = own(&right).parse().ok(),
+            _ => request.checksum = own(b"another file").parse().ok(),
+        }
+        let id = downloads.engine().download(request).await.unwrap();
+        let row = downloads.ended(id).await;
         let requests = fetches(&sandbox);
         assert!(requests.len() > 3, "{what}: only {} connections", requests.len());
         match expected {
