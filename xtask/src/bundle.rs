@@ -65,8 +65,7 @@ fn write_documents() -> Done {
     compress(page.as_bytes(), &folder.join("ferry.1.gz"))?;
     for (shell, file) in [("bash", "ferry.bash"), ("zsh", "_ferry"), ("fish", "ferry.fish")] {
         let script = output(program(built("release", "ferry")).args(["completions", shell]))?;
-        std::fs::write(folder.join(file), script + "\n")
-            .map_err(|error| format!("writing {file}: {error}"))?;
+        std::fs::write(folder.join(file), script).map_err(|error| format!("writing {file}: {error}"))?;
     }
     for (document, packed) in [
         ("src-tauri/linux/ferry-desktop.1", "ferry-desktop.1.gz"),
