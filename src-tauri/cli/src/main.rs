@@ -103,12 +103,18 @@ async fn run(arguments: Arguments) -> Outcome {
             () = interrupt.next() => Outcome::Interrupted,
         },
     };
-    let unfinished = outcome == Outcome::Interrupted && engines.something_unfinished();
+    let mut unfinished = false;
+    let ending = async {
+        if outcome == Outcome::Interrupted {
+            unfinished = engines.interrupt().await;
+        }
+        engines.shut_down().await;
+    };
     // A second Ctrl-C does not wait for the checkpoint.
     tokio::select! {
         biased;
-        () = engines.shut_down() => {}
-        () = interrupt.next() => {}
+        () = ending => {}
+        _ = interrupt.next() => {}
     }
     if unfinished {
         eprintln!("interrupted: what is unfinished stays in the queue; `ferry resume` goes on");

@@ -31,8 +31,9 @@ use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, OutsideAddresses, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
-use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
-use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
+use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, Token, UploadTask};
+use crate::terms::Terms;
+use crate::transfer::{AddedBy, Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::upload::chosen::{ChosenFile, ChosenFiles};
 use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::upload::signed_url::SignedUrl;
@@ -392,8 +393,9 @@ struct Inner {
     new_keys: Mutex<HashSet<String>>,
     /// Ends the comparisons with what was sent before that are going on.
     comparing: Mutex<CancellationToken>,
-    /// Held for as long as the engine lives: one process at a time owns the data folder.
-    _lock: File,
+    data_dir: PathBuf,
+    /// Held until the engine lets go: one process at a time owns the data folder.
+    lock: Mutex<Option<File>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -471,7 +473,8 @@ impl Engine {
                 changing_settings: tokio::sync::Mutex::default(),
                 new_keys: Mutex::default(),
                 comparing: Mutex::default(),
-                _lock: lock,
+                data_dir,
+                lock: Mutex::new(Some(lock)),
             }),
         };
         let rebuilt = engine.rebuild(&unreadable, last_id).await?;
@@ -546,7 +549,7 @@ impl Engine {
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
-        self.queue().insert(added.collect(), false);
+        self.queue().insert(added.collect(), false, None);
         Ok(ids)
     }
 
@@ -630,6 +633,10 @@ impl Engine {
 
     /// The same, and says what became of files that were sent before.
     pub async fn add_uploads(&self, request: UploadRequest) -> Result<AddedUploads> {
+        self.add_uploads_by(request, &Adding::default()).await
+    }
+
+    pub(crate) async fn add_uploads_by(&self, request: UploadRequest, by: &Adding) -> Result<AddedUploads> {
         let service = match (&request.to, request.service) {
             (Some(_), None) => "link".to_owned(),
             (Some(_), Some(_)) => {
@@ -665,6 +672,9 @@ impl Engine {
         }
         let mut unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &chosen) } else { HashMap::new() };
+        // What this very request has added already, wherever it stands by now.
+        let came_by = self.uploads_that_came_by(by.token, &files);
+        unfinished.retain(|path, _| !came_by.contains_key(path));
         let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
         if request.to.is_none() && request.if_sent != IfSent::Again {
@@ -694,9 +704,12 @@ impl Engine {
         let going_on = files.iter().enumerate().filter(|(place, _)| !is_skipped(place));
         let going_on: Vec<TransferId> =
             going_on.filter_map(|(_, path)| unfinished.get(path).copied()).collect();
+        self.queue().put_under(&going_on, by.terms.as_ref());
         let there = self.queue().release_those_there(&going_on).await?;
+        self.go_on(&came_by.values().copied().collect::<Vec<_>>(), by.terms.as_ref()).await?;
         // What was removed in this moment is sent anew.
         unfinished.retain(|_, id| there.contains(id));
+        unfinished.extend(came_by);
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, ChosenFile { path, chosen, size }) in chosen.into_iter().enumerate() {
@@ -724,6 +737,7 @@ impl Engine {
                 to_own_url,
                 source: None,
                 reuse,
+                token: by.token,
             });
             let record =
                 Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
@@ -731,7 +745,7 @@ impl Engine {
             new.push((row, task, record));
             ids.push(None);
         }
-        let mut added = self.write_down(new).await?.into_iter();
+        let mut added = self.write_down(new, by).await?.into_iter();
         answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
         Ok(answer)
     }
@@ -774,6 +788,27 @@ impl Engine {
         found.into_iter().collect()
     }
 
+    /// Which of these uploads were added by this request.
+    fn uploads_that_came_by(&self, token: Option<Token>, files: &[PathBuf]) -> HashMap<PathBuf, TransferId> {
+        if token.is_none() {
+            return HashMap::new();
+        }
+        let subjects = files.iter().map(|path| path.as_os_str().as_encoded_bytes());
+        let found = self.queue().find_same(subjects, |row, task| match task {
+            Task::Upload(upload) if upload.token == token => Some((upload.path.clone(), row.id)),
+            _ => None,
+        });
+        found.into_iter().collect()
+    }
+
+    /// Lets those of these go on that a holder before this one left in the queue. What was stopped stays so.
+    pub(crate) async fn go_on(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) -> Result<()> {
+        let is_left = |id: &TransferId| self.transfer(*id).is_some_and(|row| row.state == State::Queued);
+        let left: Vec<TransferId> = ids.iter().copied().filter(is_left).collect();
+        self.queue().put_under(&left, terms);
+        self.queue().release_those_there(&left).await.map(drop)
+    }
+
     /// Adds a download; written down before this returns. The same download that is not finished yet goes on.
     pub async fn download(&self, request: DownloadRequest) -> Result<TransferId> {
         let mut added = self.download_all(vec![request]).await?;
@@ -782,23 +817,41 @@ impl Engine {
 
     /// The same for many at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
+        self.download_all_by(requests, &Adding::default()).await
+    }
+
+    pub(crate) async fn download_all_by(
+        &self,
+        mut requests: Vec<DownloadRequest>,
+        by: &Adding,
+    ) -> Result<Vec<Result<TransferId>>> {
+        let connections = by.terms.as_ref().and_then(|terms| terms.pace.connections);
+        for request in &mut requests {
+            request.connections = request.connections.or(connections);
+        }
         let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
         let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let came_by = self.downloads_that_came_by(&asked, by.token);
         let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
         unfinished.retain(|same, _| wanted.contains(same));
+        // What this very request has added already goes on if it can, and is not begun anew if it is over.
+        self.go_on(&came_by.values().copied().collect::<Vec<_>>(), by.terms.as_ref()).await?;
+        unfinished.retain(|same, _| !came_by.contains_key(same));
         let known: Vec<TransferId> = unfinished.values().copied().collect();
         for asked in asked.iter().flatten().filter(|asked| !asked.headers.is_empty()) {
             if let Some(id) = unfinished.get(&asked.same()) {
                 self.renew_headers(*id, &asked.headers).await?;
             }
         }
+        self.queue().put_under(&known, by.terms.as_ref());
         let there = self.queue().release_those_there(&known).await?;
         // What was removed in this moment is fetched anew.
         unfinished.retain(|_, id| there.contains(id));
+        unfinished.extend(came_by);
         let (mut places, mut new) = (HashMap::new(), Vec::new());
         // For each request the transfer that is there already, or its place among the new ones.
         let mut answers = Vec::with_capacity(asked.len());
-        for asked in asked {
+        for (place, asked) in asked.into_iter().enumerate() {
             answers.push(match asked {
                 Err(error) => Err(error),
                 Ok(asked) => Ok(match unfinished.get(&asked.same()) {
@@ -806,13 +859,14 @@ impl Engine {
                     None => Err(*places.entry(asked.same()).or_insert_with(|| {
                         let record = Resume { url: asked.url, headers: asked.headers, ..Resume::default() };
                         let task = Task::Download(asked.task);
-                        new.push((row_for(&task, &asked.service), task, record));
+                        let token = by.token.map(|token| token.of_place(place));
+                        new.push((row_for(&task, &asked.service), Task::comes_by(task, token), record));
                         new.len() - 1
                     })),
                 }),
             });
         }
-        let added = self.write_down(new).await?;
+        let added = self.write_down(new, by).await?;
         let id = |place: std::result::Result<TransferId, usize>| place.unwrap_or_else(|place| added[place]);
         Ok(answers.into_iter().map(|answer| answer.map(id)).collect())
     }
@@ -890,8 +944,26 @@ impl Engine {
             remove_after: request.remove_after,
             connections: request.connections.or(self.queue().overrides().connections),
             server_id: None,
+            token: None,
         };
         Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
+    }
+
+    /// Which of these were added by this very request, wherever they stand by now.
+    fn downloads_that_came_by(
+        &self,
+        asked: &[Result<Asked>],
+        token: Option<Token>,
+    ) -> HashMap<Same, TransferId> {
+        let Some(token) = token else { return HashMap::new() };
+        let subjects = asked.iter().flatten().map(|asked| asked.task.what.as_bytes());
+        let found = self.queue().find_same(subjects, |row, task| Some((task.token()?, row.id)));
+        let found: HashMap<Token, TransferId> = found.into_iter().collect();
+        // A link whose query is hidden is known by its place in the request alone.
+        let of_place = |(place, asked): (usize, &Result<Asked>)| {
+            Some((asked.as_ref().ok()?.same(), *found.get(&token.of_place(place))?))
+        };
+        asked.iter().enumerate().filter_map(of_place).collect()
     }
 
     /// Which of these are on the list already, and not finished.
@@ -925,11 +997,16 @@ impl Engine {
     }
 
     /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
-    async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
+    async fn write_down(
+        &self,
+        mut new: Vec<(Transfer, Task, Resume)>,
+        by: &Adding,
+    ) -> Result<Vec<TransferId>> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
         let queue = self.queue();
+        new.iter_mut().for_each(|(row, ..)| row.origin = by.origin);
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task, None), record)).unzip();
         let tasks: Vec<Task> = rows.iter().map(|(_, task, _)| task.clone()).collect();
@@ -947,7 +1024,8 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect(), true);
+        let added = rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false));
+        queue.insert(added.collect(), true, by.terms.as_ref());
         Ok(ids)
     }
 
@@ -959,7 +1037,12 @@ impl Engine {
     /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run. An account that had nothing left is
     /// given another chance.
     pub async fn resume(&self, ids: &[TransferId]) -> Result<()> {
+        self.resume_by(ids, None).await
+    }
+
+    pub(crate) async fn resume_by(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) -> Result<()> {
         self.queue().account_was_seen_to(ids);
+        self.queue().put_under(ids, terms);
         self.queue().release(ids).await
     }
 
@@ -971,10 +1054,15 @@ impl Engine {
     /// Tries failed transfers again; what is confirmed is kept. A refused key, or an account that
     /// had nothing left, is given another chance.
     pub async fn retry(&self, ids: &[TransferId]) -> Result<()> {
+        self.retry_by(ids, None).await
+    }
+
+    pub(crate) async fn retry_by(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) -> Result<()> {
         for id in ids {
             let row = self.queue().row(*id).ok_or_else(|| no_such_transfer(*id))?;
             self.queue().clear_problem(&row.service);
         }
+        self.queue().put_under(ids, terms);
         self.queue().release(ids).await
     }
 
@@ -1408,6 +1496,34 @@ impl Engine {
             tracing::warn!("some transfers did not stop in time; they go on from their last journal entry");
         }
     }
+
+    /// Stops everything where it stands, however long that takes, and lets another process have the data folder: from
+    /// here on this one writes nothing there. Nobody may ask this engine for anything any more.
+    pub(crate) async fn let_go(&self) {
+        self.stop_comparing();
+        self.queue().close().await;
+        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.inner.data_dir
+    }
+
+    /// Whether nothing runs and nothing waits for its turn.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue().is_idle()
+    }
+}
+
+/// Who adds transfers, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Adding {
+    /// Names the request, where the same one may come again.
+    pub token: Option<Token>,
+    /// What the transfers go by, if not by what all do.
+    pub terms: Option<Arc<Terms>>,
+    /// Where the request comes from, if not from the window.
+    pub origin: Option<AddedBy>,
 }
 
 /// So many are named where there may be thousands.

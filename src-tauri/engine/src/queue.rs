@@ -28,6 +28,7 @@ use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
 use crate::task::{Journal, Task};
+use crate::terms::Terms;
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::turns::{Turn, Turns};
 use crate::words::{Phrase, Seconds};
@@ -300,13 +301,16 @@ impl Queue {
     }
 
     /// Adds transfers that are on disk already, with whether they have a journal there. They run as their turn comes
-    /// (`released`), or wait to be released.
-    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>, released: bool) {
+    /// (`released`), or wait to be released, by these terms if they have any of their own.
+    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>, released: bool, terms: Option<&Arc<Terms>>) {
         let mut rows = self.rows();
         for (row, task, has_journal) in added {
             let id = row.id;
             rows.insert(Box::new(row), Box::new(task), has_journal);
             rows.dirty.insert(id);
+            if terms.is_some() {
+                rows.put_under(id, terms);
+            }
             if released {
                 rows.wait(id);
             }
@@ -314,6 +318,28 @@ impl Queue {
         drop(rows);
         self.publishing.notify_one();
         self.scheduling.notify_one();
+    }
+
+    /// Transfers go on by these terms from now on, or by those of everybody.
+    pub fn put_under(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) {
+        let mut rows = self.rows();
+        ids.iter().for_each(|id| rows.put_under(*id, terms));
+    }
+
+    /// The terms that a transfer has of its own.
+    pub fn terms(&self, id: TransferId) -> Option<Arc<Terms>> {
+        self.rows().get(id).and_then(|entry| entry.terms().cloned())
+    }
+
+    /// Whether a transfer may wait for its user: in a window, and for as long as nobody stands at a terminal for its end.
+    fn is_patient(&self, id: TransferId) -> bool {
+        self.patient && !self.terms(id).is_some_and(|terms| terms.is_awaited())
+    }
+
+    /// Whether nothing runs and nothing waits for its turn.
+    pub fn is_idle(&self) -> bool {
+        let mut rows = self.rows();
+        rows.is_at_rest() && [Kind::Upload, Kind::Download].iter().all(|kind| rows.lane(*kind).is_empty())
     }
 
     /// Refuses ids that are not on the list: a command is for all of its transfers or for none.
@@ -731,7 +757,8 @@ impl Queue {
     /// A transfer has learned its size. If it is a long one too many, it waits for its turn again; nothing was written.
     pub fn steps_back(&self, id: TransferId) -> bool {
         let mut rows = self.rows();
-        let Some(entry) = rows.get(id).filter(|entry| entry.is_long()) else { return false };
+        let is_one = |entry: &&Entry| entry.is_long() && !entry.is_grouped();
+        let Some(entry) = rows.get(id).filter(is_one) else { return false };
         let kind = entry.row.kind;
         let (slots, exactly) = self.slots(kind);
         let is_alone = rows.is_alone_of_its_origin(entry);
@@ -766,7 +793,8 @@ impl Queue {
         if let Some(failure) = self.services.problem(&run.row().service) {
             return Err(of_service(failure));
         }
-        let retries = self.overrides.retries.unwrap_or_else(|| self.settings().retries);
+        let given = self.terms(run.id).and_then(|terms| terms.pace.retries).or(self.overrides.retries);
+        let retries = given.unwrap_or_else(|| self.settings().retries);
         let mut attempts = Attempts::new(retries, self.http.limits.stuck);
         let mut best = run.counter.get();
         let mut kept_download = download::Kept::default();
@@ -778,7 +806,7 @@ impl Queue {
                 Task::Upload(_) => upload::run(run, &mut kept_upload).await,
             };
             let Err(mut error) = result else { return Ok(()) };
-            if error.cause == Cause::Offline && !self.patient {
+            if error.cause == Cause::Offline && !self.is_patient(run.id) {
                 // A terminal run must come to an end; the window waits for the network.
                 error.cause = Cause::Unreachable;
             }
@@ -803,7 +831,7 @@ impl Queue {
                 // It had to start over; from here on each confirmed byte is progress again.
                 best = reached;
             }
-            if error.cause == Cause::DiskFull && self.patient {
+            if error.cause == Cause::DiskFull && self.is_patient(run.id) {
                 self.wait_for_room(run, &error).await?;
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ferry_engine::api::HolderKind;
 use ferry_engine::{DownloadRequest, Error};
 use tokio::sync::mpsc;
 
@@ -19,10 +20,10 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
         Some(folder) => Some(full(folder)?),
         None => None,
     };
-    let engine = session.open_with(download.pace, download.connections).await?;
-    let changes = engine.subscribe();
+    let queue = session.open_as(HolderKind::Terminal, download.pace, download.connections).await?;
+    let changes = queue.subscribe();
     let headers = Headers::all(&download.headers);
-    let (sender, added) = mpsc::channel(64);
+    let (sender, added) = mpsc::channel(4);
     let adding = async {
         for some in download.what.chunks(AT_ONCE) {
             let requests = some.iter().map(|what| DownloadRequest {
@@ -36,15 +37,15 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
                 connections: download.connections,
                 headers: headers.clone(),
             });
-            let added = engine.download_all(requests.collect()).await;
-            for added in added.unwrap_or_else(|error| vec![Err(error)]) {
-                // The follower ends only after this side.
-                let _ = sender.send(added.map(|id| Item { id, path: None })).await;
-            }
+            let added = queue.download(requests.collect()).await;
+            let added = added.unwrap_or_else(|error| vec![Err(error)]);
+            let added = added.into_iter().map(|added| added.map(|id| Item { id, path: None }));
+            // The follower ends only after this side.
+            let _ = sender.send(added.collect()).await;
         }
         drop(sender);
     };
-    let (outcome, ()) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
+    let (outcome, ()) = tokio::join!(follow(&queue, changes, added, &mut session.report), adding);
     Ok(outcome)
 }
 

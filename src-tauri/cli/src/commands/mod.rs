@@ -14,7 +14,8 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ferry_engine::{Engine, Error, Options, Overrides, Secret};
+use ferry_engine::api::{self, HolderKind, OneQueue, Opened};
+use ferry_engine::{Engine, Error, Options, Secret};
 
 use crate::Outcome;
 use crate::arguments::{Command, Everywhere, Pace};
@@ -91,28 +92,26 @@ impl Session {
         }
     }
 
-    /// Opens the user's engine. Only what this run adds or resumes will move.
-    pub async fn open(&self, pace: Pace) -> Result<Engine, Error> {
-        self.open_with(pace, None).await
+    /// Finds whoever holds the user's queue, or becomes its holder. Then only what is added or resumed will move.
+    pub async fn open(&self, pace: Pace) -> Result<OneQueue, Error> {
+        self.open_as(HolderKind::Terminal, pace, None).await
     }
 
-    /// Opens the user's engine with a number of connections for this run.
-    pub async fn open_with(&self, pace: Pace, connections: Option<u8>) -> Result<Engine, Error> {
-        let mut options = Options::new(self.data_dir()?);
-        options.resume_unfinished = false;
-        options.overrides = Overrides {
-            limit_rate: pace.limit_rate,
-            concurrency: pace.concurrency,
-            retries: pace.retries,
-            connections,
-            ..Overrides::default()
-        };
-        let engine = Engine::open(options).await?;
-        self.engines.keep(&engine, true);
-        for notice in engine.notices() {
+    /// The same, as a terminal's run or a server, with a number of connections for the downloads of this run.
+    pub async fn open_as(
+        &self,
+        kind: HolderKind,
+        pace: Pace,
+        connections: Option<u8>,
+    ) -> Result<OneQueue, Error> {
+        let Pace { limit_rate, concurrency, retries } = pace;
+        let pace = api::Pace { limit_rate, concurrency, retries, connections };
+        let queue = OneQueue::open(Opened { data_dir: self.data_dir()?, kind, pace }).await?;
+        self.engines.keep(&queue);
+        for notice in queue.notices() {
             self.report.note(&notice.to_string());
         }
-        Ok(engine)
+        Ok(queue)
     }
 
     /// Opens an engine that has nothing to do with the user's queue.
@@ -120,14 +119,17 @@ impl Session {
         let mut options = Options::new(data_dir);
         options.resume_unfinished = false;
         let engine = Engine::open(options).await?;
-        self.engines.keep(&engine, false);
+        self.engines.keep_apart(&engine);
         Ok(engine)
     }
 }
 
-/// The engines of this run, so that an interruption can close them in order.
+/// What this run has opened, so that an interruption can close it in order.
 #[derive(Default)]
-pub struct Engines(Mutex<Vec<(Engine, bool)>>);
+pub struct Engines {
+    queue: Mutex<Option<OneQueue>>,
+    apart: Mutex<Vec<Engine>>,
+}
 
 impl std::fmt::Debug for Engines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -136,24 +138,33 @@ impl std::fmt::Debug for Engines {
 }
 
 impl Engines {
-    fn keep(&self, engine: &Engine, users_own: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((engine.clone(), users_own));
+    fn keep(&self, queue: &OneQueue) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.clone());
     }
 
-    fn all(&self) -> Vec<(Engine, bool)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn keep_apart(&self, engine: &Engine) {
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner).push(engine.clone());
     }
 
-    /// Whether the user's queue holds something that `ferry resume` would go on with.
-    pub fn something_unfinished(&self) -> bool {
-        let engines = self.all();
-        let mut users_own = engines.iter().filter(|(_, users_own)| *users_own);
-        users_own.any(|(engine, _)| engine.has_transfer(queue::is_unfinished))
+    fn queue(&self) -> Option<OneQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The user ends this run. Says whether the queue holds something that `ferry resume` would go on with.
+    pub async fn interrupt(&self) -> bool {
+        match self.queue() {
+            Some(queue) => queue.interrupt().await,
+            None => false,
+        }
     }
 
     /// Writes everything down and lets the data folders go.
     pub async fn shut_down(&self) {
-        for (engine, _) in self.all() {
+        if let Some(queue) = self.queue() {
+            queue.close().await;
+        }
+        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for engine in apart {
             engine.shutdown().await;
         }
     }

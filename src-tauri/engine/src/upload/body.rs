@@ -69,7 +69,7 @@ impl Flow {
                         let moves = |bytes: usize| {
                             moved.fetch_add(bytes as u64, Ordering::Relaxed);
                         };
-                        run.queue().limit_up.pass(chunk.len(), moves).await;
+                        run.limit_up().pass(chunk.len(), moves).await;
                         has_moved.notify_one();
                         Ok(chunk)
                     }
