@@ -72,7 +72,7 @@ Prints one line a file, in the order given: its full path. The same download aga
 nothing is ever overwritten.")]
     Download(Download),
     /// Show the queue.
-    Queue(Rows),
+    Queue(Shown),
     /// Pause transfers; without an id, everything unfinished.
     Pause(Rows),
     /// Go on with transfers; without an id, with everything unfinished, also after a crash.
@@ -111,6 +111,20 @@ Examples:
         /// Port on 127.0.0.1 [default: any free one].
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         port: u16,
+    },
+    /// Hold the queue without a window, until Ctrl-C or SIGTERM.
+    ///
+    /// Goes on with everything unfinished, and carries out what every other `ferry` of this data folder asks for, so that
+    /// transfers outlive the terminal that added them. A window that is started takes over, and gives it back when it ends.
+    #[command(after_help = "\
+Examples:
+  ferry serve &
+  ferry upload movie.mp4 --detach         prints the transfer's id, a tab, its name, and ends at once
+  ferry queue --watch")]
+    Serve {
+        /// End after so many seconds with nothing to do.
+        #[arg(long, value_name = "SECONDS")]
+        idle: Option<u64>,
     },
     /// Show the whole way of a file against the built-in service: sign, send, verify, download, compare.
     Demo {
@@ -153,6 +167,10 @@ pub struct Upload {
     /// Follow links in folders that stay inside them [default: the setting; without it links are left out].
     #[arg(long)]
     pub follow_links: bool,
+    /// Leave the transfers to whoever holds the queue, as `ferry serve` or the window: print one line each, the id, a
+    /// tab, the name, and end at once.
+    #[arg(long)]
+    pub detach: bool,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,
@@ -185,6 +203,10 @@ pub struct Download {
     /// Most connections for one file, 1 to 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub connections: Option<u8>,
+    /// Leave the transfers to whoever holds the queue, as `ferry serve` or the window: print one line each, the id, a
+    /// tab, the name, and end at once.
+    #[arg(long)]
+    pub detach: bool,
     /// For links: a header for that host alone, `NAME: VALUE`; `@FILE` reads them from a file, one a line, so that they
     /// are not in the process list. Repeatable.
     #[arg(long = "header", value_name = "HEADER", value_parser = headers)]
@@ -253,6 +275,17 @@ pub struct Pace {
     /// Attempts without any progress in between before a transfer fails [default: 5].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: Option<u32>,
+}
+
+/// What `queue` takes.
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// Ids; without one, every row.
+    #[arg(value_name = "ID")]
+    pub ids: Vec<TransferId>,
+    /// Go on telling what changes, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Rows of the queue.

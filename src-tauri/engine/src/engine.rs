@@ -1657,6 +1657,12 @@ fn lock_folder(data_dir: &Path) -> Result<File> {
     }
 }
 
+/// Whether a process holds this data folder.
+pub(crate) fn is_held(data_dir: &Path) -> bool {
+    let lock = File::open(data_dir.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 fn limits(overrides: &Overrides) -> Limits {
     let variable = || std::env::var("FERRY_STALL_SECONDS").ok()?.parse().ok().map(Duration::from_secs);
     let mut limits = Limits::default();

@@ -6,7 +6,7 @@ use ferry_engine::api::HolderKind;
 use ferry_engine::{DownloadRequest, Error};
 use tokio::sync::mpsc;
 
-use super::Session;
+use super::{Session, detached};
 use crate::Outcome;
 use crate::arguments::{Download, Headers};
 use crate::follow::{Item, follow};
@@ -20,24 +20,31 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
         Some(folder) => Some(full(folder)?),
         None => None,
     };
+    let headers = Headers::all(&download.headers);
+    let request = |what: &String| DownloadRequest {
+        what: what.clone(),
+        service: download.service.map(|service| service.id().to_owned()),
+        folder: folder.clone(),
+        name: download.name.clone(),
+        unique_id: download.unique_id.clone(),
+        quality: download.quality.clone(),
+        remove_after: download.remove_after.then_some(true),
+        connections: download.connections,
+        headers: headers.clone(),
+    };
+    if download.detach {
+        let Some(queue) = detached::holder(download.pace, download.connections, session).await? else {
+            return Ok(Outcome::Usage);
+        };
+        let added = queue.download(download.what.iter().map(request).collect()).await?;
+        return detached::tell(&queue, &added, session).await;
+    }
     let queue = session.open_as(HolderKind::Terminal, download.pace, download.connections).await?;
     let changes = queue.subscribe();
-    let headers = Headers::all(&download.headers);
     let (sender, added) = mpsc::channel(4);
     let adding = async {
         for some in download.what.chunks(AT_ONCE) {
-            let requests = some.iter().map(|what| DownloadRequest {
-                what: what.clone(),
-                service: download.service.map(|service| service.id().to_owned()),
-                folder: folder.clone(),
-                name: download.name.clone(),
-                unique_id: download.unique_id.clone(),
-                quality: download.quality.clone(),
-                remove_after: download.remove_after.then_some(true),
-                connections: download.connections,
-                headers: headers.clone(),
-            });
-            let added = queue.download(requests.collect()).await;
+            let added = queue.download(some.iter().map(request).collect()).await;
             let added = added.unwrap_or_else(|error| vec![Err(error)]);
             let added = added.into_iter().map(|added| added.map(|id| Item { id, path: None }));
             // The follower ends only after this side.

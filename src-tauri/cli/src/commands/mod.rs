@@ -2,11 +2,13 @@
 
 mod assets;
 mod demo;
+mod detached;
 mod download;
 mod key;
 mod man;
 mod queue;
 mod sandbox;
+mod serve;
 mod services;
 mod upload;
 
@@ -19,7 +21,7 @@ use ferry_engine::{Engine, Error, Options, Secret};
 
 use crate::Outcome;
 use crate::arguments::{Command, Everywhere, Pace};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Ending, Interrupt};
 use crate::report::Report;
 
 /// The most that is read from stdin: no URL and no key is longer.
@@ -31,9 +33,14 @@ pub async fn run(command: Command, mut session: Session) -> Outcome {
     session.close(ended)
 }
 
-/// Runs the sandbox until it is interrupted.
-pub async fn serve_sandbox(port: u16, interrupt: &mut Interrupt, mut session: Session) -> Outcome {
-    let ended = sandbox::run(port, interrupt, &mut session).await;
+/// Runs a command that goes on until it is interrupted.
+pub async fn run_until(command: Command, interrupt: &mut Interrupt, mut session: Session) -> Outcome {
+    let ended = match command {
+        Command::Sandbox { port } => sandbox::run(port, interrupt, &mut session).await,
+        Command::Serve { idle } => serve::run(idle, interrupt, &mut session).await,
+        Command::Queue(shown) => queue::watch(&shown.ids, interrupt, &mut session).await,
+        other => dispatch(other, &mut session).await,
+    };
     session.close(ended)
 }
 
@@ -41,7 +48,7 @@ async fn dispatch(command: Command, session: &mut Session) -> Result<Outcome, Er
     match command {
         Command::Upload(upload) => upload::run(upload, session).await,
         Command::Download(download) => download::run(download, session).await,
-        Command::Queue(rows) => queue::list(rows, session).await,
+        Command::Queue(shown) => queue::list(&shown.ids, session).await,
         Command::Pause(rows) => queue::pause(rows, session).await,
         Command::Resume(rows) => queue::resume(rows, session).await,
         Command::Cancel(rows) => queue::cancel(rows, session).await,
@@ -52,7 +59,9 @@ async fn dispatch(command: Command, session: &mut Session) -> Result<Outcome, Er
         Command::Check { service } => services::check(service, session).await,
         Command::Key(key) => key::run(key, session).await,
         Command::Demo { size } => demo::run(size, session).await,
-        Command::Sandbox { .. } => Err(Error::internal("The sandbox was started without an ear for Ctrl-C")),
+        Command::Sandbox { .. } | Command::Serve { .. } => {
+            Err(Error::internal("A server was started without an ear for Ctrl-C"))
+        }
         Command::Man => man::run(session),
     }
 }
@@ -106,10 +115,23 @@ impl Session {
     ) -> Result<OneQueue, Error> {
         let Pace { limit_rate, concurrency, retries } = pace;
         let pace = api::Pace { limit_rate, concurrency, retries, connections };
-        let queue = OneQueue::open(Opened { data_dir: self.data_dir()?, kind, pace }).await?;
+        let opened = Opened { data_dir: self.data_dir()?, kind, pace };
+        let queue = OneQueue::open(opened).await?;
         self.engines.keep(&queue);
         for notice in queue.notices() {
             self.report.note(&notice.to_string());
+        }
+        Ok(queue)
+    }
+
+    /// Finds whoever holds the user's queue; nothing if nobody does.
+    pub async fn join(&self, pace: Pace, connections: Option<u8>) -> Result<Option<OneQueue>, Error> {
+        let Pace { limit_rate, concurrency, retries } = pace;
+        let pace = api::Pace { limit_rate, concurrency, retries, connections };
+        let opened = Opened { data_dir: self.data_dir()?, kind: HolderKind::Terminal, pace };
+        let queue = OneQueue::join(opened).await?;
+        if let Some(queue) = &queue {
+            self.engines.keep(queue);
         }
         Ok(queue)
     }
@@ -151,9 +173,9 @@ impl Engines {
     }
 
     /// The user ends this run. Says whether the queue holds something that `ferry resume` would go on with.
-    pub async fn interrupt(&self) -> bool {
+    pub async fn interrupt(&self, ending: Ending) -> bool {
         match self.queue() {
-            Some(queue) => queue.interrupt().await,
+            Some(queue) => queue.interrupt(ending == Ending::Wanted).await,
             None => false,
         }
     }

@@ -1,29 +1,36 @@
 //! `ferry queue`, and the commands that change it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ferry_engine::api::{Cancel, OneQueue, Pause, Remove, Which};
 use ferry_engine::{Cause, Error, State, Transfer, TransferId};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::Session;
 use crate::Outcome;
 use crate::arguments::{Continue, Pace, Rows};
 use crate::follow::{Item, follow};
-use crate::report::{Event, standing};
+use crate::interrupt::Interrupt;
+use crate::report::{Event, Report, standing};
 use crate::size;
 
 /// So many rows are begun to be followed at a time.
 const TOGETHER: usize = 256;
 
 /// Shows the queue.
-pub async fn list(rows: Rows, session: &mut Session) -> Result<Outcome, Error> {
+pub async fn list(ids: &[TransferId], session: &mut Session) -> Result<Outcome, Error> {
     let queue = session.open(Pace::default()).await?;
-    let (transfers, outcome) = chosen(&queue, &rows.ids, Which::All, session).await?;
+    let (transfers, outcome) = chosen(&queue, ids, Which::All, session).await?;
     if transfers.is_empty() && outcome == Outcome::Completed {
         session.report.note("The queue is empty.");
         return Ok(outcome);
     }
+    show(&transfers, session);
+    Ok(outcome)
+}
+
+fn show(transfers: &[Transfer], session: &mut Session) {
     let lines: Vec<[String; 5]> = transfers
         .iter()
         .map(|transfer| {
@@ -57,7 +64,106 @@ pub async fn list(rows: Rows, session: &mut Session) -> Result<Outcome, Error> {
         session.report.line(&row(cells, &format!("{}{detail}", transfer.name)));
         session.report.row(transfer);
     }
-    Ok(outcome)
+}
+
+/// Shows the queue, and then what becomes of each row, until it is interrupted.
+pub async fn watch(
+    ids: &[TransferId],
+    interrupt: &mut Interrupt,
+    session: &mut Session,
+) -> Result<Outcome, Error> {
+    let watching = async {
+        let queue = session.open(Pace::default()).await?;
+        let mut changes = queue.subscribe();
+        // From here on nothing is missed.
+        queue.watch().await?;
+        let (transfers, outcome) = chosen(&queue, ids, Which::All, session).await?;
+        if outcome != Outcome::Completed {
+            return Ok(outcome);
+        }
+        let mut watched = Watched::default();
+        for row in &transfers {
+            watched.note(row);
+        }
+        show(&transfers, session);
+        loop {
+            match changes.recv().await {
+                Ok(changes) => {
+                    let meant = |id: &TransferId| ids.is_empty() || ids.contains(id);
+                    let rows = changes.changed.iter().filter(|row| meant(&row.id));
+                    rows.for_each(|row| watched.tell(row, &mut session.report));
+                    let gone = changes.removed.iter().filter(|id| meant(id));
+                    gone.for_each(|id| watched.gone(*id, &mut session.report));
+                }
+                Err(RecvError::Lagged(_)) => {
+                    let rows = if ids.is_empty() { queue.all(Which::All).await? } else { queue.rows(ids).await? };
+                    let there: HashSet<TransferId> = rows.iter().map(|row| row.id).collect();
+                    rows.iter().for_each(|row| watched.tell(row, &mut session.report));
+                    for id in watched.all().filter(|id| !there.contains(id)).collect::<Vec<_>>() {
+                        watched.gone(id, &mut session.report);
+                    }
+                }
+                Err(RecvError::Closed) => return Err(queue.failure().unwrap_or_else(Error::canceled)),
+            }
+        }
+    };
+    tokio::select! {
+        ended = watching => ended,
+        _ = interrupt.next() => Ok(Outcome::Completed),
+    }
+}
+
+/// How each row stood when it was told of last.
+#[derive(Default)]
+struct Watched(HashMap<TransferId, (&'static str, String)>);
+
+impl Watched {
+    fn all(&self) -> impl Iterator<Item = TransferId> {
+        self.0.keys().copied()
+    }
+
+    /// Notes how a row stands, and says whether that is new.
+    fn note(&mut self, row: &Transfer) -> bool {
+        // The proof belongs to the work.
+        let word = if row.state.is_active() { "running" } else { row.state.word() };
+        let before = self.0.insert(row.id, (word, row.name.to_string()));
+        before.is_none_or(|(before, _)| before != word)
+    }
+
+    fn tell(&mut self, row: &Transfer, report: &mut Report) {
+        let is_new = !self.0.contains_key(&row.id);
+        let is_other = self.note(row);
+        if is_new {
+            report.event(Event::Added, row, None);
+        }
+        if is_new || is_other {
+            report.line(&format!("{}\t{}\t{}", row.id, row.state.word(), row.name));
+        }
+        match &row.state {
+            State::Running | State::Verifying => {
+                if is_other {
+                    report.event(Event::Started, row, None);
+                }
+                report.moving(row, None);
+            }
+            _ if !is_other => {}
+            State::Completed => report.event(Event::Completed, row, None),
+            State::Failed(failure) => report.failure(row, failure, None),
+            State::Paused => report.event(Event::Paused, row, None),
+            State::Canceled => report.event(Event::Canceled, row, None),
+            State::Queued => {}
+        }
+        if !row.state.is_active() {
+            report.ended(row.id);
+        }
+    }
+
+    fn gone(&mut self, id: TransferId, report: &mut Report) {
+        let Some((_, name)) = self.0.remove(&id) else { return };
+        report.ended(id);
+        report.line(&format!("{id}\tremoved\t{name}"));
+        report.object(&serde_json::json!({"event": "removed", "id": id, "name": name}));
+    }
 }
 
 /// Pauses transfers.

@@ -7,9 +7,9 @@ use ferry_engine::api::OneQueue;
 use ferry_engine::{AddedUploads, Error, LinksLeftOut, UploadRequest};
 use tokio::sync::mpsc;
 
-use super::{Session, read_secret};
+use super::{Session, detached, read_secret};
 use crate::Outcome;
-use crate::arguments::{Headers, Upload};
+use crate::arguments::{Headers, Pace, Upload};
 use crate::follow::{Added, Item, follow};
 use crate::report::Report;
 
@@ -35,6 +35,9 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
         if_sent: upload.if_sent.into(),
         follow_links: upload.follow_links.then_some(true),
     };
+    if upload.detach {
+        return leave(&request, &upload.paths, upload.pace, session).await;
+    }
     let queue = session.open(upload.pace).await?;
     let changes = queue.subscribe();
     let (sender, added) = mpsc::channel(4);
@@ -49,6 +52,35 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
     let (outcome, left) = tokio::join!(follow(&queue, changes, added, &mut session.report), adding);
     left.say(&mut session.report);
     Ok(outcome)
+}
+
+/// Adds files and leaves them to whoever holds the queue.
+async fn leave(
+    request: &UploadRequest,
+    paths: &[PathBuf],
+    pace: Pace,
+    session: &mut Session,
+) -> Result<Outcome, Error> {
+    let Some(queue) = detached::holder(pace, None, session).await? else { return Ok(Outcome::Usage) };
+    let (sender, mut added) = mpsc::channel(4);
+    let mut left = LeftOut::default();
+    let adding = async {
+        for paths in paths.chunks(TOGETHER) {
+            add(&queue, request, paths, &sender, &mut left).await;
+        }
+        drop(sender);
+    };
+    let taking = async {
+        let mut all = Vec::new();
+        while let Some(some) = added.recv().await {
+            all.extend(some.into_iter().map(|one: Result<Item, Error>| one.map(|item| item.id)));
+        }
+        all
+    };
+    let ((), all) = tokio::join!(adding, taking);
+    let outcome = detached::tell(&queue, &all, session).await;
+    left.say(&mut session.report);
+    outcome
 }
 
 /// What was not sent, and is no failure.

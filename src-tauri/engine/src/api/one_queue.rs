@@ -19,7 +19,7 @@ use super::command::{
 use super::holder::Holder;
 use super::place::Said;
 use super::wire::{HolderKind, PATIENCE};
-use crate::engine::{Changes, DownloadRequest, Engine, Options, UploadRequest};
+use crate::engine::{Changes, DownloadRequest, Engine, Options, UploadRequest, is_held};
 use crate::error::{Code, Error, Result};
 use crate::terms::{Pace, Terms};
 use crate::transfer::{AddedBy, Transfer, TransferId};
@@ -32,6 +32,8 @@ const BACKLOG: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A window that takes the folder over has it by then; if it comes to nothing, a client takes it.
 const WINDOWS_TURN: Duration = Duration::from_secs(3);
+/// When a holder has died, one of its clients has become the next by then.
+const AFTER_ANOTHER: Duration = Duration::from_millis(500);
 /// What is going on when a run ends in order has this long.
 const CLOSING: Duration = Duration::from_millis(1900);
 /// So many ids are named in one command: it fits into a line.
@@ -83,6 +85,8 @@ pub struct OneQueue {
 struct Shared {
     opened: Opened,
     terms: Arc<Terms>,
+    /// Whether it becomes the holder where there is none.
+    may_hold: bool,
     link: watch::Sender<Link>,
     changes: Mutex<Option<broadcast::Sender<Arc<Changes>>>>,
     /// What this run has let go on.
@@ -117,9 +121,23 @@ impl OneQueue {
     ///
     /// Those of [`Engine::open`]; `busy_data_dir` if the holder does not answer within ten seconds, or speaks another version.
     pub async fn open(opened: Opened) -> Result<Self> {
+        Self::opened(opened, true).await?.ok_or_else(Error::canceled)
+    }
+
+    /// Finds the holder of a data folder; nothing if nobody holds it.
+    ///
+    /// # Errors
+    ///
+    /// `busy_data_dir` if the holder does not answer within ten seconds, or speaks another version.
+    pub async fn join(opened: Opened) -> Result<Option<Self>> {
+        Self::opened(opened, false).await
+    }
+
+    async fn opened(opened: Opened, may_hold: bool) -> Result<Option<Self>> {
         let shared = Arc::new(Shared {
             terms: Terms::new(opened.pace, opened.kind == HolderKind::Terminal),
             opened,
+            may_hold,
             link: watch::Sender::new(Link::Looking),
             changes: Mutex::new(Some(broadcast::Sender::new(BACKLOG))),
             mine: Mutex::default(),
@@ -128,14 +146,14 @@ impl OneQueue {
             minding: Mutex::default(),
             notices: Mutex::default(),
         });
-        let (link, overtaken) = shared.find(Duration::ZERO).await?;
+        let Some((link, overtaken)) = shared.find(Duration::ZERO).await? else { return Ok(None) };
         if let Link::Own(own) = &link {
             *lock(&shared.notices) = own.holder.engine().notices();
         }
         shared.link.send_replace(link.clone());
         let minding = tokio::spawn(Arc::clone(&shared).mind(link, overtaken));
         *lock(&shared.minding) = Some(minding);
-        Ok(Self { shared })
+        Ok(Some(Self { shared }))
     }
 
     /// What the user must be told about this start, if this process holds the folder.
@@ -314,12 +332,15 @@ impl OneQueue {
         Ok(())
     }
 
-    /// The user wants this run to end. As a client it stops what it has let go on; what it holds itself stays in the queue.
-    /// Says whether something is unfinished.
-    pub async fn interrupt(&self) -> bool {
+    /// This run ends before its work has. As a client it stops (`pause`) what it has let go on, or leaves that running; what it
+    /// holds itself stays in the queue. Says whether something is unfinished.
+    pub async fn interrupt(&self, pause: bool) -> bool {
         let link = self.shared.link.borrow().clone();
         if let Link::Own(own) = &link {
             return own.holder.engine().has_transfer(|row| !row.state.has_ended());
+        }
+        if !pause {
+            return false;
         }
         let mine: Vec<TransferId> = lock(&self.shared.mine).iter().copied().collect();
         let pausing = async {
@@ -379,7 +400,7 @@ type Found = (Link, mpsc::UnboundedReceiver<()>);
 
 impl Shared {
     /// Finds the holder, or becomes it; not before this time has passed.
-    async fn find(&self, hold_off: Duration) -> Result<Found> {
+    async fn find(&self, hold_off: Duration) -> Result<Option<Found>> {
         let began = Instant::now();
         let data_dir = &self.opened.data_dir;
         loop {
@@ -387,15 +408,25 @@ impl Shared {
             let listening =
                 lock(&self.changes).clone().map(|changes| Listening { changes, overtaken: overtaken.clone() });
             match Connection::open(data_dir, self.opened.kind, self.opened.pace, listening).await {
-                Ok(connection) => return Ok((Link::Client(Arc::new(connection)), told_overtaken)),
+                Ok(connection) => return Ok(Some((Link::Client(Arc::new(connection)), told_overtaken))),
                 Err(Unreached::Refused(error)) => return Err(*error),
                 Err(Unreached::Nobody) => {}
             }
-            if began.elapsed() >= hold_off {
+            if !self.may_hold {
+                // The next holder may be about to take it.
+                if began.elapsed() >= AFTER_ANOTHER && !is_held(data_dir) {
+                    return Ok(None);
+                }
+                if began.elapsed() >= PATIENCE {
+                    return Err(busy(&Said::read(data_dir).map_or_else(String::new, |said| said.pid.to_string())));
+                }
+            } else if began.elapsed() >= hold_off {
                 let mut options = Options::new(data_dir.clone());
                 options.resume_unfinished = self.opened.kind == HolderKind::Serve;
                 match Engine::open(options).await {
-                    Ok(engine) => return Ok((Link::Own(Arc::new(self.own(engine))), told_overtaken)),
+                    Ok(engine) => {
+                        return Ok(Some((Link::Own(Arc::new(self.own(engine))), told_overtaken)));
+                    }
                     Err(error) if error.code() == Code::BusyDataDir => {
                         if began.elapsed() >= PATIENCE {
                             let pid = Said::read(data_dir).map(|said| said.pid.to_string());
@@ -436,12 +467,13 @@ impl Shared {
                 () = self.closing.cancelled() => return,
             };
             match found {
-                Ok((next, told_overtaken)) => {
+                Ok(Some((next, told_overtaken))) => {
                     (link, overtaken) = (next, told_overtaken);
                     self.link.send_replace(link.clone());
                     self.go_on_at(&link).await;
                 }
-                Err(error) => {
+                Ok(None) | Err(_) => {
+                    let error = found.err().unwrap_or_else(Error::canceled);
                     self.link.send_replace(Link::Failed(error));
                     // Whoever listens hears that it is over.
                     lock(&self.changes).take();
