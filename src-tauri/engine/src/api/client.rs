@@ -121,6 +121,12 @@ impl Connection {
     ///
     /// Those of the command; `busy_data_dir` if the holder does not answer for ten seconds.
     pub async fn call<C: Command>(&self, command: &C) -> Option<Result<C::Reply>> {
+        if C::ASKS_SERVICES
+            && let Some(variable) = self.welcome.others.first()
+        {
+            let what = Phrase::HolderHasAnother { variable: variable.as_str().into() };
+            return Some(Err(Error::new(Cause::BusyDataDir, what).advise(Phrase::SetItForHolder)));
+        }
         let mut answer = std::pin::pin!(self.ask(|id| wire::request(id, C::METHOD, command)));
         let answer = loop {
             match timeout(PATIENCE / 2, &mut answer).await {
@@ -214,6 +220,7 @@ async fn greet(
         kind,
         pid: std::process::id(),
         pace,
+        variables: wire::variables(),
         word,
     };
     let refused = |error: Error| Unreached::Refused(Box::new(error));

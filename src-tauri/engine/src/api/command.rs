@@ -64,6 +64,8 @@ impl Caller {
 pub trait Command: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Its name on the socket.
     const METHOD: &'static str;
+    /// Whether what it does depends on the services' addresses and keys.
+    const ASKS_SERVICES: bool;
     /// What is answered.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 
@@ -72,9 +74,11 @@ pub trait Command: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
 }
 
 macro_rules! commands {
+    (@asks asks_services) => { true };
+    (@asks) => { false };
     ($(
         $(#[$about:meta])*
-        $name:ident $method:literal { $($(#[$field_about:meta])* $field:ident: $type:ty),* $(,)? } -> $reply:ty,
+        $name:ident $method:literal $($asks:ident)? { $($(#[$field_about:meta])* $field:ident: $type:ty),* $(,)? } -> $reply:ty,
         |$command:ident, $caller:ident| $work:expr;
     )*) => {
         $(
@@ -84,6 +88,7 @@ macro_rules! commands {
 
             impl Command for $name {
                 const METHOD: &'static str = $method;
+                const ASKS_SERVICES: bool = commands!(@asks $($asks)?);
                 type Reply = $reply;
 
                 async fn carry_out(self, $caller: &Caller) -> Result<$reply> {
@@ -199,7 +204,7 @@ commands! {
     Ping "ping" {} -> (), |_command, _caller| Ok(());
 
     /// Adds uploads. Their paths are whole ones, as the asking process means them.
-    Upload "upload" {
+    Upload "upload" asks_services {
         /// Names the request: the same one again adds nothing.
         token: u64,
         /// What is sent, besides the request's own paths.
@@ -215,7 +220,7 @@ commands! {
     };
 
     /// Adds downloads. Their folders are whole paths, as the asking process means them.
-    Download "download" {
+    Download "download" asks_services {
         /// Names the request: the same one again adds nothing.
         token: u64,
         /// What is brought.
@@ -230,14 +235,18 @@ commands! {
     Follow "follow" {
         /// Which.
         ids: Vec<TransferId>,
-        /// Those that a holder before left in the queue go on.
-        go_on: bool,
     } -> Vec<Transfer>, |command, caller| {
         caller.followed().ids.extend(&command.ids);
-        if command.go_on {
-            caller.engine.go_on(&command.ids, Some(&caller.terms)).await?;
-        }
         Ok(caller.engine.rows(&command.ids))
+    };
+
+    /// Lets those of these go on that the holder before left in the queue, by the terms of who asks, who hears of all.
+    GoOn "go_on" asks_services {
+        /// Which.
+        ids: Vec<TransferId>,
+    } -> (), |command, caller| {
+        caller.followed().ids.extend(&command.ids);
+        caller.engine.go_on(&command.ids, Some(&caller.terms)).await
     };
 
     /// Hears of every transfer from here on.
@@ -286,7 +295,7 @@ commands! {
     } -> (), |command, caller| caller.engine.remove(&all_there(caller, &command.ids)).await;
 
     /// Lets transfers go on, by the terms of who asks.
-    Resume "resume" {
+    Resume "resume" asks_services {
         /// Which.
         ids: Vec<TransferId>,
     } -> (), |command, caller| {
@@ -295,7 +304,7 @@ commands! {
     };
 
     /// Tries failed transfers again, by the terms of who asks.
-    Retry "retry" {
+    Retry "retry" asks_services {
         /// Which.
         ids: Vec<TransferId>,
     } -> (), |command, caller| {
@@ -322,7 +331,7 @@ commands! {
     } -> ImportedAssets, |command, caller| caller.engine.import_assets(&command.file).await;
 
     /// Asks the service about an asset.
-    AssetInfoOf "asset_info" {
+    AssetInfoOf "asset_info" asks_services {
         /// Its id.
         asset_id: String,
         /// Absent: the service that the library knows it from.
@@ -332,7 +341,7 @@ commands! {
     };
 
     /// Deletes an asset at its service for good.
-    AssetDelete "asset_delete" {
+    AssetDelete "asset_delete" asks_services {
         /// Its id.
         asset_id: String,
         /// Absent: the service that the library knows it from.
@@ -342,22 +351,22 @@ commands! {
     };
 
     /// Asks the keychain for the keys, so that [`Services`] knows where they are.
-    LookUpKeys "look_up_keys" {} -> (), |_command, caller| {
+    LookUpKeys "look_up_keys" asks_services {} -> (), |_command, caller| {
         caller.engine.look_up_keys().await;
         Ok(())
     };
 
     /// Every service.
-    Services "services" {} -> Vec<ServiceStatus>, |_command, caller| Ok(caller.engine.services());
+    Services "services" asks_services {} -> Vec<ServiceStatus>, |_command, caller| Ok(caller.engine.services());
 
     /// Asks a service something harmless.
-    Check "check" {
+    Check "check" asks_services {
         /// Which.
         service: String,
     } -> CheckReport, |command, caller| caller.engine.check(&command.service).await;
 
     /// Keeps a key.
-    SetKey "set_key" {
+    SetKey "set_key" asks_services {
         /// Of which service.
         service: String,
         /// The key.

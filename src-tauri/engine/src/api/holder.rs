@@ -286,6 +286,11 @@ impl Shared {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             kind: self.kind,
             pid: std::process::id(),
+            others: {
+                let own = wire::variables();
+                let others = hello.variables.iter().filter(|(name, digest)| own.get(*name) != Some(*digest));
+                others.map(|(name, _)| name.clone()).collect()
+            },
         };
         let result = wire::json(&welcome).ok().and_then(|text| RawValue::from_string(text).ok())?;
         let line = wire::answer(Some(id), &Ok(result)).ok()?;

@@ -14,7 +14,7 @@ mod place;
 mod wire;
 
 pub use command::{
-    AssetDelete, AssetInfoOf, Assets, Cancel, Check, Command, Download, ExportAssets, Follow, Ids,
+    AssetDelete, AssetInfoOf, Assets, Cancel, Check, Command, Download, ExportAssets, Follow, GoOn, Ids,
     ImportAssets, LookUpKeys, Pause, Remove, RemoveKey, Resume, Retry, Rows, Services, SetKey, Upload, Watch,
     Which, WirePath,
 };

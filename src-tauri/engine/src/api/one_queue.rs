@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Connection, Listening, Unreached, busy};
 use super::command::{
-    Caller, Command, Download, Follow, Ids, Pause, Resume, Retry, Rows, Upload, Watch, Which, WirePath,
+    Caller, Command, Download, Follow, GoOn, Ids, Pause, Resume, Retry, Rows, Upload, Watch, Which, WirePath,
 };
 use super::holder::Holder;
 use super::place::Said;
@@ -278,7 +278,7 @@ impl OneQueue {
     pub async fn follow(&self, ids: &[TransferId]) -> Result<Vec<Transfer>> {
         let mut rows = Vec::with_capacity(ids.len());
         for ids in ids.chunks(ROWS_TOGETHER) {
-            rows.extend(self.call(Follow { ids: ids.to_vec(), go_on: false }).await?);
+            rows.extend(self.call(Follow { ids: ids.to_vec() }).await?);
         }
         Ok(rows)
     }
@@ -470,17 +470,24 @@ impl Shared {
                 Ok(Some((next, told_overtaken))) => {
                     (link, overtaken) = (next, told_overtaken);
                     self.link.send_replace(link.clone());
-                    self.go_on_at(&link).await;
+                    if let Err(error) = self.go_on_at(&link).await {
+                        self.fails(error);
+                        return;
+                    }
                 }
                 Ok(None) | Err(_) => {
                     let error = found.err().unwrap_or_else(Error::canceled);
-                    self.link.send_replace(Link::Failed(error));
-                    // Whoever listens hears that it is over.
-                    lock(&self.changes).take();
+                    self.fails(error);
                     return;
                 }
             }
         }
+    }
+
+    /// Whoever listens hears that it is over.
+    fn fails(&self, error: Error) {
+        self.link.send_replace(Link::Failed(error));
+        lock(&self.changes).take();
     }
 
     /// Until this process holds the folder no more. `None`: it ends; else how long a window has to take it.
@@ -538,15 +545,17 @@ impl Shared {
     }
 
     /// What this run has let go on goes on at a new holder.
-    async fn go_on_at(&self, link: &Link) {
+    async fn go_on_at(&self, link: &Link) -> Result<()> {
         let mine: Vec<TransferId> = lock(&self.mine).iter().copied().collect();
         for ids in mine.chunks(ROWS_TOGETHER) {
-            let _ = call_on(link, &Follow { ids: ids.to_vec(), go_on: true }).await;
+            // One that is gone again is followed by the next.
+            call_on(link, &GoOn { ids: ids.to_vec() }).await.transpose()?;
         }
         if self.watches() {
-            let _ = call_on(link, &Watch {}).await;
+            call_on(link, &Watch {}).await.transpose()?;
         }
         self.read_again(link, None).await;
+        Ok(())
     }
 
     /// Tells how everything that is followed stands. What cannot be read is read at the next holder.

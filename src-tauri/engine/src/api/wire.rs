@@ -4,11 +4,13 @@
 //! older of their newest protocols. The answers come in any order, each with its request's id; what changes meanwhile comes
 //! as notifications without one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::error::{Cause, Error, Result};
@@ -76,6 +78,9 @@ pub(super) struct Hello {
     /// What it wants for the transfers that it lets go on.
     #[serde(default)]
     pub pace: Pace,
+    /// What its services and keys are by variables, as digests.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
     /// What only the owner of the data folder can have read there, where the system does not tell who is at the other end.
     #[serde(default)]
     pub word: Option<WireSecret>,
@@ -92,6 +97,29 @@ pub(super) struct Welcome {
     pub kind: HolderKind,
     /// Its process.
     pub pid: u32,
+    /// Variables that the client has and the holder has not, or not the same.
+    #[serde(default)]
+    pub others: Vec<String>,
+}
+
+/// What decides where things go, and with which key, besides what the holder has from the data folder.
+const VARIABLES: [&str; 5] = [
+    "FERRY_MAVI_URL",
+    "FERRY_VISUAL_SEARCH_URL",
+    "FERRY_OFFLINE_TUBE_URL",
+    "FERRY_MAVI_KEY",
+    "FERRY_VISUAL_SEARCH_KEY",
+];
+
+/// Those of these variables that are set, each with a digest: they are compared, and none is told.
+pub(super) fn variables() -> BTreeMap<String, String> {
+    let digest = |name: &str, value: &str| {
+        let digest = Sha256::digest(format!("{name}={}", value.trim()));
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let set = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+    let set = set.filter(|(_, value)| !value.trim().is_empty());
+    set.map(|(name, value)| (name.to_owned(), digest(name, &value))).collect()
 }
 
 /// A line from a client.
