@@ -467,6 +467,24 @@ fn a_window_takes_over_and_gives_back_what_goes_on_all_the_while() {
 }
 
 #[test]
+fn an_undo_in_the_window_leaves_a_terminals_rows_alone() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.slow(MIB);
+    let (runtime, engine, _holder) = window(&home);
+    let link = service.link(30 * MIB, "a.bin");
+    home.ferry(["download", &link, "--detach"]).exits(0);
+    let id = engine.snapshot().transfers[0].id;
+    let list = ferry_engine::ListWindow::new(engine.clone(), |_| {});
+    // The same link, dropped on the window as well, goes on in the terminal's row.
+    let request = ferry_engine::DownloadRequest { what: link, ..ferry_engine::DownloadRequest::default() };
+    assert_eq!(runtime.block_on(engine.download(request)).unwrap(), id);
+    assert_eq!(runtime.block_on(list.take_back(&[id], 0)).unwrap().taken, 0);
+    assert!(engine.transfer(id).is_some());
+    runtime.block_on(engine.shutdown());
+}
+
+#[test]
 fn a_terminal_that_has_done_its_own_ends_and_the_others_go_on() {
     let service = Service::start();
     let home = Home::with(&service);
