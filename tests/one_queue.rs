@@ -380,7 +380,6 @@ fn a_killed_holder_costs_nobody_a_result() {
 fn the_next_holder_goes_on_where_the_last_one_stood() {
     let service = Service::start();
     let home = Home::with(&service);
-    service.sign_with(ferry_sandbox::SignedUrls::Resumable);
     service.slow(24 * MIB);
     let file = home.file("up.bin", &noise(1, 96 << 20));
     let mut server = serve(&home);
