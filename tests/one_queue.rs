@@ -266,7 +266,7 @@ fn an_interrupted_client_stops_its_own_and_a_killed_one_leaves_them_running() {
     service.slow(MIB);
     let start = |name: &str| {
         let client =
-            home.start(["download", &service.link(30 * MIB, name), "--connections", "1", "--quiet"]);
+            home.start(["download", &service.link(60 * MIB, name), "--concurrency", "1", "--quiet"]);
         wait_until("it runs", || rows(&home).iter().any(|row| row["name"] == name && row["state"] == "running"));
         client
     };
@@ -564,7 +564,7 @@ fn another_user_is_sent_away() {
          print(s.recv(100))",
         socket.to_str().unwrap()
     );
-    let words = ["--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", &script];
+    let words = ["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", &script];
     let other = std::process::Command::new("setpriv").args(words).output().unwrap();
     let said = String::from_utf8_lossy(&other.stdout);
     let refused = said.trim() == "b''" || String::from_utf8_lossy(&other.stderr).contains("Error");
@@ -703,14 +703,40 @@ fn a_holder_that_does_not_answer_is_told_by_its_number() {
 }
 
 #[test]
-fn what_goes_elsewhere_here_is_not_sent_where_the_holder_sends() {
+fn the_variables_of_a_client_count_for_what_it_adds_whatever_the_holder_has() {
     let (service, elsewhere) = (Service::start(), Service::start());
-    let mut home = Home::with(&service);
+    let mut home = Home::new();
     home.file("a.txt", b"one");
-    let _server = serve(&home);
-    home.set("FERRY_MAVI_URL", &elsewhere.mavi_url());
-    let run = home.ferry(["upload", "a.txt"]).exits(1).says_error("busy_data_dir");
-    assert!(run.stderr.contains("FERRY_MAVI_URL"), "{}", run.stderr);
-    home.ferry(["queue"]).exits(0);
-    assert!(service.requests().is_empty() && elsewhere.requests().is_empty());
+    // It has no key and no address of its own.
+    let server = serve(&home);
+    let sandboxed = home.ferry(["upload", "a.txt"]).exits(0);
+    for to in [&service, &elsewhere] {
+        home.set("FERRY_MAVI_URL", &to.mavi_url());
+        home.set("FERRY_MAVI_KEY", support::service::KEY);
+        let run = home.ferry(["upload", "a.txt"]).exits(0);
+        assert_ne!(run.asset_ids(), sandboxed.asset_ids());
+        home.ferry(["assets", "info", &run.asset_ids()[0]]).exits(0);
+        home.ferry(["check", "mavi"]).exits(0);
+        assert!(!to.requests().is_empty());
+        let services = home.ferry(["services"]).exits(0);
+        assert!(services.stdout.contains(&to.mavi_url()), "{}", services.stdout);
+    }
+    let asked = service.requests().len();
+    // A key that is refused holds up nobody else's.
+    home.set("FERRY_MAVI_KEY", "wrong");
+    home.ferry(["upload", "a.txt"]).exits(1).says_error("unauthorized");
+    home.set("FERRY_MAVI_KEY", support::service::KEY);
+    home.ferry(["upload", "a.txt"]).exits(0);
+    assert_eq!(service.requests().len(), asked, "the others went elsewhere");
+    // What a client brought goes with it, and to the next holder again.
+    elsewhere.slow(MIB);
+    let file = home.file("b.bin", &noise(1, 4 << 20));
+    let upload = home.start(["upload", "--quiet", file.to_str().unwrap()]);
+    let received = || elsewhere.requests().iter().map(|request| request.received).sum::<u64>();
+    let before = received();
+    wait_until("bytes flow", || received() > before + MIB / 2);
+    server.kill();
+    assert_eq!(upload.wait().exits(0).asset_ids().len(), 1);
+    home.set("FERRY_MAVI_URL", "nonsense");
+    home.ferry(["check", "mavi"]).exits(1).says_error("invalid_input");
 }

@@ -553,6 +553,12 @@ impl Engine {
         Ok(ids)
     }
 
+    /// The services, as a run with these terms has them.
+    pub(crate) fn services_for<'a>(&'a self, terms: Option<&'a Arc<Terms>>) -> &'a Services {
+        let own = terms.and_then(|terms| terms.services.as_deref());
+        own.unwrap_or(&self.queue().services)
+    }
+
     fn queue(&self) -> &Queue {
         &self.inner.queue
     }
@@ -642,7 +648,9 @@ impl Engine {
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(Phrase::OwnUrlTakesNoService).advise(Phrase::GiveOneOfTheTwo));
             }
-            (None, service) => service.unwrap_or_else(|| self.queue().services.default_id()),
+            (None, service) => {
+                service.unwrap_or_else(|| self.services_for(by.terms.as_ref()).default_id())
+            }
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         if request.to.is_none() && !about.uploads {
@@ -829,7 +837,9 @@ impl Engine {
         for request in &mut requests {
             request.connections = request.connections.or(connections);
         }
-        let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
+        let services = self.services_for(by.terms.as_ref());
+        let asked: Vec<Result<Asked>> =
+            requests.into_iter().map(|request| self.asked(request, services)).collect();
         let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
         let came_by = self.downloads_that_came_by(&asked, by.token);
         let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
@@ -883,7 +893,7 @@ impl Engine {
     }
 
     /// Understands a request.
-    fn asked(&self, request: DownloadRequest) -> Result<Asked> {
+    fn asked(&self, request: DownloadRequest, services: &Services) -> Result<Asked> {
         let what = request.what.trim().to_owned();
         if what.is_empty() || what.chars().any(char::is_control) {
             return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
@@ -898,7 +908,7 @@ impl Engine {
         let service = match request.service {
             Some(service) => service,
             None if looks_like_url => "link".to_owned(),
-            None => self.queue().services.default_id(),
+            None => services.default_id(),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         let is_url = looks_like_url || service == "link";
@@ -1248,26 +1258,51 @@ impl Engine {
         Ok(ImportedAssets { count, new })
     }
 
-    async fn service_of(&self, asset_id: &str, service: Option<&str>) -> Result<String> {
+    async fn service_of(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        services: &Services,
+    ) -> Result<String> {
         if let Some(service) = service {
             return Ok(service.to_owned());
         }
         let known = self.queue().store.asset(None, asset_id).await?;
-        Ok(known.map_or_else(|| self.queue().services.default_id(), |asset| asset.service))
+        Ok(known.map_or_else(|| services.default_id(), |asset| asset.service))
     }
 
     /// Asks the service about an asset.
     pub async fn asset_info(&self, asset_id: &str, service: Option<&str>) -> Result<AssetInfo> {
-        let service = self.service_of(asset_id, service).await?;
+        self.asset_info_by(asset_id, service, None).await
+    }
+
+    pub(crate) async fn asset_info_by(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<AssetInfo> {
+        let services = self.services_for(terms);
+        let service = self.service_of(asset_id, service, services).await?;
         check_id(&service, asset_id)?;
-        self.queue().services.get(&service).await?.info(asset_id).await
+        services.get(&service).await?.info(asset_id).await
     }
 
     /// Deletes an asset at its service for good. Ask the user first.
     pub async fn asset_delete(&self, asset_id: &str, service: Option<&str>) -> Result<()> {
-        let service = self.service_of(asset_id, service).await?;
+        self.asset_delete_by(asset_id, service, None).await
+    }
+
+    pub(crate) async fn asset_delete_by(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<()> {
+        let services = self.services_for(terms);
+        let service = self.service_of(asset_id, service, services).await?;
         check_id(&service, asset_id)?;
-        self.queue().services.get(&service).await?.delete(asset_id).await?;
+        services.get(&service).await?.delete(asset_id).await?;
         self.queue().store.set_asset_status(&service, asset_id, AssetStatus::Deleted).await
     }
 
@@ -1284,10 +1319,15 @@ impl Engine {
     /// Asks a service something harmless: is it there, does it accept the key? The first key of a service that takes
     /// uploads makes it the default one once it is accepted, if that is still the sandbox.
     pub async fn check(&self, service: &str) -> Result<CheckReport> {
+        self.check_by(service, None).await
+    }
+
+    pub(crate) async fn check_by(&self, service: &str, terms: Option<&Arc<Terms>>) -> Result<CheckReport> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
+        let services = self.services_for(terms);
         let began = Instant::now();
-        let key_changes = self.queue().services.key_changes();
-        let result = match self.queue().services.get(service).await {
+        let key_changes = services.key_changes();
+        let result = match services.get(service).await {
             Ok(asked) => asked.check().await,
             Err(error) => Err(error),
         };
@@ -1295,13 +1335,14 @@ impl Engine {
             Ok(()) => true,
             Err(error) => error.http_status.is_some(),
         };
-        let status = self.services().into_iter().find(|status| status.id == service);
+        let status = services.statuses().into_iter().find(|status| status.id == service);
         let needs_key = status.as_ref().is_some_and(|status| status.key != KeyState::Unneeded);
         let problem = result.as_ref().err().map(Failure::from);
         match &result {
+            Ok(()) if terms.is_some_and(|terms| terms.services.is_some()) => {}
             Ok(()) => self.queue().clear_problem(service),
             Err(error) if error.cause == Cause::Unauthorized && reached => {
-                if self.queue().services.key_refused(service, &Failure::from(error), key_changes)
+                if services.key_refused(service, &Failure::from(error), key_changes)
                     == Some(true)
                 {
                     self.queue().services_changed();
@@ -1362,11 +1403,20 @@ impl Engine {
     /// Keeps a key for a service at its present address, in the keychain or (said by the answer) in memory for this run.
     /// Whether it is any good is found out by [`Engine::check`].
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
+        self.set_key_by(service, key, None).await
+    }
+
+    pub(crate) async fn set_key_by(
+        &self,
+        service: &str,
+        key: Secret,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
-        let origin = self.queue().services.origin(service)?;
+        let origin = self.services_for(terms).origin(service)?;
         let state = self.inner.keys.set(service, key, origin).await?;
         self.new_keys().insert(service.to_owned());
         self.queue().clear_problem(service);

@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     pub host: Option<String>,
     /// Transfers of a run that has a number of its own at a time.
     pub group: Option<Group>,
+    /// Transfers of a run that has addresses or keys of its own.
+    pub apart: Option<u64>,
 }
 
 /// Transfers of which so many run at a time, whatever else runs.
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     fn origin(service: &str) -> Arc<Origin> {
-        Arc::new(Origin { service: service.to_owned(), host: None, group: None })
+        Arc::new(Origin { service: service.to_owned(), host: None, group: None, apart: None })
     }
 
     fn lane(waiting: &[(&str, u64)]) -> Lane {

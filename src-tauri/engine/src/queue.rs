@@ -732,7 +732,9 @@ impl Queue {
         for kind in [Kind::Upload, Kind::Download] {
             let (slots, exactly) = self.slots(kind);
             let must_wait =
-                |origin: &Origin| self.patient && self.services.problem(&origin.service).is_some();
+                |origin: &Origin| {
+                    self.patient && origin.apart.is_none() && self.services.problem(&origin.service).is_some()
+                };
             for id in rows.lane(kind).untold(must_wait) {
                 if let Some(entry) = rows.get_mut(id)
                     && let Some(failure) = self.services.problem(&entry.row.service)
@@ -790,7 +792,7 @@ impl Queue {
         let Some(task) = run.task() else {
             return Err(Error::internal("The transfer is no longer on the list"));
         };
-        if let Some(failure) = self.services.problem(&run.row().service) {
+        if let Some(failure) = run.services().problem(&run.row().service) {
             return Err(of_service(failure));
         }
         let given = self.terms(run.id).and_then(|terms| terms.pace.retries).or(self.overrides.retries);
@@ -800,7 +802,7 @@ impl Queue {
         let mut kept_download = download::Kept::default();
         let mut kept_upload = upload::Kept::new();
         loop {
-            let keys = self.services.key_changes();
+            let keys = run.services().key_changes();
             let result = match &task {
                 Task::Download(_) => download::run(run, &mut kept_download).await,
                 Task::Upload(_) => upload::run(run, &mut kept_upload).await,
@@ -816,7 +818,7 @@ impl Queue {
             if error.cause == Cause::Unauthorized
                 || (error.cause == Cause::QuotaExceeded && services::has_account(&run.row().service))
             {
-                match self.services.key_refused(&run.row().service, &Failure::from(&error), keys) {
+                match run.services().key_refused(&run.row().service, &Failure::from(&error), keys) {
                     None => continue,
                     Some(true) => self.services_changed(),
                     Some(false) => {}
@@ -949,7 +951,7 @@ impl Queue {
                 && services::has_account(&row.service)
                 && matches!(row.state, State::Failed(_))
                 && self.patient
-                && self.services.problem(&row.service).is_none();
+                && run.services().problem(&row.service).is_none();
             if has_new_key {
                 (row.state, row.ended_at) = (State::Queued, None);
             }

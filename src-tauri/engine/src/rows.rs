@@ -142,13 +142,14 @@ impl Rows {
         let known = self.last_origin.take().filter(|origin| {
             origin.service == row.service
                 && origin.host.as_deref() == host.map(|host| &**host)
-                && origin.group.is_none()
+                && (origin.group, origin.apart) == (None, None)
         });
         let origin = known.unwrap_or_else(|| {
             Arc::new(Origin {
                 service: row.service.clone(),
                 host: host.map(ToString::to_string),
                 group: None,
+                apart: None,
             })
         });
         self.last_origin = Some(Arc::clone(&origin));
@@ -252,13 +253,14 @@ impl Rows {
     /// A transfer goes on by these terms from now on, whoever's it followed before.
     pub fn put_under(&mut self, id: TransferId, terms: Option<&Arc<Terms>>) {
         let group = terms.and_then(|terms| Some(Group { id: terms.id, most: terms.pace.concurrency? }));
+        let apart = terms.filter(|terms| terms.services.is_some()).map(|terms| terms.id);
         let Some(entry) = self.entries.get(&id) else { return };
-        let has_other_group = entry.origin.group != group;
-        let waited = has_other_group && self.hold(id);
+        let is_other = (entry.origin.group, entry.origin.apart) != (group, apart);
+        let waited = is_other && self.hold(id);
         let last = self.last_origin.take();
         if let Some(entry) = self.entries.get_mut(&id) {
-            if has_other_group {
-                let origin = Origin { group, ..Origin::clone(&entry.origin) };
+            if is_other {
+                let origin = Origin { group, apart, ..Origin::clone(&entry.origin) };
                 let known = last.filter(|known| **known == origin);
                 entry.origin = known.unwrap_or_else(|| Arc::new(origin));
             }

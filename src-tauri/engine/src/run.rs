@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::progress::{Counter, now};
 use crate::queue::Queue;
 use crate::resume::Resume;
+use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
 use crate::task::{Journal, Task};
@@ -47,6 +48,12 @@ impl Run {
     /// What all transfers share.
     pub fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// The services, as its run has them.
+    pub fn services(&self) -> &Services {
+        let own = self.terms.as_ref().and_then(|terms| terms.services.as_deref());
+        own.unwrap_or(&self.queue.services)
     }
 
     /// The limit that its bytes go by, up: its run's own, or that of all.

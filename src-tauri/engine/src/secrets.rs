@@ -95,6 +95,14 @@ pub(crate) fn header_map(headers: &[Header]) -> Result<HeaderMap> {
     Ok(map)
 }
 
+/// The keys in the `FERRY_…_KEY` variables, by service.
+pub(crate) fn keys_from_environment() -> impl Iterator<Item = (String, Secret)> {
+    let variables = [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")];
+    let set = variables.into_iter().filter_map(|(service, name)| Some((service, std::env::var(name).ok()?)));
+    let set = set.filter(|(_, key)| !key.trim().is_empty());
+    set.map(|(service, key)| (service.to_owned(), Secret::new(key.trim())))
+}
+
 /// How long a keychain is believed that it has no key.
 const BELIEVED: Duration = Duration::from_secs(10);
 /// The application's name in the platform's keychain.
@@ -122,19 +130,26 @@ impl Keys {
         keychain: bool,
         outside: impl Fn(&str) -> Option<Origin>,
     ) -> Self {
-        for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
-        {
-            if let Ok(key) = std::env::var(variable)
-                && !key.trim().is_empty()
-            {
-                given.entry(service.to_owned()).or_insert_with(|| Secret::new(key.trim()));
-            }
+        for (service, key) in keys_from_environment() {
+            given.entry(service).or_insert(key);
         }
         let bound = given.into_iter().filter_map(|(service, key)| {
             let origin = outside(&service)?;
             Some((service, BoundKey::new(key, origin)))
         });
         Self { given: bound.collect(), keychain, ..Self::default() }
+    }
+
+    /// The same keys, but for those that were given to somebody else for a run of his own.
+    pub fn apart(&self, given: HashMap<String, BoundKey>) -> Self {
+        let given = self.given.clone().into_iter().chain(given).collect();
+        let memory = Mutex::new(lock(&self.memory).clone());
+        Self { given, memory, keychain: self.keychain, ..Self::default() }
+    }
+
+    /// The key that was given for this run, if one was.
+    pub fn given(&self, service: &str) -> Option<&BoundKey> {
+        self.given.get(service)
     }
 
     /// The key of a service, wherever it is, with the origin that it goes to.

@@ -387,7 +387,6 @@ phrases! {
     HolderSilent { pid: Foreign } = "The Ferry that holds the queue, process {pid}, does not answer";
     HolderTooOld { version: Foreign } = "The Ferry that holds the queue is of version {version}, which this one no longer understands";
     HolderTooNew { version: Foreign } = "The Ferry that holds the queue is of version {version}, which this one does not understand yet";
-    HolderHasAnother { variable: Foreign } = "{variable} is set here, and the Ferry that holds the queue does not have the same";
     RequestTooLong = "What was asked for is longer than one request may be";
     FolderOfAnother { folder: Foreign } = "`{folder}`, where Ferry would keep its data, belongs to another user";
     FolderOpen { folder: Foreign } = "Other users can write to `{folder}`, where Ferry keeps its data";
@@ -469,7 +468,6 @@ phrases! {
     AskForDirectLink = "ask whoever gave you the link for a direct one";
     StartWheneverYouLike = "start it again whenever you like";
     UseAnotherService = "use another service for this";
-    SetItForHolder = "start that one with the same, end it, or choose another data folder with --data-dir";
     UpdateOtherFerry = "update the other Ferry, or end it";
     UpdateThisFerry = "update this Ferry, or end the other one";
     CloseOtherFerry = "close the other Ferry, or choose another data folder with --data-dir";

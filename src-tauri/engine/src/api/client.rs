@@ -17,7 +17,7 @@ use super::holder::{CHANGED, LET_GO, LETTING_GO, OVERTAKEN};
 use super::place::{self, Said};
 use super::wire::{
     self, CLIENT_TOO_NEW, CLIENT_TOO_OLD, FULL, GONE, Hello, HolderKind, LONGEST_ANSWER, LONGEST_REQUEST,
-    Lines, NO_SUCH_METHOD, OLDEST, PATIENCE, PROTOCOL, RpcError, Told, Welcome, WireSecret, write_line,
+    Lines, NO_SUCH_METHOD, OLDEST, Outside, PATIENCE, PROTOCOL, RpcError, Told, Welcome, WireSecret, write_line,
 };
 use crate::engine::Changes;
 use crate::error::{Cause, Error, Result};
@@ -121,12 +121,6 @@ impl Connection {
     ///
     /// Those of the command; `busy_data_dir` if the holder does not answer for ten seconds.
     pub async fn call<C: Command>(&self, command: &C) -> Option<Result<C::Reply>> {
-        if C::ASKS_SERVICES
-            && let Some(variable) = self.welcome.others.first()
-        {
-            let what = Phrase::HolderHasAnother { variable: variable.as_str().into() };
-            return Some(Err(Error::new(Cause::BusyDataDir, what).advise(Phrase::SetItForHolder)));
-        }
         let mut answer = std::pin::pin!(self.ask(|id| wire::request(id, C::METHOD, command)));
         let answer = loop {
             match timeout(PATIENCE / 2, &mut answer).await {
@@ -213,6 +207,7 @@ async fn greet(
 ) -> std::result::Result<Greeted<impl AsyncRead + Unpin + use<>, impl AsyncWrite + Unpin + use<>>, Unreached> {
     let (read, mut write) = split(stream);
     let mut lines = Lines::new(BufReader::new(read), LONGEST_ANSWER);
+    let refused = |error: Error| Unreached::Refused(Box::new(error));
     let hello = Hello {
         protocol: PROTOCOL,
         oldest: OLDEST,
@@ -220,10 +215,9 @@ async fn greet(
         kind,
         pid: std::process::id(),
         pace,
-        variables: wire::variables(),
+        outside: Outside::from_environment().map_err(refused)?,
         word,
     };
-    let refused = |error: Error| Unreached::Refused(Box::new(error));
     let line = wire::request(0, "hello", &hello).map_err(refused)?;
     write_line(&mut write, line.as_bytes()).await.map_err(|_| Unreached::Nobody)?;
     let Ok(Some(line)) = lines.next().await else { return Err(Unreached::Nobody) };

@@ -64,8 +64,6 @@ impl Caller {
 pub trait Command: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// Its name on the socket.
     const METHOD: &'static str;
-    /// Whether what it does depends on the services' addresses and keys.
-    const ASKS_SERVICES: bool;
     /// What is answered.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
 
@@ -74,11 +72,9 @@ pub trait Command: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
 }
 
 macro_rules! commands {
-    (@asks asks_services) => { true };
-    (@asks) => { false };
     ($(
         $(#[$about:meta])*
-        $name:ident $method:literal $($asks:ident)? { $($(#[$field_about:meta])* $field:ident: $type:ty),* $(,)? } -> $reply:ty,
+        $name:ident $method:literal { $($(#[$field_about:meta])* $field:ident: $type:ty),* $(,)? } -> $reply:ty,
         |$command:ident, $caller:ident| $work:expr;
     )*) => {
         $(
@@ -88,7 +84,6 @@ macro_rules! commands {
 
             impl Command for $name {
                 const METHOD: &'static str = $method;
-                const ASKS_SERVICES: bool = commands!(@asks $($asks)?);
                 type Reply = $reply;
 
                 async fn carry_out(self, $caller: &Caller) -> Result<$reply> {
@@ -204,7 +199,7 @@ commands! {
     Ping "ping" {} -> (), |_command, _caller| Ok(());
 
     /// Adds uploads. Their paths are whole ones, as the asking process means them.
-    Upload "upload" asks_services {
+    Upload "upload" {
         /// Names the request: the same one again adds nothing.
         token: u64,
         /// What is sent, besides the request's own paths.
@@ -220,7 +215,7 @@ commands! {
     };
 
     /// Adds downloads. Their folders are whole paths, as the asking process means them.
-    Download "download" asks_services {
+    Download "download" {
         /// Names the request: the same one again adds nothing.
         token: u64,
         /// What is brought.
@@ -241,7 +236,7 @@ commands! {
     };
 
     /// Lets those of these go on that the holder before left in the queue, by the terms of who asks, who hears of all.
-    GoOn "go_on" asks_services {
+    GoOn "go_on" {
         /// Which.
         ids: Vec<TransferId>,
     } -> (), |command, caller| {
@@ -295,7 +290,7 @@ commands! {
     } -> (), |command, caller| caller.engine.remove(&all_there(caller, &command.ids)).await;
 
     /// Lets transfers go on, by the terms of who asks.
-    Resume "resume" asks_services {
+    Resume "resume" {
         /// Which.
         ids: Vec<TransferId>,
     } -> (), |command, caller| {
@@ -304,7 +299,7 @@ commands! {
     };
 
     /// Tries failed transfers again, by the terms of who asks.
-    Retry "retry" asks_services {
+    Retry "retry" {
         /// Which.
         ids: Vec<TransferId>,
     } -> (), |command, caller| {
@@ -331,48 +326,55 @@ commands! {
     } -> ImportedAssets, |command, caller| caller.engine.import_assets(&command.file).await;
 
     /// Asks the service about an asset.
-    AssetInfoOf "asset_info" asks_services {
+    AssetInfoOf "asset_info" {
         /// Its id.
         asset_id: String,
         /// Absent: the service that the library knows it from.
         service: Option<String>,
     } -> AssetInfo, |command, caller| {
-        caller.engine.asset_info(&command.asset_id, command.service.as_deref()).await
+        let Caller { engine, terms, .. } = caller;
+        engine.asset_info_by(&command.asset_id, command.service.as_deref(), Some(terms)).await
     };
 
     /// Deletes an asset at its service for good.
-    AssetDelete "asset_delete" asks_services {
+    AssetDelete "asset_delete" {
         /// Its id.
         asset_id: String,
         /// Absent: the service that the library knows it from.
         service: Option<String>,
     } -> (), |command, caller| {
-        caller.engine.asset_delete(&command.asset_id, command.service.as_deref()).await
+        let Caller { engine, terms, .. } = caller;
+        engine.asset_delete_by(&command.asset_id, command.service.as_deref(), Some(terms)).await
     };
 
     /// Asks the keychain for the keys, so that [`Services`] knows where they are.
-    LookUpKeys "look_up_keys" asks_services {} -> (), |_command, caller| {
-        caller.engine.look_up_keys().await;
+    LookUpKeys "look_up_keys" {} -> (), |_command, caller| {
+        caller.engine.services_for(Some(&caller.terms)).look_up_keys().await;
         Ok(())
     };
 
     /// Every service.
-    Services "services" asks_services {} -> Vec<ServiceStatus>, |_command, caller| Ok(caller.engine.services());
+    Services "services" {} -> Vec<ServiceStatus>, |_command, caller| {
+        Ok(caller.engine.services_for(Some(&caller.terms)).statuses())
+    };
 
     /// Asks a service something harmless.
-    Check "check" asks_services {
+    Check "check" {
         /// Which.
         service: String,
-    } -> CheckReport, |command, caller| caller.engine.check(&command.service).await;
+    } -> CheckReport, |command, caller| {
+        caller.engine.check_by(&command.service, Some(&caller.terms)).await
+    };
 
     /// Keeps a key.
-    SetKey "set_key" asks_services {
+    SetKey "set_key" {
         /// Of which service.
         service: String,
         /// The key.
         key: WireSecret,
     } -> KeyState, |command, caller| {
-        caller.engine.set_key(&command.service, Secret::new(command.key.0)).await
+        let key = Secret::new(command.key.0);
+        caller.engine.set_key_by(&command.service, key, Some(&caller.terms)).await
     };
 
     /// Forgets a key.

@@ -17,10 +17,11 @@ use super::command::{self, Caller, Command};
 use super::place::{self, Listener, Said, Stream};
 use super::wire::{
     self, Asked, CLIENT_TOO_NEW, CLIENT_TOO_OLD, FULL, GONE, Hello, HolderKind, INVALID_PARAMS, LONGEST_REQUEST,
-    Lines, NO_SUCH_METHOD, OLDEST, PARSE_ERROR, PATIENCE, PROTOCOL, RpcError, Welcome, write_line,
+    Lines, NO_SUCH_METHOD, OLDEST, Outside, PARSE_ERROR, PATIENCE, PROTOCOL, RpcError, Welcome, write_line,
 };
 use crate::engine::{Changes, Engine, Options};
 use crate::error::{Code, Result};
+use crate::secrets::Secret;
 use crate::terms::{Pace, Terms};
 use crate::transfer::{AddedBy, Transfer};
 
@@ -234,9 +235,12 @@ impl Shared {
             () = self.ended.cancelled() => return,
         };
         let Ok(Some(hello)) = greeted else { return };
+        let Hello { pace, outside: Outside { addresses, keys }, .. } = hello;
+        let keys = keys.into_iter().map(|(service, key)| (service, Secret::new(key.0))).collect();
+        let Ok(services) = self.engine.services_for(None).apart(addresses, keys) else { return };
         let caller = Arc::new(Caller {
             engine: self.engine.clone(),
-            terms: Terms::new(hello.pace, hello.kind == HolderKind::Terminal),
+            terms: Terms::new(pace, hello.kind == HolderKind::Terminal, services),
             followed: std::sync::Mutex::default(),
             origin: Some(AddedBy::Terminal),
         });
@@ -286,11 +290,6 @@ impl Shared {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             kind: self.kind,
             pid: std::process::id(),
-            others: {
-                let own = wire::variables();
-                let others = hello.variables.iter().filter(|(name, digest)| own.get(*name) != Some(*digest));
-                others.map(|(name, _)| name.clone()).collect()
-            },
         };
         let result = wire::json(&welcome).ok().and_then(|text| RawValue::from_string(text).ok())?;
         let line = wire::answer(Some(id), &Ok(result)).ok()?;

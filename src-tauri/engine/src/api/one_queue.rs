@@ -135,7 +135,7 @@ impl OneQueue {
 
     async fn opened(opened: Opened, may_hold: bool) -> Result<Option<Self>> {
         let shared = Arc::new(Shared {
-            terms: Terms::new(opened.pace, opened.kind == HolderKind::Terminal),
+            terms: Terms::new(opened.pace, opened.kind == HolderKind::Terminal, None),
             opened,
             may_hold,
             link: watch::Sender::new(Link::Looking),

@@ -4,16 +4,17 @@
 //! older of their newest protocols. The answers come in any order, each with its request's id; what changes meanwhile comes
 //! as notifications without one.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::error::{Cause, Error, Result};
+use crate::secrets::keys_from_environment;
+use crate::services::OutsideAddresses;
 use crate::terms::Pace;
 use crate::words::Words;
 
@@ -78,9 +79,9 @@ pub(super) struct Hello {
     /// What it wants for the transfers that it lets go on.
     #[serde(default)]
     pub pace: Pace,
-    /// What its services and keys are by variables, as digests.
+    /// What its variables say of the services.
     #[serde(default)]
-    pub variables: BTreeMap<String, String>,
+    pub outside: Outside,
     /// What only the owner of the data folder can have read there, where the system does not tell who is at the other end.
     #[serde(default)]
     pub word: Option<WireSecret>,
@@ -97,29 +98,27 @@ pub(super) struct Welcome {
     pub kind: HolderKind,
     /// Its process.
     pub pid: u32,
-    /// Variables that the client has and the holder has not, or not the same.
-    #[serde(default)]
-    pub others: Vec<String>,
 }
 
-/// What decides where things go, and with which key, besides what the holder has from the data folder.
-const VARIABLES: [&str; 5] = [
-    "FERRY_MAVI_URL",
-    "FERRY_VISUAL_SEARCH_URL",
-    "FERRY_OFFLINE_TUBE_URL",
-    "FERRY_MAVI_KEY",
-    "FERRY_VISUAL_SEARCH_KEY",
-];
+/// Base URLs and keys by service id, as the variables of one process have them. Kept in memory only, for what that process
+/// lets go on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Outside {
+    pub addresses: HashMap<String, String>,
+    pub keys: HashMap<String, WireSecret>,
+}
 
-/// Those of these variables that are set, each with a digest: they are compared, and none is told.
-pub(super) fn variables() -> BTreeMap<String, String> {
-    let digest = |name: &str, value: &str| {
-        let digest = Sha256::digest(format!("{name}={}", value.trim()));
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    };
-    let set = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-    let set = set.filter(|(_, value)| !value.trim().is_empty());
-    set.map(|(name, value)| (name.to_owned(), digest(name, &value))).collect()
+impl Outside {
+    /// What the variables of this process say.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an address that cannot be a base URL.
+    pub fn from_environment() -> Result<Self> {
+        let addresses = OutsideAddresses::from_environment(HashMap::new())?.into_all();
+        let keys = keys_from_environment().map(|(service, key)| (service, WireSecret(key.expose().to_owned())));
+        Ok(Self { addresses, keys: keys.collect() })
+    }
 }
 
 /// A line from a client.
