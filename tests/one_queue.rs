@@ -124,6 +124,11 @@ fn every_command_works_while_another_ferry_holds_the_queue() {
             line.shift_remove("id");
             line.shift_remove("asset_id");
             line.shift_remove("note");
+            if line["event"] == "started" {
+                // It may be over before that is told.
+                line.shift_remove("bytes");
+                line.shift_remove("verified");
+            }
         }
         objects.sort_by_key(ToString::to_string);
         objects
@@ -172,11 +177,14 @@ fn two_terminals_add_at_once_and_none_is_lost_and_none_is_there_twice() {
     let leaves = home.start(words("b", &["--detach"]));
     let left = leaves.wait().exits(0);
     assert_eq!(left.lines().len(), half);
-    assert!(left.lines().iter().all(|line| line.split_once('\t').is_some_and(|(id, _)| id.parse::<u64>().is_ok())));
+    assert!(
+        left.lines()
+            .iter()
+            .all(|line| line.split_once('\t').is_some_and(|(id, _)| id.parse::<u64>().is_ok()))
+    );
     let followed = follows.wait().exits(0);
-    let expected: Vec<String> = (0..half)
-        .map(|n| home.downloads().join(format!("a{n}.bin")).display().to_string())
-        .collect();
+    let expected: Vec<String> =
+        (0..half).map(|n| home.downloads().join(format!("a{n}.bin")).display().to_string()).collect();
     assert_eq!(followed.lines(), expected, "each once, in the order given");
     wait_until("all are there", || home.downloaded().len() == 2 * half);
     let names: BTreeSet<String> =
@@ -265,9 +273,10 @@ fn an_interrupted_client_stops_its_own_and_a_killed_one_leaves_them_running() {
     let _holder = serve(&home);
     service.slow(MIB);
     let start = |name: &str| {
-        let client =
-            home.start(["download", &service.link(60 * MIB, name), "--concurrency", "1", "--quiet"]);
-        wait_until("it runs", || rows(&home).iter().any(|row| row["name"] == name && row["state"] == "running"));
+        let client = home.start(["download", &service.link(60 * MIB, name), "--concurrency", "1", "--quiet"]);
+        wait_until("it runs", || {
+            rows(&home).iter().any(|row| row["name"] == name && row["state"] == "running")
+        });
         client
     };
     let state = |name: &str| {
@@ -340,7 +349,9 @@ fn a_killed_holder_costs_nobody_a_result() {
         let file = home.file("up.bin", &noise(round as u64, 2 << 20));
         let mut clients: Vec<Started> = links
             .iter()
-            .map(|links| home.start(["download", "--quiet"].into_iter().chain(links.iter().map(String::as_str))))
+            .map(|links| {
+                home.start(["download", "--quiet"].into_iter().chain(links.iter().map(String::as_str)))
+            })
             .collect();
         clients.push(home.start(["upload", "--quiet", file.to_str().unwrap()]));
         std::thread::sleep(chance.within(Duration::from_millis(1500)));
@@ -455,7 +466,8 @@ fn a_window_takes_over_and_gives_back_what_goes_on_all_the_while() {
     drop((window_holder, engine));
     runtime.shutdown_timeout(Duration::from_secs(1));
     wait_until("a terminal holds it again", || {
-        holder(&home).is_some_and(|holder| holder["kind"] != "window") || (first.has_ended() && second.has_ended())
+        holder(&home).is_some_and(|holder| holder["kind"] != "window")
+            || (first.has_ended() && second.has_ended())
     });
     service.heal();
     assert_eq!(first.wait().exits(0).lines(), [home.downloads().join("film.bin").to_str().unwrap()]);
@@ -488,7 +500,8 @@ fn a_terminal_that_has_done_its_own_ends_and_the_others_go_on() {
     let service = Service::start();
     let home = Home::with(&service);
     service.slow(4 * MIB);
-    let first = home.start(["download", "--quiet", &service.link(6 * MIB, "first.bin"), "--connections", "1"]);
+    let first =
+        home.start(["download", "--quiet", &service.link(6 * MIB, "first.bin"), "--connections", "1"]);
     wait_until("it holds the queue", || holder(&home).is_some());
     let mut second =
         home.start(["download", "--quiet", &service.link(16 * MIB, "second.bin"), "--connections", "1"]);
@@ -596,7 +609,9 @@ fn garbage_floods_and_silence_cost_the_holder_nothing() {
     let before = memory(server.id());
 
     // Garbage, binary and half a JSON.
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"{\"id\":1,\"method\":\"hello\"}\n", b"[]\n", b"\n"] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"{\"id\":1,\"method\":\"hello\"}\n", b"[]\n", b"\n"]
+    {
         let mut stream = UnixStream::connect(home.data().join("socket")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         // It may be closed before all is said.
@@ -607,7 +622,9 @@ fn garbage_floods_and_silence_cost_the_holder_nothing() {
     }
     // A gigabyte in one line, before and after the greeting.
     for greeted in [false, true] {
-        let mut stream = if greeted { ByHand::greet(&home, 1, 1).0.stream.into_inner() } else {
+        let mut stream = if greeted {
+            ByHand::greet(&home, 1, 1).0.stream.into_inner()
+        } else {
             UnixStream::connect(home.data().join("socket")).unwrap()
         };
         let part = vec![b'x'; 1 << 20];

@@ -23,6 +23,7 @@ Examples:
   ferry download re_0123456789            prints the path of the finished file
   ferry download https://example.org/a.iso --dir /tmp
   ferry resume                            goes on with everything unfinished
+  ferry serve                             holds the queue for all others, until Ctrl-C
 
 Exit codes: 0 all completed, 1 at least one failed, 2 usage, 130 interrupted (the queue is kept).")]
 pub struct Arguments {

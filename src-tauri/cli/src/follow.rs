@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ferry_engine::api::OneQueue;
-use ferry_engine::{
-    Changes, Code, Error, Failure, Kind, Remedy, State, Transfer, TransferId, WaitReason,
-};
+use ferry_engine::{Changes, Code, Error, Failure, Kind, Remedy, State, Transfer, TransferId, WaitReason};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 

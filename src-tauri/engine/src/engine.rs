@@ -648,9 +648,7 @@ impl Engine {
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(Phrase::OwnUrlTakesNoService).advise(Phrase::GiveOneOfTheTwo));
             }
-            (None, service) => {
-                service.unwrap_or_else(|| self.services_for(by.terms.as_ref()).default_id())
-            }
+            (None, service) => service.unwrap_or_else(|| self.services_for(by.terms.as_ref()).default_id()),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         if request.to.is_none() && !about.uploads {
@@ -1258,12 +1256,7 @@ impl Engine {
         Ok(ImportedAssets { count, new })
     }
 
-    async fn service_of(
-        &self,
-        asset_id: &str,
-        service: Option<&str>,
-        services: &Services,
-    ) -> Result<String> {
+    async fn service_of(&self, asset_id: &str, service: Option<&str>, services: &Services) -> Result<String> {
         if let Some(service) = service {
             return Ok(service.to_owned());
         }
@@ -1342,9 +1335,7 @@ impl Engine {
             Ok(()) if terms.is_some_and(|terms| terms.services.is_some()) => {}
             Ok(()) => self.queue().clear_problem(service),
             Err(error) if error.cause == Cause::Unauthorized && reached => {
-                if services.key_refused(service, &Failure::from(error), key_changes)
-                    == Some(true)
-                {
+                if services.key_refused(service, &Failure::from(error), key_changes) == Some(true) {
                     self.queue().services_changed();
                 }
             }

@@ -169,7 +169,12 @@ mod tests {
     }
 
     fn busy(total: usize, long: usize, origins: &[&str]) -> Busy {
-        Busy { total, long, origins: origins.iter().map(|service| origin(service)).collect(), ..Busy::default() }
+        Busy {
+            total,
+            long,
+            origins: origins.iter().map(|service| origin(service)).collect(),
+            ..Busy::default()
+        }
     }
 
     fn next(lane: &Lane, busy: &Busy, exactly: bool, long: &[u64]) -> Option<u64> {
@@ -218,7 +223,10 @@ mod tests {
         let with = |running: usize| Busy { groups: HashMap::from([(1, running)]), ..busy(3, 3, &["a"]) };
         assert_eq!(next(&lane, &with(1), false, &[]), Some(10), "though all the other slots are taken");
         assert_eq!(next(&lane, &with(2), false, &[]), None);
-        assert_eq!(next(&lane, &Busy { groups: HashMap::from([(1, 2)]), ..busy(2, 2, &["a"]) }, false, &[]), Some(9));
+        assert_eq!(
+            next(&lane, &Busy { groups: HashMap::from([(1, 2)]), ..busy(2, 2, &["a"]) }, false, &[]),
+            Some(9)
+        );
     }
 
     #[test]

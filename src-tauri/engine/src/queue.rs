@@ -35,7 +35,7 @@ use crate::words::{Phrase, Seconds};
 use crate::{download, memory, services, upload};
 
 /// Listeners hear of changes this often at most.
-const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// The end of all work is told at once, if that was not done this long: with the others, five a second at most.
 const TELL_END_EVERY: Duration = Duration::from_secs(1);
 /// A message holds no more rows than this; the others come with the next ones. The list waits while they are copied.
@@ -731,10 +731,9 @@ impl Queue {
         }
         for kind in [Kind::Upload, Kind::Download] {
             let (slots, exactly) = self.slots(kind);
-            let must_wait =
-                |origin: &Origin| {
-                    self.patient && origin.apart.is_none() && self.services.problem(&origin.service).is_some()
-                };
+            let must_wait = |origin: &Origin| {
+                self.patient && origin.apart.is_none() && self.services.problem(&origin.service).is_some()
+            };
             for id in rows.lane(kind).untold(must_wait) {
                 if let Some(entry) = rows.get_mut(id)
                     && let Some(failure) = self.services.problem(&entry.row.service)
@@ -1011,11 +1010,11 @@ impl Queue {
 
     async fn publish(self: Arc<Self>) {
         let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
-        let mut told_end_at: Option<Instant> = None;
+        let (mut told_end_at, mut early): (Option<Instant>, _) = (None, Duration::ZERO);
         loop {
             let moving = !self.rows().is_at_rest();
             if moving {
-                self.gather(&mut told_end_at).await;
+                self.gather(&mut told_end_at, &mut early).await;
             } else {
                 tokio::select! {
                     () = self.closing.cancelled() => {}
@@ -1038,17 +1037,21 @@ impl Queue {
             }
             if !moving {
                 // The first change goes out at once; what follows it is gathered.
-                self.gather(&mut told_end_at).await;
+                self.gather(&mut told_end_at, &mut early).await;
             }
         }
     }
 
-    /// Lets changes come together for as long as listeners may wait, or until all work has ended.
-    async fn gather(&self, told_end_at: &mut Option<Instant>) {
+    /// Lets changes come together for as long as listeners may wait, or until all work has ended. What was told `early` for
+    /// that is waited for the next time: five messages a second in all.
+    async fn gather(&self, told_end_at: &mut Option<Instant>, early: &mut Duration) {
         let may_tell = told_end_at.is_none_or(|at| at.elapsed() >= TELL_END_EVERY);
+        let began = Instant::now();
+        let long = PUBLISH_EVERY + std::mem::take(early);
         tokio::select! {
-            () = tokio::time::sleep(PUBLISH_EVERY) => {}
+            () = tokio::time::sleep(long) => {}
             () = self.all_ended.notified(), if may_tell => {
+                *early = long.saturating_sub(began.elapsed());
                 // An end that was told with the others already uses nothing up.
                 if self.rows().is_at_rest() {
                     *told_end_at = Some(Instant::now());

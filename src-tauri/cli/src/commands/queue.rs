@@ -96,7 +96,8 @@ pub async fn watch(
                     gone.for_each(|id| watched.gone(*id, &mut session.report));
                 }
                 Err(RecvError::Lagged(_)) => {
-                    let rows = if ids.is_empty() { queue.all(Which::All).await? } else { queue.rows(ids).await? };
+                    let rows =
+                        if ids.is_empty() { queue.all(Which::All).await? } else { queue.rows(ids).await? };
                     let there: HashSet<TransferId> = rows.iter().map(|row| row.id).collect();
                     rows.iter().for_each(|row| watched.tell(row, &mut session.report));
                     for id in watched.all().filter(|id| !there.contains(id)).collect::<Vec<_>>() {

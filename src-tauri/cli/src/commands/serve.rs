@@ -52,9 +52,9 @@ fn say(role: &Role, session: &mut Session) -> Result<(), Error> {
             let place = place.as_deref();
             let told = place.unwrap_or("no socket; see FERRY_LOG=warn");
             session.report.note(&format!("serving {data_dir} on {told}; Ctrl-C ends it"));
-            session.report.object(
-                &serde_json::json!({"event": "serving", "data_dir": data_dir, "place": place}),
-            );
+            session
+                .report
+                .object(&serde_json::json!({"event": "serving", "data_dir": data_dir, "place": place}));
         }
         Role::Client { kind, pid } => {
             session.report.note(&format!(

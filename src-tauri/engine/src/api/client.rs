@@ -17,7 +17,8 @@ use super::holder::{CHANGED, LET_GO, LETTING_GO, OVERTAKEN};
 use super::place::{self, Said};
 use super::wire::{
     self, CLIENT_TOO_NEW, CLIENT_TOO_OLD, FULL, GONE, Hello, HolderKind, LONGEST_ANSWER, LONGEST_REQUEST,
-    Lines, NO_SUCH_METHOD, OLDEST, Outside, PATIENCE, PROTOCOL, RpcError, Told, Welcome, WireSecret, write_line,
+    Lines, NO_SUCH_METHOD, OLDEST, Outside, PATIENCE, PROTOCOL, RpcError, Told, Welcome, WireSecret,
+    write_line,
 };
 use crate::engine::Changes;
 use crate::error::{Cause, Error, Result};
@@ -143,9 +144,10 @@ impl Connection {
             }
             Err(error) => return Some(Err(self.failed(C::METHOD, error))),
         };
-        Some(serde_json::from_str(reply.get()).map_err(|error| {
-            Error::internal(format!("the answer to {} is another: {error}", C::METHOD))
-        }))
+        Some(
+            serde_json::from_str(reply.get())
+                .map_err(|error| Error::internal(format!("the answer to {} is another: {error}", C::METHOD))),
+        )
     }
 
     fn failed(&self, method: &str, error: RpcError) -> Error {
@@ -204,7 +206,8 @@ async fn greet(
     pace: Pace,
     word: Option<WireSecret>,
     data_dir: &Path,
-) -> std::result::Result<Greeted<impl AsyncRead + Unpin + use<>, impl AsyncWrite + Unpin + use<>>, Unreached> {
+) -> std::result::Result<Greeted<impl AsyncRead + Unpin + use<>, impl AsyncWrite + Unpin + use<>>, Unreached>
+{
     let (read, mut write) = split(stream);
     let mut lines = Lines::new(BufReader::new(read), LONGEST_ANSWER);
     let refused = |error: Error| Unreached::Refused(Box::new(error));

@@ -129,10 +129,9 @@ pub enum WirePath {
 
 impl From<PathBuf> for WirePath {
     fn from(path: PathBuf) -> Self {
-        path.into_os_string().into_string().map_or_else(
-            |path| Self::Bytes(path.into_encoded_bytes()),
-            Self::Text,
-        )
+        path.into_os_string()
+            .into_string()
+            .map_or_else(|path| Self::Bytes(path.into_encoded_bytes()), Self::Text)
     }
 }
 
@@ -171,9 +170,7 @@ pub enum Which {
 impl Which {
     fn has(self, transfer: &Transfer) -> bool {
         match (self, &transfer.state) {
-            (Self::All, _)
-            | (Self::Failed, State::Failed(_))
-            | (Self::Completed, State::Completed) => true,
+            (Self::All, _) | (Self::Failed, State::Failed(_)) | (Self::Completed, State::Completed) => true,
             (Self::Resumable, State::Failed(failure)) => matches!(
                 failure.code,
                 Code::Network

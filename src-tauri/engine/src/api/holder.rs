@@ -16,8 +16,9 @@ use super::client::Connection;
 use super::command::{self, Caller, Command};
 use super::place::{self, Listener, Said, Stream};
 use super::wire::{
-    self, Asked, CLIENT_TOO_NEW, CLIENT_TOO_OLD, FULL, GONE, Hello, HolderKind, INVALID_PARAMS, LONGEST_REQUEST,
-    Lines, NO_SUCH_METHOD, OLDEST, Outside, PARSE_ERROR, PATIENCE, PROTOCOL, RpcError, Welcome, write_line,
+    self, Asked, CLIENT_TOO_NEW, CLIENT_TOO_OLD, FULL, GONE, Hello, HolderKind, INVALID_PARAMS,
+    LONGEST_REQUEST, Lines, NO_SUCH_METHOD, OLDEST, Outside, PARSE_ERROR, PATIENCE, PROTOCOL, RpcError,
+    Welcome, write_line,
 };
 use crate::engine::{Changes, Engine, Options};
 use crate::error::{Code, Result};
@@ -91,7 +92,9 @@ pub async fn take_over(options: Options) -> Result<(Engine, Holder)> {
             Err(error) if error.code() == Code::BusyDataDir => error,
             Err(error) => return Err(error),
         };
-        if let Ok(holder) = Connection::open(&options.data_dir, HolderKind::Window, Pace::default(), None).await {
+        if let Ok(holder) =
+            Connection::open(&options.data_dir, HolderKind::Window, Pace::default(), None).await
+        {
             if holder.welcome().kind == HolderKind::Window {
                 return Err(busy);
             }
@@ -215,7 +218,8 @@ impl Shared {
                     let full = RpcError::new(FULL, "too many clients at once");
                     if let Ok(line) = wire::answer(None, &Err(full)) {
                         // It fits into what the system holds for it, or is not said at all: nobody is waited for.
-                        let _ = timeout(Duration::from_millis(10), write_line(&mut stream, line.as_bytes())).await;
+                        let _ = timeout(Duration::from_millis(10), write_line(&mut stream, line.as_bytes()))
+                            .await;
                     }
                 }
                 (Err(error), _) => {

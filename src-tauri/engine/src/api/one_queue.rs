@@ -91,6 +91,8 @@ struct Shared {
     changes: Mutex<Option<broadcast::Sender<Arc<Changes>>>>,
     /// What this run has let go on.
     mine: Mutex<BTreeSet<TransferId>>,
+    /// Those of them that somebody else had let go on before.
+    others: Mutex<BTreeSet<TransferId>>,
     watches: std::sync::atomic::AtomicBool,
     closing: CancellationToken,
     minding: Mutex<Option<JoinHandle<()>>>,
@@ -141,6 +143,7 @@ impl OneQueue {
             link: watch::Sender::new(Link::Looking),
             changes: Mutex::new(Some(broadcast::Sender::new(BACKLOG))),
             mine: Mutex::default(),
+            others: Mutex::default(),
             watches: false.into(),
             closing: CancellationToken::new(),
             minding: Mutex::default(),
@@ -203,10 +206,9 @@ impl OneQueue {
     /// Changes of what is followed, from now on; a listener that falls behind gets `Lagged` and reads its rows again. Ends
     /// when no holder can be reached any more.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Changes>> {
-        lock(&self.shared.changes).as_ref().map_or_else(
-            || broadcast::channel(1).1,
-            broadcast::Sender::subscribe,
-        )
+        lock(&self.shared.changes)
+            .as_ref()
+            .map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe)
     }
 
     /// Why no holder can be reached any more, if so.
@@ -241,7 +243,9 @@ impl OneQueue {
         let mut left = requests.into_iter().peekable();
         while left.peek().is_some() {
             let (mut some, mut bytes) = (Vec::new(), 0);
-            while let Some(next) = left.next_if(|next| some.is_empty() || bytes + weight(next) <= LINKS_TOGETHER) {
+            while let Some(next) =
+                left.next_if(|next| some.is_empty() || bytes + weight(next) <= LINKS_TOGETHER)
+            {
                 bytes += weight(&next);
                 some.push(next);
             }
@@ -258,6 +262,8 @@ impl OneQueue {
     ///
     /// Those of [`Engine::resume`] and [`OneQueue::call`].
     pub async fn go_on(&self, ids: &[TransferId], again: bool) -> Result<()> {
+        let moving = self.rows(ids).await?.into_iter().filter(|row| row.state.is_active());
+        lock(&self.shared.others).extend(moving.map(|row| row.id));
         lock(&self.shared.mine).extend(ids);
         for ids in ids.chunks(IDS_TOGETHER) {
             let ids = ids.to_vec();
@@ -342,7 +348,8 @@ impl OneQueue {
         if !pause {
             return false;
         }
-        let mine: Vec<TransferId> = lock(&self.shared.mine).iter().copied().collect();
+        let mine: Vec<TransferId> =
+            lock(&self.shared.mine).difference(&lock(&self.shared.others)).copied().collect();
         let pausing = async {
             let rows = self.rows(&mine).await?;
             let left: Vec<_> = rows.iter().filter(|row| !row.state.has_ended()).map(|row| row.id).collect();
@@ -405,8 +412,9 @@ impl Shared {
         let data_dir = &self.opened.data_dir;
         loop {
             let (overtaken, told_overtaken) = mpsc::unbounded_channel();
-            let listening =
-                lock(&self.changes).clone().map(|changes| Listening { changes, overtaken: overtaken.clone() });
+            let listening = lock(&self.changes)
+                .clone()
+                .map(|changes| Listening { changes, overtaken: overtaken.clone() });
             match Connection::open(data_dir, self.opened.kind, self.opened.pace, listening).await {
                 Ok(connection) => return Ok(Some((Link::Client(Arc::new(connection)), told_overtaken))),
                 Err(Unreached::Refused(error)) => return Err(*error),
@@ -418,7 +426,9 @@ impl Shared {
                     return Ok(None);
                 }
                 if began.elapsed() >= PATIENCE {
-                    return Err(busy(&Said::read(data_dir).map_or_else(String::new, |said| said.pid.to_string())));
+                    return Err(busy(
+                        &Said::read(data_dir).map_or_else(String::new, |said| said.pid.to_string()),
+                    ));
                 }
             } else if began.elapsed() >= hold_off {
                 let mut options = Options::new(data_dir.clone());

@@ -38,7 +38,8 @@ impl Said {
 
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
         // After a crash it says nothing true anyway: no disk is waited for.
-        let mut file = crate::files::own_folder::private_file().write(true).truncate(true).open(data_dir.join(FILE))?;
+        let mut file =
+            crate::files::own_folder::private_file().write(true).truncate(true).open(data_dir.join(FILE))?;
         io::Write::write_all(&mut file, &serde_json::to_vec(self)?)
     }
 }
@@ -104,40 +105,42 @@ mod unix {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = at(data_dir, |socket| UnixListener::bind(socket))?;
+        let listener = UnixListener::bind(&Way::to(data_dir)?.socket)?;
         std::fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
         Ok(Listener { listener, place: socket.display().to_string(), word: None })
     }
 
     pub(in super::super) async fn connect(data_dir: &Path) -> io::Result<(Stream, Option<WireSecret>)> {
-        let stream = at(data_dir, |socket| {
-            let stream = std::os::unix::net::UnixStream::connect(socket)?;
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)
-        })?;
+        let way = Way::to(data_dir)?;
+        let stream = UnixStream::connect(&way.socket).await?;
         if is_own(&stream) { Ok((stream, None)) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 
-    /// Does something with the socket's address. Where its path is too long for one, it is reached through a link with a short
-    /// path, in a folder that only this user can look into, which is gone afterwards.
-    fn at<T>(data_dir: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-        let socket = data_dir.join(SOCKET);
-        if socket.as_os_str().len() <= LONGEST {
-            return act(&socket);
+    /// The socket's address. Where its path is too long for one, it leads through a link in a folder that only this user can
+    /// look into, and that is gone with this value.
+    struct Way {
+        socket: PathBuf,
+        _folder: Option<tempfile::TempDir>,
+    }
+
+    impl Way {
+        fn to(data_dir: &Path) -> io::Result<Self> {
+            let socket = data_dir.join(SOCKET);
+            if socket.as_os_str().len() <= LONGEST {
+                return Ok(Self { socket, _folder: None });
+            }
+            let made = tempfile::Builder::new().prefix("ferry-").tempdir_in("/tmp");
+            let folder = made.or_else(|_| tempfile::Builder::new().prefix("ferry-").tempdir())?;
+            let link = folder.path().join("d");
+            symlink(data_dir, &link)?;
+            Ok(Self { socket: link.join(SOCKET), _folder: Some(folder) })
         }
-        let made = tempfile::Builder::new().prefix("ferry-").tempdir_in("/tmp");
-        let way = made.or_else(|_| tempfile::Builder::new().prefix("ferry-").tempdir())?;
-        let link: PathBuf = way.path().join("d");
-        symlink(data_dir, &link)?;
-        act(&link.join(SOCKET))
     }
 }
 
 #[cfg(windows)]
 mod windows {
-    use tokio::net::windows::named_pipe::{
-        ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions,
-    };
+    use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 
     use super::*;
 
@@ -163,7 +166,8 @@ mod windows {
 
     pub(in super::super) fn listen(_data_dir: &Path) -> io::Result<Listener> {
         let place = format!(r"\\.\pipe\ferry-{}", random());
-        let next = ServerOptions::new().first_pipe_instance(true).reject_remote_clients(true).create(&place)?;
+        let next =
+            ServerOptions::new().first_pipe_instance(true).reject_remote_clients(true).create(&place)?;
         Ok(Listener { next, place, word: Some(WireSecret(random())) })
     }
 
@@ -199,7 +203,11 @@ mod windows {
     }
 
     impl AsyncRead for Pipe {
-        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            to: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             either!(self, end => Pin::new(end).poll_read(cx, to))
         }
     }

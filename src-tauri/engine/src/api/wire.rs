@@ -116,7 +116,8 @@ impl Outside {
     /// `invalid_input` for an address that cannot be a base URL.
     pub fn from_environment() -> Result<Self> {
         let addresses = OutsideAddresses::from_environment(HashMap::new())?.into_all();
-        let keys = keys_from_environment().map(|(service, key)| (service, WireSecret(key.expose().to_owned())));
+        let keys =
+            keys_from_environment().map(|(service, key)| (service, WireSecret(key.expose().to_owned())));
         Ok(Self { addresses, keys: keys.collect() })
     }
 }
@@ -276,7 +277,10 @@ pub(super) fn notification(method: &str, params: &impl Serialize) -> Result<Stri
     json(&Line { jsonrpc: "2.0", method, params })
 }
 
-pub(super) fn answer(id: Option<u64>, answer: &std::result::Result<Box<RawValue>, RpcError>) -> Result<String> {
+pub(super) fn answer(
+    id: Option<u64>,
+    answer: &std::result::Result<Box<RawValue>, RpcError>,
+) -> Result<String> {
     #[derive(Serialize)]
     struct Line<'a> {
         jsonrpc: &'a str,

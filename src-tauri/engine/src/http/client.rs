@@ -96,8 +96,9 @@ impl Http {
     pub fn new(limits: Limits) -> Result<Self> {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clients =
-            |has_proxy| Ok::<_, Error>(Clients { http1: client(false, has_proxy)?, http2: client(true, has_proxy)? });
+        let clients = |has_proxy| {
+            Ok::<_, Error>(Clients { http1: client(false, has_proxy)?, http2: client(true, has_proxy)? })
+        };
         Ok(Self {
             outward: clients(true)?,
             loopback: clients(false)?,
