@@ -83,7 +83,7 @@ impl ByHand {
         Some(serde_json::from_str(&line).unwrap())
     }
 
-    fn ask(&mut self, method: &str, params: Value) -> Value {
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
         let id = self.next;
         self.next += 1;
         self.say(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string());
@@ -99,7 +99,7 @@ impl ByHand {
         let mut by_hand = Self::connect(home);
         let hello =
             json!({"protocol": protocol, "oldest": oldest, "program": "9.9.9", "kind": "terminal", "pid": 1});
-        let answer = by_hand.ask("hello", hello);
+        let answer = by_hand.ask("hello", &hello);
         (by_hand, answer)
     }
 }
@@ -205,10 +205,10 @@ fn the_same_request_again_adds_nothing() {
     let download = json!({"token": 8, "requests": [
         {"what": service.link(9, "x.bin")}, {"what": service.link(9, "y.bin") + "?key=1"}, {"what": "http://"},
     ]});
-    let first = (by_hand.ask("upload", upload.clone()), by_hand.ask("download", download.clone()));
+    let first = (by_hand.ask("upload", &upload), by_hand.ask("download", &download));
     wait_until("all have ended", || rows(&home).iter().all(|row| row["state"] == "completed"));
     let (mut again, _) = ByHand::greet(&home, 1, 1);
-    let second = (again.ask("upload", upload.clone()), again.ask("download", download));
+    let second = (again.ask("upload", &upload), again.ask("download", &download));
     assert_eq!(first.0["result"]["ids"], second.0["result"]["ids"]);
     for place in 0..2 {
         let id = |answer: &Value| answer["result"][place]["Ok"].as_u64().unwrap();
@@ -218,7 +218,7 @@ fn the_same_request_again_adds_nothing() {
     // Another request for the same is another transfer, as ever.
     let mut other = upload;
     other["token"] = json!(9);
-    assert_ne!(again.ask("upload", other)["result"]["ids"], first.0["result"]["ids"]);
+    assert_ne!(again.ask("upload", &other)["result"]["ids"], first.0["result"]["ids"]);
     assert_eq!(rows_of(&home, &holder), 4);
 }
 
@@ -661,7 +661,7 @@ fn both_speak_the_older_ones_messages_or_say_which_is_to_be_updated() {
     assert_eq!(ByHand::greet(&home, 99, 98).1["error"]["code"], -32004);
     assert_eq!(ByHand::greet(&home, 0, 0).1["error"]["code"], -32003);
     let (mut newer, _) = ByHand::greet(&home, 1, 1);
-    assert_eq!(newer.ask("of_the_future", json!({}))["error"]["code"], -32601);
+    assert_eq!(newer.ask("of_the_future", &json!({}))["error"]["code"], -32601);
     server.signal(Signal::TERM);
     server.wait().exits(0);
 

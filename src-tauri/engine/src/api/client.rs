@@ -42,10 +42,14 @@ pub(super) struct Connection {
     welcome: Welcome,
 }
 
+type Answer = std::result::Result<Box<RawValue>, RpcError>;
+/// Who waits for the answer to which request.
+type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
+
 #[derive(Debug)]
 struct Shared {
     lines: mpsc::Sender<String>,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<std::result::Result<Box<RawValue>, RpcError>>>>,
+    waiting: Mutex<Waiting>,
     next_id: AtomicU64,
     lost: CancellationToken,
     /// The holder gives the folder to a window.
@@ -158,10 +162,7 @@ impl Connection {
         }
     }
 
-    async fn ask(
-        &self,
-        line: impl Fn(u64) -> Result<String>,
-    ) -> Option<std::result::Result<Box<RawValue>, RpcError>> {
+    async fn ask(&self, line: impl Fn(u64) -> Result<String>) -> Option<Answer> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let line = match line(id) {
             Ok(line) if line.len() <= LONGEST_REQUEST => line,
@@ -265,9 +266,7 @@ struct Part {
 }
 
 impl Shared {
-    fn waiting(
-        &self,
-    ) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<std::result::Result<Box<RawValue>, RpcError>>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,7 +6,9 @@
 //! the owner can read both.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,7 @@ pub(super) fn clear(data_dir: &Path) {
     }
 }
 
+/// The socket, on Unix.
 const SOCKET: &str = "socket";
 
 #[cfg(unix)]
@@ -67,7 +70,7 @@ mod unix {
     use rustix::process::geteuid;
     use tokio::net::{UnixListener, UnixStream};
 
-    use super::*;
+    use super::{Path, PathBuf, SOCKET, WireSecret, io};
 
     pub(in super::super) type Stream = UnixStream;
 
@@ -142,7 +145,7 @@ mod unix {
 mod windows {
     use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
 
-    use super::*;
+    use super::{Path, Said, WireSecret, io};
 
     #[derive(Debug)]
     pub(in super::super) struct Listener {
