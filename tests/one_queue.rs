@@ -298,6 +298,27 @@ fn an_interrupted_client_stops_its_own_and_a_killed_one_leaves_them_running() {
 }
 
 #[test]
+fn what_was_being_added_when_its_client_was_interrupted_stops_too() {
+    let mut chance = Chance::new("what_was_being_added_when_its_client_was_interrupted_stops_too");
+    let service = Service::start();
+    let home = Home::with(&service);
+    service.slow(MIB);
+    let _holder = serve(&home);
+    for round in 0..4 {
+        let links: Vec<String> =
+            (0..600).map(|n| service.link(60 * MIB, &format!("{round}-{n}.bin"))).collect();
+        let client = home.start(["download", "--quiet"].into_iter().chain(links.iter().map(String::as_str)));
+        let name = format!("{round}-0.bin");
+        wait_until("it adds", || rows(&home).iter().any(|row| row["name"] == name.as_str()));
+        std::thread::sleep(chance.within(Duration::from_millis(300)));
+        client.signal(Signal::INT);
+        client.wait().exits(130);
+        let moving = rows(&home).into_iter().filter(|row| row["state"] != "paused").count();
+        assert_eq!(moving, 0, "round {round}");
+    }
+}
+
+#[test]
 fn nobody_to_leave_a_transfer_to_is_a_usage_error() {
     let home = Home::new();
     for words in [vec!["download", "http://127.0.0.1:9/x", "--detach"], vec!["upload", "x", "--detach"]] {

@@ -96,7 +96,10 @@ impl Course {
         let rows = match queue.follow(&ids).await {
             Ok(rows) => rows,
             Err(error) => {
-                report.error(&error);
+                // That there is no holder any more is told once, at the end.
+                if queue.failure().is_none() {
+                    report.error(&error);
+                }
                 self.failed = true;
                 return;
             }

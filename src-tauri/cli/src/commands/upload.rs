@@ -141,7 +141,7 @@ async fn add(
             }
         }
         // One path that is not there must not keep back the others: each by itself.
-        Err(_) if paths.len() > 1 => {
+        Err(_) if paths.len() > 1 && queue.failure().is_none() => {
             for path in paths {
                 Box::pin(add(queue, request, std::slice::from_ref(path), sender, left)).await;
             }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::RwLock;
 
 use super::wire::{INVALID_PARAMS, NO_SUCH_METHOD, RpcError, WireError, WireSecret, json};
 use crate::engine::{
@@ -28,6 +29,8 @@ pub struct Caller {
     pub(super) engine: Engine,
     pub(super) terms: Arc<Terms>,
     pub(super) followed: Mutex<Followed>,
+    /// Held by each of its commands while it is carried out.
+    pub(super) at_work: Arc<RwLock<()>>,
     pub(super) origin: Option<AddedBy>,
 }
 
@@ -41,6 +44,8 @@ impl std::fmt::Debug for Caller {
 #[derive(Debug, Default)]
 pub(super) struct Followed {
     pub ids: HashSet<TransferId>,
+    /// Those of them that it added.
+    pub added: HashSet<TransferId>,
     pub all: bool,
 }
 
@@ -53,6 +58,12 @@ impl Followed {
 impl Caller {
     pub(super) fn followed(&self) -> std::sync::MutexGuard<'_, Followed> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn adds(&self, ids: impl Iterator<Item = TransferId> + Clone) {
+        let mut followed = self.followed();
+        followed.ids.extend(ids.clone());
+        followed.added.extend(ids);
     }
 
     fn adding(&self, token: u64) -> Adding {
@@ -207,7 +218,7 @@ commands! {
         let mut request = command.request;
         request.paths.extend(command.paths.into_iter().map(PathBuf::from));
         let added = caller.engine.add_uploads_by(request, &caller.adding(command.token)).await?;
-        caller.followed().ids.extend(&added.ids);
+        caller.adds(added.ids.iter().copied());
         Ok(added)
     };
 
@@ -219,7 +230,7 @@ commands! {
         requests: Vec<DownloadRequest>,
     } -> Vec<std::result::Result<TransferId, WireError>>, |command, caller| {
         let added = caller.engine.download_all_by(command.requests, &caller.adding(command.token)).await?;
-        caller.followed().ids.extend(added.iter().flatten());
+        caller.adds(added.iter().flatten().copied());
         Ok(added.into_iter().map(|one| one.map_err(WireError::from)).collect())
     };
 
@@ -273,6 +284,21 @@ commands! {
         /// Which.
         ids: Vec<TransferId>,
     } -> (), |command, caller| caller.engine.pause(&all_there(caller, &command.ids)).await;
+
+    /// Stops these, and whatever the same client has added, as soon as that is on the list: its run ends, and does not hear any
+    /// more what it was given. Answers how many were not at their end.
+    Stop "stop" {
+        /// Which.
+        ids: Vec<TransferId>,
+    } -> usize, |command, caller| {
+        let _alone = caller.at_work.write().await;
+        let mut ids = caller.followed().added.clone();
+        ids.extend(command.ids);
+        let is_left = |id: &TransferId| caller.engine.transfer(*id).is_some_and(|row| !row.state.has_ended());
+        let left: Vec<TransferId> = ids.into_iter().filter(is_left).collect();
+        caller.engine.pause(&left).await?;
+        Ok(left.len())
+    };
 
     /// Gives transfers up.
     Cancel "cancel" {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Connection;
-use super::command::{self, Caller, Command};
+use super::command::{self, Caller, Command, Stop};
 use super::place::{self, Listener, Said, Stream};
 use super::wire::{
     self, Asked, CLIENT_TOO_NEW, CLIENT_TOO_OLD, FULL, GONE, Hello, HolderKind, INVALID_PARAMS,
@@ -246,6 +246,7 @@ impl Shared {
             engine: self.engine.clone(),
             terms: Terms::new(pace, hello.kind == HolderKind::Terminal, services),
             followed: std::sync::Mutex::default(),
+            at_work: Arc::default(),
             origin: Some(AddedBy::Terminal),
         });
         self.clients.fetch_add(1, Ordering::Relaxed);
@@ -332,12 +333,19 @@ impl Shared {
                 continue;
             }
             let (id, method) = (asked.id, asked.method);
+            // In the order in which they came: what stops everything waits for what was asked before.
+            let at_work = if method == Stop::METHOD {
+                None
+            } else {
+                Some(Arc::clone(&caller.at_work).read_owned().await)
+            };
             let params = asked.params.map(ToOwned::to_owned);
             let (shared, caller, replies) = (Arc::clone(self), Arc::clone(caller), replies.clone());
             tokio::spawn(async move {
                 let work = command::carry_out(&method, params.as_deref(), &caller);
                 let gone = || Err(RpcError::new(GONE, "the holder lets go"));
                 let answer = shared.while_open(work).await.unwrap_or_else(gone);
+                drop(at_work);
                 send(&replies, Some(id), &answer).await;
                 drop(place);
             });

@@ -15,8 +15,8 @@ mod wire;
 
 pub use command::{
     AssetDelete, AssetInfoOf, Assets, Cancel, Check, Command, Download, ExportAssets, Follow, GoOn, Ids,
-    ImportAssets, LookUpKeys, Pause, Remove, RemoveKey, Resume, Retry, Rows, Services, SetKey, Upload, Watch,
-    Which, WirePath,
+    ImportAssets, LookUpKeys, Pause, Remove, RemoveKey, Resume, Retry, Rows, Services, SetKey, Stop, Upload,
+    Watch, Which, WirePath,
 };
 pub use holder::{Holder, take_over};
 pub use one_queue::{OneQueue, Opened, Role};

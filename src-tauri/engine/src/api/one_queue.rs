@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Connection, Listening, Unreached, busy};
 use super::command::{
-    Caller, Command, Download, Follow, GoOn, Ids, Pause, Resume, Retry, Rows, Upload, Watch, Which, WirePath,
+    Caller, Command, Download, Follow, GoOn, Ids, Resume, Retry, Rows, Stop, Upload, Watch, Which, WirePath,
 };
 use super::holder::Holder;
 use super::place::Said;
@@ -350,13 +350,14 @@ impl OneQueue {
         }
         let mine: Vec<TransferId> =
             lock(&self.shared.mine).difference(&lock(&self.shared.others)).copied().collect();
-        let pausing = async {
-            let rows = self.rows(&mine).await?;
-            let left: Vec<_> = rows.iter().filter(|row| !row.state.has_ended()).map(|row| row.id).collect();
-            self.each(&left, |ids| Pause { ids }).await?;
-            Ok::<bool, Error>(!left.is_empty())
+        let stopping = async {
+            let mut some = self.call(Stop { ids: Vec::new() }).await? > 0;
+            for ids in mine.chunks(IDS_TOGETHER) {
+                some |= self.call(Stop { ids: ids.to_vec() }).await? > 0;
+            }
+            Ok::<bool, Error>(some)
         };
-        match timeout(PATIENCE, pausing).await {
+        match timeout(PATIENCE, stopping).await {
             Ok(Ok(some)) => some,
             Ok(Err(_)) | Err(_) => !mine.is_empty(),
         }
@@ -456,6 +457,7 @@ impl Shared {
             engine: engine.clone(),
             terms: Arc::clone(&self.terms),
             followed: Mutex::default(),
+            at_work: Arc::default(),
             origin: Some(AddedBy::Terminal),
         };
         Own { holder: Holder::start(engine, self.opened.kind), caller }
