@@ -162,36 +162,48 @@ fn rows_of(home: &Home, holder: &Started) -> usize {
     rows(home).len()
 }
 
+/// `ferry download` of so many small files.
+fn many(service: &Service, of: &str, count: usize, also: &[&str]) -> Vec<String> {
+    let links = (0..count).map(|n| service.link(10, &format!("{of}{n}.bin")));
+    ["download", "--quiet"].iter().chain(also).map(|word| (*word).to_owned()).chain(links).collect()
+}
+
 #[test]
 fn two_terminals_add_at_once_and_none_is_lost_and_none_is_there_twice() {
     let service = Service::start();
     let home = Home::with(&service);
     let holder = serve(&home);
     let half = number("FERRY_QUEUE_ROWS", 2_000) / 2;
+    // They are added, whatever becomes of them.
+    service.slow(1);
     let began = Instant::now();
-    let words = |of: &str, also: &[&str]| -> Vec<String> {
-        let links = (0..half).map(|n| service.link(10, &format!("{of}{n}.bin")));
-        ["download", "--quiet"].iter().chain(also).map(|word| (*word).to_owned()).chain(links).collect()
-    };
-    let follows = home.start(words("a", &[]));
-    let leaves = home.start(words("b", &["--detach"]));
-    let left = leaves.wait().exits(0);
-    assert_eq!(left.lines().len(), half);
-    assert!(
-        left.lines()
-            .iter()
-            .all(|line| line.split_once('\t').is_some_and(|(id, _)| id.parse::<u64>().is_ok()))
-    );
-    let followed = follows.wait().exits(0);
-    let expected: Vec<String> =
-        (0..half).map(|n| home.downloads().join(format!("a{n}.bin")).display().to_string()).collect();
-    assert_eq!(followed.lines(), expected, "each once, in the order given");
-    wait_until("all are there", || home.downloaded().len() == 2 * half);
-    let names: BTreeSet<String> =
-        rows(&home).iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(names.len(), 2 * half);
+    let both = ["a", "b"].map(|of| home.start(many(&service, of, half, &["--detach"])));
+    let mut ids = BTreeSet::new();
+    for one in both {
+        let run = one.wait().exits(0);
+        assert_eq!(run.lines().len(), half);
+        ids.extend(run.lines().iter().map(|line| line.split_once('\t').unwrap().0.parse::<u64>().unwrap()));
+    }
+    let took = began.elapsed();
+    let all = rows(&home);
+    let names: BTreeSet<&str> = all.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!((all.len(), names.len(), ids.len()), (2 * half, 2 * half, 2 * half));
     assert_eq!(rows_of(&home, &holder), 2 * half);
-    eprintln!("{} rows from two terminals took {:?}", 2 * half, began.elapsed());
+    eprintln!("{} rows from two terminals took {took:?}", 2 * half);
+}
+
+#[test]
+fn who_follows_many_hears_of_each_once_and_in_order_beside_others() {
+    let service = Service::start();
+    let home = Home::with(&service);
+    let _holder = serve(&home);
+    let follows = home.start(many(&service, "a", 400, &[]));
+    let leaves = home.start(many(&service, "b", 400, &["--detach"]));
+    leaves.wait().exits(0);
+    let expected: Vec<String> =
+        (0..400).map(|n| home.downloads().join(format!("a{n}.bin")).display().to_string()).collect();
+    assert_eq!(follows.wait().exits(0).lines(), expected);
+    wait_until("all are there", || home.downloaded().len() == 800);
 }
 
 #[test]
