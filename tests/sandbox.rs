@@ -250,7 +250,13 @@ fn nothing_listens_while_the_engines_own_sandbox_is_used() {
     let sessions = home.data().join("sandbox/sessions");
     wait_until("bytes have come", || part_bytes(&sessions) > 0);
     #[cfg(target_os = "linux")]
-    assert_eq!(listening(upload.id()), Vec::<String>::new());
+    {
+        // The queue's own socket, in the folder that is the user's alone, leads to no sandbox.
+        let mut found = listening(upload.id());
+        let socket = home.data().join("socket").display().to_string();
+        found.retain(|line| !line.ends_with(&socket));
+        assert_eq!(found, Vec::<String>::new());
+    }
 
     // The files are all that there is to be had, and they are private.
     let text = as_another("ls").arg("-R").arg(home.data().join("sandbox")).output().unwrap();

@@ -33,6 +33,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use ferry_engine::api::take_over;
 use ferry_engine::{Code, Engine, Options, Phrase, Theme, default_data_dir};
 use tauri::webview::{NewWindowResponse, WebviewWindowBuilder};
 use tauri::{AppHandle, Manager as _, Url, WebviewWindow};
@@ -52,7 +53,7 @@ asked about in the window before anything happens.
 --hidden  start behind the tray icon, as at login, if the settings say that closing
           the window leaves Ferry there and the desktop has a tray
 
-FERRY_DATA_DIR  where settings, queue and library live; one process at a time owns it
+FERRY_DATA_DIR  where settings, queue and library live; a window takes over from `ferry`
 FERRY_LOG       what to log on stderr (error, warn, info, debug); default: warn
 ";
 
@@ -109,7 +110,7 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
     let mut options = Options::new(data_dir.to_owned());
     options.resume_unfinished = true;
     let folder = data_dir.to_owned();
-    let opening = tauri::async_runtime::spawn(Engine::open(options));
+    let opening = tauri::async_runtime::spawn(take_over(options));
 
     let builder = tauri::Builder::default();
     let builder = match single_instance(data_dir) {
@@ -135,7 +136,11 @@ fn build(data_dir: &Path) -> tauri::Result<tauri::App> {
         .setup(move |app| {
             let opened = tauri::async_runtime::block_on(opening)?;
             match opened {
-                Ok(engine) => start(app.handle(), &engine)?,
+                Ok((engine, holder)) => {
+                    // For as long as the app: whoever is served through it finds another holder when that ends.
+                    app.manage(holder);
+                    start(app.handle(), &engine)?;
+                }
                 Err(error) => refuse_to_start(app.handle(), &folder, &error),
             }
             Ok(())

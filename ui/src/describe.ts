@@ -367,5 +367,6 @@ export function rowName(transfer: Transfer, service: string, gone = false): stri
     if (state.is === 'completed') parts.push(gone ? m.file_gone() : proof(transfer.verified, kind).text);
     if (state.is === 'failed') parts.push(failure(state).title);
   }
+  if (transfer.origin === 'terminal') parts.push(m.row_from_terminal());
   return parts.join(', ');
 }

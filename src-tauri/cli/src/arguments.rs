@@ -23,6 +23,7 @@ Examples:
   ferry download re_0123456789            prints the path of the finished file
   ferry download https://example.org/a.iso --dir /tmp
   ferry resume                            goes on with everything unfinished
+  ferry serve                             holds the queue for all others, until Ctrl-C
 
 Exit codes: 0 all completed, 1 at least one failed, 2 usage, 130 interrupted (the queue is kept).")]
 pub struct Arguments {
@@ -78,7 +79,7 @@ Prints one line a file, in the order given: its full path. The same download aga
 nothing is ever overwritten.")]
     Download(Download),
     /// Show the queue.
-    Queue(Rows),
+    Queue(Shown),
     /// Pause transfers; without an id, everything unfinished.
     Pause(Rows),
     /// Go on with transfers; without an id, with everything unfinished, also after a crash.
@@ -118,6 +119,20 @@ Examples:
         /// Port on 127.0.0.1 [default: any free one].
         #[arg(long, default_value_t = 0, hide_default_value = true)]
         port: u16,
+    },
+    /// Hold the queue without a window, until Ctrl-C or SIGTERM.
+    ///
+    /// Goes on with everything unfinished, and carries out what every other `ferry` of this data folder asks for, so that
+    /// transfers outlive the terminal that added them. A window that is started takes over, and gives it back when it ends.
+    #[command(after_help = "\
+Examples:
+  ferry serve &
+  ferry upload movie.mp4 --detach         prints the transfer's id, a tab, its name, and ends at once
+  ferry queue --watch")]
+    Serve {
+        /// End after so many seconds with nothing to do.
+        #[arg(long, value_name = "SECONDS")]
+        idle: Option<u64>,
     },
     /// Show the whole way of a file against the built-in service: sign, send, verify, download, compare.
     Demo {
@@ -171,6 +186,10 @@ pub struct Upload {
     /// Follow links in folders that stay inside them [default: the setting; without it links are left out].
     #[arg(long)]
     pub follow_links: bool,
+    /// Leave the transfers to whoever holds the queue, as `ferry serve` or the window: print one line each, the id, a
+    /// tab, the name, and end at once.
+    #[arg(long)]
+    pub detach: bool,
     /// Speed and patience.
     #[command(flatten)]
     pub pace: Pace,
@@ -213,6 +232,10 @@ pub struct Download {
     /// Most connections for one file, 1 to 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub connections: Option<u8>,
+    /// Leave the transfers to whoever holds the queue, as `ferry serve` or the window: print one line each, the id, a
+    /// tab, the name, and end at once.
+    #[arg(long)]
+    pub detach: bool,
     /// For links: a header for that host alone, `NAME: VALUE`; `@FILE` reads them from a file, one a line, so that they
     /// are not in the process list. Repeatable.
     #[arg(long = "header", value_name = "HEADER", value_parser = headers)]
@@ -296,6 +319,17 @@ impl Pace {
     fn is_given(self) -> bool {
         self.limit_rate.is_some() || self.concurrency.is_some() || self.retries.is_some()
     }
+}
+
+/// What `queue` takes.
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// Ids; without one, every row.
+    #[arg(value_name = "ID")]
+    pub ids: Vec<TransferId>,
+    /// Go on telling what changes, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Rows of the queue.

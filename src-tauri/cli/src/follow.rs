@@ -1,12 +1,11 @@
 //! Follows transfers until the last of them has ended, saying what happens to each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ferry_engine::{
-    Changes, Code, Engine, Error, Failure, Kind, Remedy, State, Transfer, TransferId, WaitReason,
-};
+use ferry_engine::api::OneQueue;
+use ferry_engine::{Changes, Code, Error, Failure, Kind, Remedy, State, Transfer, TransferId, WaitReason};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
@@ -18,17 +17,17 @@ use crate::report::{Event, Report};
 pub struct Item {
     /// Its id.
     pub id: TransferId,
-    /// Upload: the path as the user wrote it, to be shown instead of the full one.
-    pub path: Option<String>,
+    /// Upload: the paths as the user wrote them, in their order. It is shown as the one that it lies below.
+    pub path: Option<Arc<[PathBuf]>>,
 }
 
 /// What the adding side tells the following side.
-pub type Added = Result<Item, Error>;
+pub type Added = Vec<Result<Item, Error>>;
 
 /// Follows everything that comes in through `added` until that is closed and all have ended. Results go to stdout in
 /// the order of `added`, each as soon as it and all before it are done.
 pub async fn follow(
-    engine: &Engine,
+    queue: &OneQueue,
     mut changes: broadcast::Receiver<Arc<Changes>>,
     mut added: mpsc::Receiver<Added>,
     report: &mut Report,
@@ -38,11 +37,7 @@ pub async fn follow(
     while adding || !course.open.is_empty() {
         tokio::select! {
             next = added.recv(), if adding => match next {
-                Some(Ok(item)) => course.add(item, engine, report),
-                Some(Err(error)) => {
-                    report.error(&error);
-                    course.failed = true;
-                }
+                Some(added) => course.add(added, queue, report).await,
                 None => adding = false,
             },
             change = changes.recv() => match change {
@@ -55,8 +50,13 @@ pub async fn follow(
                         course.gone(*id, report);
                     }
                 }
-                Err(RecvError::Lagged(_)) => course.read_again(engine, report),
-                Err(RecvError::Closed) => break,
+                Err(RecvError::Lagged(_)) => course.read_again(queue, report).await,
+                Err(RecvError::Closed) => {
+                    if let Some(error) = queue.failure() {
+                        report.error(&error);
+                    }
+                    break;
+                }
             },
         }
         report.summary(
@@ -93,21 +93,47 @@ struct Course {
 }
 
 impl Course {
-    fn add(&mut self, item: Item, engine: &Engine, report: &mut Report) {
-        self.order.push(item.id);
-        self.all += 1;
-        if self.open.contains_key(&item.id) || self.lines.contains_key(&item.id) {
-            self.all -= 1;
-            self.flush(report);
-            return;
-        }
-        self.open.insert(item.id, Open { path: item.path, ..Open::default() });
-        if let Some(transfer) = engine.transfer(item.id) {
-            let path = self.open.get(&item.id).and_then(|open| open.path.clone());
-            report.event(Event::Added, &transfer, path.as_deref());
-            self.take(&transfer, report);
-        } else {
-            self.gone(item.id, report);
+    /// From the moment at which they are asked for, nothing that becomes of them is missed.
+    async fn add(&mut self, added: Added, queue: &OneQueue, report: &mut Report) {
+        let ids: Vec<TransferId> = added.iter().flatten().map(|item| item.id).collect();
+        let rows = match queue.follow(&ids).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                // That there is no holder any more is told once, at the end.
+                if queue.failure().is_none() {
+                    report.error(&error);
+                }
+                self.failed = true;
+                return;
+            }
+        };
+        let mut rows: HashMap<TransferId, Transfer> = rows.into_iter().map(|row| (row.id, row)).collect();
+        // Transfers come in the order of the paths, several for a folder, none for an empty one.
+        let mut reached = 0;
+        for one in added {
+            let Item { id, path: given } = match one {
+                Ok(item) => item,
+                Err(error) => {
+                    report.error(&error);
+                    self.failed = true;
+                    continue;
+                }
+            };
+            self.order.push(id);
+            if self.open.contains_key(&id) || self.lines.contains_key(&id) {
+                self.flush(report);
+                continue;
+            }
+            self.all += 1;
+            let row = rows.remove(&id);
+            let path = row.as_ref().and_then(|row| shown_path(row, given.as_deref()?, &mut reached));
+            self.open.insert(id, Open { path: path.clone(), ..Open::default() });
+            if let Some(transfer) = row {
+                report.event(Event::Added, &transfer, path.as_deref());
+                self.take(&transfer, report);
+            } else {
+                self.gone(id, report);
+            }
         }
     }
 
@@ -163,21 +189,13 @@ impl Course {
         }
     }
 
-    /// After changes were missed.
-    fn read_again(&mut self, engine: &Engine, report: &mut Report) {
-        let mut there = BTreeMap::new();
-        self.seen = engine.look(|transfer| {
-            if self.open.contains_key(&transfer.id) {
-                there.insert(transfer.id, transfer.clone());
-            }
-        });
+    async fn read_again(&mut self, queue: &OneQueue, report: &mut Report) {
         let ids: Vec<TransferId> = self.open.keys().copied().collect();
-        for id in ids {
-            match there.get(&id) {
-                Some(transfer) => self.take(transfer, report),
-                None => self.gone(id, report),
-            }
-        }
+        // What cannot be read now is told again by the next holder, or there is none and that is told.
+        let Ok(rows) = queue.rows(&ids).await else { return };
+        let there: HashSet<TransferId> = rows.iter().map(|row| row.id).collect();
+        rows.iter().for_each(|row| self.take(row, report));
+        ids.into_iter().filter(|id| !there.contains(id)).for_each(|id| self.gone(id, report));
     }
 
     fn end(&mut self, id: TransferId, line: Option<String>, report: &mut Report) {
@@ -230,8 +248,20 @@ fn needs_the_user(transfer: &Transfer) -> Option<Failure> {
     Some(Failure { code, what: wait.what.clone(), why: wait.why.clone(), advice: advice.into(), remedy })
 }
 
+/// Where the file of a transfer lies, as the user wrote the path that it was found by.
+fn shown_path(row: &Transfer, given: &[PathBuf], reached: &mut usize) -> Option<String> {
+    let full = row.path.as_ref()?;
+    while let Some(first) = given.get(*reached) {
+        if let Some(path) = as_given(Path::new(full), first) {
+            return Some(path.display().to_string());
+        }
+        *reached += 1;
+    }
+    None
+}
+
 /// Shows a full path the way that the user wrote its beginning: `photos/a.jpg` instead of `/home/me/photos/a.jpg`.
-pub fn as_given(full: &Path, given: &Path) -> Option<PathBuf> {
+fn as_given(full: &Path, given: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(given).ok()?;
     let rest = full.strip_prefix(&absolute).ok()?;
     Some(if rest.as_os_str().is_empty() { given.to_owned() } else { given.join(rest) })

@@ -2,6 +2,15 @@
 
 use std::io;
 
+/// What ends Ferry from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Ctrl-C, or a wish to end: what this run began stops with it.
+    Wanted,
+    /// The terminal is gone, and nobody said anything.
+    HungUp,
+}
+
 /// The signals that end Ferry in order.
 #[derive(Debug)]
 pub struct Interrupt {
@@ -24,12 +33,12 @@ impl Interrupt {
     }
 
     /// Waits for the next of them.
-    pub async fn next(&mut self) {
+    pub async fn next(&mut self) -> Ending {
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = interrupt.recv() => Ending::Wanted,
+            _ = terminate.recv() => Ending::Wanted,
+            _ = hangup.recv() => Ending::HungUp,
         }
     }
 }
@@ -42,10 +51,11 @@ impl Interrupt {
     }
 
     /// Waits for the next of them.
-    pub async fn next(&mut self) {
+    pub async fn next(&mut self) -> Ending {
         // Where there is no console there is no Ctrl-C either.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        Ending::Wanted
     }
 }

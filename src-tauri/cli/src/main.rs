@@ -99,21 +99,35 @@ async fn run(arguments: Arguments) -> Outcome {
     };
     let engines = Arc::new(commands::Engines::default());
     let session = Session::new(&arguments.everywhere, engines.clone());
+    let mut ended_by = None;
     let outcome = match arguments.command {
-        // Ctrl-C is how a sandbox ends, so there it is no interruption.
-        Command::Sandbox { port } => commands::serve_sandbox(port, &mut interrupt, session).await,
+        // Ctrl-C is how these end, so there it is no interruption.
+        command @ (Command::Sandbox { .. }
+        | Command::Serve { .. }
+        | Command::Queue(arguments::Shown { watch: true, .. })) => {
+            commands::run_until(command, &mut interrupt, session).await
+        }
         command => tokio::select! {
             biased;
             outcome = commands::run(command, session) => outcome,
-            () = interrupt.next() => Outcome::Interrupted,
+            ending = interrupt.next() => {
+                ended_by = Some(ending);
+                Outcome::Interrupted
+            }
         },
     };
-    let unfinished = outcome == Outcome::Interrupted && engines.something_unfinished();
+    let mut unfinished = false;
+    let ending = async {
+        if let Some(ending) = ended_by {
+            unfinished = engines.interrupt(ending).await;
+        }
+        engines.shut_down().await;
+    };
     // A second Ctrl-C does not wait for the checkpoint.
     tokio::select! {
         biased;
-        () = engines.shut_down() => {}
-        () = interrupt.next() => {}
+        () = ending => {}
+        _ = interrupt.next() => {}
     }
     if unfinished {
         eprintln!("interrupted: what is unfinished stays in the queue; `ferry resume` goes on");

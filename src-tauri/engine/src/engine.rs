@@ -32,8 +32,9 @@ use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, OutsideAddresses, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
 use crate::store::{Opened, Store, Stored};
-use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, UploadTask};
-use crate::transfer::{Extent, Kind, State, TimelineEntry, Transfer, TransferId};
+use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, Token, UploadTask};
+use crate::terms::Terms;
+use crate::transfer::{AddedBy, Extent, Kind, State, TimelineEntry, Transfer, TransferId};
 use crate::upload::chosen::{ChosenFile, ChosenFiles};
 use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::upload::signed_url::SignedUrl;
@@ -419,8 +420,9 @@ struct Inner {
     new_keys: Mutex<HashSet<String>>,
     /// Ends the comparisons with what was sent before that are going on.
     comparing: Mutex<CancellationToken>,
-    /// Held for as long as the engine lives: one process at a time owns the data folder.
-    _lock: File,
+    data_dir: PathBuf,
+    /// Held until the engine lets go: one process at a time owns the data folder.
+    lock: Mutex<Option<File>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -498,7 +500,8 @@ impl Engine {
                 changing_settings: tokio::sync::Mutex::default(),
                 new_keys: Mutex::default(),
                 comparing: Mutex::default(),
-                _lock: lock,
+                data_dir,
+                lock: Mutex::new(Some(lock)),
             }),
         };
         let queue = Arc::downgrade(&engine.inner.queue);
@@ -581,8 +584,14 @@ impl Engine {
         let rows = self.queue().store.add(lost).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
-        self.queue().insert(added.collect(), false);
+        self.queue().insert(added.collect(), false, None);
         Ok(ids)
+    }
+
+    /// The services, as a run with these terms has them.
+    pub(crate) fn services_for<'a>(&'a self, terms: Option<&'a Arc<Terms>>) -> &'a Services {
+        let own = terms.and_then(|terms| terms.services.as_deref());
+        own.unwrap_or(&self.queue().services)
     }
 
     fn queue(&self) -> &Queue {
@@ -672,12 +681,16 @@ impl Engine {
 
     /// The same, and says what became of files that were sent before.
     pub async fn add_uploads(&self, request: UploadRequest) -> Result<AddedUploads> {
+        self.add_uploads_by(request, &Adding::default()).await
+    }
+
+    pub(crate) async fn add_uploads_by(&self, request: UploadRequest, by: &Adding) -> Result<AddedUploads> {
         let service = match (&request.to, request.service) {
             (Some(_), None) => "link".to_owned(),
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(Phrase::OwnUrlTakesNoService).advise(Phrase::GiveOneOfTheTwo));
             }
-            (None, service) => service.unwrap_or_else(|| self.queue().services.default_id()),
+            (None, service) => service.unwrap_or_else(|| self.services_for(by.terms.as_ref()).default_id()),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         if request.to.is_none() && !about.uploads {
@@ -707,6 +720,9 @@ impl Engine {
         }
         let mut unfinished =
             if request.to.is_none() { self.unfinished_uploads(&service, &chosen) } else { HashMap::new() };
+        // What this very request has added already, wherever it stands by now.
+        let came_by = self.uploads_that_came_by(by.token, &files);
+        unfinished.retain(|path, _| !came_by.contains_key(path));
         let to_reuse = |path: &Path| unfinished.get(path).filter(|id| self.is_to_reuse(**id));
         let mut found = Found::new();
         if request.to.is_none() && request.if_sent != IfSent::Again {
@@ -736,9 +752,12 @@ impl Engine {
         let going_on = files.iter().enumerate().filter(|(place, _)| !is_skipped(place));
         let going_on: Vec<TransferId> =
             going_on.filter_map(|(_, path)| unfinished.get(path).copied()).collect();
+        self.queue().put_under(&going_on, by.terms.as_ref());
         let there = self.queue().release_those_there(&going_on).await?;
+        self.go_on(&came_by.values().copied().collect::<Vec<_>>(), by.terms.as_ref()).await?;
         // What was removed in this moment is sent anew.
         unfinished.retain(|_, id| there.contains(id));
+        unfinished.extend(came_by);
         let mut ids = Vec::new();
         let mut new = Vec::new();
         for (place, ChosenFile { path, chosen, size }) in chosen.into_iter().enumerate() {
@@ -766,6 +785,7 @@ impl Engine {
                 to_own_url,
                 source: None,
                 reuse,
+                token: by.token,
             });
             let record =
                 Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
@@ -773,7 +793,7 @@ impl Engine {
             new.push((row, task, record));
             ids.push(None);
         }
-        answer.new = self.write_down(new).await?;
+        answer.new = self.write_down(new, by).await?;
         let mut added = answer.new.iter().copied();
         answer.ids = ids.into_iter().filter_map(|known| known.or_else(|| added.next())).collect();
         Ok(answer)
@@ -817,6 +837,27 @@ impl Engine {
         found.into_iter().collect()
     }
 
+    /// Which of these uploads were added by this request.
+    fn uploads_that_came_by(&self, token: Option<Token>, files: &[PathBuf]) -> HashMap<PathBuf, TransferId> {
+        if token.is_none() {
+            return HashMap::new();
+        }
+        let subjects = files.iter().map(|path| path.as_os_str().as_encoded_bytes());
+        let found = self.queue().find_same(subjects, |row, task| match task {
+            Task::Upload(upload) if upload.token == token => Some((upload.path.clone(), row.id)),
+            _ => None,
+        });
+        found.into_iter().collect()
+    }
+
+    /// Lets those of these go on that a holder before this one left in the queue. What was stopped stays so.
+    pub(crate) async fn go_on(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) -> Result<()> {
+        let is_left = |id: &TransferId| self.transfer(*id).is_some_and(|row| row.state == State::Queued);
+        let left: Vec<TransferId> = ids.iter().copied().filter(is_left).collect();
+        self.queue().put_under(&left, terms);
+        self.queue().release_those_there(&left).await.map(drop)
+    }
+
     /// Adds a download; written down before this returns. The same download that is not finished yet goes on.
     pub async fn download(&self, request: DownloadRequest) -> Result<TransferId> {
         self.add_download(request).await.map(|added| added.id)
@@ -824,34 +865,50 @@ impl Engine {
 
     /// Adds a download as [`Engine::download`] does, and says whether it is one more.
     pub async fn add_download(&self, request: DownloadRequest) -> Result<AddedDownload> {
-        let mut added = self.add_downloads(vec![request]).await?;
+        let mut added = self.add_downloads(vec![request], &Adding::default()).await?;
         added.pop().ok_or_else(|| Error::internal("The download was not written down"))?
     }
 
     /// Adds many downloads at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
-        let added = self.add_downloads(requests).await?;
+        let added = self.add_downloads(requests, &Adding::default()).await?;
         Ok(added.into_iter().map(|added| added.map(|added| added.id)).collect())
     }
 
-    async fn add_downloads(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<AddedDownload>>> {
-        let asked: Vec<Result<Asked>> = requests.into_iter().map(|request| self.asked(request)).collect();
+    pub(crate) async fn add_downloads(
+        &self,
+        mut requests: Vec<DownloadRequest>,
+        by: &Adding,
+    ) -> Result<Vec<Result<AddedDownload>>> {
+        let connections = by.terms.as_ref().and_then(|terms| terms.pace.connections);
+        for request in &mut requests {
+            request.connections = request.connections.or(connections);
+        }
+        let services = self.services_for(by.terms.as_ref());
+        let asked: Vec<Result<Asked>> =
+            requests.into_iter().map(|request| self.asked(request, services)).collect();
         let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let came_by = self.downloads_that_came_by(&asked, by.token);
         let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
         unfinished.retain(|same, _| wanted.contains(same));
+        // What this very request has added already goes on if it can, and is not begun anew if it is over.
+        self.go_on(&came_by.values().copied().collect::<Vec<_>>(), by.terms.as_ref()).await?;
+        unfinished.retain(|same, _| !came_by.contains_key(same));
         let known: Vec<TransferId> = unfinished.values().copied().collect();
         for asked in asked.iter().flatten().filter(|asked| !asked.headers.is_empty()) {
             if let Some(id) = unfinished.get(&asked.same()) {
                 self.renew_headers(*id, &asked.headers).await?;
             }
         }
+        self.queue().put_under(&known, by.terms.as_ref());
         let there = self.queue().release_those_there(&known).await?;
         // What was removed in this moment is fetched anew.
         unfinished.retain(|_, id| there.contains(id));
+        unfinished.extend(came_by);
         let (mut places, mut new) = (HashMap::new(), Vec::new());
         // For each request the transfer that is there already, or its place among the new ones.
         let mut answers = Vec::with_capacity(asked.len());
-        for asked in asked {
+        for (place, asked) in asked.into_iter().enumerate() {
             answers.push(match asked {
                 Err(error) => Err(error),
                 Ok(asked) => Ok(match unfinished.get(&asked.same()) {
@@ -859,13 +916,14 @@ impl Engine {
                     None => Err(*places.entry(asked.same()).or_insert_with(|| {
                         let record = Resume { url: asked.url, headers: asked.headers, ..Resume::default() };
                         let task = Task::Download(asked.task);
-                        new.push((row_for(&task, &asked.service), task, record));
+                        let token = by.token.map(|token| token.of_place(place));
+                        new.push((row_for(&task, &asked.service), Task::comes_by(task, token), record));
                         new.len() - 1
                     })),
                 }),
             });
         }
-        let added = self.write_down(new).await?;
+        let added = self.write_down(new, by).await?;
         let answer = |place: std::result::Result<TransferId, usize>| AddedDownload {
             is_new: place.is_err(),
             id: place.unwrap_or_else(|place| added[place]),
@@ -885,7 +943,7 @@ impl Engine {
     }
 
     /// Understands a request.
-    fn asked(&self, request: DownloadRequest) -> Result<Asked> {
+    fn asked(&self, request: DownloadRequest, services: &Services) -> Result<Asked> {
         let what = request.what.trim().to_owned();
         if what.is_empty() || what.chars().any(char::is_control) {
             return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
@@ -900,7 +958,7 @@ impl Engine {
         let service = match request.service {
             Some(service) => service,
             None if looks_like_url => "link".to_owned(),
-            None => self.queue().services.default_id(),
+            None => services.default_id(),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         let is_url = looks_like_url || service == "link";
@@ -947,8 +1005,26 @@ impl Engine {
             connections: request.connections.or(self.queue().overrides().connections),
             checksum: request.checksum,
             server_id: None,
+            token: None,
         };
         Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
+    }
+
+    /// Which of these were added by this very request, wherever they stand by now.
+    fn downloads_that_came_by(
+        &self,
+        asked: &[Result<Asked>],
+        token: Option<Token>,
+    ) -> HashMap<Same, TransferId> {
+        let Some(token) = token else { return HashMap::new() };
+        let subjects = asked.iter().flatten().map(|asked| asked.task.what.as_bytes());
+        let found = self.queue().find_same(subjects, |row, task| Some((task.token()?, row.id)));
+        let found: HashMap<Token, TransferId> = found.into_iter().collect();
+        // A link whose query is hidden is known by its place in the request alone.
+        let of_place = |(place, asked): (usize, &Result<Asked>)| {
+            Some((asked.as_ref().ok()?.same(), *found.get(&token.of_place(place))?))
+        };
+        asked.iter().enumerate().filter_map(of_place).collect()
     }
 
     /// Which of these are on the list already, and not finished.
@@ -982,11 +1058,16 @@ impl Engine {
     }
 
     /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
-    async fn write_down(&self, new: Vec<(Transfer, Task, Resume)>) -> Result<Vec<TransferId>> {
+    async fn write_down(
+        &self,
+        mut new: Vec<(Transfer, Task, Resume)>,
+        by: &Adding,
+    ) -> Result<Vec<TransferId>> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
         let queue = self.queue();
+        new.iter_mut().for_each(|(row, ..)| row.origin = by.origin);
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task, None), record)).unzip();
         let tasks: Vec<Task> = rows.iter().map(|(_, task, _)| task.clone()).collect();
@@ -1004,7 +1085,8 @@ impl Engine {
             queue.store.remove(ids).await?;
             return Err(error);
         }
-        queue.insert(rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false)).collect(), true);
+        let added = rows.into_iter().zip(tasks).map(|(row, task)| (row, task, false));
+        queue.insert(added.collect(), true, by.terms.as_ref());
         Ok(ids)
     }
 
@@ -1016,7 +1098,12 @@ impl Engine {
     /// Lets transfers go on: paused, failed, canceled, or left over by an earlier run. An account that had nothing left is
     /// given another chance.
     pub async fn resume(&self, ids: &[TransferId]) -> Result<()> {
+        self.resume_by(ids, None).await
+    }
+
+    pub(crate) async fn resume_by(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) -> Result<()> {
         self.queue().account_was_seen_to(ids);
+        self.queue().put_under(ids, terms);
         self.queue().release(ids).await
     }
 
@@ -1028,10 +1115,15 @@ impl Engine {
     /// Tries failed transfers again; what is confirmed is kept. A refused key, or an account that
     /// had nothing left, is given another chance.
     pub async fn retry(&self, ids: &[TransferId]) -> Result<()> {
+        self.retry_by(ids, None).await
+    }
+
+    pub(crate) async fn retry_by(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) -> Result<()> {
         for id in ids {
             let row = self.queue().row(*id).ok_or_else(|| no_such_transfer(*id))?;
             self.queue().clear_problem(&row.service);
         }
+        self.queue().put_under(ids, terms);
         self.queue().release(ids).await
     }
 
@@ -1224,26 +1316,46 @@ impl Engine {
         Ok(ImportedAssets { count, new })
     }
 
-    async fn service_of(&self, asset_id: &str, service: Option<&str>) -> Result<String> {
+    async fn service_of(&self, asset_id: &str, service: Option<&str>, services: &Services) -> Result<String> {
         if let Some(service) = service {
             return Ok(service.to_owned());
         }
         let known = self.queue().store.asset(None, asset_id).await?;
-        Ok(known.map_or_else(|| self.queue().services.default_id(), |asset| asset.service))
+        Ok(known.map_or_else(|| services.default_id(), |asset| asset.service))
     }
 
     /// Asks the service about an asset.
     pub async fn asset_info(&self, asset_id: &str, service: Option<&str>) -> Result<AssetInfo> {
-        let service = self.service_of(asset_id, service).await?;
+        self.asset_info_by(asset_id, service, None).await
+    }
+
+    pub(crate) async fn asset_info_by(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<AssetInfo> {
+        let services = self.services_for(terms);
+        let service = self.service_of(asset_id, service, services).await?;
         check_id(&service, asset_id)?;
-        self.queue().services.get(&service).await?.info(asset_id).await
+        services.get(&service).await?.info(asset_id).await
     }
 
     /// Deletes an asset at its service for good. Ask the user first.
     pub async fn asset_delete(&self, asset_id: &str, service: Option<&str>) -> Result<()> {
-        let service = self.service_of(asset_id, service).await?;
+        self.asset_delete_by(asset_id, service, None).await
+    }
+
+    pub(crate) async fn asset_delete_by(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<()> {
+        let services = self.services_for(terms);
+        let service = self.service_of(asset_id, service, services).await?;
         check_id(&service, asset_id)?;
-        self.queue().services.get(&service).await?.delete(asset_id).await?;
+        services.get(&service).await?.delete(asset_id).await?;
         self.queue().store.set_asset_status(&service, asset_id, AssetStatus::Deleted).await
     }
 
@@ -1260,10 +1372,15 @@ impl Engine {
     /// Asks a service something harmless: is it there, does it accept the key? The first key of a service that takes
     /// uploads makes it the default one once it is accepted, if that is still the sandbox.
     pub async fn check(&self, service: &str) -> Result<CheckReport> {
+        self.check_by(service, None).await
+    }
+
+    pub(crate) async fn check_by(&self, service: &str, terms: Option<&Arc<Terms>>) -> Result<CheckReport> {
         services::about(service).ok_or_else(|| services::unknown(service))?;
+        let services = self.services_for(terms);
         let began = Instant::now();
-        let key_changes = self.queue().services.key_changes();
-        let result = match self.queue().services.get(service).await {
+        let key_changes = services.key_changes();
+        let result = match services.get(service).await {
             Ok(asked) => asked.check().await,
             Err(error) => Err(error),
         };
@@ -1271,15 +1388,14 @@ impl Engine {
             Ok(()) => true,
             Err(error) => error.http_status.is_some(),
         };
-        let status = self.services().into_iter().find(|status| status.id == service);
+        let status = services.statuses().into_iter().find(|status| status.id == service);
         let needs_key = status.as_ref().is_some_and(|status| status.key != KeyState::Unneeded);
         let problem = result.as_ref().err().map(Failure::from);
         match &result {
+            Ok(()) if terms.is_some_and(|terms| terms.services.is_some()) => {}
             Ok(()) => self.queue().clear_problem(service),
             Err(error) if error.cause == Cause::Unauthorized && reached => {
-                if self.queue().services.key_refused(service, &Failure::from(error), key_changes)
-                    == Some(true)
-                {
+                if services.key_refused(service, &Failure::from(error), key_changes) == Some(true) {
                     self.queue().services_changed();
                 }
             }
@@ -1338,11 +1454,20 @@ impl Engine {
     /// Keeps a key for a service at its present address, in the keychain or (said by the answer) in memory for this run.
     /// Whether it is any good is found out by [`Engine::check`].
     pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
+        self.set_key_by(service, key, None).await
+    }
+
+    pub(crate) async fn set_key_by(
+        &self,
+        service: &str,
+        key: Secret,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<KeyState> {
         let about = services::about(service).ok_or_else(|| services::unknown(service))?;
         if !about.needs_key {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
-        let origin = self.queue().services.origin(service)?;
+        let origin = self.services_for(terms).origin(service)?;
         let state = self.inner.keys.set(service, key, origin).await?;
         self.new_keys().insert(service.to_owned());
         self.queue().clear_problem(service);
@@ -1472,6 +1597,34 @@ impl Engine {
             tracing::warn!("some transfers did not stop in time; they go on from their last journal entry");
         }
     }
+
+    /// Stops everything where it stands, however long that takes, and lets another process have the data folder: from
+    /// here on this one writes nothing there. Nobody may ask this engine for anything any more.
+    pub(crate) async fn let_go(&self) {
+        self.stop_comparing();
+        self.queue().close().await;
+        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.inner.data_dir
+    }
+
+    /// Whether nothing runs and nothing waits for its turn.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue().is_idle()
+    }
+}
+
+/// Who adds transfers, and how.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Adding {
+    /// Names the request, where the same one may come again.
+    pub token: Option<Token>,
+    /// What the transfers go by, if not by what all do.
+    pub terms: Option<Arc<Terms>>,
+    /// Where the request comes from, if not from the window.
+    pub origin: Option<AddedBy>,
 }
 
 /// So many are named where there may be thousands.
@@ -1605,6 +1758,12 @@ fn lock_folder(data_dir: &Path) -> Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(Error::target_io("Locking", &path, &error)),
     }
+}
+
+/// Whether a process holds this data folder.
+pub(crate) fn is_held(data_dir: &Path) -> bool {
+    let lock = File::open(data_dir.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn limits(overrides: &Overrides) -> Limits {

@@ -15,6 +15,8 @@ use crate::transfer::TransferId;
 
 /// The most that run at a time in one direction, whatever their size.
 const MOST: usize = 16;
+/// The most of all groups together.
+const MOST_GROUPED: usize = 64;
 /// Slots beyond the user's number for origins of which nothing runs.
 const GUESTS: usize = 2;
 /// A transfer of more bytes than this is a long one.
@@ -26,17 +28,31 @@ pub(crate) struct Origin {
     pub service: String,
     /// Of a plain link, which may lead anywhere.
     pub host: Option<String>,
+    /// Transfers of a run that has a number of its own at a time.
+    pub group: Option<Group>,
+    /// Transfers of a run that has addresses or keys of its own.
+    pub apart: Option<u64>,
+}
+
+/// Transfers of which so many run at a time, whatever else runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Group {
+    /// Which run.
+    pub id: u64,
+    /// The number that was given for it, each way.
+    pub most: u8,
 }
 
 /// A transfer's place in the list's order.
 pub(crate) type Place = (i64, TransferId);
 
-/// What runs now.
+/// What runs now. Those of a group count for it alone.
 #[derive(Debug, Default)]
 pub(crate) struct Busy {
     pub total: usize,
     pub long: usize,
     pub origins: HashSet<Arc<Origin>>,
+    pub groups: HashMap<u64, usize>,
 }
 
 /// Transfers in one direction that are released and wait for a slot.
@@ -66,6 +82,11 @@ impl Lane {
         waited
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Transfers of origins that `must_wait` and have not been told so.
     pub fn untold(&mut self, must_wait: impl Fn(&Origin) -> bool) -> Vec<TransferId> {
         let mut ids = Vec::new();
@@ -91,10 +112,19 @@ impl Lane {
         may_run: impl Fn(&Origin) -> bool,
         is_long: impl Fn(TransferId) -> bool,
     ) -> Option<Place> {
-        let first = |fits: &dyn Fn(&Arc<Origin>) -> bool| {
+        let first_of = |fits: &dyn Fn(&Arc<Origin>) -> bool| {
             let fitting = self.waiting.iter().filter(|(origin, _)| may_run(origin) && fits(origin));
             fitting.filter_map(|(_, places)| places.first().copied()).min()
         };
+        let has_room = |group: Group| {
+            busy.groups.get(&group.id).copied().unwrap_or(0) < group.most.into()
+                && busy.groups.values().sum::<usize>() < MOST_GROUPED
+        };
+        if let Some(place) = first_of(&|origin| origin.group.is_some_and(has_room)) {
+            return Some(place);
+        }
+        let first =
+            |fits: &dyn Fn(&Arc<Origin>) -> bool| first_of(&|origin| origin.group.is_none() && fits(origin));
         if busy.total < slots {
             return first(&|_| true);
         }
@@ -127,7 +157,7 @@ mod tests {
     use super::*;
 
     fn origin(service: &str) -> Arc<Origin> {
-        Arc::new(Origin { service: service.to_owned(), host: None })
+        Arc::new(Origin { service: service.to_owned(), host: None, group: None, apart: None })
     }
 
     fn lane(waiting: &[(&str, u64)]) -> Lane {
@@ -139,7 +169,12 @@ mod tests {
     }
 
     fn busy(total: usize, long: usize, origins: &[&str]) -> Busy {
-        Busy { total, long, origins: origins.iter().map(|service| origin(service)).collect() }
+        Busy {
+            total,
+            long,
+            origins: origins.iter().map(|service| origin(service)).collect(),
+            ..Busy::default()
+        }
     }
 
     fn next(lane: &Lane, busy: &Busy, exactly: bool, long: &[u64]) -> Option<u64> {
@@ -177,6 +212,21 @@ mod tests {
         assert!(Lane::is_one_too_many(&busy(4, 4, &["a"]), 3, false, false));
         assert!(!Lane::is_one_too_many(&busy(4, 4, &["a", "b"]), 3, false, true));
         assert!(!Lane::is_one_too_many(&busy(3, 3, &["a"]), 3, false, false));
+    }
+
+    #[test]
+    fn a_run_with_a_number_of_its_own_keeps_to_it_and_takes_nobodys_slot() {
+        let mut lane = lane(&[("a", 9)]);
+        let group = Group { id: 1, most: 2 };
+        let grouped = Arc::new(Origin { group: Some(group), ..Origin::clone(&origin("a")) });
+        lane.add(&grouped, (10, TransferId(10)));
+        let with = |running: usize| Busy { groups: HashMap::from([(1, running)]), ..busy(3, 3, &["a"]) };
+        assert_eq!(next(&lane, &with(1), false, &[]), Some(10), "though all the other slots are taken");
+        assert_eq!(next(&lane, &with(2), false, &[]), None);
+        assert_eq!(
+            next(&lane, &Busy { groups: HashMap::from([(1, 2)]), ..busy(2, 2, &["a"]) }, false, &[]),
+            Some(9)
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod api;
 mod curve;
 mod deep_link;
 mod download;
@@ -50,6 +51,7 @@ mod settings;
 mod speed_limit;
 mod store;
 mod task;
+mod terms;
 mod transfer;
 mod turns;
 mod upload;
@@ -77,7 +79,7 @@ pub use redaction::redact;
 pub use secrets::{Header, Secret, hand_on_keys, take_keys_from_environment};
 pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
 pub use transfer::{
-    Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
+    AddedBy, Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
 pub use upload::chosen::LinksLeftOut;
 pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};

@@ -525,7 +525,8 @@ impl ListWindow {
         let split = || {
             let (mut going, mut ended) = (Vec::new(), Vec::new());
             self.engine.look(|row| {
-                if !asked.contains(&row.id) {
+                // What a terminal added is its own to take back.
+                if row.origin.is_some() || !asked.contains(&row.id) {
                     return;
                 }
                 // What had been sent before is not there because of this one.

@@ -28,13 +28,14 @@ use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
 use crate::store::{Store, Stored};
 use crate::task::{Journal, Task};
+use crate::terms::Terms;
 use crate::transfer::{Extent, Kind, State, Transfer, TransferId, Wait, WaitReason};
 use crate::turns::{Turn, Turns};
 use crate::words::{Phrase, Seconds, Size};
 use crate::{download, memory, services, upload};
 
 /// Listeners hear of changes this often at most.
-const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+const PUBLISH_EVERY: Duration = Duration::from_millis(200);
 /// The end of all work is told at once, if that was not done this long: with the others, five a second at most.
 const TELL_END_EVERY: Duration = Duration::from_secs(1);
 /// A message holds no more rows than this; the others come with the next ones. The list waits while they are copied.
@@ -304,13 +305,16 @@ impl Queue {
     }
 
     /// Adds transfers that are on disk already, with whether they have a journal there. They run as their turn comes
-    /// (`released`), or wait to be released.
-    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>, released: bool) {
+    /// (`released`), or wait to be released, by these terms if they have any of their own.
+    pub fn insert(&self, added: Vec<(Transfer, Task, bool)>, released: bool, terms: Option<&Arc<Terms>>) {
         let mut rows = self.rows();
         for (row, task, has_journal) in added {
             let id = row.id;
             rows.insert(Box::new(row), Box::new(task), has_journal);
             rows.dirty.insert(id);
+            if terms.is_some() {
+                rows.put_under(id, terms);
+            }
             if released {
                 rows.wait(id);
             }
@@ -318,6 +322,28 @@ impl Queue {
         drop(rows);
         self.publishing.notify_one();
         self.scheduling.notify_one();
+    }
+
+    /// Transfers go on by these terms from now on, or by those of everybody.
+    pub fn put_under(&self, ids: &[TransferId], terms: Option<&Arc<Terms>>) {
+        let mut rows = self.rows();
+        ids.iter().for_each(|id| rows.put_under(*id, terms));
+    }
+
+    /// The terms that a transfer has of its own.
+    pub fn terms(&self, id: TransferId) -> Option<Arc<Terms>> {
+        self.rows().get(id).and_then(|entry| entry.terms().cloned())
+    }
+
+    /// Whether a transfer may wait for its user: in a window, and for as long as nobody stands at a terminal for its end.
+    fn is_patient(&self, id: TransferId) -> bool {
+        self.patient && !self.terms(id).is_some_and(|terms| terms.is_awaited())
+    }
+
+    /// Whether nothing runs and nothing waits for its turn.
+    pub fn is_idle(&self) -> bool {
+        let mut rows = self.rows();
+        rows.is_at_rest() && [Kind::Upload, Kind::Download].iter().all(|kind| rows.lane(*kind).is_empty())
     }
 
     /// Refuses ids that are not on the list: a command is for all of its transfers or for none.
@@ -709,8 +735,9 @@ impl Queue {
         }
         for kind in [Kind::Upload, Kind::Download] {
             let (slots, exactly) = self.slots(kind);
-            let must_wait =
-                |origin: &Origin| self.patient && self.services.problem(&origin.service).is_some();
+            let must_wait = |origin: &Origin| {
+                self.patient && origin.apart.is_none() && self.services.problem(&origin.service).is_some()
+            };
             for id in rows.lane(kind).untold(must_wait) {
                 if let Some(entry) = rows.get_mut(id)
                     && let Some(failure) = self.services.problem(&entry.row.service)
@@ -735,7 +762,8 @@ impl Queue {
     /// A transfer has learned its size. If it is a long one too many, it waits for its turn again; nothing was written.
     pub fn steps_back(&self, id: TransferId) -> bool {
         let mut rows = self.rows();
-        let Some(entry) = rows.get(id).filter(|entry| entry.is_long()) else { return false };
+        let is_one = |entry: &&Entry| entry.is_long() && !entry.is_grouped();
+        let Some(entry) = rows.get(id).filter(is_one) else { return false };
         let kind = entry.row.kind;
         let (slots, exactly) = self.slots(kind);
         let is_alone = rows.is_alone_of_its_origin(entry);
@@ -767,22 +795,23 @@ impl Queue {
         let Some(task) = run.task() else {
             return Err(Error::internal("The transfer is no longer on the list"));
         };
-        if let Some(failure) = self.services.problem(&run.row().service) {
+        if let Some(failure) = run.services().problem(&run.row().service) {
             return Err(of_service(failure));
         }
-        let retries = self.overrides.retries.unwrap_or_else(|| self.settings().retries);
+        let given = self.terms(run.id).and_then(|terms| terms.pace.retries).or(self.overrides.retries);
+        let retries = given.unwrap_or_else(|| self.settings().retries);
         let mut attempts = Attempts::new(retries, self.http.limits.stuck);
         let mut best = run.counter.get();
         let mut kept_download = download::Kept::default();
         let mut kept_upload = upload::Kept::new();
         loop {
-            let keys = self.services.key_changes();
+            let keys = run.services().key_changes();
             let result = match &task {
                 Task::Download(_) => download::run(run, &mut kept_download).await,
                 Task::Upload(_) => upload::run(run, &mut kept_upload).await,
             };
             let Err(mut error) = result else { return Ok(()) };
-            if error.cause == Cause::Offline && !self.patient {
+            if error.cause == Cause::Offline && !self.is_patient(run.id) {
                 // A terminal run must come to an end; the window waits for the network.
                 error.cause = Cause::Unreachable;
             }
@@ -792,7 +821,7 @@ impl Queue {
             if error.cause == Cause::Unauthorized
                 || (error.cause == Cause::QuotaExceeded && services::has_account(&run.row().service))
             {
-                match self.services.key_refused(&run.row().service, &Failure::from(&error), keys) {
+                match run.services().key_refused(&run.row().service, &Failure::from(&error), keys) {
                     None => continue,
                     Some(true) => self.services_changed(),
                     Some(false) => {}
@@ -807,7 +836,7 @@ impl Queue {
                 // It had to start over; from here on each confirmed byte is progress again.
                 best = reached;
             }
-            if error.cause == Cause::DiskFull && self.patient {
+            if error.cause == Cause::DiskFull && self.is_patient(run.id) {
                 self.wait_for_room(run, &error).await?;
                 continue;
             }
@@ -925,7 +954,7 @@ impl Queue {
                 && services::has_account(&row.service)
                 && matches!(row.state, State::Failed(_))
                 && self.patient
-                && self.services.problem(&row.service).is_none();
+                && run.services().problem(&row.service).is_none();
             if has_new_key {
                 (row.state, row.ended_at) = (State::Queued, None);
             }
@@ -985,11 +1014,11 @@ impl Queue {
 
     async fn publish(self: Arc<Self>) {
         let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
-        let mut told_end_at: Option<Instant> = None;
+        let (mut told_end_at, mut early): (Option<Instant>, _) = (None, Duration::ZERO);
         loop {
             let moving = !self.rows().is_at_rest();
             if moving {
-                self.gather(&mut told_end_at).await;
+                self.gather(&mut told_end_at, &mut early).await;
             } else {
                 tokio::select! {
                     () = self.closing.cancelled() => {}
@@ -1013,17 +1042,21 @@ impl Queue {
             }
             if !moving {
                 // The first change goes out at once; what follows it is gathered.
-                self.gather(&mut told_end_at).await;
+                self.gather(&mut told_end_at, &mut early).await;
             }
         }
     }
 
-    /// Lets changes come together for as long as listeners may wait, or until all work has ended.
-    async fn gather(&self, told_end_at: &mut Option<Instant>) {
+    /// Lets changes come together for as long as listeners may wait, or until all work has ended. What was told `early` for
+    /// that is waited for the next time: five messages a second in all.
+    async fn gather(&self, told_end_at: &mut Option<Instant>, early: &mut Duration) {
         let may_tell = told_end_at.is_none_or(|at| at.elapsed() >= TELL_END_EVERY);
+        let began = Instant::now();
+        let long = PUBLISH_EVERY + std::mem::take(early);
         tokio::select! {
-            () = tokio::time::sleep(PUBLISH_EVERY) => {}
+            () = tokio::time::sleep(long) => {}
             () = self.all_ended.notified(), if may_tell => {
+                *early = long.saturating_sub(began.elapsed());
                 // An end that was told with the others already uses nothing up.
                 if self.rows().is_at_rest() {
                     *told_end_at = Some(Instant::now());

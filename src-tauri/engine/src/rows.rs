@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::Curves;
-use crate::lane::{Busy, Lane, Origin, Place, SHORT};
+use crate::lane::{Busy, Group, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter};
 use crate::task::Task;
+use crate::terms::Terms;
 use crate::transfer::{Kind, State, Transfer, TransferId};
 
 /// What takes longer than this is not quick, whatever its size.
@@ -64,6 +65,8 @@ pub(crate) struct Entry {
     pub has_journal: bool,
     origin: Arc<Origin>,
     running: Option<Box<Running>>,
+    /// Those of the run that let it go on, if it has any of its own.
+    terms: Option<Arc<Terms>>,
 }
 
 impl Entry {
@@ -76,6 +79,15 @@ impl Entry {
         let bytes = self.running.as_ref().map_or(self.row.bytes, |running| running.counter.get());
         let takes_time = self.running.as_ref().is_some_and(|running| running.since.elapsed() > QUICK);
         takes_time || self.row.total.unwrap_or(bytes) > SHORT
+    }
+
+    /// Whether it counts among its run's own number of transfers at a time.
+    pub fn is_grouped(&self) -> bool {
+        self.origin.group.is_some()
+    }
+
+    pub fn terms(&self) -> Option<&Arc<Terms>> {
+        self.terms.as_ref()
     }
 
     pub fn running(&self) -> Option<&Running> {
@@ -128,16 +140,23 @@ impl Rows {
     pub fn insert(&mut self, row: Box<Transfer>, task: Box<Task>, has_journal: bool) {
         let host = row.host.as_ref().filter(|_| row.service == "link");
         let known = self.last_origin.take().filter(|origin| {
-            origin.service == row.service && origin.host.as_deref() == host.map(|host| &**host)
+            origin.service == row.service
+                && origin.host.as_deref() == host.map(|host| &**host)
+                && (origin.group, origin.apart) == (None, None)
         });
         let origin = known.unwrap_or_else(|| {
-            Arc::new(Origin { service: row.service.clone(), host: host.map(ToString::to_string) })
+            Arc::new(Origin {
+                service: row.service.clone(),
+                host: host.map(ToString::to_string),
+                group: None,
+                apart: None,
+            })
         });
         self.last_origin = Some(Arc::clone(&origin));
         if let Some(known) = &mut self.by_subject {
             known.insert((hash_of(task.subject()), row.id));
         }
-        self.entries.insert(row.id, Entry { row, task, origin, running: None, has_journal });
+        self.entries.insert(row.id, Entry { row, task, origin, running: None, has_journal, terms: None });
     }
 
     /// Takes a row off the list, with all that belongs to it.
@@ -231,6 +250,28 @@ impl Rows {
         self.lane(kind).remove(&origin, place)
     }
 
+    /// A transfer goes on by these terms from now on, whoever's it followed before.
+    pub fn put_under(&mut self, id: TransferId, terms: Option<&Arc<Terms>>) {
+        let group = terms.and_then(|terms| Some(Group { id: terms.id, most: terms.pace.concurrency? }));
+        let apart = terms.filter(|terms| terms.services.is_some()).map(|terms| terms.id);
+        let Some(entry) = self.entries.get(&id) else { return };
+        let is_other = (entry.origin.group, entry.origin.apart) != (group, apart);
+        let waited = is_other && self.hold(id);
+        let last = self.last_origin.take();
+        if let Some(entry) = self.entries.get_mut(&id) {
+            if is_other {
+                let origin = Origin { group, apart, ..Origin::clone(&entry.origin) };
+                let known = last.filter(|known| **known == origin);
+                entry.origin = known.unwrap_or_else(|| Arc::new(origin));
+            }
+            self.last_origin = Some(Arc::clone(&entry.origin));
+            entry.terms = terms.cloned();
+        }
+        if waited {
+            self.wait(id);
+        }
+    }
+
     /// Gives a row another place in the list's order, and with it in its lane.
     pub fn put(&mut self, id: TransferId, position: i64) {
         let waited = self.hold(id);
@@ -246,6 +287,10 @@ impl Rows {
     pub fn busy(&self, kind: Kind) -> Busy {
         let mut busy = Busy::default();
         for entry in self.active().filter(|entry| entry.row.kind == kind) {
+            if let Some(group) = entry.origin.group {
+                *busy.groups.entry(group.id).or_default() += 1;
+                continue;
+            }
             busy.total += 1;
             busy.long += usize::from(entry.is_long());
             busy.origins.insert(Arc::clone(&entry.origin));

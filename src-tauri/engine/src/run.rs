@@ -9,8 +9,11 @@ use crate::error::{Error, Result};
 use crate::progress::{Counter, now};
 use crate::queue::Queue;
 use crate::resume::Resume;
+use crate::services::Services;
 use crate::settings::Settings;
+use crate::speed_limit::SpeedLimit;
 use crate::task::{Journal, Task};
+use crate::terms::Terms;
 use crate::transfer::{Stage, State, Transfer, TransferId, Wait};
 use crate::words::Words;
 
@@ -26,6 +29,8 @@ pub(crate) struct Run {
     queue: Arc<Queue>,
     /// What is kept in `resume/` for it, so that it is read and compared in memory.
     resume: Arc<Mutex<Resume>>,
+    /// By which it was let go on.
+    terms: Option<Arc<Terms>>,
 }
 
 impl Run {
@@ -36,12 +41,31 @@ impl Run {
         stop: CancellationToken,
     ) -> Self {
         let resume = Arc::new(Mutex::new(queue.resume_folder.read(id)));
-        Self { id, stop, counter, queue, resume }
+        let terms = queue.terms(id);
+        Self { id, stop, counter, queue, resume, terms }
     }
 
     /// What all transfers share.
     pub fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// The services, as its run has them.
+    pub fn services(&self) -> &Services {
+        let own = self.terms.as_ref().and_then(|terms| terms.services.as_deref());
+        own.unwrap_or(&self.queue.services)
+    }
+
+    /// The limit that its bytes go by, up: its run's own, or that of all.
+    pub fn limit_up(&self) -> &SpeedLimit {
+        let own = self.terms.as_ref().and_then(|terms| terms.limit_up.as_ref());
+        own.unwrap_or(&self.queue.limit_up)
+    }
+
+    /// The limit that its bytes go by, down: its run's own, or that of all.
+    pub fn limit_down(&self) -> &SpeedLimit {
+        let own = self.terms.as_ref().and_then(|terms| terms.limit_down.as_ref());
+        own.unwrap_or(&self.queue.limit_down)
     }
 
     /// The settings as they are now.

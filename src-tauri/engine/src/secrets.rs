@@ -130,6 +130,16 @@ fn key_variable(name: &str) -> Option<OsString> {
     taken.or_else(|| std::env::var_os(name))
 }
 
+/// The keys in the `FERRY_…_KEY` variables, by service.
+pub(crate) fn keys_from_environment() -> impl Iterator<Item = (String, Secret)> {
+    let variables = [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")];
+    let set = variables
+        .into_iter()
+        .filter_map(|(service, name)| Some((service, key_variable(name)?.into_string().ok()?)));
+    let set = set.filter(|(_, key)| !key.trim().is_empty());
+    set.map(|(service, key)| (service.to_owned(), Secret::new(key.trim())))
+}
+
 /// How long a keychain is believed that it has no key.
 const BELIEVED: Duration = Duration::from_secs(10);
 /// How long a keychain is waited for when a transfer needs a key. It may be hung, or be asking somebody who is not there; what
@@ -219,13 +229,8 @@ impl Keys {
         keychain: bool,
         outside: impl Fn(&str) -> Option<Origin>,
     ) -> Self {
-        for (service, variable) in [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")]
-        {
-            if let Some(key) = key_variable(variable).and_then(|key| key.into_string().ok())
-                && !key.trim().is_empty()
-            {
-                given.entry(service.to_owned()).or_insert_with(|| Secret::new(key.trim()));
-            }
+        for (service, key) in keys_from_environment() {
+            given.entry(service).or_insert(key);
         }
         let bound = given.into_iter().filter_map(|(service, key)| {
             let origin = outside(&service)?;
@@ -247,6 +252,19 @@ impl Keys {
             silent: Mutex::default(),
             when_late: OnceLock::new(),
         }
+    }
+
+    /// The same keys, but for those that were given to somebody else for a run of his own.
+    pub fn apart(&self, given: HashMap<String, BoundKey>) -> Self {
+        let given = self.given.clone().into_iter().chain(given).collect();
+        let apart = Self::new(given, self.keychain.clone());
+        *lock(&apart.memory) = lock(&self.memory).clone();
+        apart
+    }
+
+    /// The key that was given for this run, if one was.
+    pub fn given(&self, service: &str) -> Option<&BoundKey> {
+        self.given.get(service)
     }
 
     /// The key of a service, wherever it is, with the origin that it goes to.

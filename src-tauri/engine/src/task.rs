@@ -42,11 +42,40 @@ impl Task {
         }
     }
 
+    /// What of a request added it.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Self::Upload(upload) => upload.token,
+            Self::Download(download) => download.token,
+        }
+    }
+
+    /// The same task, added by this part of a request.
+    pub fn comes_by(mut self, part: Option<Token>) -> Self {
+        match &mut self {
+            Self::Upload(upload) => upload.token = part,
+            Self::Download(download) => download.token = part,
+        }
+        self
+    }
+
     /// Sends the file, whatever is at the service already.
     pub fn send_anyway(&mut self) {
         if let Self::Upload(upload) = self {
             upload.reuse = None;
         }
+    }
+}
+
+/// Names one request to add transfers, whoever carries it out in the end. Made by whoever asks, at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Token(pub u64);
+
+impl Token {
+    /// One of the things that the request asks for.
+    pub fn of_place(self, place: usize) -> Self {
+        Self(self.0.wrapping_add(place as u64))
     }
 }
 
@@ -72,6 +101,9 @@ pub(crate) struct UploadTask {
     /// What is at the service already and is to be reused, if the user said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Box<Reuse>>,
+    /// The request that added it, so that the same request sent again adds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
 }
 
 impl UploadTask {
@@ -147,6 +179,9 @@ pub(crate) struct DownloadTask {
     /// Media downloader: the server's own id for this job, written down before anything is polled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_id: Option<String>,
+    /// The request that added it, so that the same request sent again adds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
 }
 
 impl DownloadTask {

@@ -326,6 +326,19 @@ pub struct Transfer {
     pub position: i64,
     /// Whether a pause keeps what has been moved (false: a retry starts at nothing).
     pub resumable: bool,
+    /// Who added it, if that was not the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub origin: Option<AddedBy>,
+}
+
+/// Who put a transfer on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum AddedBy {
+    /// A command in a terminal or a script: its undo is there, not in the window.
+    Terminal,
 }
 
 impl Transfer {
@@ -354,6 +367,7 @@ impl Transfer {
             ended_at: None,
             position: 0,
             resumable: false,
+            origin: None,
         }
     }
 }

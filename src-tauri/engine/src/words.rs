@@ -415,6 +415,10 @@ phrases! {
     DesktopRefused = "The desktop did not accept the change";
     Stopped = "The transfer was stopped";
     OtherFerry { folder: Foreign } = "Another Ferry is using `{folder}`";
+    HolderSilent { pid: Foreign } = "The Ferry that holds the queue, process {pid}, does not answer";
+    HolderTooOld { version: Foreign } = "The Ferry that holds the queue is of version {version}, which this one no longer understands";
+    HolderTooNew { version: Foreign } = "The Ferry that holds the queue is of version {version}, which this one does not understand yet";
+    RequestTooLong = "What was asked for is longer than one request may be";
     FolderOfAnother { folder: Foreign } = "`{folder}`, where Ferry would keep its data, belongs to another user";
     FolderOpen { folder: Foreign } = "Other users can write to `{folder}`, where Ferry keeps its data";
     FolderReplaceable { folder: Foreign, place: Foreign } = "Other users can put another folder in the place of `{folder}`, where Ferry keeps its data, as `{place}` is theirs or open to them";
@@ -499,6 +503,8 @@ phrases! {
     AskForDirectLink = "ask whoever gave you the link for a direct one";
     StartWheneverYouLike = "start it again whenever you like";
     UseAnotherService = "use another service for this";
+    UpdateOtherFerry = "update the other Ferry, or end it";
+    UpdateThisFerry = "update this Ferry, or end the other one";
     CloseOtherFerry = "close the other Ferry, or choose another data folder with --data-dir";
     CorrectIt = "correct it and try again";
     SendReport = "copy the report from the settings and send it to Ferry's maintainers";

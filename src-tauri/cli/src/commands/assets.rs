@@ -3,6 +3,9 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
+use ferry_engine::api::{
+    AssetDelete, AssetInfoOf, Assets as AllAssets, AssetsWithContent, ExportAssets, ImportAssets,
+};
 use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, Size, library_as_csv};
 
 use super::Session;
@@ -31,8 +34,8 @@ pub async fn run(assets: Assets, session: &mut Session) -> Result<Outcome, Error
 }
 
 async fn list(search: &str, session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
-    let assets = engine.assets(search).await?;
+    let queue = session.open(Pace::default()).await?;
+    let assets = queue.call(AllAssets { search: search.to_owned() }).await?;
     if assets.is_empty() {
         session.report.note(if search.is_empty() {
             "The library is empty."
@@ -45,10 +48,10 @@ async fn list(search: &str, session: &mut Session) -> Result<Outcome, Error> {
 }
 
 async fn with_content_of(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
+    let queue = session.open(Pace::default()).await?;
     let file = std::path::absolute(file)
         .map_err(|error| Error::invalid("--where has no full path").because(error.to_string()))?;
-    let assets = engine.assets_with_content(&file).await?;
+    let assets = queue.call(AssetsWithContent { file: file.into() }).await?;
     if assets.is_empty() {
         session.report.note("Nothing that was sent from here is known to have this content.");
     }
@@ -86,10 +89,10 @@ fn status(asset: &Asset) -> &'static str {
 }
 
 async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
+    let queue = session.open(Pace::default()).await?;
     let file = std::path::absolute(file)
         .map_err(|error| Error::invalid("--export has no full path").because(error.to_string()))?;
-    let count = engine.export_assets(&file).await?;
+    let count = queue.call(ExportAssets { file: file.clone() }).await?;
     session.report.line(&file.display().to_string());
     session.report.object(
         &serde_json::json!({"event": "exported", "path": file.display().to_string(), "count": count}),
@@ -100,8 +103,8 @@ async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
 }
 
 async fn export_here(session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
-    let assets = engine.assets("").await?;
+    let queue = session.open(Pace::default()).await?;
+    let assets = queue.call(AllAssets { search: String::new() }).await?;
     session.report.line(library_as_csv(&assets).trim_end());
     assets.iter().for_each(|asset| session.report.object(asset));
     session.report.wrote_all()?;
@@ -109,8 +112,10 @@ async fn export_here(session: &mut Session) -> Result<Outcome, Error> {
 }
 
 async fn import(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
-    let ImportedAssets { count, new } = engine.import_assets(file).await?;
+    let queue = session.open(Pace::default()).await?;
+    let whole = std::path::absolute(file)
+        .map_err(|error| Error::invalid("--import has no full path").because(error.to_string()))?;
+    let ImportedAssets { count, new } = queue.call(ImportAssets { file: whole }).await?;
     session.report.line(&file.display().to_string());
     session.report.object(
         &serde_json::json!({"event": "imported", "path": file.display().to_string(), "count": count, "new": new}),
@@ -121,8 +126,8 @@ async fn import(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
 }
 
 async fn info(id: &str, service: Option<Service>, session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
-    let info = engine.asset_info(id, service.map(Service::id)).await?;
+    let queue = session.open(Pace::default()).await?;
+    let info = queue.call(AssetInfoOf { asset_id: id.to_owned(), service: named(service) }).await?;
     let mut line = |label: &str, value: Option<&dyn std::fmt::Display>| {
         if let Some(value) = value {
             session.report.line(&format!("{label:<9}{value}"));
@@ -155,11 +160,15 @@ async fn delete(
             return Ok(Outcome::Failed);
         }
     }
-    let engine = session.open(Pace::default()).await?;
-    engine.asset_delete(id, service.map(Service::id)).await?;
+    let queue = session.open(Pace::default()).await?;
+    queue.call(AssetDelete { asset_id: id.to_owned(), service: named(service) }).await?;
     session.report.line(id);
     session.report.object(&serde_json::json!({"event": "deleted", "asset_id": id}));
     Ok(Outcome::Completed)
+}
+
+fn named(service: Option<Service>) -> Option<String> {
+    service.map(|service| service.id().to_owned())
 }
 
 async fn confirmed(id: &str) -> bool {

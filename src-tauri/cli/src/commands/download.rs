@@ -3,11 +3,12 @@
 use std::io::{BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
-use ferry_engine::{Code, DownloadRequest, Error};
+use ferry_engine::api::HolderKind;
+use ferry_engine::{Code, DownloadRequest, Error, TransferId};
 use tokio::sync::mpsc;
 
-use super::Session;
 use super::lines::{self, Line, Origin};
+use super::{Session, detached};
 use crate::Outcome;
 use crate::arguments::{Download, Headers};
 use crate::follow::{Item, follow};
@@ -29,13 +30,20 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
         Some(path) => file = Some((open(path)?, Origin::File(path.clone()))),
         None => {}
     }
-    let engine = session.open_with(download.pace, download.connections).await?;
+    let queue = if download.detach {
+        let Some(queue) = detached::holder(download.pace, download.connections, session).await? else {
+            return Ok(Outcome::Usage);
+        };
+        queue
+    } else {
+        session.open_as(HolderKind::Terminal, download.pace, download.connections).await?
+    };
     if given.contains(&stdin.as_slice()) && std::io::stdin().is_terminal() {
         session.report.note("Links and ids are read from here, one a line, until Ctrl-D.");
     }
-    let changes = engine.subscribe();
+    let changes = queue.subscribe();
     let headers = Headers::all(&download.headers);
-    let (sender, added) = mpsc::channel(64);
+    let (sender, mut added) = mpsc::channel(4);
     let adding = async {
         // Dropped at the end: the follower waits for that.
         let sender = sender;
@@ -63,14 +71,15 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
                         requests.push(request);
                         asked.push(line.number);
                     }
-                    Err(error) => drop(sender.send(Err(of_line(error, line.number, origin))).await),
+                    Err(error) => drop(sender.send(vec![Err(of_line(error, line.number, origin))]).await),
                 }
             }
-            let added = engine.download_all(requests).await.unwrap_or_else(|error| vec![Err(error)]);
-            for (added, number) in added.into_iter().zip(asked) {
-                let added = added.map_err(|error| of_line(error, number, origin));
-                let _ = sender.send(added.map(|id| Item { id, path: None })).await;
-            }
+            let added = queue.download(requests).await.unwrap_or_else(|error| vec![Err(error)]);
+            let added = added.into_iter().zip(asked).map(|(added, number)| {
+                added.map(|id| Item { id, path: None }).map_err(|error| of_line(error, number, origin))
+            });
+            // The follower ends only after this side.
+            let _ = sender.send(added.collect()).await;
         };
         let add_lines = async |mut read: mpsc::Receiver<Result<Line, Error>>, origin: &Origin| {
             let (mut came, mut some) = (Vec::new(), Vec::new());
@@ -78,7 +87,7 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
                 for line in came.drain(..) {
                     match line {
                         Ok(line) => some.push(line),
-                        Err(error) => drop(sender.send(Err(error)).await),
+                        Err(error) => drop(sender.send(vec![Err(error)]).await),
                     }
                 }
                 add(&some, origin).await;
@@ -107,8 +116,19 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
             add_lines(read, &origin).await;
         }
     };
-    let (outcome, ()) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
-    Ok(outcome)
+    if !download.detach {
+        let (outcome, ()) = tokio::join!(follow(&queue, changes, added, &mut session.report), adding);
+        return Ok(outcome);
+    }
+    let all = async {
+        let mut all: Vec<Result<TransferId, Error>> = Vec::new();
+        while let Some(some) = added.recv().await {
+            all.extend(some.into_iter().map(|one| one.map(|item| item.id)));
+        }
+        all
+    };
+    let (all, ()) = tokio::join!(all, adding);
+    detached::tell(&queue, &all, session).await
 }
 
 /// What the engine finds wrong with an item, told with its line's number.

@@ -1,5 +1,6 @@
 //! `ferry key`: a key goes from stdin into the keychain, and nowhere else.
 
+use ferry_engine::api::{Check, RemoveKey, Services, SetKey, WireSecret};
 use ferry_engine::{Cause, Error, KeyState};
 
 use super::{Session, read_secret};
@@ -11,8 +12,8 @@ pub async fn run(key: Key, session: &mut Session) -> Result<Outcome, Error> {
     match key {
         Key::Set { service } => set(service, session).await,
         Key::Remove { service } => {
-            let engine = session.open(Pace::default()).await?;
-            engine.remove_key(service.id()).await?;
+            let queue = session.open(Pace::default()).await?;
+            queue.call(RemoveKey { service: service.id().to_owned() }).await?;
             session.report.note(&format!("The key of {} is forgotten.", service.id()));
             session.report.object(&serde_json::json!({"event": "key_removed", "service": service.id()}));
             Ok(Outcome::Completed)
@@ -22,19 +23,20 @@ pub async fn run(key: Key, session: &mut Session) -> Result<Outcome, Error> {
 
 async fn set(service: KeyedService, session: &mut Session) -> Result<Outcome, Error> {
     let key = read_secret("Key (not shown): ").await?;
-    let engine = session.open(Pace::default()).await?;
-    let state = engine.set_key(service.id(), key).await?;
+    let queue = session.open(Pace::default()).await?;
+    let key = WireSecret(key.expose().to_owned());
+    let state = queue.call(SetKey { service: service.id().to_owned(), key }).await?;
     if state != KeyState::Keychain {
         // Memory ends with this process: to claim success would be a lie.
         return Err(Error::new(Cause::Unsupported, "The key was not kept")
             .because("there is no keychain here that takes it")
             .advise(format!("set the variable {} instead, or unlock the keychain", service.variable())));
     }
-    let status = engine.services().into_iter().find(|status| status.id == service.id());
+    let status = queue.call(Services {}).await?.into_iter().find(|status| status.id == service.id());
     let address = status.map(|status| status.address).unwrap_or_default();
     session.report.note(&format!("The key of {} is in the keychain, for {address} only.", service.id()));
     session.report.object(&serde_json::json!({"event": "key_set", "service": service.id()}));
-    let check = engine.check(service.id()).await?;
+    let check = queue.call(Check { service: service.id().to_owned() }).await?;
     match check.problem {
         Some(problem) => session.report.complaint(&problem),
         None => session.report.note(&format!("{} accepts it.", service.id())),

@@ -3,12 +3,14 @@
 mod assets;
 mod completions;
 mod demo;
+mod detached;
 mod download;
 mod key;
 mod lines;
 mod man;
 mod queue;
 mod sandbox;
+mod serve;
 mod services;
 mod upload;
 
@@ -16,11 +18,12 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ferry_engine::{Engine, Error, Options, Overrides, Secret};
+use ferry_engine::api::{self, HolderKind, OneQueue, Opened};
+use ferry_engine::{Engine, Error, Options, Secret};
 
 use crate::Outcome;
 use crate::arguments::{Command, Everywhere, Pace};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Ending, Interrupt};
 use crate::report::Report;
 
 /// The most that is read from stdin: no URL and no key is longer.
@@ -32,9 +35,14 @@ pub async fn run(command: Command, mut session: Session) -> Outcome {
     session.close(ended)
 }
 
-/// Runs the sandbox until it is interrupted.
-pub async fn serve_sandbox(port: u16, interrupt: &mut Interrupt, mut session: Session) -> Outcome {
-    let ended = sandbox::run(port, interrupt, &mut session).await;
+/// Runs a command that goes on until it is interrupted.
+pub async fn run_until(command: Command, interrupt: &mut Interrupt, mut session: Session) -> Outcome {
+    let ended = match command {
+        Command::Sandbox { port } => sandbox::run(port, interrupt, &mut session).await,
+        Command::Serve { idle } => serve::run(idle, interrupt, &mut session).await,
+        Command::Queue(shown) => queue::watch(&shown.ids, interrupt, &mut session).await,
+        other => dispatch(other, &mut session).await,
+    };
     session.close(ended)
 }
 
@@ -42,7 +50,7 @@ async fn dispatch(command: Command, session: &mut Session) -> Result<Outcome, Er
     match command {
         Command::Upload(upload) => upload::run(upload, session).await,
         Command::Download(download) => download::run(download, session).await,
-        Command::Queue(rows) => queue::list(rows, session).await,
+        Command::Queue(shown) => queue::list(&shown.ids, session).await,
         Command::Pause(rows) => queue::pause(rows, session).await,
         Command::Resume(rows) => queue::resume(rows, session).await,
         Command::Cancel(rows) => queue::cancel(rows, session).await,
@@ -53,7 +61,9 @@ async fn dispatch(command: Command, session: &mut Session) -> Result<Outcome, Er
         Command::Check { service } => services::check(service, session).await,
         Command::Key(key) => key::run(key, session).await,
         Command::Demo { size } => demo::run(size, session).await,
-        Command::Sandbox { .. } => Err(Error::internal("The sandbox was started without an ear for Ctrl-C")),
+        Command::Sandbox { .. } | Command::Serve { .. } => {
+            Err(Error::internal("A server was started without an ear for Ctrl-C"))
+        }
         Command::Completions { shell } => completions::run(shell, session),
         Command::Man => man::run(session),
     }
@@ -94,28 +104,39 @@ impl Session {
         }
     }
 
-    /// Opens the user's engine. Only what this run adds or resumes will move.
-    pub async fn open(&self, pace: Pace) -> Result<Engine, Error> {
-        self.open_with(pace, None).await
+    /// Finds whoever holds the user's queue, or becomes its holder. Then only what is added or resumed will move.
+    pub async fn open(&self, pace: Pace) -> Result<OneQueue, Error> {
+        self.open_as(HolderKind::Terminal, pace, None).await
     }
 
-    /// Opens the user's engine with a number of connections for this run.
-    pub async fn open_with(&self, pace: Pace, connections: Option<u8>) -> Result<Engine, Error> {
-        let mut options = Options::new(self.data_dir()?);
-        options.resume_unfinished = false;
-        options.overrides = Overrides {
-            limit_rate: pace.limit_rate,
-            concurrency: pace.concurrency,
-            retries: pace.retries,
-            connections,
-            ..Overrides::default()
-        };
-        let engine = Engine::open(options).await?;
-        self.engines.keep(&engine, true);
-        for notice in engine.notices() {
+    /// The same, as a terminal's run or a server, with a number of connections for the downloads of this run.
+    pub async fn open_as(
+        &self,
+        kind: HolderKind,
+        pace: Pace,
+        connections: Option<u8>,
+    ) -> Result<OneQueue, Error> {
+        let Pace { limit_rate, concurrency, retries } = pace;
+        let pace = api::Pace { limit_rate, concurrency, retries, connections };
+        let opened = Opened { data_dir: self.data_dir()?, kind, pace };
+        let queue = OneQueue::open(opened).await?;
+        self.engines.keep(&queue);
+        for notice in queue.notices() {
             self.report.note(&notice.to_string());
         }
-        Ok(engine)
+        Ok(queue)
+    }
+
+    /// Finds whoever holds the user's queue; nothing if nobody does.
+    pub async fn join(&self, pace: Pace, connections: Option<u8>) -> Result<Option<OneQueue>, Error> {
+        let Pace { limit_rate, concurrency, retries } = pace;
+        let pace = api::Pace { limit_rate, concurrency, retries, connections };
+        let opened = Opened { data_dir: self.data_dir()?, kind: HolderKind::Terminal, pace };
+        let queue = OneQueue::join(opened).await?;
+        if let Some(queue) = &queue {
+            self.engines.keep(queue);
+        }
+        Ok(queue)
     }
 
     /// Opens an engine that has nothing to do with the user's queue.
@@ -123,14 +144,17 @@ impl Session {
         let mut options = Options::new(data_dir);
         options.resume_unfinished = false;
         let engine = Engine::open(options).await?;
-        self.engines.keep(&engine, false);
+        self.engines.keep_apart(&engine);
         Ok(engine)
     }
 }
 
-/// The engines of this run, so that an interruption can close them in order.
+/// What this run has opened, so that an interruption can close it in order.
 #[derive(Default)]
-pub struct Engines(Mutex<Vec<(Engine, bool)>>);
+pub struct Engines {
+    queue: Mutex<Option<OneQueue>>,
+    apart: Mutex<Vec<Engine>>,
+}
 
 impl std::fmt::Debug for Engines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,24 +163,33 @@ impl std::fmt::Debug for Engines {
 }
 
 impl Engines {
-    fn keep(&self, engine: &Engine, users_own: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((engine.clone(), users_own));
+    fn keep(&self, queue: &OneQueue) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue.clone());
     }
 
-    fn all(&self) -> Vec<(Engine, bool)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn keep_apart(&self, engine: &Engine) {
+        self.apart.lock().unwrap_or_else(PoisonError::into_inner).push(engine.clone());
     }
 
-    /// Whether the user's queue holds something that `ferry resume` would go on with.
-    pub fn something_unfinished(&self) -> bool {
-        let engines = self.all();
-        let mut users_own = engines.iter().filter(|(_, users_own)| *users_own);
-        users_own.any(|(engine, _)| engine.has_transfer(queue::is_unfinished))
+    fn queue(&self) -> Option<OneQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The user ends this run. Says whether the queue holds something that `ferry resume` would go on with.
+    pub async fn interrupt(&self, ending: Ending) -> bool {
+        match self.queue() {
+            Some(queue) => queue.interrupt(ending == Ending::Wanted).await,
+            None => false,
+        }
     }
 
     /// Writes everything down and lets the data folders go.
     pub async fn shut_down(&self) {
-        for (engine, _) in self.all() {
+        if let Some(queue) = self.queue() {
+            queue.close().await;
+        }
+        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for engine in apart {
             engine.shutdown().await;
         }
     }

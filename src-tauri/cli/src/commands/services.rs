@@ -1,5 +1,6 @@
 //! `ferry services` and `ferry check`.
 
+use ferry_engine::api::{Check, LookUpKeys, Services};
 use ferry_engine::{Error, KeyState};
 
 use super::Session;
@@ -8,9 +9,9 @@ use crate::arguments::{Pace, Service};
 
 /// Shows which services are set up.
 pub async fn list(session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
-    engine.look_up_keys().await;
-    for service in engine.services() {
+    let queue = session.open(Pace::default()).await?;
+    queue.call(LookUpKeys {}).await?;
+    for service in queue.call(Services {}).await? {
         let ready = if service.ready { "ready" } else { "not set up" };
         let key = match (service.key, &service.key_belongs_to) {
             (_, Some(origin)) => format!("key for {origin}"),
@@ -29,8 +30,8 @@ pub async fn list(session: &mut Session) -> Result<Outcome, Error> {
 
 /// Makes one harmless call and says what came of it.
 pub async fn check(service: Service, session: &mut Session) -> Result<Outcome, Error> {
-    let engine = session.open(Pace::default()).await?;
-    let report = engine.check(service.id()).await?;
+    let queue = session.open(Pace::default()).await?;
+    let report = queue.call(Check { service: service.id().to_owned() }).await?;
     session.report.object(&report);
     let mut words = Vec::new();
     if let Some(milliseconds) = report.reached_in {

@@ -1,14 +1,16 @@
 //! `ferry upload`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use ferry_engine::{AddedUploads, Engine, Error, LinksLeftOut, TransferId, UploadRequest};
+use ferry_engine::api::OneQueue;
+use ferry_engine::{AddedUploads, Error, LinksLeftOut, UploadRequest};
 use tokio::sync::mpsc;
 
-use super::{Session, read_secret};
+use super::{Session, detached, read_secret};
 use crate::Outcome;
-use crate::arguments::{Headers, Upload};
-use crate::follow::{Added, Item, as_given, follow};
+use crate::arguments::{Headers, Pace, Upload};
+use crate::follow::{Added, Item, follow};
 use crate::report::Report;
 
 /// Paths that are written down together: one sync of the disk for many files, and results early all the same.
@@ -33,20 +35,52 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
         if_sent: upload.if_sent.into(),
         follow_links: upload.follow_links.then_some(true),
     };
-    let engine = session.open(upload.pace).await?;
-    let changes = engine.subscribe();
-    let (sender, added) = mpsc::channel(TOGETHER);
+    if upload.detach {
+        return leave(&request, &upload.paths, upload.pace, session).await;
+    }
+    let queue = session.open(upload.pace).await?;
+    let changes = queue.subscribe();
+    let (sender, added) = mpsc::channel(4);
     let adding = async {
         let mut left = LeftOut::default();
         for paths in upload.paths.chunks(TOGETHER) {
-            add(&engine, &request, paths, &sender, &mut left).await;
+            add(&queue, &request, paths, &sender, &mut left).await;
         }
         drop(sender);
         left
     };
-    let (outcome, left) = tokio::join!(follow(&engine, changes, added, &mut session.report), adding);
+    let (outcome, left) = tokio::join!(follow(&queue, changes, added, &mut session.report), adding);
     left.say(&mut session.report);
     Ok(outcome)
+}
+
+/// Adds files and leaves them to whoever holds the queue.
+async fn leave(
+    request: &UploadRequest,
+    paths: &[PathBuf],
+    pace: Pace,
+    session: &mut Session,
+) -> Result<Outcome, Error> {
+    let Some(queue) = detached::holder(pace, None, session).await? else { return Ok(Outcome::Usage) };
+    let (sender, mut added) = mpsc::channel(4);
+    let mut left = LeftOut::default();
+    let adding = async {
+        for paths in paths.chunks(TOGETHER) {
+            add(&queue, request, paths, &sender, &mut left).await;
+        }
+        drop(sender);
+    };
+    let taking = async {
+        let mut all = Vec::new();
+        while let Some(some) = added.recv().await {
+            all.extend(some.into_iter().map(|one: Result<Item, Error>| one.map(|item| item.id)));
+        }
+        all
+    };
+    let ((), all) = tokio::join!(adding, taking);
+    let outcome = detached::tell(&queue, &all, session).await;
+    left.say(&mut session.report);
+    outcome
 }
 
 /// What was not sent, and is no failure.
@@ -89,46 +123,35 @@ impl LeftOut {
 
 /// Adds files.
 async fn add(
-    engine: &Engine,
+    queue: &OneQueue,
     request: &UploadRequest,
     paths: &[PathBuf],
     sender: &mpsc::Sender<Added>,
     left: &mut LeftOut,
 ) {
-    match engine.add_uploads(UploadRequest { paths: full(paths), ..request.clone() }).await {
+    match queue.upload(UploadRequest { paths: full(paths), ..request.clone() }).await {
         Ok(AddedUploads { ids, skipped, links, .. }) => {
             left.add(skipped, links);
-            let mut given = paths;
-            for id in ids {
-                let path = shown_path(engine, id, &mut given);
+            // Where they lie is shown as it was written; those who follow them read that from the row.
+            let given: Arc<[PathBuf]> = paths.into();
+            for ids in ids.chunks(TOGETHER) {
+                let items = ids.iter().map(|id| Ok(Item { id: *id, path: Some(Arc::clone(&given)) }));
                 // The follower ends only after this side.
-                let _ = sender.send(Ok(Item { id, path })).await;
+                let _ = sender.send(items.collect()).await;
             }
         }
         // One path that is not there must not keep back the others: each by itself.
-        Err(_) if paths.len() > 1 => {
+        Err(_) if paths.len() > 1 && queue.failure().is_none() => {
             for path in paths {
-                Box::pin(add(engine, request, std::slice::from_ref(path), sender, left)).await;
+                Box::pin(add(queue, request, std::slice::from_ref(path), sender, left)).await;
             }
         }
         Err(error) => {
-            let _ = sender.send(Err(error)).await;
+            let _ = sender.send(vec![Err(error)]).await;
         }
     }
 }
 
 fn full(paths: &[PathBuf]) -> Vec<PathBuf> {
     paths.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())).collect()
-}
-
-/// Transfers come in the order of the paths, several for a folder, none for an empty one.
-fn shown_path(engine: &Engine, id: TransferId, given: &mut &[PathBuf]) -> Option<String> {
-    let full = engine.transfer(id)?.path?;
-    while let Some((first, rest)) = given.split_first() {
-        if let Some(path) = as_given(Path::new(&full), first) {
-            return Some(path.display().to_string());
-        }
-        *given = rest;
-    }
-    None
 }

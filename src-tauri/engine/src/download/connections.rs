@@ -501,7 +501,7 @@ impl Connections {
                 };
             };
             let came = Instant::now();
-            self.run.or_stop(self.run.queue().limit_down.pass(placed.bytes().len(), |_| {})).await?;
+            self.run.or_stop(self.run.limit_down().pass(placed.bytes().len(), |_| {})).await?;
             // What lies beyond the segment belongs to somebody else, or to nobody.
             let (at, taken) = segment.claim(placed.bytes().len());
             if at != placed.at() {

@@ -106,7 +106,10 @@ impl Http {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clients = |has_proxy, reach| {
-            Ok(Clients { http1: client(false, has_proxy, reach)?, http2: client(true, has_proxy, reach)? })
+            Ok::<_, Error>(Clients {
+                http1: client(false, has_proxy, reach)?,
+                http2: client(true, has_proxy, reach)?,
+            })
         };
         Ok(Self {
             outward: clients(true, Reach::Anywhere)?,

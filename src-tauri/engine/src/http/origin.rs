@@ -39,7 +39,7 @@ impl fmt::Display for Origin {
 
 /// A service's key with the origin that it belongs to. The key cannot be had from it but as a header for a request to that
 /// origin: whatever builds requests, and from whatever address, cannot send it elsewhere.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BoundKey {
     secret: Secret,
     origin: Origin,

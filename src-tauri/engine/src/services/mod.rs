@@ -29,7 +29,7 @@ use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
 use crate::redaction::redact;
 use crate::run::Run;
-use crate::secrets::Keys;
+use crate::secrets::{Keys, Secret};
 use crate::settings::{Settings, UploadMethod};
 use crate::task::DownloadTask;
 use crate::upload::signed_url::SignedUrl;
@@ -186,6 +186,11 @@ impl OutsideAddresses {
         Ok(Self(given))
     }
 
+    /// All of them, by service.
+    pub fn into_all(self) -> HashMap<String, String> {
+        self.0
+    }
+
     /// Where a key goes that came the same way: to the address beside it, else to the built-in one.
     pub fn origin(&self, service: &str) -> Option<Origin> {
         match self.0.get(service) {
@@ -207,7 +212,9 @@ pub(crate) struct Services {
     settings: Arc<RwLock<Settings>>,
     addresses: OutsideAddresses,
     paces: Paces,
-    sandbox: sandbox::Launcher,
+    sandbox: Arc<sandbox::Launcher>,
+    /// The default service, where the variables of a run of its own make it another.
+    default: Option<String>,
     problems: Mutex<HashMap<String, Failure>>,
     methods: Mutex<HashMap<String, UploadMethod>>,
 }
@@ -227,10 +234,50 @@ impl Services {
             settings,
             addresses,
             paces: Paces::default(),
-            sandbox: sandbox::Launcher::new(sandbox_root),
+            sandbox: Arc::new(sandbox::Launcher::new(sandbox_root)),
+            default: None,
             problems: Mutex::default(),
             methods: Mutex::default(),
         }
+    }
+
+    /// The same services for a run that has other addresses or keys, and what it finds out about these; nothing if it has no
+    /// others. A key goes to the address that came with it, else to the built-in one.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for an address that cannot be a base URL.
+    pub fn apart(
+        &self,
+        mut addresses: HashMap<String, String>,
+        keys: HashMap<String, Secret>,
+    ) -> Result<Option<Arc<Self>>> {
+        for (service, text) in &addresses {
+            crate::settings::check_base_url(service, text)?;
+        }
+        let own = OutsideAddresses(addresses.clone());
+        let bound = keys.into_iter().filter_map(|(service, key)| {
+            let origin = own.origin(&service)?;
+            Some((service, BoundKey::new(key, origin)))
+        });
+        let keys: HashMap<String, BoundKey> =
+            bound.filter(|(service, key)| self.keys.given(service) != Some(key)).collect();
+        addresses.retain(|service, address| self.addresses.0.get(service) != Some(address));
+        if addresses.is_empty() && keys.is_empty() {
+            return Ok(None);
+        }
+        let is_set_up = keys.contains_key("mavi") && self.default_id() == "sandbox";
+        Ok(Some(Arc::new(Self {
+            http: self.http.clone(),
+            default: is_set_up.then(|| "mavi".to_owned()),
+            keys: Arc::new(self.keys.apart(keys)),
+            settings: Arc::clone(&self.settings),
+            addresses: OutsideAddresses(self.addresses.0.clone().into_iter().chain(addresses).collect()),
+            paces: self.paces.clone(),
+            sandbox: Arc::clone(&self.sandbox),
+            problems: Mutex::default(),
+            methods: Mutex::new(lock(&self.methods).clone()),
+        })))
     }
 
     /// The service of this id, ready to be asked.
@@ -334,7 +381,7 @@ impl Services {
 
     /// The service that takes files when none is named. A service whose address came by variable counts as set up.
     pub fn default_id(&self) -> String {
-        self.settings().default_service
+        self.default.clone().unwrap_or_else(|| self.settings().default_service)
     }
 
     /// Every service as the services page shows it.

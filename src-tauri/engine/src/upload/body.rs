@@ -191,7 +191,7 @@ impl Pieces {
         let moves = |bytes: usize| {
             self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
         };
-        self.run.queue().limit_up.pass(piece.len(), moves).await;
+        self.run.limit_up().pass(piece.len(), moves).await;
         self.has_moved.notify_one();
         self.last = piece.len() as u64;
         self.sample.0 += self.last;
