@@ -523,7 +523,7 @@ fn an_undo_in_the_window_leaves_a_terminals_rows_alone() {
     // The same link, dropped on the window as well, goes on in the terminal's row.
     let request = ferry_engine::DownloadRequest { what: link, ..ferry_engine::DownloadRequest::default() };
     assert_eq!(runtime.block_on(engine.download(request)).unwrap(), id);
-    assert_eq!(runtime.block_on(list.take_back(&[id], 0)).unwrap().taken, 0);
+    assert_eq!(runtime.block_on(list.take_back(&[id])).unwrap().taken, 0);
     assert!(engine.transfer(id).is_some());
     runtime.block_on(engine.shutdown());
 }

@@ -41,7 +41,6 @@ pub async fn follow(
                 None => adding = false,
             },
             change = changes.recv() => match change {
-                Ok(change) if change.revision <= course.seen => {}
                 Ok(change) => {
                     for transfer in &change.changed {
                         course.take(transfer, report);
@@ -85,8 +84,6 @@ struct Course {
     /// Places in the order of the command line; the same transfer may have several.
     order: Vec<TransferId>,
     next: usize,
-    /// The engine's revision of the rows when they were read last; changes up to it are in them.
-    seen: u64,
     /// Ended: the line for stdout, if it completed.
     lines: HashMap<TransferId, Option<String>>,
     failed: bool,

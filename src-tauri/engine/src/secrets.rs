@@ -161,7 +161,7 @@ type KeychainResult<T> = Result<T, keyring_core::Error>;
 type TellOf = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The keys that this run knows.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     keys: HashMap<String, (BoundKey, KeyState)>,
     /// How often each was set or removed, so that what the keychain says of an older one is told apart.

@@ -14,9 +14,9 @@ mod place;
 mod wire;
 
 pub use command::{
-    AssetDelete, AssetInfoOf, Assets, Cancel, Check, Command, Download, ExportAssets, Follow, GoOn, Ids,
-    ImportAssets, LookUpKeys, Pause, Remove, RemoveKey, Resume, Retry, Rows, Services, SetKey, Stop, Upload,
-    Watch, Which, WirePath,
+    AssetDelete, AssetInfoOf, Assets, AssetsWithContent, Cancel, Check, Command, Download, ExportAssets,
+    Follow, GoOn, Ids, ImportAssets, LookUpKeys, Pause, Remove, RemoveKey, Resume, Retry, Rows, Services,
+    SetKey, Stop, Upload, Watch, Which, WirePath,
 };
 pub use holder::{Holder, take_over};
 pub use one_queue::{OneQueue, Opened, Role};
