@@ -95,7 +95,6 @@ const commands = (ids, asset) => ({
   asset_delete: ['refused', { assets: [{ asset_id: asset, service: 'sandbox' }] }],
   export_assets: ['refused', {}],
   import_assets: ['refused', {}],
-  services: ['harmless', {}],
   check: ['harmless', { service: 'sandbox' }],
   set_key: ['harmless', { service: 'mavi', key: 'of-the-page' }],
   remove_key: ['harmless', { service: 'mavi' }],
