@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::files::disk::Disk;
@@ -70,6 +68,15 @@ impl PartFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) if folder.learn_from_refusal(&part_name(name), &error) => Ok(None),
             Err(error) => Err(Error::target_io("Creating", &folder.path_of(&part_name(name)), &error)),
+        }
+    }
+
+    /// Takes back one that was just made, and that nobody wants any more.
+    pub fn discard_empty(&self) {
+        let part = part_name(&self.name);
+        // One that stays holds nothing, and belongs to a name that is noted.
+        if self.folder.is_same(&part, &self.file).is_ok_and(|is_same| is_same) {
+            let _ = self.folder.remove(&part);
         }
     }
 
@@ -304,13 +311,13 @@ impl PartFile {
     }
 
     /// Reads `length` bytes from `start` on and gives the hasher that has seen them. Stops in the middle, with
-    /// `Interrupted`, when the transfer is to stop: a large file takes its time, and nobody else can have it meanwhile.
+    /// `Interrupted`, when it does not go on: a large file takes its time, and nobody else can have it meanwhile.
     pub fn hash(
         &self,
         start: u64,
         length: u64,
         extra: &[Algorithm],
-        stop: &CancellationToken,
+        goes_on: impl Fn() -> bool,
     ) -> io::Result<Hasher> {
         let mut hasher = Hasher::new(extra);
         let mut file = &*self.file;
@@ -318,7 +325,7 @@ impl PartFile {
         let mut left = length;
         let mut buffer = vec![0; READ_BUFFER.min(usize::try_from(length).unwrap_or(READ_BUFFER)).max(1)];
         while left > 0 {
-            if stop.is_cancelled() {
+            if !goes_on() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -6,7 +6,7 @@
 //!
 //! One file each for the phases: `sign` gives a [`sign::Target`], `whole` and `session` turn it into an
 //! [`acknowledged::Taken`], `verify` turns that into the row's proof. Called by the queue alone. No lock is held over an
-//! await. A cancel leaves what the store has confirmed, and the record in `resume/` that says where to go on.
+//! await, and the disk is asked by [`Run::disk`] alone. A cancel leaves what the store has confirmed, and the record in `resume/` that says where to go on.
 
 mod acknowledged;
 mod body;
@@ -29,7 +29,7 @@ use url::Url;
 use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
-use crate::http::checksum::{Algorithm, Hasher};
+use crate::http::checksum::{Algorithm, Digests, Hasher};
 use crate::http::reach::Destination;
 use crate::run::Run;
 use crate::secrets::header_map;
@@ -243,7 +243,8 @@ async fn attempt(
             run.stage(Stage::Confirming);
             verify::confirm(run, service, asset_id, LOST_ANSWER).await
         } else {
-            service.confirm(asset_id).await
+            // A stop loses nothing: what may be there is in the record, and is asked about again.
+            run.or_stop(service.confirm(asset_id)).await?
         }
         && size == source.size()
     {
@@ -267,7 +268,7 @@ async fn attempt(
     sending.headers.remove(CONTENT_TYPE);
     let taken = send(&sending, task, kept, &service_id).await?;
     kept.sent_all = false;
-    source.check_unchanged()?;
+    unchanged(run, source).await?;
     match verify::finish(run, service_id.clone(), source, &target, service, Some(&taken)).await {
         Err(error)
             if error.cause == Cause::StoredWrong
@@ -309,18 +310,26 @@ fn upload_task(run: &Run) -> Result<UploadTask> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+/// Fails when the source is no longer the file that was opened.
+async fn unchanged(run: &Run, source: &SourceFile) -> Result<()> {
+    let source = source.clone();
+    run.disk(move || source.check_unchanged()).await?
+}
+
+/// The source's digests, by whatever of it must still be read for that.
+async fn digests_of(run: &Run, source: &SourceFile, wanted: Vec<Algorithm>) -> Result<Digests> {
+    let (source, reader) = (source.clone(), run.clone());
+    run.disk(move || source.digests(&wanted, || reader.goes_on())).await?
 }
 
 /// Opens the source and makes sure that it is still the file that was begun.
 async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<SourceFile> {
     if let Some(source) = &kept.source {
-        source.check_unchanged()?;
+        unchanged(run, source).await?;
         return Ok(source.clone());
     }
     let (path, chosen, own) = (task.path.clone(), task.chosen.clone(), run.queue().own_folder.clone());
-    let source = blocking(move || SourceFile::open(&path, chosen.as_ref(), &own)).await??;
+    let source = run.disk(move || SourceFile::open(&path, chosen.as_ref(), &own)).await??;
     let state = source.state();
     if task.source.is_some_and(|before| before != state) {
         abandon(run, &run.row().service).await?;
@@ -555,7 +564,7 @@ async fn bound_to_other_bytes(sending: &Sending<'_>, refusal: &Refusal) -> Resul
     if !refusal.code.as_deref().is_some_and(|code| ABOUT_CONTENT.contains(&code)) {
         return Ok(None);
     }
-    let shown = |algorithm: Algorithm, digests: &crate::http::checksum::Digests| {
+    let shown = |algorithm: Algorithm, digests: &Digests| {
         use base64::Engine as _;
         base64::engine::general_purpose::STANDARD.encode(digests.value(algorithm).unwrap_or_default())
     };
@@ -563,8 +572,7 @@ async fn bound_to_other_bytes(sending: &Sending<'_>, refusal: &Refusal) -> Resul
         let error = Error::new(Cause::ServiceRefused, Phrase::SignedForEmptyFile);
         return Ok(Some(error.because(header).advise(Phrase::SignWithoutChecksum)));
     }
-    let source = sending.source.clone();
-    let digests = sending.run.or_stop(blocking(move || source.digests(&[algorithm]))).await???;
+    let digests = digests_of(sending.run, sending.source, vec![algorithm]).await?;
     Ok((bound != shown(algorithm, &digests)).then(|| {
         Error::new(Cause::ServiceRefused, Phrase::SignedForOtherBytes)
             .because(header)
