@@ -272,6 +272,14 @@ impl Queue {
         }
     }
 
+    /// Writes a row down with whatever is waited for next, unless its end is being written.
+    pub fn save_row_soon(&self, id: TransferId) {
+        let rows = self.rows();
+        if let Some(entry) = rows.get(id).filter(|entry| entry.may_be_saved()) {
+            self.store.save_row_later(Transfer::clone(&entry.row));
+        }
+    }
+
     /// Changes a task in memory and gives the new one.
     pub fn change_task(&self, id: TransferId, change: impl FnOnce(&mut Task)) -> Option<Task> {
         let mut rows = self.rows();

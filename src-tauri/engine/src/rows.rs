@@ -480,7 +480,9 @@ impl Rows {
         for id in self.active_ids() {
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             let waited = entry.waits_for_disk();
-            let Some(running) = entry.running.as_deref_mut().filter(|running| running.is_silent) else { continue };
+            let Some(running) = entry.running.as_deref_mut().filter(|running| running.is_silent) else {
+                continue;
+            };
             if running.calls.is_silent(limit) {
                 continue;
             }
@@ -491,7 +493,8 @@ impl Rows {
             self.dirty.insert(id);
             has_changed = true;
         }
-        let over: Vec<TransferId> = self.late.extract_if(|_, calls| !calls.is_held()).map(|(id, _)| id).collect();
+        let over: Vec<TransferId> =
+            self.late.extract_if(|_, calls| !calls.is_held()).map(|(id, _)| id).collect();
         let disks = self.silent.len();
         self.silent.retain_mut(|(_, waiting)| {
             waiting.retain(|calls| calls.is_silent(limit));

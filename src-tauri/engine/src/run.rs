@@ -225,7 +225,7 @@ impl Run {
     }
 
     /// Whether anything may still be written down for it.
-    fn may_write_down(&self) -> bool {
+    pub fn may_write_down(&self) -> bool {
         !self.calls.is_left() || self.queue.takes_late(self.id)
     }
 
@@ -368,17 +368,6 @@ impl Run {
     /// Waits, as long as this run's waits take, unless the transfer is to stop.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         self.or_stop(tokio::time::sleep(self.scaled(time))).await
-    }
-
-    /// The same, for what has `grace` to come to its end even then.
-    pub async fn or_stop_after<T>(&self, grace: Duration, work: impl Future<Output = T>) -> Result<T> {
-        let mut work = std::pin::pin!(work);
-        tokio::select! {
-            value = &mut work => Ok(value),
-            () = self.stop.cancelled() => {
-                tokio::time::timeout(grace, work).await.map_err(|_| Error::canceled())
-            }
-        }
     }
 
     /// Waits for something, unless the transfer is to stop.

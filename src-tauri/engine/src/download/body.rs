@@ -302,7 +302,7 @@ fn show_name(run: &Run, name: &str, target: &Path) {
         row.name = name.into();
         row.path = Some(target.display().to_string());
     });
-    run.queue().store.save_row_later(run.row());
+    run.queue().save_row_soon(run.id);
 }
 
 /// A part file that was just made.

@@ -53,7 +53,9 @@ pub(super) async fn proven_before(run: &Run, task: &DownloadTask, journal: Optio
     let found = run.disk(move || {
         let is_whole = |part: &PartFile| {
             part.file().metadata().is_ok_and(|facts| facts.len() == wanted.size)
-                && part.hash(0, wanted.size, &[], || reading.goes_on()).is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
+                && part
+                    .hash(0, wanted.size, &[], || reading.goes_on())
+                    .is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
         };
         if folder.has(&part_name(&name)) {
             return PartFile::reopen(folder, &name, file).ok().filter(is_whole).map(|part| Ok(Some(part)));
@@ -148,15 +150,16 @@ pub(super) async fn continue_part(
         }
     };
     let (reading, wanted, reader) = (part.clone(), journal.pieces.clone(), run.clone());
-    let stretches = run.disk(move || {
-        let stretch = |piece: &Piece| {
-            let hasher = reading.hash(piece.start, piece.end - piece.start, &[], || reader.goes_on())?;
-            let same = hasher.crc32c() == piece.crc32c;
-            same.then_some(Stretch { start: piece.start, hasher }).ok_or(ErrorKind::InvalidData.into())
-        };
-        wanted.iter().map(stretch).collect::<std::io::Result<Vec<Stretch>>>()
-    })
-    .await?;
+    let stretches = run
+        .disk(move || {
+            let stretch = |piece: &Piece| {
+                let hasher = reading.hash(piece.start, piece.end - piece.start, &[], || reader.goes_on())?;
+                let same = hasher.crc32c() == piece.crc32c;
+                same.then_some(Stretch { start: piece.start, hasher }).ok_or(ErrorKind::InvalidData.into())
+            };
+            wanted.iter().map(stretch).collect::<std::io::Result<Vec<Stretch>>>()
+        })
+        .await?;
     let stretches = match stretches {
         Ok(stretches) => stretches,
         Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {

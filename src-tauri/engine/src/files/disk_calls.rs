@@ -145,8 +145,20 @@ fn network_disk(folder: &Path) -> Option<PathBuf> {
 fn mounted_at(mounts: &[u8], folder: &Path) -> Option<PathBuf> {
     /// Local disks answer, or fail. And a path may lead from them to anywhere by a link.
     const AWAY: [&str; 14] = [
-        "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse", "glusterfs", "lustre", "nfs", "nfs4", "smb3",
-        "smbfs", "virtiofs",
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "davfs",
+        "fuse",
+        "glusterfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+        "virtiofs",
     ];
     let mounts = String::from_utf8_lossy(mounts);
     let mount = |line: &str| {

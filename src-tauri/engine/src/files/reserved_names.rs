@@ -57,7 +57,9 @@ impl ReservedNames {
 
     /// Remembers a name that a transfer has. No disk is asked.
     pub fn keep(&self, id: TransferId, folder: &Path, name: &str) {
-        self.names().taken.insert(id, Reserved { folder: folder.to_owned(), is_real: false, name: caseless(name) });
+        self.names()
+            .taken
+            .insert(id, Reserved { folder: folder.to_owned(), is_real: false, name: caseless(name) });
     }
 
     /// Gives a transfer the name that `find` finds, which is told what the others have. Blocks as long as the disk does;
@@ -94,7 +96,8 @@ impl ReservedNames {
             // It may be this folder by another way. Where its disk does not say, a number costs nothing.
             let Some(real) = real_path(&taken.folder) else { return true };
             let is_here = real == folder.real_path();
-            if let Some(kept) = self.names().taken.get_mut(&other).filter(|kept| kept.folder == taken.folder) {
+            if let Some(kept) = self.names().taken.get_mut(&other).filter(|kept| kept.folder == taken.folder)
+            {
                 (kept.folder, kept.is_real) = (real, true);
             }
             is_here

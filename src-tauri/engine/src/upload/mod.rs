@@ -21,6 +21,7 @@ pub(crate) mod source_file;
 mod verify;
 mod whole;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
@@ -183,13 +184,13 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     }
     // As it is on the disk: the row has what may be shown of it.
     let name = file_name(&task.path);
-    let mut result = attempt(run, &task, service.as_deref(), kept, &name).await;
+    let mut result = attempt(run, &task, service.as_ref(), kept, &name).await;
     if let Ok(Outcome::FormKept) = result {
         run.note(Phrase::FormWasKept);
         abandon(run, &row.service).await?;
         kept.source = None;
         run.counter.set(0);
-        result = attempt(run, &task, service.as_deref(), kept, &name).await;
+        result = attempt(run, &task, service.as_ref(), kept, &name).await;
     }
     if let Err(error) = &result {
         // Whoever leads on names another place the next time, where that one is the trouble.
@@ -224,7 +225,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
 async fn attempt(
     run: &Run,
     task: &UploadTask,
-    service: Option<&dyn Service>,
+    service: Option<&Arc<dyn Service>>,
     kept: &mut Kept,
     name: &str,
 ) -> Result<Outcome> {
@@ -235,6 +236,7 @@ async fn attempt(
         kept.sent_all || (kept.is_first && record.signed_url.is_some() && record.session.is_none());
     kept.is_first = false;
     let target = target(run, service, name, source.size()).await?;
+    let service = service.map(|service| &**service);
     let service_id = run.row().service;
     if may_be_there
         && let (Some(service), Some(asset_id)) = (service, &target.asset_id)
