@@ -2565,8 +2565,8 @@ async fn a_pause_while_a_job_is_begun_is_answered_at_once_and_the_same_job_goes_
         while begun() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let pause = engine.pause(&[id]);
-        tokio::time::timeout(Duration::from_secs(1), pause).await.expect("the pause is answered").unwrap();
+        let (one, limit) = ([id], Duration::from_secs(1));
+        tokio::time::timeout(limit, engine.pause(&one)).await.expect("the pause is answered").unwrap();
         assert_eq!(engine.transfer(id).unwrap().state, State::Paused);
         tokio::time::sleep(Duration::from_millis(resumes_after)).await;
         engine.resume(&[id]).await.unwrap();

@@ -483,6 +483,39 @@ fn sources_on_a_disk_that_hangs_stop_no_other_upload_and_are_sent_when_it_answer
 }
 
 #[test]
+fn a_download_is_taken_out_of_a_folder_that_hangs_as_soon_as_that_answers() {
+    let home = Home::new();
+    let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), Quirks::default()) else { return };
+    on_two_threads(async {
+        let queue = Queue::new(home, None).await;
+        queue.service.slow(MIB / 2);
+        let link = queue.service.link(2 * MIB, "film.bin");
+        let id = queue.download(&link, disk.path()).await;
+        queue.until("bytes are here", id, |row| row.bytes > 0).await;
+        queue.engine.pause(&[id]).await.unwrap();
+        queue.service.heal();
+
+        disk.hang(true);
+        let elsewhere = queue.home.path().join("elsewhere");
+        let moved = tokio::time::timeout(2 * ANSWERED, queue.engine.move_download(id, &elsewhere)).await;
+        moved.expect("the move is answered").unwrap();
+        queue.until("it says why", id, waits_for_folder).await;
+        // Into one that hangs nothing goes.
+        answers("pause", queue.engine.pause(&[id])).await;
+        let moved = tokio::time::timeout(2 * ANSWERED, queue.engine.move_download(id, disk.path())).await;
+        let refused = moved.expect("the move is answered").unwrap_err().to_string();
+        assert!(refused.contains("does not answer"), "{refused}");
+        answers("resume", queue.engine.resume(&[id])).await;
+
+        disk.hang(false);
+        queue.completes(id).await;
+        assert_holds(&elsewhere.join("film.bin"), &file_of(&link).await);
+        assert!(names_in(&disk).is_empty(), "{:?}", names_in(&disk));
+        queue.leave().await;
+    });
+}
+
+#[test]
 fn a_part_file_in_a_folder_that_hangs_goes_later_and_takes_no_other_with_it() {
     let home = Home::new();
     let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), Quirks::default()) else { return };
@@ -499,15 +532,7 @@ fn a_part_file_in_a_folder_that_hangs_goes_later_and_takes_no_other_with_it() {
         answers("remove", queue.engine.remove(&[old])).await;
         assert!(queue.engine.transfer(old).is_none());
         let new = queue.download(&link, disk.path()).await;
-        answers("move", async {
-            let moved = queue.engine.move_download(new, &queue.home.path().join("elsewhere")).await;
-            // Whether anything was late by then is a matter of the moment; it is answered.
-            drop(moved);
-            Ok(())
-        })
-        .await;
         disk.hang(false);
-        queue.engine.resume(&[new]).await.unwrap();
         queue.completes(new).await;
         let row = queue.row(new);
         let path = row.path.unwrap();

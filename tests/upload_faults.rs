@@ -673,16 +673,17 @@ async fn a_pause_or_a_cancel_during_a_confirmation_is_answered_at_once_and_loses
         uploads.fault(Fault::new(FaultKind::Silence).on_path("/metadata"));
         let path = uploads.file("a.bin", 1000);
         let id = uploads.add(&path).await;
+        let one = [id];
         for place in 0..2 {
             uploads.until(id, |_| uploads.requests("GET", "/metadata") > place).await;
-            let pause = uploads.engine.pause(&[id]);
-            tokio::time::timeout(AT_ONCE, pause).await.expect("the pause is answered").unwrap();
+            let pause = tokio::time::timeout(AT_ONCE, uploads.engine.pause(&one));
+            pause.await.expect("the pause is answered").unwrap();
             assert_eq!(uploads.engine.transfer(id).unwrap().state, State::Paused, "{kind:?}, {place}");
             uploads.engine.resume(&[id]).await.unwrap();
         }
         uploads.until(id, |_| uploads.requests("GET", "/metadata") > 2).await;
-        let cancel = uploads.engine.cancel(&[id]);
-        tokio::time::timeout(AT_ONCE, cancel).await.expect("the cancel is answered").unwrap();
+        let cancel = tokio::time::timeout(AT_ONCE, uploads.engine.cancel(&one));
+        cancel.await.expect("the cancel is answered").unwrap();
         assert_eq!(uploads.engine.transfer(id).unwrap().state, State::Canceled, "{kind:?}");
 
         // Another one goes to its end after the same pauses, with every byte sent once.

@@ -692,9 +692,9 @@ fn finished_path(transfer: &Transfer) -> Option<PathBuf> {
 async fn reveal(app: AppHandle, path: PathBuf) -> Answer<()> {
     let shown = path.clone();
     // The file manager may take its time to start, and does not hold up anything.
-    let revealing = tauri::async_runtime::spawn_blocking(move || app.opener().reveal_item_in_dir(shown));
-    let revealed = revealing.await.map_err(|error| error.to_string());
-    revealed.and_then(|revealed| revealed.map_err(|error| error.to_string())).map_err(|why| {
+    let reveal = move || app.opener().reveal_item_in_dir(shown).map_err(|error| error.to_string());
+    let revealed = tauri::async_runtime::spawn_blocking(reveal).await;
+    revealed.map_err(|error| error.to_string()).flatten().map_err(|why| {
         let error = Error::internal(Phrase::FolderNotShown).because(why);
         failure(error.advise(Phrase::LookInFileManager { path: Foreign::path(&path) }))
     })

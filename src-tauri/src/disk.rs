@@ -28,12 +28,12 @@ pub(crate) async fn ask<T: Send + 'static>(question: impl FnOnce() -> T + Send +
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_disk_that_never_answers_is_waited_for_a_moment() {
+    #[test]
+    fn a_disk_that_never_answers_is_waited_for_a_moment() {
         let (answer, answered) = std::sync::mpsc::channel::<()>();
-        let asked = ask(move || answered.recv().is_ok()).await;
+        let asked = tauri::async_runtime::block_on(ask(move || answered.recv().is_ok()));
         assert_eq!(asked, None);
         drop(answer);
-        assert_eq!(ask(|| 7).await, Some(7));
+        assert_eq!(tauri::async_runtime::block_on(ask(|| 7)), Some(7));
     }
 }

@@ -1206,8 +1206,22 @@ impl Engine {
             let to = folder.clone();
             let (was_folder, was_name) = (from.clone(), old.clone());
             let noted = journal.as_ref().and_then(|journal| journal.file);
-            let relocate = move || crate::files::part_file::relocate(&from, &old, &to, &name, noted);
-            let file = match blocking(relocate).await? {
+            let calls = queue.disk_calls();
+            let (hold, asked) = (calls.hold(), Arc::clone(&calls));
+            let mut moving = tokio::task::spawn_blocking(move || {
+                let _hold = hold;
+                let _inside = asked.inside();
+                crate::files::part_file::relocate(&from, &old, &to, &name, noted, || asked.moved_on())
+            });
+            let moved = tokio::select! {
+                moved = &mut moving => moved.map_err(|_| Error::internal("A disk task was interrupted"))?,
+                () = calls.falls_silent(FOLDER_LIMIT) => {
+                    // What has begun ends when the disk answers; then the transfer runs, and does the rest of it.
+                    queue.leave(id, &calls, was_folder);
+                    return queue.release_in(&turn).await;
+                }
+            };
+            let file = match moved {
                 Ok(file) => file,
                 Err(error) => {
                     queue.names.keep(id, &was_folder, &was_name);

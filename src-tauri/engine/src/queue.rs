@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::curve::SpeedSample;
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
-use crate::files::disk_calls::Place as Disk;
+use crate::files::disk_calls::{DiskCalls, Place as Disk};
 use crate::files::folder::OpenFolders;
 use crate::files::own_folder::OwnFolder;
 use crate::files::reserved_names::ReservedNames;
@@ -876,6 +876,16 @@ impl Queue {
         has_changed
     }
 
+    /// For a command that asks a disk about a transfer which does not run.
+    pub fn disk_calls(&self) -> Arc<DiskCalls> {
+        DiskCalls::new(Arc::clone(&self.scheduling))
+    }
+
+    /// Nobody waits any more for what this folder was asked; the transfer does not run before that has ended.
+    pub fn leave(&self, id: TransferId, calls: &Arc<DiskCalls>, folder: PathBuf) {
+        self.rows().leave(id, calls, folder);
+    }
+
     /// Whether something of an earlier run of this transfer may still write to its file.
     pub fn is_late(&self, id: TransferId) -> bool {
         self.rows().is_late(id)
@@ -1036,7 +1046,7 @@ impl Queue {
         let mut row = {
             let mut rows = self.rows();
             let Some(entry) = rows.get_mut(id) else {
-                rows.leave(id, run.calls());
+                rows.leave(id, run.calls(), PathBuf::new());
                 drop(rows);
                 // It was removed: nothing may stay of what its work wrote since.
                 self.names.forget(id);

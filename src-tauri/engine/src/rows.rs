@@ -47,8 +47,8 @@ pub(crate) struct Rows {
     uploads: Lane,
     downloads: Lane,
     active: HashSet<TransferId>,
-    /// What a disk still holds of runs that have ended, also of rows that are gone.
-    late: HashMap<TransferId, Arc<DiskCalls>>,
+    /// What a disk still holds of runs that have ended, also of rows that are gone, with the folder that is asked.
+    late: HashMap<TransferId, (Arc<DiskCalls>, PathBuf)>,
     /// Disks that do not answer, with the work that waits for them.
     silent: Vec<(Disk, Vec<Arc<DiskCalls>>)>,
     /// Transfers that wait for their turn, and first for a disk.
@@ -107,9 +107,9 @@ impl Entry {
         self.row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Folder)
     }
 
-    /// Says that its folder does not answer, unless it stands still for another reason that it has told.
-    fn tell_silence(&mut self) {
-        let folder = shown(self.folder());
+    /// Says that a folder does not answer, unless it stands still for another reason that it has told.
+    fn tell_silence(&mut self, folder: &Path) {
+        let folder = shown(folder);
         if self.row.wait.as_ref().is_none_or(|wait| wait.reason == WaitReason::Answer) {
             let what = Phrase::FolderSilent { folder }.into();
             self.row.wait = Some(Box::new(Wait { reason: WaitReason::Folder, until: None, what, why: None }));
@@ -219,7 +219,7 @@ impl Rows {
         let Some(entry) = self.entries.remove(&id) else { return };
         if let Some(running) = entry.running {
             running.stop.cancel();
-            self.leave(id, &running.calls);
+            self.leave(id, &running.calls, PathBuf::new());
         }
         if let Some(known) = &mut self.by_subject {
             known.remove(&(hash_of(entry.task.subject()), id));
@@ -291,19 +291,19 @@ impl Rows {
     pub fn wait(&mut self, id: TransferId) {
         let Some(entry) = self.entries.get(&id).filter(|entry| entry.running.is_none()) else { return };
         let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
-        if let Some(calls) = self.late.get(&id) {
+        if let Some((calls, folder)) = self.late.get(&id) {
             // What it left behind may still write.
-            let is_inside = calls.is_inside();
-            self.park(id, is_inside);
+            let silent = calls.is_inside().then(|| folder.clone());
+            self.park(id, silent);
         } else {
             self.lane(kind).add(&origin, place);
         }
     }
 
-    fn park(&mut self, id: TransferId, is_told: bool) {
+    fn park(&mut self, id: TransferId, silent: Option<PathBuf>) {
         self.parked.insert(id);
-        if let Some(entry) = self.entries.get_mut(&id).filter(|_| is_told) {
-            entry.tell_silence();
+        if let (Some(entry), Some(folder)) = (self.entries.get_mut(&id), silent) {
+            entry.tell_silence(&folder);
             self.dirty.insert(id);
         }
     }
@@ -395,7 +395,8 @@ impl Rows {
         let lane = if kind == Kind::Upload { &mut self.uploads } else { &mut self.downloads };
         lane.remove(&origin, place);
         if is_silent {
-            self.park(id, true);
+            let folder = entry.folder().to_owned();
+            self.park(id, Some(folder));
             return Start::Parked;
         }
         let calls = DiskCalls::new(Arc::clone(over));
@@ -425,29 +426,30 @@ impl Rows {
     /// The work for a row has ended.
     pub fn end(&mut self, id: TransferId) -> Option<Box<Running>> {
         self.active.remove(&id);
-        let running = self.entries.get_mut(&id)?.running.take()?;
-        self.leave(id, &running.calls);
+        let entry = self.entries.get_mut(&id)?;
+        let (running, folder) = (entry.running.take()?, entry.folder().to_owned());
+        self.leave(id, &running.calls, folder);
         Some(running)
     }
 
     // ---- disks that do not answer ----
 
     /// Nobody waits any more for what goes on for a row beside the async threads.
-    pub fn leave(&mut self, id: TransferId, calls: &Arc<DiskCalls>) {
+    pub fn leave(&mut self, id: TransferId, calls: &Arc<DiskCalls>, folder: PathBuf) {
         calls.leave();
         if calls.is_held() {
-            self.late.insert(id, Arc::clone(calls));
+            self.late.insert(id, (Arc::clone(calls), folder));
         }
     }
 
     /// Whether something of an earlier run may still write to its file.
     pub fn is_late(&self, id: TransferId) -> bool {
-        self.late.get(&id).is_some_and(|calls| calls.is_held())
+        self.late.get(&id).is_some_and(|(calls, _)| calls.is_held())
     }
 
     /// Whether there is work of ended runs that still gets answers.
     pub fn has_late_moving(&self, limit: Duration) -> bool {
-        self.late.values().any(|calls| calls.is_held() && !calls.is_silent(limit))
+        self.late.values().any(|(calls, _)| calls.is_held() && !calls.is_silent(limit))
     }
 
     /// Those that wait for a disk without an answer, and do not say so yet, each with its folder.
@@ -465,7 +467,8 @@ impl Rows {
         let Some(running) = entry.running.as_deref_mut() else { return };
         (running.is_silent, running.gives_slot) = (true, silent < MOST_SILENT);
         let calls = Arc::clone(&running.calls);
-        entry.tell_silence();
+        let folder = entry.folder().to_owned();
+        entry.tell_silence(&folder);
         self.dirty.insert(id);
         match self.silent.iter_mut().find(|(known, _)| *known == disk) {
             Some((_, waiting)) => waiting.push(calls),
@@ -494,7 +497,7 @@ impl Rows {
             has_changed = true;
         }
         let over: Vec<TransferId> =
-            self.late.extract_if(|_, calls| !calls.is_held()).map(|(id, _)| id).collect();
+            self.late.extract_if(|_, (calls, _)| !calls.is_held()).map(|(id, _)| id).collect();
         let disks = self.silent.len();
         self.silent.retain_mut(|(_, waiting)| {
             waiting.retain(|calls| calls.is_silent(limit));

@@ -26,7 +26,9 @@ pub(super) async fn finish_move(
         // To its end, also when the transfer is to stop: two of these at once would take the file from each other.
         let (writing, moved) = (run.clone(), journal.clone());
         let finish = move || {
-            let file = crate::files::part_file::relocate(&from, &old, &to, &new, moved.file)?;
+            let file = crate::files::part_file::relocate(&from, &old, &to, &new, moved.file, || {
+                writing.calls().moved_on();
+            })?;
             let moved = Journal { file, ..moved };
             writing.save_journal_now(&moved)?;
             writing.renew_kept_journal(&moved);

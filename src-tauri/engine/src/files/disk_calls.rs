@@ -66,6 +66,15 @@ impl DiskCalls {
         self.is_inside() && self.began.elapsed().saturating_sub(sign) > limit
     }
 
+    /// Returns when the disk has been waited for without any answer for so long.
+    pub async fn falls_silent(&self, limit: Duration) {
+        /// Often enough to be late by nothing that anybody notices.
+        const LOOK: Duration = Duration::from_millis(50);
+        while !self.is_silent(limit) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Whether the disk is waited for just now.
     pub fn is_inside(&self) -> bool {
         self.inside.load(Ordering::SeqCst) > 0

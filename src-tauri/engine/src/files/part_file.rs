@@ -347,13 +347,15 @@ pub(crate) fn drive_is_gone(folder: &Path) -> Error {
 }
 
 /// Takes a part file to another folder, under a name that is reserved for it there, and gives what is to be noted of it
-/// then. Cut off anywhere, it can be done again: what an earlier try has begun is begun anew.
+/// then. Cut off anywhere, it can be done again: what an earlier try has begun is begun anew. A long copy says that it
+/// `moved_on`.
 pub(crate) fn relocate(
     from: &Path,
     name: &str,
     to: &Path,
     new: &str,
     noted: Option<FileId>,
+    moved_on: impl Fn(),
 ) -> Result<Option<FileId>> {
     let old = from.join(part_name(name));
     // A link in its place leads to a file that is not to be copied.
@@ -391,7 +393,8 @@ pub(crate) fn relocate(
     } else {
         let mut copy = folder.create_new(&new).map_err(failed)?;
         moved = FileId::of(&copy);
-        let copied = io::copy(&mut part, &mut copy).and_then(|_| Disk::judge_file_sync(copy.sync_all()));
+        let copied =
+            copy_all(&mut part, &mut copy, moved_on).and_then(|()| Disk::judge_file_sync(copy.sync_all()));
         if let Err(error) = copied {
             // Half a copy helps nobody; the old part is still there.
             let _ = folder.remove(&new);
@@ -408,6 +411,15 @@ pub(crate) fn relocate(
         // An old copy that cannot be removed stays where the user can see it; it is no longer needed.
         _ => Ok(moved),
     }
+}
+
+/// Copies the rest of a file, and says after each stretch that it `moved_on`.
+fn copy_all(from: &mut File, to: &mut File, moved_on: impl Fn()) -> io::Result<()> {
+    const STRETCH: u64 = 16 * 1024 * 1024;
+    while io::copy(&mut io::Read::by_ref(from).take(STRETCH), to)? > 0 {
+        moved_on();
+    }
+    Ok(())
 }
 
 /// Whether a file holds the beginning of another, or all of it.
