@@ -348,12 +348,19 @@ fn waits_for_folder(row: &Transfer) -> bool {
     row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Folder)
 }
 
-/// On two threads, as on the smallest machine: a call to the disk on one of them would be half of all.
-fn on_two_threads(test: impl Future<Output = ()>) {
+/// On two threads, as on the smallest machine: a call to the disk on one of them would be half of all. Also when the test
+/// fails the disk answers at the end: the threads that wait for it must end.
+fn on_two_threads(disk: &StrangeDisk, test: impl Future<Output = ()>) {
+    struct Answers<'a>(&'a StrangeDisk);
+    impl Drop for Answers<'_> {
+        fn drop(&mut self) {
+            self.0.hang(false);
+        }
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    let _answers = Answers(disk);
     runtime.block_on(test);
-    runtime.shutdown_timeout(Duration::from_secs(5));
 }
 
 async fn file_of(link: &str) -> Vec<u8> {
@@ -365,7 +372,7 @@ async fn file_of(link: &str) -> Vec<u8> {
 fn rows_in_a_folder_that_hangs_stop_nobody_and_every_command_for_them_is_answered() {
     let home = Home::new();
     let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), Quirks::default()) else { return };
-    on_two_threads(async {
+    on_two_threads(&disk, async {
         let queue = Queue::new(home, Some(1)).await;
         let link = |name: &str| queue.service.link(3 * MIB, name);
         let names = ["a.bin", "b.bin", "c.bin", "d.bin"];
@@ -415,7 +422,7 @@ fn a_download_that_is_stopped_in_a_hung_folder_goes_on_alone_and_its_file_is_who
     let home = Home::new();
     let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), Quirks::default()) else { return };
     let mut chance = Chance::new("stopped_in_a_hung_folder");
-    on_two_threads(async {
+    on_two_threads(&disk, async {
         let queue = Queue::new(home, None).await;
         for round in 0..4 {
             queue.service.heal();
@@ -449,7 +456,7 @@ fn sources_on_a_disk_that_hangs_stop_no_other_upload_and_are_sent_when_it_answer
         std::fs::write(disk.path().join(name), &bytes).unwrap();
     }
     std::fs::write(home.path().join("free.bin"), &bytes).unwrap();
-    on_two_threads(async {
+    on_two_threads(&disk, async {
         let queue = Queue::new(home, Some(2)).await;
         let upload = async |path: &Path| {
             let request = UploadRequest {
@@ -486,7 +493,7 @@ fn sources_on_a_disk_that_hangs_stop_no_other_upload_and_are_sent_when_it_answer
 fn a_download_is_taken_out_of_a_folder_that_hangs_as_soon_as_that_answers() {
     let home = Home::new();
     let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), Quirks::default()) else { return };
-    on_two_threads(async {
+    on_two_threads(&disk, async {
         let queue = Queue::new(home, None).await;
         queue.service.slow(MIB / 2);
         let link = queue.service.link(2 * MIB, "film.bin");
@@ -519,7 +526,7 @@ fn a_download_is_taken_out_of_a_folder_that_hangs_as_soon_as_that_answers() {
 fn a_part_file_in_a_folder_that_hangs_goes_later_and_takes_no_other_with_it() {
     let home = Home::new();
     let Some(disk) = StrangeDisk::mount(&home.path().join("disk"), Quirks::default()) else { return };
-    on_two_threads(async {
+    on_two_threads(&disk, async {
         let queue = Queue::new(home, None).await;
         queue.service.slow(MIB / 2);
         let link = queue.service.link(2 * MIB, "film.bin");

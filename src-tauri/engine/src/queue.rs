@@ -342,6 +342,7 @@ impl Queue {
                 rows.put_under(id, terms);
             }
             if released {
+                rows.ask_disks_again(&[id]);
                 rows.wait(id);
             }
         }

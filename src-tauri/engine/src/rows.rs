@@ -517,8 +517,11 @@ impl Rows {
         }
         let folders: HashSet<PathBuf> =
             ids.iter().filter_map(|id| self.entries.get(id)).map(|entry| entry.folder().to_owned()).collect();
+        let disks = self.silent.len();
         self.silent.retain(|(disk, _)| !folders.iter().any(|folder| disk.has(folder)));
-        self.unpark();
+        if self.silent.len() != disks {
+            self.unpark();
+        }
     }
 
     /// Lets all that are parked wait for their turn; those that still cannot run are parked again then.
