@@ -2,6 +2,9 @@
 
 #[path = "support/bad_server.rs"]
 mod bad_server;
+#[allow(dead_code, reason = "only its answers are wanted here")]
+#[path = "support/bad_store.rs"]
+mod bad_store;
 #[path = "support/downloads.rs"]
 mod downloads;
 
@@ -2518,4 +2521,90 @@ async fn d7_a_checksum_behind_the_last_byte_decides() {
             }
         }
     }
+}
+
+/// A media server that begins a job at once and is slow to say so.
+fn slow_starter(begins_for: Duration) -> bad_store::BadStore {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let begun = AtomicUsize::new(0);
+    let id = |number: usize| format!("00000000-0000-4000-8000-{number:012}");
+    bad_store::BadStore::start(move |request, _| {
+        let line = request.line();
+        if line.starts_with("POST ") {
+            let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
+            std::thread::sleep(begins_for);
+            return bad_store::reply("200 OK", &[], &format!(r#"{{"download_id": "{}"}}"#, id(number)));
+        }
+        if line.contains("/file") {
+            return bad_store::reply("200 OK", &[("content-type", "video/mp4")], "the film");
+        }
+        let job = |number| format!(r#"{{"id": "{}", "title": "Film", "status": "completed"}}"#, id(number));
+        let jobs: Vec<String> = (1..=begun.load(Ordering::SeqCst)).map(job).collect();
+        let json = [("content-type", "application/json")];
+        bad_store::reply("200 OK", &json, &format!("[{}]", jobs.join(",")))
+    })
+}
+
+#[tokio::test]
+async fn a_pause_while_a_job_is_begun_is_answered_at_once_and_the_same_job_goes_on() {
+    for (begins_for, resumes_after) in [(400, 0), (400, 800), (2500, 0)] {
+        let server = slow_starter(Duration::from_millis(begins_for));
+        let root = tempfile::tempdir().unwrap();
+        let mut options = ferry_engine::Options::new(root.path().join("data"));
+        options.keychain = false;
+        options.addresses.insert("offline-tube".into(), server.url(""));
+        let engine = ferry_engine::Engine::open(options).await.unwrap();
+        let request = DownloadRequest {
+            what: "https://videos.example/watch".into(),
+            service: Some("offline-tube".into()),
+            folder: Some(root.path().join("downloads")),
+            ..DownloadRequest::default()
+        };
+        let id = engine.download(request).await.unwrap();
+        let begun = || server.requests().iter().filter(|asked| asked.line().starts_with("POST ")).count();
+        while begun() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (one, limit) = ([id], Duration::from_secs(1));
+        tokio::time::timeout(limit, engine.pause(&one)).await.expect("the pause is answered").unwrap();
+        assert_eq!(engine.transfer(id).unwrap().state, State::Paused);
+        tokio::time::sleep(Duration::from_millis(resumes_after)).await;
+        engine.resume(&[id]).await.unwrap();
+        let row = loop {
+            let row = engine.transfer(id).unwrap();
+            if row.state.has_ended() {
+                break row;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!(row.state, State::Completed, "{begins_for} {resumes_after}: {row:?}");
+        assert_eq!(begun(), 1, "{begins_for} {resumes_after}: a second job was begun");
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_begun_while_its_transfer_is_given_up_is_begun_once_and_for_nobody() {
+    let server = slow_starter(Duration::from_millis(300));
+    let root = tempfile::tempdir().unwrap();
+    let mut options = ferry_engine::Options::new(root.path().join("data"));
+    options.keychain = false;
+    options.addresses.insert("offline-tube".into(), server.url(""));
+    let engine = ferry_engine::Engine::open(options).await.unwrap();
+    let request = DownloadRequest {
+        what: "https://videos.example/watch?secret".into(),
+        service: Some("offline-tube".into()),
+        folder: Some(root.path().join("downloads")),
+        ..DownloadRequest::default()
+    };
+    let id = engine.download(request).await.unwrap();
+    while server.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    engine.remove(&[id]).await.unwrap();
+    assert!(engine.transfer(id).is_none());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(engine.snapshot().transfers.is_empty(), "it came back");
+    assert_eq!(std::fs::read_dir(root.path().join("data/resume")).unwrap().count(), 0, "its link stays");
+    engine.shutdown().await;
 }

@@ -664,6 +664,50 @@ async fn u7_a_service_that_never_confirms_is_sent_and_not_yet_confirmed() {
     assert!(uploads.stored(&row).await == std::fs::read(&path).unwrap());
 }
 
+/// In both places where the service is asked: after the last byte, and by a run that comes after one that was cut off there.
+#[tokio::test]
+async fn a_pause_or_a_cancel_during_a_confirmation_is_answered_at_once_and_loses_nothing() {
+    const AT_ONCE: Duration = Duration::from_secs(1);
+    for kind in [SignedUrls::GooglePut, SignedUrls::GoogleResumable] {
+        let uploads = Uploads::new(kind).await;
+        uploads.fault(Fault::new(FaultKind::Silence).on_path("/metadata"));
+        let path = uploads.file("a.bin", 1000);
+        let id = uploads.add(&path).await;
+        let one = [id];
+        for place in 0..2 {
+            uploads.until(id, |_| uploads.requests("GET", "/metadata") > place).await;
+            let pause = tokio::time::timeout(AT_ONCE, uploads.engine.pause(&one));
+            pause.await.expect("the pause is answered").unwrap();
+            assert_eq!(uploads.engine.transfer(id).unwrap().state, State::Paused, "{kind:?}, {place}");
+            uploads.engine.resume(&[id]).await.unwrap();
+        }
+        uploads.until(id, |_| uploads.requests("GET", "/metadata") > 2).await;
+        let cancel = tokio::time::timeout(AT_ONCE, uploads.engine.cancel(&one));
+        cancel.await.expect("the cancel is answered").unwrap();
+        assert_eq!(uploads.engine.transfer(id).unwrap().state, State::Canceled, "{kind:?}");
+
+        // Another one goes to its end after the same pauses, with every byte sent once.
+        let id = uploads.add(&uploads.file("b.bin", 1000)).await;
+        let asked = uploads.requests("GET", "/metadata");
+        for place in 0..2 {
+            uploads.until(id, |_| uploads.requests("GET", "/metadata") > asked + place).await;
+            uploads.engine.pause(&[id]).await.unwrap();
+            if place == 1 {
+                uploads.sandbox.faults().clear();
+            }
+            uploads.engine.resume(&[id]).await.unwrap();
+        }
+        let row = uploads.ended(id).await;
+        assert_eq!(row.state, State::Completed, "{kind:?}: {row:?}");
+        let asked = uploads.sandbox.requests();
+        let with_bytes = |asked: &&ferry_sandbox::Request| {
+            asked.method == "PUT" && asked.path.contains("/store/") && asked.received > 0
+        };
+        assert_eq!(asked.iter().filter(with_bytes).count(), 2, "{kind:?}: one for each file");
+        assert_eq!(uploads.requests("POST", "/upload/signed-url"), 2, "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_stops_reading_is_given_up_after_the_stall_limit_and_not_after_that_for_an_answer() {
     let uploads = Uploads::new(SignedUrls::GooglePut).await;

@@ -6,11 +6,18 @@ use ferry_engine::{Changes, Kind, State, Transfer, TransferId, WaitReason};
 
 use crate::spoken::{Spoken, fill};
 
-/// Runs, or will run without anybody doing anything. What waits for a key, for room or for the network may wait for
-/// days: it keeps no computer awake and no window open.
+/// Runs, or will run without anybody doing anything. What waits for a key, for room, for the network or for a disk that
+/// does not answer may wait for days: it keeps no computer awake and no window open.
 pub(crate) fn is_working(transfer: &Transfer) -> bool {
     let waits_for_the_world = transfer.wait.as_ref().is_some_and(|wait| {
-        matches!(wait.reason, WaitReason::Key | WaitReason::Quota | WaitReason::Space | WaitReason::Network)
+        matches!(
+            wait.reason,
+            WaitReason::Key
+                | WaitReason::Quota
+                | WaitReason::Space
+                | WaitReason::Network
+                | WaitReason::Folder
+        )
     });
     matches!(transfer.state, State::Queued | State::Running | State::Verifying) && !waits_for_the_world
 }

@@ -23,7 +23,7 @@ use crate::questions::{self, Question};
 use crate::spoken::Spoken;
 use crate::spoken::fill;
 use crate::thumbnails::{self, Thumbnails};
-use crate::{background, clipboard, context_menu, drag_out, presses, report, show_theme};
+use crate::{background, clipboard, context_menu, disk, drag_out, presses, report, show_theme};
 
 type Answer<T> = Result<T, Failure>;
 
@@ -229,10 +229,10 @@ pub(crate) async fn pictures(engine: State<'_, Engine>, id: TransferId) -> Answe
 }
 
 /// Shows a transfer's file in the system's file manager.
-#[tauri::command(async)]
-pub(crate) fn show_in_folder(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
+#[tauri::command]
+pub(crate) async fn show_in_folder(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
     presses::require(&app)?;
-    reveal(&app, &file_of(&engine, id)?)
+    reveal(app, file_of(&engine, id).await?).await
 }
 
 /// Opens a transfer's file with the program for its kind: at once if it is something to look at, else after a question of
@@ -240,8 +240,9 @@ pub(crate) fn show_in_folder(app: AppHandle, engine: State<'_, Engine>, id: Tran
 #[tauri::command]
 pub(crate) async fn open_file(app: AppHandle, engine: State<'_, Engine>, id: TransferId) -> Answer<()> {
     presses::require(&app)?;
-    let path = file_of(&engine, id)?;
-    match openable::opening(&path) {
+    let path = file_of(&engine, id).await?;
+    let looked_at = path.clone();
+    match disk::ask(move || openable::opening(&looked_at)).await.ok_or_else(|| silent(&path))? {
         Opens::Opens => {}
         Opens::Asks => {
             let words = Spoken::now(&app);
@@ -256,7 +257,7 @@ pub(crate) async fn open_file(app: AppHandle, engine: State<'_, Engine>, id: Tra
                 return Ok(());
             }
         }
-        Opens::Shows => return reveal(&app, &path),
+        Opens::Shows => return reveal(app, path).await,
     }
     app.opener().open_path(text_of(&path)?, None::<&str>).map_err(|error| {
         failure(
@@ -278,9 +279,9 @@ pub(crate) async fn thumbnail(
 }
 
 /// Whether a transfer's file is still where it was: it may have been moved, or its drive may be gone.
-#[tauri::command(async)]
-pub(crate) fn file_there(engine: State<'_, Engine>, id: TransferId) -> bool {
-    file_of(&engine, id).is_ok()
+#[tauri::command]
+pub(crate) async fn file_there(engine: State<'_, Engine>, id: TransferId) -> Answer<bool> {
+    Ok(file_of(&engine, id).await.is_ok())
 }
 
 /// Whether a download can be had once more without a new link.
@@ -578,10 +579,17 @@ pub(crate) async fn paste_text(window: WebviewWindow) -> Answer<Option<String>> 
 }
 
 /// Lets finished files be dragged to another program. False where the system cannot.
-#[tauri::command(async)]
-pub(crate) fn drag_out(window: WebviewWindow, engine: State<'_, Engine>, ids: Vec<TransferId>) -> bool {
-    let paths: Vec<PathBuf> = ids.into_iter().filter_map(|id| file_of(&engine, id).ok()).collect();
-    !paths.is_empty() && drag_out::begin(&window, &paths)
+#[tauri::command]
+pub(crate) async fn drag_out(
+    window: WebviewWindow,
+    engine: State<'_, Engine>,
+    ids: Vec<TransferId>,
+) -> Answer<bool> {
+    let paths = ids.into_iter().filter_map(|id| engine.transfer(id).as_ref().and_then(finished_path));
+    let paths: Vec<PathBuf> = paths.collect();
+    // Of all of them in one question: the pointer is still down.
+    let there = disk::ask(move || paths.into_iter().filter(|path| path.exists()).collect::<Vec<_>>()).await;
+    Ok(there.is_some_and(|there| !there.is_empty() && drag_out::begin(&window, &there)))
 }
 
 /// Lets the user choose the Downloads folder and saves it; nothing = the dialog was closed.
@@ -591,7 +599,8 @@ pub(crate) async fn pick_downloads_folder(
     engine: State<'_, Engine>,
 ) -> Answer<Option<String>> {
     presses::require(window.app_handle())?;
-    let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_downloads_folder);
+    let dialog =
+        near_downloads(dialog(&window), &engine).await.set_title(&words(&window).shell_downloads_folder);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     let folder = chosen.path().to_owned();
     let change = |settings: &mut Settings| settings.downloads_folder = Some(folder);
@@ -607,7 +616,7 @@ pub(crate) async fn choose_folder_for(
     id: TransferId,
 ) -> Answer<Option<String>> {
     presses::require(window.app_handle())?;
-    let dialog = near_downloads(dialog(&window), &engine).set_title(&words(&window).shell_save_to);
+    let dialog = near_downloads(dialog(&window), &engine).await.set_title(&words(&window).shell_save_to);
     let Some(chosen) = dialog.pick_folder().await else { return Ok(None) };
     engine.move_download(id, chosen.path()).await.map_err(failure)?;
     Ok(Some(chosen.path().display().to_string()))
@@ -643,9 +652,10 @@ fn dialog(window: &WebviewWindow) -> AsyncFileDialog {
 
 /// Opens in the Downloads folder, or as near to it as there is something: GTK stands still for half a minute over a path
 /// that it cannot open.
-fn near_downloads(dialog: AsyncFileDialog, engine: &Engine) -> AsyncFileDialog {
+async fn near_downloads(dialog: AsyncFileDialog, engine: &Engine) -> AsyncFileDialog {
     let folder = engine.downloads_folder();
-    match folder.ancestors().find(|folder| folder.is_dir()) {
+    let find = move || folder.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned);
+    match disk::ask(find).await.flatten() {
         Some(there) => dialog.set_directory(there),
         None => dialog,
     }
@@ -660,12 +670,13 @@ fn text_of(path: &Path) -> Answer<String> {
 }
 
 /// The file behind a row: the source of an upload, or a download that is complete.
-fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
+async fn file_of(engine: &Engine, id: TransferId) -> Answer<PathBuf> {
     let transfer =
         engine.transfer(id).ok_or_else(|| failure(Error::invalid(Phrase::TransferUnknown { id })))?;
     let path = finished_path(&transfer)
         .ok_or_else(|| failure(Error::invalid(Phrase::NotCompleteYet).advise(Phrase::WaitUntilComplete)))?;
-    if !path.exists() {
+    let looked_for = path.clone();
+    if !disk::ask(move || looked_for.exists()).await.ok_or_else(|| silent(&path))? {
         let error = Error::new(Cause::SourceMissing, Phrase::FileGone { path: Foreign::path(&path) });
         // There is nothing to choose here: the details know whether it can be downloaded again.
         return Err(failure(error.advise(Phrase::PutItBack)));
@@ -678,9 +689,21 @@ fn finished_path(transfer: &Transfer) -> Option<PathBuf> {
     transfer.path.as_ref().filter(|_| there).map(PathBuf::from)
 }
 
-fn reveal(app: &AppHandle, path: &Path) -> Answer<()> {
-    app.opener().reveal_item_in_dir(path).map_err(|error| {
-        let error = Error::internal(Phrase::FolderNotShown).because(error.to_string());
-        failure(error.advise(Phrase::LookInFileManager { path: Foreign::path(path) }))
+async fn reveal(app: AppHandle, path: PathBuf) -> Answer<()> {
+    let shown = path.clone();
+    // The file manager may take its time to start, and does not hold up anything.
+    let reveal = move || app.opener().reveal_item_in_dir(shown).map_err(|error| error.to_string());
+    let revealed = tauri::async_runtime::spawn_blocking(reveal).await;
+    revealed.map_err(|error| error.to_string()).flatten().map_err(|why| {
+        let error = Error::internal(Phrase::FolderNotShown).because(why);
+        failure(error.advise(Phrase::LookInFileManager { path: Foreign::path(&path) }))
     })
+}
+
+/// The failure for a file whose disk does not say whether it is there.
+fn silent(path: &Path) -> Failure {
+    let folder = Foreign::path(path.parent().unwrap_or(path));
+    failure(
+        Error::new(Cause::PermissionDenied, Phrase::FolderSilent { folder }).advise(Phrase::WaitForFolder),
+    )
 }

@@ -9,6 +9,7 @@ mod commands;
 mod context_menu;
 mod deep_link;
 mod desktop;
+mod disk;
 mod drag_out;
 mod events;
 mod granted_paths;

@@ -240,7 +240,11 @@ fn needs_the_user(transfer: &Transfer) -> Option<Failure> {
             format!("recharge the account of {} or make room in it, {resume}", transfer.service),
         ),
         WaitReason::Space => (Code::DiskFull, Remedy::FreeSpace, format!("make room, {resume}")),
-        WaitReason::Retry | WaitReason::RateLimit | WaitReason::Network | WaitReason::Answer => return None,
+        WaitReason::Retry
+        | WaitReason::RateLimit
+        | WaitReason::Network
+        | WaitReason::Answer
+        | WaitReason::Folder => return None,
     };
     Some(Failure { code, what: wait.what.clone(), why: wait.why.clone(), advice: advice.into(), remedy })
 }

@@ -357,6 +357,7 @@ fn waiting(reason: WaitReason, until: Option<u64>) -> String {
         WaitReason::Quota => "waiting for the account to be recharged",
         WaitReason::Space => "waiting for room on the disk",
         WaitReason::Answer => "waiting for the server to get the file ready",
+        WaitReason::Folder => "waiting for its folder to answer",
     };
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

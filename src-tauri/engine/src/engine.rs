@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a folder that a download is to go to may take to answer.
+const FOLDER_LIMIT: Duration = Duration::from_millis(2500);
 
 /// Everything that there is to be shown, at once.
 #[derive(Debug, Clone, Serialize, Deserialize, TS)]
@@ -1164,6 +1167,10 @@ impl Engine {
         let Some(Task::Download(task)) = queue.task(id) else {
             return Err(Error::invalid(Phrase::OnlyDownloadsHaveFolder));
         };
+        if queue.is_late(id) {
+            // What still hangs there may write to the part file when it comes back.
+            return Err(folder_is_silent(&task.folder));
+        }
         if row.state == State::Completed {
             return Err(Error::invalid(Phrase::AlreadyFinished).advise(Phrase::MoveFileItself));
         }
@@ -1171,11 +1178,24 @@ impl Engine {
         let mut journal = before.clone();
         if let Some(journal) = &mut journal {
             let (names, wanted, to) = (Arc::clone(&queue.names), journal.name.clone(), folder.clone());
+            let is_wanted = Arc::new(AtomicBool::new(true));
+            let (still_wanted, was_folder) = (Arc::clone(&is_wanted), task.folder.clone());
             let name = blocking(move || {
                 let inside = Folder::open(&to)?;
-                names.reserve(id, &inside, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved))
+                let name = names
+                    .reserve(id, &inside, |is_reserved| PartFile::free_name(&inside, &wanted, is_reserved));
+                if !still_wanted.load(Ordering::SeqCst) {
+                    names.keep(id, &was_folder, &wanted);
+                }
+                name
             });
-            let name = name.await??;
+            let Ok(name) = tokio::time::timeout(FOLDER_LIMIT, name).await else {
+                is_wanted.store(false, Ordering::SeqCst);
+                // It may have found a name just before that.
+                queue.names.keep(id, &task.folder, &journal.name);
+                return Err(folder_is_silent(&folder));
+            };
+            let name = name??;
             // Known again as soon as the part file is opened there.
             journal.drive = None;
             journal.moved_from = Some((task.folder.clone(), std::mem::replace(&mut journal.name, name)));
@@ -1186,8 +1206,22 @@ impl Engine {
             let to = folder.clone();
             let (was_folder, was_name) = (from.clone(), old.clone());
             let noted = journal.as_ref().and_then(|journal| journal.file);
-            let relocate = move || crate::files::part_file::relocate(&from, &old, &to, &name, noted);
-            let file = match blocking(relocate).await? {
+            let calls = queue.disk_calls();
+            let (hold, asked) = (calls.hold(), Arc::clone(&calls));
+            let mut moving = tokio::task::spawn_blocking(move || {
+                let _hold = hold;
+                let _inside = asked.inside();
+                crate::files::part_file::relocate(&from, &old, &to, &name, noted, || asked.moved_on())
+            });
+            let moved = tokio::select! {
+                moved = &mut moving => moved.map_err(|_| Error::internal("A disk task was interrupted"))?,
+                () = calls.falls_silent(FOLDER_LIMIT) => {
+                    // What has begun ends when the disk answers; then the transfer runs, and does the rest of it.
+                    queue.leave(id, &calls, was_folder);
+                    return queue.release_in(&turn).await;
+                }
+            };
+            let file = match moved {
                 Ok(file) => file,
                 Err(error) => {
                     queue.names.keep(id, &was_folder, &was_name);
@@ -1791,6 +1825,11 @@ fn survive_file_size_limits() {
             std::mem::forget(signal);
         }
     }
+}
+
+fn folder_is_silent(folder: &Path) -> Error {
+    Error::new(Cause::PermissionDenied, Phrase::FolderSilent { folder: shown(folder) })
+        .advise(Phrase::WaitForFolder)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -2,8 +2,9 @@
 //!
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::curve::SpeedSample;
 use crate::engine::{AssetStatus, Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
+use crate::files::disk_calls::{DiskCalls, Place as Disk};
 use crate::files::folder::OpenFolders;
 use crate::files::own_folder::OwnFolder;
 use crate::files::reserved_names::ReservedNames;
@@ -21,7 +23,7 @@ use crate::lane::{Lane, Origin};
 use crate::progress::{Meter, now};
 use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
-use crate::rows::{Entry, Rows, Slot, Stop};
+use crate::rows::{Entry, Rows, Slot, Start, Stop};
 use crate::run::Run;
 use crate::services::Services;
 use crate::settings::Settings;
@@ -46,6 +48,12 @@ const BACKLOG: usize = 64;
 const EXTRA_CONNECTIONS: usize = 24;
 /// A running row is written down this often, so that a kill shows nearly the truth.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// A disk that has answered nothing for so long is said to be silent.
+const SILENT: Duration = Duration::from_secs(5);
+/// How long a removal waits for a folder to give up a part file.
+const DISCARDING: Duration = Duration::from_millis(1500);
+/// So many folders may be asked for that at a time: a thread each, for good where a folder never answers.
+const MOST_DISCARDING: usize = 8;
 /// How often a lost network or a full disk is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -57,9 +65,13 @@ const TRY_AGAIN: Duration = Duration::from_secs(300);
 /// Everything that the transfers share.
 ///
 /// Locks: a command first takes the [`Turns`] of its transfers, for as long as it goes on. `rows` is locked for moments,
-/// never across a wait, and comes before every other lock (`settings`, those of `services`, `names`, `turns`); nothing
-/// locks `rows` while it holds one of these. What is written of a row is handed to the store while `rows` is locked, so
-/// that the disk sees changes in the order in which they were made.
+/// never across a wait, and comes before every other lock (`settings`, those of `services`, `names`, `turns`, that of a
+/// run's record); nothing locks `rows` while it holds one of these. What is written of a row is handed to the store while
+/// `rows` is locked, so that the disk sees changes in the order in which they were made. A window's list is locked before
+/// `rows` and never after it.
+///
+/// Locks that are held while a disk is asked are taken on threads beside the async ones alone: a run's `writing`, a folder's
+/// in `names`, that of a folder's syncs. `rows` may be locked under them, never the other way round.
 pub(crate) struct Queue {
     pub store: Store,
     pub http: Http,
@@ -79,14 +91,18 @@ pub(crate) struct Queue {
     patient: bool,
     turns: Turns,
     rows: Mutex<Rows>,
-    /// Something may be able to start.
-    scheduling: Notify,
+    /// Something may be able to start, or a disk has let go of what nobody waited for.
+    scheduling: Arc<Notify>,
     /// Something changed that listeners want to hear of.
     publishing: Notify,
     /// Nothing runs any more, and nothing can start.
     all_ended: Notify,
     changes: broadcast::Sender<Arc<Changes>>,
     closing: CancellationToken,
+    /// Nothing may be written down any more: the data folder may be another process's.
+    is_closed: AtomicBool,
+    /// Folders that are asked to give up part files.
+    discarding: Arc<Semaphore>,
 }
 
 impl Queue {
@@ -148,7 +164,9 @@ impl Queue {
             patient,
             turns: Turns::default(),
             rows: Mutex::new(rows),
-            scheduling: Notify::new(),
+            scheduling: Arc::default(),
+            discarding: Arc::new(Semaphore::new(MOST_DISCARDING)),
+            is_closed: AtomicBool::new(false),
             publishing: Notify::new(),
             all_ended: Notify::new(),
             changes,
@@ -254,6 +272,14 @@ impl Queue {
         }
     }
 
+    /// Writes a row down with whatever is waited for next, unless its end is being written.
+    pub fn save_row_soon(&self, id: TransferId) {
+        let rows = self.rows();
+        if let Some(entry) = rows.get(id).filter(|entry| entry.may_be_saved()) {
+            self.store.save_row_later(Transfer::clone(&entry.row));
+        }
+    }
+
     /// Changes a task in memory and gives the new one.
     pub fn change_task(&self, id: TransferId, change: impl FnOnce(&mut Task)) -> Option<Task> {
         let mut rows = self.rows();
@@ -316,6 +342,7 @@ impl Queue {
                 rows.put_under(id, terms);
             }
             if released {
+                rows.ask_disks_again(&[id]);
                 rows.wait(id);
             }
         }
@@ -342,8 +369,8 @@ impl Queue {
 
     /// Whether nothing runs and nothing waits for its turn.
     pub fn is_idle(&self) -> bool {
-        let mut rows = self.rows();
-        rows.is_at_rest() && [Kind::Upload, Kind::Download].iter().all(|kind| rows.lane(*kind).is_empty())
+        let rows = self.rows();
+        rows.is_at_rest() && rows.has_nobody_waiting()
     }
 
     /// Refuses ids that are not on the list: a command is for all of its transfers or for none.
@@ -382,6 +409,7 @@ impl Queue {
         self.bring_links_back(turn.ids()).await?;
         let saved = {
             let mut rows = self.rows();
+            rows.ask_disks_again(turn.ids());
             let mut changed = Vec::new();
             for id in turn.ids() {
                 let Some(entry) = rows.get_mut(*id) else { continue };
@@ -558,19 +586,16 @@ impl Queue {
 
     async fn remove_in(&self, turn: &Turn<'_>) -> Result<()> {
         self.stop_in(turn, Stop::Cancel).await?;
+        let mut parts: HashMap<PathBuf, Vec<(TransferId, String)>> = HashMap::new();
         for id in turn.ids() {
             if let (Some(Task::Download(task)), Some(row)) = (self.task(*id), self.row(*id))
                 && row.state != State::Completed
                 && let Ok(Some(journal)) = self.journal(*id).await
             {
-                let folder = task.folder.clone();
-                let discarded = tokio::task::spawn_blocking(move || {
-                    crate::files::part_file::discard(&folder, &journal.name);
-                });
-                // A part file that cannot be removed stays where the user can see it.
-                let _ = discarded.await;
+                parts.entry(task.folder).or_default().push((*id, journal.name));
             }
         }
+        self.discard(parts).await;
         self.store.remove(turn.ids().to_vec()).await?;
         let mut rows = self.rows();
         for id in turn.ids() {
@@ -580,6 +605,37 @@ impl Queue {
         drop(rows);
         self.publishing.notify_one();
         Ok(())
+    }
+
+    /// Removes part files. One that cannot be removed stays where the user can see it; a folder that does not answer is waited
+    /// for a moment, and does it when it answers again. Nobody gets those names before that.
+    async fn discard(&self, parts: HashMap<PathBuf, Vec<(TransferId, String)>>) {
+        let moved_on = Arc::new(Notify::new());
+        let removing = parts.into_iter().map(|(folder, parts)| {
+            parts.iter().for_each(|(id, _)| self.names.is_going(*id));
+            let (places, moved_on) = (Arc::clone(&self.discarding), Arc::clone(&moved_on));
+            let names = Arc::clone(&self.names);
+            tokio::spawn(async move {
+                let Ok(place) = places.acquire_owned().await else { return };
+                let remove = move || {
+                    let _place = place;
+                    for (id, name) in parts {
+                        crate::files::part_file::discard(&folder, &name);
+                        names.is_gone(id);
+                        moved_on.notify_one();
+                    }
+                };
+                let _ = tokio::task::spawn_blocking(remove).await;
+            })
+        });
+        let mut all = std::pin::pin!(futures_util::future::join_all(removing));
+        loop {
+            tokio::select! {
+                _ = &mut all => return,
+                () = moved_on.notified() => {}
+                () = tokio::time::sleep(DISCARDING) => return,
+            }
+        }
     }
 
     /// Moves rows before another one, or to the end. Before one of those that move is where that one stands.
@@ -686,6 +742,10 @@ impl Queue {
         for end in ends {
             end.cancelled().await;
         }
+        while self.rows().has_late_moving(self.silent_after()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.is_closed.store(true, Ordering::SeqCst);
         self.services.shut_down().await;
         if let Err(error) = self.store.flush().await {
             tracing::warn!(%error, "closing the list");
@@ -701,6 +761,7 @@ impl Queue {
                 () = self.closing.cancelled() => return,
                 () = self.scheduling.notified() => {}
             }
+            self.hear_disks();
             while let Some(slot) = self.next() {
                 works = true;
                 tokio::spawn(Arc::clone(&self).run(slot));
@@ -729,9 +790,20 @@ impl Queue {
 
     /// Takes the next transfer that may start and gives it its slot.
     fn next(self: &Arc<Self>) -> Option<Slot> {
+        loop {
+            // The lock is given back between any two: there may be many that wait for a disk.
+            match self.start_next() {
+                Start::Now(slot) => return Some(slot),
+                Start::Parked => self.publishing.notify_one(),
+                Start::Nothing => return None,
+            }
+        }
+    }
+
+    fn start_next(&self) -> Start {
         let mut rows = self.rows();
         if self.closing.is_cancelled() {
-            return None;
+            return Start::Nothing;
         }
         for kind in [Kind::Upload, Kind::Download] {
             let (slots, exactly) = self.slots(kind);
@@ -752,11 +824,79 @@ impl Queue {
                     self.publishing.notify_one();
                 }
             }
-            if let Some(slot) = rows.start_next(kind, slots, exactly, |origin| !must_wait(origin)) {
-                return Some(slot);
+            match rows.start_next(kind, slots, exactly, |origin| !must_wait(origin), &self.scheduling) {
+                Start::Nothing => {}
+                found => return found,
             }
         }
-        None
+        Start::Nothing
+    }
+
+    fn silent_after(&self) -> Duration {
+        /// Disks take no less time because a test's waits do.
+        const LEAST: Duration = Duration::from_secs(1);
+        self.scaled(SILENT).max(LEAST)
+    }
+
+    /// Lets those say so whose disk does not answer, and those go on whose disk does again.
+    fn look_at_disks(&self) {
+        let limit = self.silent_after();
+        let silent = self.rows().newly_silent(limit);
+        if !silent.is_empty() {
+            let silent: Vec<_> = silent.into_iter().map(|(id, folder)| (id, Disk::of(&folder))).collect();
+            let mut rows = self.rows();
+            for (id, disk) in silent {
+                tracing::info!(%id, "a folder does not answer");
+                rows.fell_silent(id, disk);
+            }
+            drop(rows);
+            self.scheduling.notify_one();
+        }
+        if self.hear_disks() {
+            self.scheduling.notify_one();
+        }
+    }
+
+    /// Takes in what disks have answered since. Whether anything may go on.
+    fn hear_disks(&self) -> bool {
+        let (over, has_changed) = self.rows().hear_disks(self.silent_after());
+        for id in over {
+            // What was late may have been written for a row that needs it no more.
+            match self.row(id).map(|row| row.state) {
+                None => {
+                    self.names.forget(id);
+                    self.resume_folder.remove(id);
+                }
+                Some(State::Canceled) => self.resume_folder.remove(id),
+                Some(_) => {}
+            }
+        }
+        if has_changed {
+            self.publishing.notify_one();
+        }
+        has_changed
+    }
+
+    /// For a command that asks a disk about a transfer which does not run.
+    pub fn disk_calls(&self) -> Arc<DiskCalls> {
+        DiskCalls::new(Arc::clone(&self.scheduling))
+    }
+
+    /// Nobody waits any more for what this folder was asked; the transfer does not run before that has ended.
+    pub fn leave(&self, id: TransferId, calls: &Arc<DiskCalls>, folder: PathBuf) {
+        self.rows().leave(id, calls, folder);
+    }
+
+    /// Whether something of an earlier run of this transfer may still write to its file.
+    pub fn is_late(&self, id: TransferId) -> bool {
+        self.rows().is_late(id)
+    }
+
+    /// Whether what is late of a transfer may still be written down: not for one that was given up or has ended since, nor
+    /// when the data folder may be somebody else's.
+    pub fn takes_late(&self, id: TransferId) -> bool {
+        let has_need = |entry: &Entry| !matches!(entry.row.state, State::Completed | State::Canceled);
+        !self.is_closed.load(Ordering::SeqCst) && self.rows().get(id).is_some_and(has_need)
     }
 
     /// A transfer has learned its size. If it is a long one too many, it waits for its turn again; nothing was written.
@@ -782,9 +922,9 @@ impl Queue {
     // ---- one run, from slot to end ----
 
     async fn run(self: Arc<Self>, slot: Slot) {
-        let Slot { id, stop, counter, ended } = slot;
+        let Slot { id, stop, counter, ended, calls } = slot;
         self.publishing.notify_one();
-        let run = Run::new(Arc::clone(&self), id, counter, stop);
+        let run = Run::new(Arc::clone(&self), id, counter, (stop, calls));
         let result = Box::pin(self.attempts(&run)).await;
         self.finish(&run, result).await;
         ended.cancel();
@@ -885,11 +1025,11 @@ impl Queue {
         if let Some(Task::Download(download)) = run.task() {
             folders.push(download.folder);
         }
-        let before = free_space(&folders).await;
+        let before = free_space(run, &folders).await?;
         let began = Instant::now();
         loop {
             run.sleep(LOOK_AGAIN).await?;
-            let now = free_space(&folders).await;
+            let now = free_space(run, &folders).await?;
             let has_grown = before.iter().zip(&now).any(|(before, now)| *now >= before + ROOM_AGAIN);
             // What is missing lies in the last of them. A quota shows itself only when it is tried.
             if (has_grown && now.last().is_none_or(|free| *free >= missing))
@@ -907,6 +1047,7 @@ impl Queue {
         let mut row = {
             let mut rows = self.rows();
             let Some(entry) = rows.get_mut(id) else {
+                rows.leave(id, run.calls(), PathBuf::new());
                 drop(rows);
                 // It was removed: nothing may stay of what its work wrote since.
                 self.names.forget(id);
@@ -1019,6 +1160,7 @@ impl Queue {
             let moving = !self.rows().is_at_rest();
             if moving {
                 self.gather(&mut told_end_at, &mut early).await;
+                self.look_at_disks();
             } else {
                 tokio::select! {
                     () = self.closing.cancelled() => {}
@@ -1159,14 +1301,14 @@ fn how_it_ended(row: &Transfer, result: &Result<()>) -> Phrase {
 }
 
 /// Free bytes in each of these folders; nothing where the system does not tell.
-async fn free_space(folders: &[PathBuf]) -> Vec<u64> {
+async fn free_space(run: &Run, folders: &[PathBuf]) -> Result<Vec<u64>> {
     let folders = folders.to_vec();
     let look =
         move || folders.iter().map(|folder| crate::files::folder::free_space(folder).unwrap_or(0)).collect();
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    run.disk(look).await
 }
 
-async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
+pub(crate) async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
     match tokio::task::spawn_blocking(write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Error::target_io("Writing to", std::path::Path::new("resume"), &error)),

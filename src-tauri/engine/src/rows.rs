@@ -4,24 +4,32 @@
 //! - A lane holds exactly the transfers that were let wait, each at the place that its row has.
 //! - What runs has a row, is in no lane, and is counted as active until its end was taken in.
 //! - A row goes together with everything that belongs to it; work that still ran for it is told to stop.
+//! - Work of a row that a disk still holds after its run has ended is late: until it is over, the row does not run again.
+//! - What was let wait and cannot run because of a disk is parked: in no lane, until a disk answers.
 
 use std::collections::hash_map::Values;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::Curves;
+use crate::files::disk_calls::{DiskCalls, Place as Disk};
 use crate::lane::{Busy, Group, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter};
 use crate::task::Task;
 use crate::terms::Terms;
-use crate::transfer::{Kind, State, Transfer, TransferId};
+use crate::transfer::{Kind, State, Transfer, TransferId, Wait, WaitReason};
+use crate::words::{Phrase, shown};
 
 /// What takes longer than this is not quick, whatever its size.
 const QUICK: Duration = Duration::from_secs(5);
+/// So many that wait for silent disks give their slots away. Each of them keeps threads, of which there is an end.
+const MOST_SILENT: usize = 64;
 
 /// Why a run is stopped from outside. Of several, the last in this order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +47,12 @@ pub(crate) struct Rows {
     uploads: Lane,
     downloads: Lane,
     active: HashSet<TransferId>,
+    /// What a disk still holds of runs that have ended, also of rows that are gone, with the folder that is asked.
+    late: HashMap<TransferId, (Arc<DiskCalls>, PathBuf)>,
+    /// Disks that do not answer, with the work that waits for them.
+    silent: Vec<(Disk, Vec<Arc<DiskCalls>>)>,
+    /// Transfers that wait for their turn, and first for a disk.
+    parked: BTreeSet<TransferId>,
     /// Speeds over time.
     pub curves: Curves,
     /// Counts what was published.
@@ -79,6 +93,27 @@ impl Entry {
         let bytes = self.running.as_ref().map_or(self.row.bytes, |running| running.counter.get());
         let takes_time = self.running.as_ref().is_some_and(|running| running.since.elapsed() > QUICK);
         takes_time || self.row.total.unwrap_or(bytes) > SHORT
+    }
+
+    /// Where its file lies, or is to lie.
+    pub fn folder(&self) -> &Path {
+        match &*self.task {
+            Task::Download(task) => &task.folder,
+            Task::Upload(task) => task.place().parent().unwrap_or(task.place()),
+        }
+    }
+
+    fn waits_for_disk(&self) -> bool {
+        self.row.wait.as_ref().is_some_and(|wait| wait.reason == WaitReason::Folder)
+    }
+
+    /// Says that a folder does not answer, unless it stands still for another reason that it has told.
+    fn tell_silence(&mut self, folder: &Path) {
+        let folder = shown(folder);
+        if self.row.wait.as_ref().is_none_or(|wait| wait.reason == WaitReason::Answer) {
+            let what = Phrase::FolderSilent { folder }.into();
+            self.row.wait = Some(Box::new(Wait { reason: WaitReason::Folder, until: None, what, why: None }));
+        }
     }
 
     /// Whether it counts among its run's own number of transfers at a time.
@@ -122,6 +157,20 @@ pub(crate) struct Running {
     /// The work has returned, and how it ended is being written.
     pub is_ending: bool,
     pub ended: CancellationToken,
+    /// Its work beside the async threads.
+    calls: Arc<DiskCalls>,
+    /// The disk does not answer, and that was told.
+    is_silent: bool,
+    /// Others have its slot meanwhile.
+    gives_slot: bool,
+}
+
+/// What became of the search for the next transfer to start.
+pub(crate) enum Start {
+    Now(Slot),
+    /// The next one waits for a disk; there may be others.
+    Parked,
+    Nothing,
 }
 
 /// A transfer that has just been given a slot; from then on it counts as running.
@@ -130,6 +179,7 @@ pub(crate) struct Slot {
     pub stop: CancellationToken,
     pub counter: Arc<Counter>,
     pub ended: CancellationToken,
+    pub calls: Arc<DiskCalls>,
 }
 
 impl Rows {
@@ -169,6 +219,7 @@ impl Rows {
         let Some(entry) = self.entries.remove(&id) else { return };
         if let Some(running) = entry.running {
             running.stop.cancel();
+            self.leave(id, &running.calls, PathBuf::new());
         }
         if let Some(known) = &mut self.by_subject {
             known.remove(&(hash_of(entry.task.subject()), id));
@@ -240,14 +291,33 @@ impl Rows {
     pub fn wait(&mut self, id: TransferId) {
         let Some(entry) = self.entries.get(&id).filter(|entry| entry.running.is_none()) else { return };
         let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
-        self.lane(kind).add(&origin, place);
+        if let Some((calls, folder)) = self.late.get(&id) {
+            // What it left behind may still write.
+            let silent = calls.is_inside().then(|| folder.clone());
+            self.park(id, silent);
+        } else {
+            self.lane(kind).add(&origin, place);
+        }
+    }
+
+    fn park(&mut self, id: TransferId, silent: Option<PathBuf>) {
+        self.parked.insert(id);
+        if let (Some(entry), Some(folder)) = (self.entries.get_mut(&id), silent) {
+            entry.tell_silence(&folder);
+            self.dirty.insert(id);
+        }
     }
 
     /// Takes a transfer out of its lane. Whether it waited there.
     pub fn hold(&mut self, id: TransferId) -> bool {
         let Some(entry) = self.entries.get(&id) else { return false };
         let (kind, origin, place) = (entry.row.kind, Arc::clone(&entry.origin), entry.place());
-        self.lane(kind).remove(&origin, place)
+        self.parked.remove(&id) || self.lane(kind).remove(&origin, place)
+    }
+
+    /// Whether nobody waits for a turn.
+    pub fn has_nobody_waiting(&self) -> bool {
+        self.uploads.is_empty() && self.downloads.is_empty() && self.parked.is_empty()
     }
 
     /// A transfer goes on by these terms from now on, whoever's it followed before.
@@ -286,7 +356,8 @@ impl Rows {
 
     pub fn busy(&self, kind: Kind) -> Busy {
         let mut busy = Busy::default();
-        for entry in self.active().filter(|entry| entry.row.kind == kind) {
+        let has_slot = |entry: &&Entry| entry.running().is_some_and(|running| !running.gives_slot);
+        for entry in self.active().filter(|entry| entry.row.kind == kind).filter(has_slot) {
             if let Some(group) = entry.origin.group {
                 *busy.groups.entry(group.id).or_default() += 1;
                 continue;
@@ -311,15 +382,24 @@ impl Rows {
         slots: usize,
         exactly: bool,
         may_run: impl Fn(&Origin) -> bool,
-    ) -> Option<Slot> {
+        over: &Arc<Notify>,
+    ) -> Start {
         let busy = self.busy(kind);
         let lane = if kind == Kind::Upload { &self.uploads } else { &self.downloads };
         let is_long = |id| self.entries.get(&id).is_none_or(Entry::is_long);
-        let place = lane.next(&busy, slots, exactly, may_run, is_long)?;
+        let Some(place) = lane.next(&busy, slots, exactly, may_run, is_long) else { return Start::Nothing };
         let id = place.1;
-        let origin = Arc::clone(&self.entries.get(&id)?.origin);
-        self.lane(kind).remove(&origin, place);
-        let entry = self.entries.get_mut(&id)?;
+        let Some(entry) = self.entries.get_mut(&id) else { return Start::Nothing };
+        let origin = Arc::clone(&entry.origin);
+        let is_silent = self.silent.iter().any(|(disk, _)| disk.has(entry.folder()));
+        let lane = if kind == Kind::Upload { &mut self.uploads } else { &mut self.downloads };
+        lane.remove(&origin, place);
+        if is_silent {
+            let folder = entry.folder().to_owned();
+            self.park(id, Some(folder));
+            return Start::Parked;
+        }
+        let calls = DiskCalls::new(Arc::clone(over));
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let counter = Arc::new(Counter::default());
         counter.set(entry.row.bytes);
@@ -334,16 +414,125 @@ impl Rows {
             again: false,
             is_ending: false,
             ended: ended.clone(),
+            calls: Arc::clone(&calls),
+            is_silent: false,
+            gives_slot: false,
         }));
         self.active.insert(id);
         self.dirty.insert(id);
-        Some(Slot { id, stop, counter, ended })
+        Start::Now(Slot { id, stop, counter, ended, calls })
     }
 
     /// The work for a row has ended.
     pub fn end(&mut self, id: TransferId) -> Option<Box<Running>> {
         self.active.remove(&id);
-        self.entries.get_mut(&id)?.running.take()
+        let entry = self.entries.get_mut(&id)?;
+        let (running, folder) = (entry.running.take()?, entry.folder().to_owned());
+        self.leave(id, &running.calls, folder);
+        Some(running)
+    }
+
+    // ---- disks that do not answer ----
+
+    /// Nobody waits any more for what goes on for a row beside the async threads.
+    pub fn leave(&mut self, id: TransferId, calls: &Arc<DiskCalls>, folder: PathBuf) {
+        calls.leave();
+        if calls.is_held() {
+            self.late.insert(id, (Arc::clone(calls), folder));
+        }
+    }
+
+    /// Whether something of an earlier run may still write to its file.
+    pub fn is_late(&self, id: TransferId) -> bool {
+        self.late.get(&id).is_some_and(|(calls, _)| calls.is_held())
+    }
+
+    /// Whether there is work of ended runs that still gets answers.
+    pub fn has_late_moving(&self, limit: Duration) -> bool {
+        self.late.values().any(|(calls, _)| calls.is_held() && !calls.is_silent(limit))
+    }
+
+    /// Those that wait for a disk without an answer, and do not say so yet, each with its folder.
+    pub fn newly_silent(&self, limit: Duration) -> Vec<(TransferId, PathBuf)> {
+        let is_silent = |entry: &&Entry| {
+            entry.running().is_some_and(|running| !running.is_silent && running.calls.is_silent(limit))
+        };
+        self.active().filter(is_silent).map(|entry| (entry.row.id, entry.folder().to_owned())).collect()
+    }
+
+    /// The disk of one that runs does not answer: it says so, and others have its slot until it does.
+    pub fn fell_silent(&mut self, id: TransferId, disk: Disk) {
+        let silent = self.active().filter_map(Entry::running).filter(|running| running.gives_slot).count();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(running) = entry.running.as_deref_mut() else { return };
+        (running.is_silent, running.gives_slot) = (true, silent < MOST_SILENT);
+        let calls = Arc::clone(&running.calls);
+        let folder = entry.folder().to_owned();
+        entry.tell_silence(&folder);
+        self.dirty.insert(id);
+        match self.silent.iter_mut().find(|(known, _)| *known == disk) {
+            Some((_, waiting)) => waiting.push(calls),
+            None => self.silent.push((disk, vec![calls])),
+        }
+    }
+
+    /// Takes in what disks have answered since: what waited for them waits for its turn again. Gives the transfers of which
+    /// nothing is late any more, and whether anything has changed.
+    pub fn hear_disks(&mut self, limit: Duration) -> (Vec<TransferId>, bool) {
+        let mut has_changed = false;
+        for id in self.active_ids() {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            let waited = entry.waits_for_disk();
+            let Some(running) = entry.running.as_deref_mut().filter(|running| running.is_silent) else {
+                continue;
+            };
+            if running.calls.is_silent(limit) {
+                continue;
+            }
+            (running.is_silent, running.gives_slot) = (false, false);
+            if waited {
+                entry.row.wait = None;
+            }
+            self.dirty.insert(id);
+            has_changed = true;
+        }
+        let over: Vec<TransferId> =
+            self.late.extract_if(|_, (calls, _)| !calls.is_held()).map(|(id, _)| id).collect();
+        let disks = self.silent.len();
+        self.silent.retain_mut(|(_, waiting)| {
+            waiting.retain(|calls| calls.is_silent(limit));
+            !waiting.is_empty()
+        });
+        if !over.is_empty() || self.silent.len() != disks {
+            has_changed = true;
+            self.unpark();
+        }
+        (over, has_changed)
+    }
+
+    /// The user lets these go on: their disks are asked again, whatever was known of them.
+    pub fn ask_disks_again(&mut self, ids: &[TransferId]) {
+        if self.silent.is_empty() {
+            return;
+        }
+        let folders: HashSet<PathBuf> =
+            ids.iter().filter_map(|id| self.entries.get(id)).map(|entry| entry.folder().to_owned()).collect();
+        let disks = self.silent.len();
+        self.silent.retain(|(disk, _)| !folders.iter().any(|folder| disk.has(folder)));
+        if self.silent.len() != disks {
+            self.unpark();
+        }
+    }
+
+    /// Lets all that are parked wait for their turn; those that still cannot run are parked again then.
+    fn unpark(&mut self) {
+        for id in std::mem::take(&mut self.parked) {
+            if let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.waits_for_disk()) {
+                entry.row.wait = None;
+                self.dirty.insert(id);
+            }
+            self.wait(id);
+        }
     }
 }
 

@@ -1,13 +1,15 @@
 //! One transfer while it runs: what the work may ask for, and what it reports back.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::files::disk_calls::DiskCalls;
 use crate::progress::{Counter, now};
-use crate::queue::Queue;
+use crate::queue::{Queue, in_resume};
 use crate::resume::Resume;
 use crate::services::Services;
 use crate::settings::Settings;
@@ -16,6 +18,9 @@ use crate::task::{Journal, Task};
 use crate::terms::Terms;
 use crate::transfer::{Stage, State, Transfer, TransferId, Wait};
 use crate::words::Words;
+
+/// How long what a disk is doing has to come to its end when the transfer stops. Whoever stops it is answered soon after.
+const LAST_CALL: Duration = Duration::from_millis(1500);
 
 /// The handle between a transfer's work and the queue.
 #[derive(Clone)]
@@ -27,8 +32,14 @@ pub(crate) struct Run {
     /// Bytes that are really there.
     pub counter: Arc<Counter>,
     queue: Arc<Queue>,
-    /// What is kept in `resume/` for it, so that it is read and compared in memory.
+    /// What goes on for it beside the async threads.
+    calls: Arc<DiskCalls>,
+    /// When it was first seen to be stopped.
+    stopped: Arc<OnceLock<Instant>>,
+    /// What is kept in `resume/` for it, so that it is read and compared in memory. Locked for moments.
     resume: Arc<Mutex<Resume>>,
+    /// Held while that is written, on threads beside the async ones: an older record never comes after a newer one.
+    writing: Arc<Mutex<()>>,
     /// By which it was let go on.
     terms: Option<Arc<Terms>>,
 }
@@ -38,11 +49,12 @@ impl Run {
         queue: Arc<Queue>,
         id: TransferId,
         counter: Arc<Counter>,
-        stop: CancellationToken,
+        (stop, calls): (CancellationToken, Arc<DiskCalls>),
     ) -> Self {
         let resume = Arc::new(Mutex::new(queue.resume_folder.read(id)));
         let terms = queue.terms(id);
-        Self { id, stop, counter, queue, resume, terms }
+        let (stopped, writing) = (Arc::default(), Arc::default());
+        Self { id, stop, counter, queue, calls, stopped, resume, writing, terms }
     }
 
     /// What all transfers share.
@@ -78,9 +90,11 @@ impl Run {
         self.queue.row(self.id).unwrap_or_else(|| Transfer::blank(self.id))
     }
 
-    /// Changes the row.
+    /// Changes the row, unless this is work that nobody waits for any more.
     pub fn update(&self, change: impl FnOnce(&mut Transfer)) {
-        self.queue.update(self.id, change);
+        if !self.calls.is_left() {
+            self.queue.update(self.id, change);
+        }
     }
 
     /// Enters a stage.
@@ -146,7 +160,8 @@ impl Run {
 
     /// Writes down the media server's own id for this job.
     pub async fn set_server_id(&self, id: &str) -> Result<()> {
-        self.update(|row| row.asset_id = Some(id.into()));
+        // Also when nobody waits for the answer any more.
+        self.queue.update(self.id, |row| row.asset_id = Some(id.into()));
         self.change_task(|task| {
             if let Task::Download(download) = task {
                 download.server_id = Some(id.to_owned());
@@ -167,27 +182,51 @@ impl Run {
 
     /// What is kept in `resume/` for this transfer.
     pub fn resume_record(&self) -> Resume {
-        self.resume.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.record().clone()
+    }
+
+    fn record(&self) -> MutexGuard<'_, Resume> {
+        self.resume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes what is kept in `resume/`, on disk before this returns; what cannot be written is not changed.
     pub async fn change_resume(&self, change: impl FnOnce(&mut Resume)) -> Result<()> {
-        let (before, record) = {
-            let mut kept = self.resume.lock().unwrap_or_else(PoisonError::into_inner);
+        let (task, service) = (self.task(), self.row().service);
+        let before = {
+            let mut kept = self.record();
             let before = kept.clone();
             change(&mut kept);
             if *kept == before {
                 return Ok(());
             }
-            kept.task = self.task();
-            kept.service = Some(self.row().service);
-            (before, kept.clone())
+            (kept.task, kept.service) = (task, Some(service));
+            before
         };
-        let saved = self.queue.save_resume(self.id, record).await;
+        let run = self.clone();
+        let saved = in_resume(move || run.write_record()).await;
         if saved.is_err() {
-            *self.resume.lock().unwrap_or_else(PoisonError::into_inner) = before;
+            *self.record() = before;
         }
         saved
+    }
+
+    /// Writes the record as it is now. Blocks.
+    fn write_record(&self) -> std::io::Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.resume_record();
+        if !self.may_write_down() {
+            return Ok(());
+        }
+        if record.is_empty() {
+            self.queue.resume_folder.remove(self.id);
+            return Ok(());
+        }
+        self.queue.resume_folder.write(self.id, &record)
+    }
+
+    /// Whether anything may still be written down for it.
+    pub fn may_write_down(&self) -> bool {
+        !self.calls.is_left() || self.queue.takes_late(self.id)
     }
 
     /// How far the download is provable, from the database.
@@ -197,24 +236,30 @@ impl Run {
 
     /// Writes down how far the download is provable. The data must be synced before.
     pub fn save_journal(&self, journal: &Journal) {
-        self.queue.begins_journal(self.id);
-        self.queue.store.save_journal(self.id, journal);
+        if self.may_write_down() {
+            self.queue.begins_journal(self.id);
+            self.queue.store.save_journal(self.id, journal);
+        }
     }
 
     /// The same, on disk before this returns. Blocks.
     pub fn save_journal_now(&self, journal: &Journal) -> Result<()> {
+        if !self.may_write_down() {
+            return Err(Error::canceled());
+        }
         self.queue.begins_journal(self.id);
         self.queue.store.save_journal_now(self.id, journal)
     }
 
     /// Keeps the journal in `resume/` as well, from where the download comes back if the list is lost. Blocks.
     pub fn keep_journal(&self, journal: &Journal) {
-        // Held while it is written, so that an older one never comes after a newer one.
-        let mut kept = self.resume.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.journal = Some(journal.clone());
-        kept.task = self.task();
-        kept.service = Some(self.row().service);
-        if let Err(error) = self.queue.resume_folder.write(self.id, &kept) {
+        let (task, service) = (self.task(), self.row().service);
+        {
+            let mut kept = self.record();
+            kept.journal = Some(journal.clone());
+            (kept.task, kept.service) = (task, Some(service));
+        }
+        if let Err(error) = self.write_record() {
             // The list has it; this is only for the day when that is lost.
             tracing::warn!(%error, "the journal was not kept beside the list");
         }
@@ -240,7 +285,79 @@ impl Run {
     }
 
     fn keeps_journal(&self) -> bool {
-        self.resume.lock().unwrap_or_else(PoisonError::into_inner).journal.is_some()
+        self.record().journal.is_some()
+    }
+
+    /// Its work beside the async threads.
+    pub fn calls(&self) -> &Arc<DiskCalls> {
+        &self.calls
+    }
+
+    /// Work that may take long says that it still gets answers. Whether it is to go on.
+    pub fn goes_on(&self) -> bool {
+        self.calls.moved_on();
+        !self.stop.is_cancelled() && !self.calls.is_left()
+    }
+
+    /// For work that nobody waits for any more: it begins nothing new.
+    pub fn require_wait(&self) -> Result<()> {
+        if self.calls.is_left() { Err(Error::canceled()) } else { Ok(()) }
+    }
+
+    /// Asks a disk, on a thread beside the async ones. This is the only way: a disk may never answer. Then the row says so,
+    /// and its slot is others' meanwhile; a stop waits [`LAST_CALL`] for the answer, and what comes after that finds
+    /// [`Run::require_wait`] to fail. The transfer does not run again before it has come.
+    pub async fn disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        if self.stop.is_cancelled() && Instant::now() >= self.last_call() {
+            return Err(Error::canceled());
+        }
+        let (hold, calls) = (self.calls.hold(), Arc::clone(&self.calls));
+        let ask = move || {
+            let value = {
+                let _inside = calls.inside();
+                work()
+            };
+            // What the work brought ends before it counts as over, also when nobody takes it.
+            (value, hold)
+        };
+        let (value, _hold) = self.outlast(tokio::task::spawn_blocking(ask)).await?;
+        Ok(value)
+    }
+
+    /// Waits for work beside the async threads, for [`LAST_CALL`] once the transfer is to stop.
+    pub async fn outlast<T>(&self, work: tokio::task::JoinHandle<T>) -> Result<T> {
+        let mut work = std::pin::pin!(work);
+        let done = tokio::select! {
+            biased;
+            done = &mut work => Ok(done),
+            () = self.stop.cancelled() => tokio::time::timeout_at(self.last_call(), work).await,
+        };
+        match done {
+            Ok(done) => done.map_err(|_| Error::internal("A disk task was interrupted")),
+            Err(_) => {
+                self.calls.leave();
+                Err(Error::canceled())
+            }
+        }
+    }
+
+    /// Does what makes something elsewhere: it goes to its end whoever stops waiting for it, and the transfer does not run again
+    /// before that. It ends by itself, in the time that an answer may take.
+    pub async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let hold = self.calls.hold();
+        let doing = tokio::spawn(async move {
+            let done = work.await;
+            (done, hold)
+        });
+        let (done, _hold) = self.outlast(doing).await?;
+        done
+    }
+
+    fn last_call(&self) -> Instant {
+        *self.stopped.get_or_init(Instant::now) + LAST_CALL
     }
 
     /// How long a wait of Ferry's own takes in this run. A deadline over several of them is scaled alike.
@@ -251,17 +368,6 @@ impl Run {
     /// Waits, as long as this run's waits take, unless the transfer is to stop.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         self.or_stop(tokio::time::sleep(self.scaled(time))).await
-    }
-
-    /// The same, for what has `grace` to come to its end even then.
-    pub async fn or_stop_after<T>(&self, grace: Duration, work: impl Future<Output = T>) -> Result<T> {
-        let mut work = std::pin::pin!(work);
-        tokio::select! {
-            value = &mut work => Ok(value),
-            () = self.stop.cancelled() => {
-                tokio::time::timeout(grace, work).await.map_err(|_| Error::canceled())
-            }
-        }
     }
 
     /// Waits for something, unless the transfer is to stop.

@@ -162,6 +162,8 @@ pub enum WaitReason {
     Space,
     /// The first byte of an answer: the server makes or packs the file.
     Answer,
+    /// The folder with the file, whose disk does not answer.
+    Folder,
 }
 
 /// How much is known about the bytes being right.

@@ -345,6 +345,7 @@ phrases! {
     PartNameTaken = "Something else has the part file's name";
     TooManyOfThatName { name: Foreign } = "There are too many files called `{name}` already";
     DriveGone { folder: Foreign } = "The drive with `{folder}` is no longer there";
+    FolderSilent { folder: Foreign } = "The folder `{folder}` does not answer";
 
     // ---- what happened: uploads ----
     SignedUrlExpired = "The signed URL has expired";
@@ -517,6 +518,7 @@ phrases! {
     GetUrlForWhole = "get a URL that takes the whole file in one request";
     CheckAddressAndSignIn = "check the address of the service, and whether this network asks you to sign in";
     GetOpenLink = "get a link that works without signing in";
+    WaitForFolder = "look at its drive or its network; nothing is lost meanwhile";
     ConnectDrive = "connect it again and retry, or choose another folder; what has arrived is kept on it";
     LookAtMediaServer = "look at the media server, then try again";
     StartAgain = "start it again";

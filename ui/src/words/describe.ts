@@ -81,6 +81,8 @@ export function waiting(wait: Wait, now: number): string {
       return m.wait_space();
     case 'answer':
       return m.wait_answer();
+    case 'folder':
+      return m.wait_folder();
   }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::connections::Connections;
 use super::part_writer::{Stretch, Writer, Written};
 use super::publish::{publish_now, set_modified};
-use super::{Fetched, Kept, Open, blocking, changed, restart, sniff};
+use super::{Fetched, Kept, Open, changed, restart, sniff};
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, Candidates};
 use crate::files::folder::write_at;
@@ -138,7 +138,7 @@ pub(super) async fn save(
             }
             Err(error) => {
                 let error = Error::target_io("Writing to", &open.part.path(), &error);
-                let error = more_needed(error, open).await?;
+                let error = more_needed(run, error, open).await?;
                 // What part of it lies on the disk is not known.
                 kept.open = None;
                 return Err(error);
@@ -147,7 +147,7 @@ pub(super) async fn save(
     }
     if let Some(total) = open.total().filter(|_| !has_room) {
         let part = open.part.clone();
-        blocking(move || part.make_room(total)).await??;
+        run.disk(move || part.make_room(total)).await??;
     }
     run.save_journal(&open.journal());
     if can_continue {
@@ -174,9 +174,9 @@ pub(super) async fn save(
     }
     // The writer ends when nobody can hand it anything any more.
     drop(connections);
-    let Written { stretches, result: written } = writer.finish(result.is_err()).await?;
+    let Written { stretches, result: written } = writer.finish(run, result.is_err()).await?;
     let written = match written {
-        Err(error) => Err(more_needed(error, open).await?),
+        Err(error) => Err(more_needed(run, error, open).await?),
         Ok(()) => Ok(()),
     };
     match stretches {
@@ -261,11 +261,11 @@ fn refuse_unwanted_coding(facts: &Facts, name: &str) -> Result<()> {
 }
 
 /// Says how much is missing when a disk ran full.
-async fn more_needed(mut error: Error, open: &Open) -> Result<Error> {
+async fn more_needed(run: &Run, mut error: Error, open: &Open) -> Result<Error> {
     if let (Cause::DiskFull, Some(total)) = (error.cause, open.total()) {
         let part = open.part.clone();
         // Where the disk has room, it is something else that is used up (a quota), and the system says it best.
-        if let Err(full) = blocking(move || part.find_room(total)).await? {
+        if let Err(full) = run.disk(move || part.find_room(total)).await? {
             (error.what, error.why) = (Phrase::DiskFull.into(), full.why);
         }
     }
@@ -302,7 +302,7 @@ fn show_name(run: &Run, name: &str, target: &Path) {
         row.name = name.into();
         row.path = Some(target.display().to_string());
     });
-    run.queue().store.save_row_later(run.row());
+    run.queue().save_row_soon(run.id);
 }
 
 /// A part file that was just made.
@@ -361,12 +361,15 @@ async fn reserve(
     total: Option<u64>,
     whole: Option<Whole>,
 ) -> Result<Option<Made>> {
-    let (run, path) = (run.clone(), task.folder.clone());
+    let (asking, path) = (run, task.folder.clone());
+    let run = asking.clone();
     // In one go: for a short file each change of hands costs as much as the work.
     let make = move || loop {
         let folder = run.queue().folders.open(&path)?;
+        run.require_wait()?;
         let free = |is_reserved: &dyn Fn(&str) -> bool| PartFile::free_name(&folder, &wanted, is_reserved);
         let name = run.queue().names.reserve(run.id, &folder, free)?;
+        run.require_wait()?;
         show_name(&run, &name, &folder.path_of(&name));
         let proven = whole.as_ref().and_then(|whole| whole.proven(&name));
         let drive = folder.drive().map(Path::to_owned);
@@ -375,6 +378,7 @@ async fn reserve(
         run.save_journal_now(&journal)?;
         let fitted = folder.fitted(&wanted);
         let Some(part) = PartFile::create(folder, &name)? else { continue };
+        run.require_wait().inspect_err(|_| part.discard_empty())?;
         if fitted != wanted {
             run.note(Phrase::NameFitted { name: name.as_str().into() });
         }
@@ -392,5 +396,5 @@ async fn reserve(
         }
         return Ok(Some(Made { part, room, written }));
     };
-    blocking(make).await?
+    asking.disk(make).await?
 }

@@ -6,7 +6,8 @@
 //! Bytes that cannot be shown to be of the version that was begun are never joined to it.
 //!
 //! Owns the part file of one transfer while it runs. May use `http`, `files`, `services`, and the queue through its
-//! [`Run`]; called by the queue only. Holds no lock over a wait. A cancel leaves the part file, synced, and its journal.
+//! [`Run`]; called by the queue only. Holds no lock over a wait, and asks the disk by
+//! [`Run::disk`] alone. A cancel leaves the part file, synced, and its journal.
 
 mod body;
 mod connections;
@@ -19,7 +20,6 @@ mod sniff;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::engine::{Asset, AssetStatus};
@@ -170,8 +170,8 @@ impl Open {
     }
 
     /// The same, read back from the disk.
-    fn read_back(&self, wanted: &[Algorithm], stop: &CancellationToken) -> std::io::Result<Digests> {
-        Ok(self.part.hash(0, self.have(), wanted, stop)?.finish())
+    fn read_back(&self, wanted: &[Algorithm], run: &Run) -> std::io::Result<Digests> {
+        Ok(self.part.hash(0, self.have(), wanted, || run.goes_on())?.finish())
     }
 }
 
@@ -235,7 +235,7 @@ async fn bring(
     let Some(plan) = kept.plan.clone() else { return Err(Error::internal("There is no plan")) };
 
     if !kept.looked_for_part {
-        kept.open = run.or_stop(resume_part::continue_part(run, task, journal)).await??;
+        kept.open = resume_part::continue_part(run, task, journal).await?;
         kept.pinned = pinned_before(run, &plan).await;
         kept.looked_for_part = true;
     }
@@ -254,8 +254,8 @@ async fn bring(
     };
     let Some(open) = kept.open.take() else { return Err(Error::internal("There is no part file")) };
     let (open, whole) = publish::verify(run, task, &plan, open, framing, kept).await?;
-    publish::set_modified(run, &open.part, open.identity.modified());
-    publish::publish(run, open.journal(), open.part, whole).await
+    let modified = open.identity.modified().map(str::to_owned);
+    publish::publish(run, open.journal(), open.part, whole, modified).await
 }
 
 /// Where the address led in an earlier run.
@@ -283,7 +283,7 @@ async fn restart(run: &Run, kept: &mut Kept, reason: Phrase, promised: Identity)
             run.note(reason);
         }
         let part = open.part.clone();
-        blocking(move || part.truncate(0)).await??;
+        run.disk(move || part.truncate(0)).await??;
         *open = Open { identity: promised, ..Open::empty(open.part.clone()) };
         run.save_journal(&open.journal());
         run.renew_journal(&open.journal()).await?;
@@ -296,7 +296,7 @@ async fn restart(run: &Run, kept: &mut Kept, reason: Phrase, promised: Identity)
 async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
     if let Some(open) = kept.open.take() {
         let part = open.part;
-        let (part, aside) = blocking(move || part.set_aside()).await??;
+        let (part, aside) = run.disk(move || part.set_aside()).await??;
         run.note(Phrase::ChangedAtSource { aside: aside.into() });
         let open = Open::empty(part);
         run.save_journal(&open.journal());
@@ -309,11 +309,7 @@ async fn changed(run: &Run, kept: &mut Kept) -> Result<()> {
 
 async fn open_folder(run: &Run, path: &Path) -> Result<Arc<Folder>> {
     let (folders, path) = (Arc::clone(&run.queue().folders), path.to_owned());
-    blocking(move || folders.open(&path)).await?
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+    run.disk(move || folders.open(&path)).await?
 }
 
 /// What was asked for, as it may be shown: without a query.

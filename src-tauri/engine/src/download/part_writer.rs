@@ -94,7 +94,12 @@ impl Writer {
             failure: Mutex::default(),
         });
         let beside = Arc::clone(&syncer);
-        let task = tokio::task::spawn_blocking(move || write_all(inbox, stretches, &beside));
+        let hold = run.calls().hold();
+        let task = tokio::task::spawn_blocking(move || {
+            let written = write_all(inbox, stretches, &beside);
+            drop(hold);
+            written
+        });
         Self { inbox: Inbox(sender), task, syncer }
     }
 
@@ -105,18 +110,17 @@ impl Writer {
 
     /// Waits for the last byte, after every other [`Inbox`] is gone; what is to be continued later is synced and
     /// journaled.
-    pub async fn finish(self, to_be_continued: bool) -> Result<Written> {
+    pub async fn finish(self, run: &Run, to_be_continued: bool) -> Result<Written> {
         drop(self.inbox);
-        let interrupted = |_| Error::internal("Writing to the disk was interrupted");
-        let (stretches, mut result) = self.task.await.map_err(interrupted)?;
+        let (stretches, mut result) = run.outlast(self.task).await?;
         let beside = self.syncer.beside().take();
         if let Some(beside) = beside {
             // What it writes down must not come after what is written down from here on.
-            beside.await.map_err(interrupted)?;
+            run.outlast(beside).await?;
         }
         if (to_be_continued || result.is_err()) && !self.syncer.has_failed() {
             let (syncer, proven) = (Arc::clone(&self.syncer), pieces(&stretches));
-            tokio::task::spawn_blocking(move || syncer.sync(proven)).await.map_err(interrupted)?;
+            run.disk(move || syncer.sync(proven)).await?;
         }
         let Some(failure) = self.syncer.failure().take() else {
             return Ok(Written { stretches: Some(stretches), result });
@@ -139,18 +143,25 @@ fn write_all(
     let (mut unsynced, mut synced_at) = (0, Instant::now());
     let mut last = 0;
     let mut room = Room::default();
+    let calls = Arc::clone(syncer.run.calls());
+    let give_back = |stretches: &[Stretch], room: &Room| {
+        let _inside = calls.inside();
+        room.give_back(&syncer.part, stretches);
+    };
     while let Some(placed) = inbox.blocking_recv() {
         let (offset, bytes) = (placed.at(), placed.bytes());
         if syncer.has_failed() {
             // Nothing that comes could be relied on.
             return (stretches, Ok(()));
         }
+        let inside = calls.inside();
         let written = room.ahead_of(syncer, offset, bytes.len() as u64).and_then(|()| {
             write_at(syncer.part.file(), bytes, offset)
                 .map_err(|error| Error::target_io("Writing to", &syncer.part.path(), &error))
         });
-        if let Err(error) = written {
-            room.give_back(&syncer.part, &stretches);
+        drop(inside);
+        if let Err(error) = written.and_then(|()| syncer.run.require_wait()) {
+            give_back(&stretches, &room);
             return (stretches, Err(error));
         }
         if stretches.get(last).is_none_or(|stretch| stretch.end() != offset) {
@@ -167,7 +178,7 @@ fn write_all(
             syncer.sync_beside(pieces(&stretches));
         }
     }
-    room.give_back(&syncer.part, &stretches);
+    give_back(&stretches, &room);
     (stretches, Ok(()))
 }
 
@@ -228,7 +239,11 @@ struct Syncer {
 
 impl Syncer {
     fn sync(&self, pieces: Vec<Piece>) {
-        if let Err(error) = self.part.sync_data() {
+        let synced = {
+            let _inside = self.run.calls().inside();
+            self.part.sync_data()
+        };
+        if let Err(error) = synced {
             *self.failure() = Some(Error::target_io("Writing to", &self.part.path(), &error));
             return;
         }
@@ -255,6 +270,10 @@ impl Syncer {
             return;
         }
         let syncer = Arc::clone(self);
-        *beside = Some(tokio::task::spawn_blocking(move || syncer.sync(pieces)));
+        let hold = self.run.calls().hold();
+        *beside = Some(tokio::task::spawn_blocking(move || {
+            syncer.sync(pieces);
+            drop(hold);
+        }));
     }
 }

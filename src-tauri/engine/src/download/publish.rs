@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::resume_part::show_published;
-use super::{Kept, Open, blocking, restart};
+use super::{Kept, Open, restart};
 use crate::error::{Cause, Error, Result};
 use crate::files::part_file::PartFile;
 use crate::http::checksum::{Algorithm, Proof, prove, wanted};
@@ -37,12 +37,12 @@ pub(super) async fn verify(
     let (open, digests) = match open.digests(&wanted) {
         Some(digests) => (open, Ok(digests)),
         None => {
-            let stop = run.stop.clone();
+            let reading = run.clone();
             let read_back = move || {
-                let digests = open.read_back(&wanted, &stop);
+                let digests = open.read_back(&wanted, &reading);
                 (open, digests)
             };
-            blocking(read_back).await?
+            run.disk(read_back).await?
         }
     };
     let digests = match digests {
@@ -92,7 +92,7 @@ pub(super) async fn verify(
     }
 }
 
-/// Gives the file the time that its source has, if the user wants that.
+/// Gives the file the time that its source has, if the user wants that. Blocks.
 pub(super) fn set_modified(run: &Run, part: &PartFile, modified: Option<&str>) {
     if run.settings().keep_modified_time
         && let Some(time) = modified.and_then(|text| httpdate::parse_http_date(text).ok())
@@ -103,10 +103,20 @@ pub(super) fn set_modified(run: &Run, part: &PartFile, modified: Option<&str>) {
 }
 
 /// Makes a proven file durable and gives it its final name.
-pub(super) async fn publish(run: &Run, journal: Journal, part: PartFile, whole: ProvenWhole) -> Result<()> {
+pub(super) async fn publish(
+    run: &Run,
+    journal: Journal,
+    part: PartFile,
+    whole: ProvenWhole,
+    modified: Option<String>,
+) -> Result<()> {
     run.stage(Stage::Publishing);
-    let run = run.clone();
-    blocking(move || publish_now(&run, journal, &part, whole)).await?
+    let publishing = run.clone();
+    let publish = move || {
+        set_modified(&publishing, &part, modified.as_deref());
+        publish_now(&publishing, journal, &part, whole)
+    };
+    run.disk(publish).await?
 }
 
 /// The same. Blocks.
@@ -129,6 +139,8 @@ pub(super) fn publish_now(
         return Err(error);
     }
     loop {
+        // Whoever has stopped the transfer was told that it has not ended.
+        run.require_wait()?;
         // On disk before the file has it: a kill in between must not bring the same file a second time.
         if journal.proven_whole.as_ref() != Some(&whole) {
             journal.proven_whole = Some(whole.clone());

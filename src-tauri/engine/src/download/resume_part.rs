@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::part_writer::Stretch;
 use super::publish::publish;
-use super::{Open, blocking, open_folder};
+use super::{Open, open_folder};
 use crate::error::{Cause, Error, Result};
 use crate::files::part_file::{PartFile, part_name};
 use crate::run::Run;
@@ -26,13 +26,15 @@ pub(super) async fn finish_move(
         // To its end, also when the transfer is to stop: two of these at once would take the file from each other.
         let (writing, moved) = (run.clone(), journal.clone());
         let finish = move || {
-            let file = crate::files::part_file::relocate(&from, &old, &to, &new, moved.file)?;
+            let file = crate::files::part_file::relocate(&from, &old, &to, &new, moved.file, || {
+                writing.calls().moved_on();
+            })?;
             let moved = Journal { file, ..moved };
             writing.save_journal_now(&moved)?;
             writing.renew_kept_journal(&moved);
             Ok::<_, Error>(moved)
         };
-        journal = blocking(finish).await??;
+        journal = run.disk(finish).await??;
     }
     Ok(Some(journal))
 }
@@ -45,15 +47,17 @@ pub(super) async fn proven_before(run: &Run, task: &DownloadTask, journal: Optio
     let is_meant =
         |whole: &ProvenWhole| task.checksum.as_ref().is_none_or(|own| whole.checksum == Some(own.hex()));
     let Some(whole) = journal.proven_whole.clone().filter(is_meant) else { return Ok(false) };
-    refuse_without_drive(task, journal.drive.clone()).await?;
+    refuse_without_drive(run, task, journal.drive.clone()).await?;
     run.stage(Stage::Checking);
     let folder = open_folder(run, &task.folder).await?;
     let (name, file) = (journal.name.clone(), journal.file);
-    let (wanted, stop) = (whole.clone(), run.stop.clone());
-    let found = blocking(move || {
+    let (wanted, reading) = (whole.clone(), run.clone());
+    let found = run.disk(move || {
         let is_whole = |part: &PartFile| {
             part.file().metadata().is_ok_and(|facts| facts.len() == wanted.size)
-                && part.hash(0, wanted.size, &[], &stop).is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
+                && part
+                    .hash(0, wanted.size, &[], || reading.goes_on())
+                    .is_ok_and(|hasher| hasher.crc32c() == wanted.crc32c)
         };
         if folder.has(&part_name(&name)) {
             return PartFile::reopen(folder, &name, file).ok().filter(is_whole).map(|part| Ok(Some(part)));
@@ -62,10 +66,15 @@ pub(super) async fn proven_before(run: &Run, task: &DownloadTask, journal: Optio
         // It may have its name, and not yet for good.
         Some(published.sync_with_name().map(|()| None))
     });
-    match run.or_stop(found).await??.transpose()? {
+    let found = found.await?.transpose()?;
+    // What was stopped halfway says nothing about the file.
+    if run.stop.is_cancelled() {
+        return Err(Error::canceled());
+    }
+    match found {
         Some(Some(part)) => {
             run.tell(Phrase::OnlyNameMissing);
-            publish(run, journal.clone(), part, whole).await?;
+            publish(run, journal.clone(), part, whole, None).await?;
         }
         Some(None) => {
             run.tell(Phrase::HadItsName);
@@ -88,9 +97,9 @@ pub(super) fn show_published(run: &Run, path: &Path, whole: ProvenWhole) {
 }
 
 /// What has come lies on a drive that is away: nothing is made in the folder that it left behind.
-async fn refuse_without_drive(task: &DownloadTask, drive: Option<PathBuf>) -> Result<()> {
+async fn refuse_without_drive(run: &Run, task: &DownloadTask, drive: Option<PathBuf>) -> Result<()> {
     let Some(drive) = drive else { return Ok(()) };
-    if blocking(move || crate::files::folder::is_gone(&drive)).await? {
+    if run.disk(move || crate::files::folder::is_gone(&drive)).await? {
         return Err(crate::files::part_file::drive_is_gone(&task.folder));
     }
     Ok(())
@@ -111,11 +120,11 @@ pub(super) async fn continue_part(
         run.stage(Stage::Checking);
     }
     run.counter.set(proven);
-    refuse_without_drive(task, journal.drive.clone().filter(|_| proven > 0)).await?;
+    refuse_without_drive(run, task, journal.drive.clone().filter(|_| proven > 0)).await?;
     let folder = open_folder(run, &task.folder).await?;
     let path = folder.path_of(&part_name(&journal.name));
     let (name, file) = (journal.name.clone(), journal.file);
-    let opened = blocking(move || PartFile::reopen(folder, &name, file)).await?;
+    let opened = run.disk(move || PartFile::reopen(folder, &name, file)).await?;
     let part = match opened {
         Ok(part) => part,
         Err(error) => {
@@ -142,27 +151,29 @@ pub(super) async fn continue_part(
             return Ok(None);
         }
     };
-    let (reading, wanted, stop) = (part.clone(), journal.pieces.clone(), run.stop.clone());
-    let stretches = blocking(move || {
-        let stretch = |piece: &Piece| {
-            let hasher = reading.hash(piece.start, piece.end - piece.start, &[], &stop)?;
-            let same = hasher.crc32c() == piece.crc32c;
-            same.then_some(Stretch { start: piece.start, hasher }).ok_or(ErrorKind::InvalidData.into())
-        };
-        wanted.iter().map(stretch).collect::<std::io::Result<Vec<Stretch>>>()
-    })
-    .await?;
+    let (reading, wanted, reader) = (part.clone(), journal.pieces.clone(), run.clone());
+    let stretches = run
+        .disk(move || {
+            let stretch = |piece: &Piece| {
+                let hasher = reading.hash(piece.start, piece.end - piece.start, &[], || reader.goes_on())?;
+                let same = hasher.crc32c() == piece.crc32c;
+                same.then_some(Stretch { start: piece.start, hasher }).ok_or(ErrorKind::InvalidData.into())
+            };
+            wanted.iter().map(stretch).collect::<std::io::Result<Vec<Stretch>>>()
+        })
+        .await?;
     let stretches = match stretches {
         Ok(stretches) => stretches,
         Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
             run.counter.set(0);
-            let (part, aside) = blocking(move || part.set_aside()).await??;
+            let (part, aside) = run.disk(move || part.set_aside()).await??;
             run.note(Phrase::PartFileChanged { aside: aside.into() });
             return Ok(Some(Open::empty(part)));
         }
         Err(error) => return Err(Error::target_io("Checking", &path, &error)),
     };
-    part.truncate(stretches.iter().map(Stretch::end).max().unwrap_or(0))?;
+    let (cut, end) = (part.clone(), stretches.iter().map(Stretch::end).max().unwrap_or(0));
+    run.disk(move || cut.truncate(end)).await??;
     if proven > 0 {
         run.tell(Phrase::GoesOnAt { done: Size(proven) });
     }

@@ -1,5 +1,7 @@
 //! What a body is, by its first bytes: an error in JSON, a web page in place of a file, or the file.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use super::{Kept, Open, endpoint, refusal_of, who};
@@ -86,7 +88,7 @@ pub(super) async fn no_file_instead(
     }
     let words = body.seen();
     let kind = facts.media_type().unwrap_or_default();
-    if is_text(&first_bytes_of(open)) {
+    if is_text(&first_bytes_of(run, open).await?) {
         // A text may well become another one: only what is called JSON is none, where no JSON was begun.
         let is_other = answer::is_json(&kind) && !is_json_name(open.part.name());
         return Ok(is_other.then(|| words_instead(facts, &words, service)));
@@ -102,15 +104,13 @@ pub(super) async fn no_file_instead(
 }
 
 /// The first bytes of what was begun, as far as they are here.
-fn first_bytes_of(open: &Open) -> Vec<u8> {
+async fn first_bytes_of(run: &Run, open: &Open) -> Result<Vec<u8>> {
     let here =
         open.stretches.iter().find(|stretch| stretch.start == 0).map_or(0, |first| first.hasher.bytes());
     let mut bytes = vec![0; usize::try_from(here).unwrap_or(usize::MAX).min(PAGE_BEGINS_WITHIN)];
     // What cannot be read is taken for no text, as nearly everything that is worth a resume.
-    match read_at(open.part.file(), &mut bytes, 0) {
-        Ok(()) => bytes,
-        Err(_) => vec![0],
-    }
+    let file = Arc::clone(open.part.file());
+    run.disk(move || if read_at(&file, &mut bytes, 0).is_ok() { bytes } else { vec![0] }).await
 }
 
 /// Reads on while it may be a message: whether the whole body is a short text, or nothing.

@@ -4,6 +4,7 @@
 //! A cancelled call leaves a part file, never half a name.
 
 pub(crate) mod disk;
+pub(crate) mod disk_calls;
 pub(crate) mod folder;
 pub(crate) mod origin_mark;
 pub(crate) mod own_file;

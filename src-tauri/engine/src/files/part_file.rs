@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
 use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::files::disk::Disk;
@@ -70,6 +68,15 @@ impl PartFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) if folder.learn_from_refusal(&part_name(name), &error) => Ok(None),
             Err(error) => Err(Error::target_io("Creating", &folder.path_of(&part_name(name)), &error)),
+        }
+    }
+
+    /// Takes back one that was just made, and that nobody wants any more.
+    pub fn discard_empty(&self) {
+        let part = part_name(&self.name);
+        // One that stays holds nothing, and belongs to a name that is noted.
+        if self.folder.is_same(&part, &self.file).is_ok_and(|is_same| is_same) {
+            let _ = self.folder.remove(&part);
         }
     }
 
@@ -304,13 +311,13 @@ impl PartFile {
     }
 
     /// Reads `length` bytes from `start` on and gives the hasher that has seen them. Stops in the middle, with
-    /// `Interrupted`, when the transfer is to stop: a large file takes its time, and nobody else can have it meanwhile.
+    /// `Interrupted`, when it does not go on: a large file takes its time, and nobody else can have it meanwhile.
     pub fn hash(
         &self,
         start: u64,
         length: u64,
         extra: &[Algorithm],
-        stop: &CancellationToken,
+        goes_on: impl Fn() -> bool,
     ) -> io::Result<Hasher> {
         let mut hasher = Hasher::new(extra);
         let mut file = &*self.file;
@@ -318,7 +325,7 @@ impl PartFile {
         let mut left = length;
         let mut buffer = vec![0; READ_BUFFER.min(usize::try_from(length).unwrap_or(READ_BUFFER)).max(1)];
         while left > 0 {
-            if stop.is_cancelled() {
+            if !goes_on() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -340,13 +347,15 @@ pub(crate) fn drive_is_gone(folder: &Path) -> Error {
 }
 
 /// Takes a part file to another folder, under a name that is reserved for it there, and gives what is to be noted of it
-/// then. Cut off anywhere, it can be done again: what an earlier try has begun is begun anew.
+/// then. Cut off anywhere, it can be done again: what an earlier try has begun is begun anew. A long copy says that it
+/// `moved_on`.
 pub(crate) fn relocate(
     from: &Path,
     name: &str,
     to: &Path,
     new: &str,
     noted: Option<FileId>,
+    moved_on: impl Fn(),
 ) -> Result<Option<FileId>> {
     let old = from.join(part_name(name));
     // A link in its place leads to a file that is not to be copied.
@@ -384,7 +393,8 @@ pub(crate) fn relocate(
     } else {
         let mut copy = folder.create_new(&new).map_err(failed)?;
         moved = FileId::of(&copy);
-        let copied = io::copy(&mut part, &mut copy).and_then(|_| Disk::judge_file_sync(copy.sync_all()));
+        let copied =
+            copy_all(&mut part, &mut copy, moved_on).and_then(|()| Disk::judge_file_sync(copy.sync_all()));
         if let Err(error) = copied {
             // Half a copy helps nobody; the old part is still there.
             let _ = folder.remove(&new);
@@ -401,6 +411,15 @@ pub(crate) fn relocate(
         // An old copy that cannot be removed stays where the user can see it; it is no longer needed.
         _ => Ok(moved),
     }
+}
+
+/// Copies the rest of a file, and says after each stretch that it `moved_on`.
+fn copy_all(from: &mut File, to: &mut File, moved_on: impl Fn()) -> io::Result<()> {
+    const STRETCH: u64 = 16 * 1024 * 1024;
+    while io::copy(&mut io::Read::by_ref(from).take(STRETCH), to)? > 0 {
+        moved_on();
+    }
+    Ok(())
 }
 
 /// Whether a file holds the beginning of another, or all of it.

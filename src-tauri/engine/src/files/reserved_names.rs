@@ -19,8 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The names of all unfinished downloads.
 #[derive(Debug, Default)]
 pub(crate) struct ReservedNames {
-    names: Mutex<HashMap<TransferId, Reserved>>,
+    names: Mutex<Names>,
     folders: Mutex<HashMap<PathBuf, Weak<Mutex<()>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    taken: HashMap<TransferId, Reserved>,
+    /// Of transfers that are off the list, whose part files are still being removed: by name, whosever they are then.
+    going: HashMap<TransferId, Reserved>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,7 +39,7 @@ struct Reserved {
 }
 
 impl ReservedNames {
-    fn names(&self) -> MutexGuard<'_, HashMap<TransferId, Reserved>> {
+    fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,7 +57,9 @@ impl ReservedNames {
 
     /// Remembers a name that a transfer has. No disk is asked.
     pub fn keep(&self, id: TransferId, folder: &Path, name: &str) {
-        self.names().insert(id, Reserved { folder: folder.to_owned(), is_real: false, name: caseless(name) });
+        self.names()
+            .taken
+            .insert(id, Reserved { folder: folder.to_owned(), is_real: false, name: caseless(name) });
     }
 
     /// Gives a transfer the name that `find` finds, which is told what the others have. Blocks as long as the disk does;
@@ -65,7 +74,7 @@ impl ReservedNames {
         let _alone = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let name = find(&|name| self.is_reserved(id, folder, &caseless(name)))?;
         let taken = Reserved { folder: folder.real_path().to_owned(), is_real: true, name: caseless(&name) };
-        self.names().insert(id, taken);
+        self.names().taken.insert(id, taken);
         Ok(name)
     }
 
@@ -73,7 +82,8 @@ impl ReservedNames {
     fn is_reserved(&self, id: TransferId, folder: &Folder, name: &str) -> bool {
         let same: Vec<(TransferId, Reserved)> = {
             let names = self.names();
-            let same = names.iter().filter(|(other, taken)| **other != id && taken.name == name);
+            let others = names.taken.iter().filter(|(other, _)| **other != id);
+            let same = others.chain(&names.going).filter(|(_, taken)| taken.name == name);
             same.map(|(other, taken)| (*other, taken.clone())).collect()
         };
         same.into_iter().any(|(other, taken)| {
@@ -86,7 +96,8 @@ impl ReservedNames {
             // It may be this folder by another way. Where its disk does not say, a number costs nothing.
             let Some(real) = real_path(&taken.folder) else { return true };
             let is_here = real == folder.real_path();
-            if let Some(kept) = self.names().get_mut(&other).filter(|kept| kept.folder == taken.folder) {
+            if let Some(kept) = self.names().taken.get_mut(&other).filter(|kept| kept.folder == taken.folder)
+            {
                 (kept.folder, kept.is_real) = (real, true);
             }
             is_here
@@ -95,7 +106,20 @@ impl ReservedNames {
 
     /// The transfer has ended, or its name belongs to something else by now.
     pub fn forget(&self, id: TransferId) {
-        self.names().remove(&id);
+        self.names().taken.remove(&id);
+    }
+
+    /// The transfer goes off the list, and its part file with it.
+    pub fn is_going(&self, id: TransferId) {
+        let mut names = self.names();
+        if let Some(name) = names.taken.remove(&id) {
+            names.going.insert(id, name);
+        }
+    }
+
+    /// The part file is gone.
+    pub fn is_gone(&self, id: TransferId) {
+        self.names().going.remove(&id);
     }
 }
 
@@ -166,6 +190,19 @@ mod tests {
         got.sort();
         got.dedup();
         assert_eq!(got.len(), 16, "{got:?}");
+    }
+
+    #[test]
+    fn a_name_is_nobody_elses_before_its_part_file_is_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        let names = ReservedNames::default();
+        assert_eq!(reserve(&names, 1, &folder), "Film.mp4");
+        names.is_going(TransferId(1));
+        names.forget(TransferId(1));
+        assert_eq!(reserve(&names, 2, &folder), "Film (1).mp4");
+        names.is_gone(TransferId(1));
+        assert_eq!(reserve(&names, 3, &folder), "Film.mp4");
     }
 
     #[cfg(unix)]

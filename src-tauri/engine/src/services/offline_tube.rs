@@ -48,6 +48,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(10);
 /// Failed polls in a row before the server counts as gone.
 const MOST_FAILED_POLLS: u32 = 5;
 
+#[derive(Clone)]
 pub(crate) struct OfflineTube {
     api: Api,
     quality: String,
@@ -88,15 +89,24 @@ impl OfflineTube {
         self.api.found(self.call(Method::GET, url, None), |job: &Job| job.id == id).await
     }
 
-    async fn start(&self, page: &str, task: &DownloadTask) -> Result<String> {
+    /// Begins a job, and writes its id down before anything else: a crash from there on continues this job, not a second one.
+    /// To its end also when nobody waits for it any more: what the server has begun is known to the run that comes next.
+    async fn start(&self, page: &str, task: &DownloadTask, run: &Run) -> Result<String> {
         let url = self.api.url(&["api", "download"])?;
         let quality = task.quality.as_ref().unwrap_or(&self.quality);
         let wanted = json!({ "url": page, "quality": quality });
-        let started: Started = self.api.json(self.call(Method::POST, url, Some(&wanted))).await?;
-        started
-            .download_id
-            .filter(|id| may_be_id(id))
-            .ok_or_else(|| Error::new(Cause::BadResponse, Phrase::JobWithoutId))
+        let (tube, begun) = (self.clone(), run.clone());
+        run.to_its_end(async move {
+            let started: Started = tube.api.json(tube.call(Method::POST, url, Some(&wanted))).await?;
+            let id = started
+                .download_id
+                .filter(|id| may_be_id(id))
+                .ok_or_else(|| Error::new(Cause::BadResponse, Phrase::JobWithoutId))?;
+            begun.set_server_id(&id).await?;
+            begun.tell(Phrase::PageBegun);
+            Ok(id)
+        })
+        .await
     }
 
     /// Follows a job to its end.
@@ -171,11 +181,7 @@ impl Service for OfflineTube {
                 let page = task.url(run.resume_record().url).ok_or_else(link_not_kept)?;
                 address::parse_http(&page)
                     .map_err(|why| Error::invalid(Phrase::PageAddressUnusable).because(why))?;
-                let id = self.start(&page, task).await?;
-                // Written down before anything else: a crash from here on continues this job, not a second one.
-                run.set_server_id(&id).await?;
-                run.tell(Phrase::PageBegun);
-                id
+                self.start(&page, task, run).await?
             }
         };
         run.stage(Stage::Preparing);

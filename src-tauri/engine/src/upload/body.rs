@@ -61,7 +61,7 @@ impl Flow {
     pub(super) fn body(&self, run: &Run, source: &SourceFile, start: u64, end: u64) -> Body {
         self.wanted.store(end - start, Ordering::Relaxed);
         let pieces = Pieces {
-            inbox: source.read(start, end),
+            inbox: source.read(start, end, run.calls()),
             rest: Bytes::new(),
             last: 0,
             sample: (0, Instant::now()),
@@ -104,7 +104,7 @@ impl Flow {
             biased;
             () = run.stop.cancelled() => return Err(Error::canceled()),
             answer = http.execute(request, reach) => answer,
-            limit = Box::pin(self.standstill(limits.stall, limits.answer)) => Err(stalled(limit)),
+            limit = Box::pin(self.standstill(run, limits.stall, limits.answer)) => Err(stalled(limit)),
         };
         match self.source_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => Err(error),
@@ -116,7 +116,7 @@ impl Flow {
     /// acknowledged: two kilobytes a second are slow, and may be acknowledged in pieces of 64 KiB. Where it does not tell
     /// that, for four times as long. When all have been acknowledged, the store may be thinking: then it is the limit for
     /// answers.
-    async fn standstill(&self, stall: Duration, answer: Duration) -> Duration {
+    async fn standstill(&self, run: &Run, stall: Duration, answer: Duration) -> Duration {
         let mut last = self.moved.load(Ordering::Relaxed);
         let (mut still, mut hidden) = (Duration::ZERO, Duration::ZERO);
         let (mut in_flight, mut is_told) = (InFlight::default(), false);
@@ -124,7 +124,8 @@ impl Flow {
         loop {
             tokio::time::sleep(step).await;
             let moved = self.moved.load(Ordering::Relaxed);
-            if moved != last {
+            // A source that does not come is no line that stands still.
+            if moved != last || run.calls().is_silent(step) {
                 (last, still, hidden) = (moved, Duration::ZERO, Duration::ZERO);
                 continue;
             }

@@ -6,7 +6,7 @@
 //!
 //! One file each for the phases: `sign` gives a [`sign::Target`], `whole` and `session` turn it into an
 //! [`acknowledged::Taken`], `verify` turns that into the row's proof. Called by the queue alone. No lock is held over an
-//! await. A cancel leaves what the store has confirmed, and the record in `resume/` that says where to go on.
+//! await, and the disk is asked by [`Run::disk`] alone. A cancel leaves what the store has confirmed, and the record in `resume/` that says where to go on.
 
 mod acknowledged;
 mod body;
@@ -21,6 +21,7 @@ pub(crate) mod source_file;
 mod verify;
 mod whole;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
@@ -29,7 +30,7 @@ use url::Url;
 use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
-use crate::http::checksum::{Algorithm, Hasher};
+use crate::http::checksum::{Algorithm, Digests, Hasher};
 use crate::http::reach::Destination;
 use crate::run::Run;
 use crate::secrets::header_map;
@@ -183,13 +184,13 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     }
     // As it is on the disk: the row has what may be shown of it.
     let name = file_name(&task.path);
-    let mut result = attempt(run, &task, service.as_deref(), kept, &name).await;
+    let mut result = attempt(run, &task, service.as_ref(), kept, &name).await;
     if let Ok(Outcome::FormKept) = result {
         run.note(Phrase::FormWasKept);
         abandon(run, &row.service).await?;
         kept.source = None;
         run.counter.set(0);
-        result = attempt(run, &task, service.as_deref(), kept, &name).await;
+        result = attempt(run, &task, service.as_ref(), kept, &name).await;
     }
     if let Err(error) = &result {
         // Whoever leads on names another place the next time, where that one is the trouble.
@@ -224,7 +225,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
 async fn attempt(
     run: &Run,
     task: &UploadTask,
-    service: Option<&dyn Service>,
+    service: Option<&Arc<dyn Service>>,
     kept: &mut Kept,
     name: &str,
 ) -> Result<Outcome> {
@@ -235,6 +236,7 @@ async fn attempt(
         kept.sent_all || (kept.is_first && record.signed_url.is_some() && record.session.is_none());
     kept.is_first = false;
     let target = target(run, service, name, source.size()).await?;
+    let service = service.map(|service| &**service);
     let service_id = run.row().service;
     if may_be_there
         && let (Some(service), Some(asset_id)) = (service, &target.asset_id)
@@ -243,7 +245,8 @@ async fn attempt(
             run.stage(Stage::Confirming);
             verify::confirm(run, service, asset_id, LOST_ANSWER).await
         } else {
-            service.confirm(asset_id).await
+            // A stop loses nothing: what may be there is in the record, and is asked about again.
+            run.or_stop(service.confirm(asset_id)).await?
         }
         && size == source.size()
     {
@@ -267,7 +270,7 @@ async fn attempt(
     sending.headers.remove(CONTENT_TYPE);
     let taken = send(&sending, task, kept, &service_id).await?;
     kept.sent_all = false;
-    source.check_unchanged()?;
+    unchanged(run, source).await?;
     match verify::finish(run, service_id.clone(), source, &target, service, Some(&taken)).await {
         Err(error)
             if error.cause == Cause::StoredWrong
@@ -309,18 +312,26 @@ fn upload_task(run: &Run) -> Result<UploadTask> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("A disk task was interrupted"))
+/// Fails when the source is no longer the file that was opened.
+async fn unchanged(run: &Run, source: &SourceFile) -> Result<()> {
+    let source = source.clone();
+    run.disk(move || source.check_unchanged()).await?
+}
+
+/// The source's digests, by whatever of it must still be read for that.
+async fn digests_of(run: &Run, source: &SourceFile, wanted: Vec<Algorithm>) -> Result<Digests> {
+    let (source, reader) = (source.clone(), run.clone());
+    run.disk(move || source.digests(&wanted, || reader.goes_on())).await?
 }
 
 /// Opens the source and makes sure that it is still the file that was begun.
 async fn open_source(run: &Run, task: &UploadTask, kept: &mut Kept) -> Result<SourceFile> {
     if let Some(source) = &kept.source {
-        source.check_unchanged()?;
+        unchanged(run, source).await?;
         return Ok(source.clone());
     }
     let (path, chosen, own) = (task.path.clone(), task.chosen.clone(), run.queue().own_folder.clone());
-    let source = blocking(move || SourceFile::open(&path, chosen.as_ref(), &own)).await??;
+    let source = run.disk(move || SourceFile::open(&path, chosen.as_ref(), &own)).await??;
     let state = source.state();
     if task.source.is_some_and(|before| before != state) {
         abandon(run, &run.row().service).await?;
@@ -555,7 +566,7 @@ async fn bound_to_other_bytes(sending: &Sending<'_>, refusal: &Refusal) -> Resul
     if !refusal.code.as_deref().is_some_and(|code| ABOUT_CONTENT.contains(&code)) {
         return Ok(None);
     }
-    let shown = |algorithm: Algorithm, digests: &crate::http::checksum::Digests| {
+    let shown = |algorithm: Algorithm, digests: &Digests| {
         use base64::Engine as _;
         base64::engine::general_purpose::STANDARD.encode(digests.value(algorithm).unwrap_or_default())
     };
@@ -563,8 +574,7 @@ async fn bound_to_other_bytes(sending: &Sending<'_>, refusal: &Refusal) -> Resul
         let error = Error::new(Cause::ServiceRefused, Phrase::SignedForEmptyFile);
         return Ok(Some(error.because(header).advise(Phrase::SignWithoutChecksum)));
     }
-    let source = sending.source.clone();
-    let digests = sending.run.or_stop(blocking(move || source.digests(&[algorithm]))).await???;
+    let digests = digests_of(sending.run, sending.source, vec![algorithm]).await?;
     Ok((bound != shown(algorithm, &digests)).then(|| {
         Error::new(Cause::ServiceRefused, Phrase::SignedForOtherBytes)
             .because(header)

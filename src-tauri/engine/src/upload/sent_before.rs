@@ -210,7 +210,7 @@ pub(crate) async fn with_content_of(store: &Store, file: &Path, own: &OwnFolder)
     }
     let content = blocking(move || {
         source.also(&[Algorithm::Sha256]);
-        let digests = source.digests(&[Algorithm::Sha256])?;
+        let digests = source.digests(&[Algorithm::Sha256], || true)?;
         source.check_unchanged()?;
         Ok::<_, Error>(sha256(&digests))
     })
@@ -267,7 +267,7 @@ pub(crate) fn shown(crc32c: u32) -> String {
 pub(crate) async fn ends_with(run: &Run, path: &Path, reuse: &Reuse, service: &dyn Service) -> Result<bool> {
     let peer = Peer::service(service.about().id);
     let file = path.to_owned();
-    let is_same = blocking(move || Sighting::of(&file)).await?.is_some_and(|file| file.state == reuse.source);
+    let is_same = run.disk(move || Sighting::of(&file)).await?.is_some_and(|file| file.state == reuse.source);
     if is_same {
         run.stage(Stage::Confirming);
         match run.or_stop(service.confirm(&reuse.asset_id)).await? {
@@ -309,7 +309,7 @@ fn read(path: &Path, before: SourceState, own: &OwnFolder, stop: &CancellationTo
             return None;
         }
         end = before.size.min(end + STRETCH);
-        source.hash_up_to(end).ok()?;
+        source.hash_up_to(end, || true).ok()?;
     }
     source.check_unchanged().ok()?;
     let digests = source.known_digests(&[Algorithm::Sha256])?;

@@ -23,7 +23,7 @@ use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
 use crate::upload::signed_url::Method;
 use crate::upload::source_file::SourceFile;
-use crate::upload::{Kept, Sending, blocking, verify};
+use crate::upload::{Kept, Sending, unchanged, verify};
 use crate::words::{Phrase, Size};
 
 /// The store's unit: every chunk but the last is a multiple of it.
@@ -115,8 +115,7 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
     }
     if confirmed > source.hashed() {
         run.stage(Stage::Checking);
-        let source = source.clone();
-        run.or_stop(blocking(move || source.hash_up_to(confirmed))).await???;
+        hash_up_to(run, source, confirmed).await?;
         run.stage(Stage::Sending);
     }
     if confirmed > 0 {
@@ -128,7 +127,7 @@ async fn chunks(sending: &Sending<'_>, method: Method, kept: &mut Kept) -> Resul
     let (mut highest, mut idle) = (confirmed, 0);
     loop {
         let end = total.min(confirmed + size);
-        source.check_unchanged()?;
+        unchanged(run, source).await?;
         let began = std::time::Instant::now();
         // The store may have every byte and only be about to say so: then it is asked, there is nothing to send.
         let answer = if confirmed == total && total > 0 {
@@ -424,11 +423,15 @@ impl Line<'_> {
 }
 
 async fn hash_whole(run: &Run, source: &SourceFile) -> Result<()> {
-    let (whole, size) = (source.clone(), source.size());
     run.stage(Stage::Checking);
-    run.or_stop(blocking(move || whole.hash_up_to(size))).await???;
-    run.counter.set(size);
+    hash_up_to(run, source, source.size()).await?;
+    run.counter.set(source.size());
     Ok(())
+}
+
+async fn hash_up_to(run: &Run, source: &SourceFile, end: u64) -> Result<()> {
+    let (source, reader) = (source.clone(), run.clone());
+    run.disk(move || source.hash_up_to(end, || reader.goes_on())).await?
 }
 
 #[cfg(test)]

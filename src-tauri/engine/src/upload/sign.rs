@@ -1,5 +1,6 @@
 //! Where the bytes go: a signed URL of the user's own, the one from before while it is good, or a new one.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Asset, AssetStatus};
@@ -13,8 +14,6 @@ use crate::transfer::Stage;
 use crate::upload::signed_url::SignedUrl;
 use crate::words::{Peer, Phrase};
 
-/// How long a pause waits for a service that is just signing: less than quitting takes.
-const LAST_WORD: Duration = Duration::from_millis(1500);
 /// Clocks of computers are off by hours and time zones, hardly by more than this.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(48 * 3600);
 
@@ -31,7 +30,7 @@ pub(super) struct Target {
 /// The signed URL to send to: the user's own, the one from before while it is good, or a new one.
 pub(super) async fn target(
     run: &Run,
-    service: Option<&dyn Service>,
+    service: Option<&Arc<dyn Service>>,
     name: &str,
     size: u64,
 ) -> Result<Target> {
@@ -71,22 +70,28 @@ pub(super) async fn target(
         abandon(run, service.about().id).await?;
     }
     run.stage(Stage::Signing);
+    let (signing, asked, file) = (run.clone(), Arc::clone(service), name.to_owned());
     // An id that the service has given is not to be lost because the user pauses in this moment.
-    let signed = run.or_stop_after(LAST_WORD, service.sign(name)).await??;
-    // From here on this asset id exists: it is on disk before the first byte is sent.
-    run.change_resume(|record| {
-        record.signed_url = Some(signed.url.expose().to_owned());
-        record.signed_reach = Some(signed.reach);
-        record.form.clone_from(&signed.form);
-        record.asset_id = Some(signed.asset_id.clone());
-        (record.session, record.handed) = (None, None);
-        record.expires_at = signed
-            .expires_at
-            .and_then(|end| end.duration_since(UNIX_EPOCH).ok())
-            .map(|since| since.as_secs());
-    })
-    .await?;
-    write_down_asset(run, service.about().id, &signed.asset_id, name, size).await?;
+    let signed = run.to_its_end(async move {
+        let signed = asked.sign(&file).await?;
+        // From here on this asset id exists: it is on disk before the first byte is sent.
+        signing
+            .change_resume(|record| {
+                record.signed_url = Some(signed.url.expose().to_owned());
+                record.signed_reach = Some(signed.reach);
+                record.form.clone_from(&signed.form);
+                record.asset_id = Some(signed.asset_id.clone());
+                (record.session, record.handed) = (None, None);
+                record.expires_at = signed
+                    .expires_at
+                    .and_then(|end| end.duration_since(UNIX_EPOCH).ok())
+                    .map(|since| since.as_secs());
+            })
+            .await?;
+        write_down_asset(&signing, asked.about().id, &signed.asset_id, &file, size).await?;
+        Ok(signed)
+    });
+    let signed = signed.await?;
     if run.stop.is_cancelled() {
         return Err(Error::canceled());
     }
@@ -102,13 +107,16 @@ async fn write_down_asset(run: &Run, service: &str, asset_id: &str, name: &str, 
         name: name.into(),
         size: Some(size),
         crc32c: None,
-        status: AssetStatus::Begun,
+        // Of a transfer that was given up while the service was asked for it.
+        status: if run.may_write_down() { AssetStatus::Begun } else { AssetStatus::Abandoned },
         at: now(),
     };
-    run.update(|row| row.asset_id = Some(asset_id.into()));
+    // Also when nobody waits for it any more.
+    let queue = run.queue();
+    queue.update(run.id, |row| row.asset_id = Some(asset_id.into()));
     // Both in one commit.
-    run.queue().store.save_row_later(run.row());
-    run.queue().store.save_asset(asset).await
+    queue.save_row_soon(run.id);
+    queue.store.save_asset(asset).await
 }
 
 /// Gives up what was begun at the service: its asset id will never hold this file.

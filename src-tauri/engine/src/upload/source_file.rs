@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::error::{Cause, Error, Result};
+use crate::files::disk_calls::DiskCalls;
 use crate::files::own_folder::OwnFolder;
 use crate::http::checksum::{Algorithm, Digests, Hasher};
 use crate::task::{Chosen, SourceState};
@@ -133,7 +134,7 @@ impl SourceFile {
         self.sighting.state.size
     }
 
-    /// Fails when the file under this path is no longer the one that was opened.
+    /// Fails when the file under this path is no longer the one that was opened. Blocks.
     pub fn check_unchanged(&self) -> Result<()> {
         let facts = std::fs::symlink_metadata(&self.place)
             .map_err(|error| Error::source_io("Reading", &self.path, &error))?;
@@ -147,7 +148,7 @@ impl SourceFile {
 
     /// Computes these digests, too, from the next read of the first byte on.
     pub fn also(&self, algorithms: &[Algorithm]) {
-        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hasher = self.hasher();
         if hasher.bytes() == 0 {
             *hasher = Hasher::new(algorithms);
         }
@@ -155,31 +156,35 @@ impl SourceFile {
 
     /// How many bytes have been hashed, from the first one on.
     pub fn hashed(&self) -> u64 {
-        self.hasher.lock().unwrap_or_else(PoisonError::into_inner).bytes()
+        self.hasher().bytes()
     }
 
     /// The whole file's digests, if it was read for all that are wanted already.
     pub fn known_digests(&self, wanted: &[Algorithm]) -> Option<Digests> {
-        let hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let hasher = self.hasher();
         (hasher.bytes() == self.size() && hasher.computes(wanted)).then(|| hasher.clone().finish())
     }
 
-    /// The whole file's digests; what has not been read yet, or not for all that are wanted, is read now. Blocks.
-    pub fn digests(&self, wanted: &[Algorithm]) -> Result<Digests> {
-        self.hash_up_to(self.size())?;
+    /// The whole file's digests; what has not been read yet, or not for all that are wanted, is read now, as long as it
+    /// `goes_on`. Blocks.
+    pub fn digests(&self, wanted: &[Algorithm], goes_on: impl Fn() -> bool) -> Result<Digests> {
+        self.hash_up_to(self.size(), &goes_on)?;
         if let Some(digests) = self.known_digests(wanted) {
             return Ok(digests);
         }
         let again = Self { hasher: Arc::new(Mutex::new(Hasher::new(wanted))), ..self.clone() };
-        again.digests(wanted)
+        again.digests(wanted, goes_on)
     }
 
-    /// Reads what the hasher has not seen up to `end`. Blocks.
-    pub fn hash_up_to(&self, end: u64) -> Result<()> {
-        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Reads what the hasher has not seen up to `end`, as long as it `goes_on`. Blocks; the hasher is not locked meanwhile.
+    pub fn hash_up_to(&self, end: u64, goes_on: impl Fn() -> bool) -> Result<()> {
+        let mut hasher = self.hasher().clone();
         let missing = usize::try_from(end.saturating_sub(hasher.bytes())).unwrap_or(usize::MAX);
         let mut buffer = vec![0; BUFFER.min(missing)];
         while hasher.bytes() < end {
+            if !goes_on() {
+                return Err(Error::canceled());
+            }
             let wanted = buffer.len().min(usize::try_from(end - hasher.bytes()).unwrap_or(usize::MAX));
             let read = read_at(&self.file, &mut buffer[..wanted], hasher.bytes())
                 .map_err(|error| Error::source_io("Reading", &self.path, &error))?;
@@ -188,20 +193,34 @@ impl SourceFile {
             }
             hasher.update(&buffer[..read]);
         }
+        let mut known = self.hasher();
+        // Whoever sent it meanwhile may have seen more.
+        if known.bytes() < hasher.bytes() {
+            *known = hasher;
+        }
         Ok(())
     }
 
+    fn hasher(&self) -> MutexGuard<'_, Hasher> {
+        self.hasher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads `start..end` on a thread of its own and gives the bytes in order, hashing those not seen before.
-    pub fn read(&self, start: u64, end: u64) -> mpsc::Receiver<Result<Bytes>> {
+    pub fn read(&self, start: u64, end: u64, calls: &Arc<DiskCalls>) -> mpsc::Receiver<Result<Bytes>> {
         let (chunks, outbox) = mpsc::channel(CHANNEL);
-        let source = self.clone();
+        let (source, calls, hold) = (self.clone(), Arc::clone(calls), calls.hold());
         tokio::task::spawn_blocking(move || {
+            let _hold = hold;
             let used = Arc::default();
             let mut at = start;
             while at < end {
                 let wanted = BUFFER.min(usize::try_from(end - at).unwrap_or(usize::MAX));
                 let mut buffer = Buffer::take(&used, wanted);
-                let chunk = match read_at(&source.file, &mut buffer.bytes[..wanted], at) {
+                let read = {
+                    let _inside = calls.inside();
+                    read_at(&source.file, &mut buffer.bytes[..wanted], at)
+                };
+                let chunk = match read {
                     Ok(0) => Err(source.changed()),
                     Ok(read) => {
                         buffer.filled = read;
@@ -223,7 +242,7 @@ impl SourceFile {
 
     /// Hashes bytes that lie at `at`, except those that were hashed before (a chunk that is sent again).
     fn hash(&self, at: u64, bytes: &[u8]) {
-        let mut hasher = self.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hasher = self.hasher();
         let seen = hasher.bytes();
         if at <= seen
             && let Ok(known) = usize::try_from(seen - at)

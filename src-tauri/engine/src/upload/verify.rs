@@ -22,7 +22,7 @@ use crate::upload::acknowledged::{Doubt, Taken};
 use crate::upload::sign::Target;
 use crate::upload::signed_url::SignedUrl;
 use crate::upload::source_file::SourceFile;
-use crate::upload::{blocking, sent_before};
+use crate::upload::{digests_of, sent_before};
 use crate::words::{Count, Phrase};
 
 /// The service is asked this often, this long, whether it has the file.
@@ -65,10 +65,9 @@ pub(super) async fn finish(
     if target.asset_id.is_some() && !wanted.contains(&Algorithm::Sha256) {
         wanted.push(Algorithm::Sha256);
     }
-    let whole = source.clone();
-    let digests = match whole.known_digests(&wanted) {
+    let digests = match source.known_digests(&wanted) {
         Some(digests) => digests,
-        None => run.or_stop(blocking(move || whole.digests(&wanted))).await???,
+        None => digests_of(run, source, wanted).await?,
     };
     let mut proof = match taken {
         Some(_) => compare_named(&digests, &named, source.size())?,

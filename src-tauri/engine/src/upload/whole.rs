@@ -12,7 +12,7 @@ use crate::http::reach::Destination;
 use crate::upload::acknowledged::{Refused, Taken, accept};
 use crate::upload::body::Flow;
 use crate::upload::signed_url::Method;
-use crate::upload::{Kept, Sending, blocking, multipart};
+use crate::upload::{Kept, Sending, digests_of, multipart};
 use crate::words::Phrase;
 
 /// Sends the file by one request and reads what the store says to it.
@@ -93,8 +93,7 @@ async fn signed_values(sending: &Sending<'_>) -> Result<HeaderMap> {
                 None => continue,
             },
             Some(algorithm) => {
-                let source = sending.source.clone();
-                let digests = sending.run.or_stop(blocking(move || source.digests(&[algorithm]))).await???;
+                let digests = digests_of(sending.run, sending.source, vec![algorithm]).await?;
                 BASE64.encode(digests.value(algorithm).unwrap_or_default())
             }
         };
