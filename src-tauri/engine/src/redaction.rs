@@ -183,7 +183,11 @@ pub(crate) fn learn_field(name: &str, value: &str) {
     let is_named = SECRET.iter().chain(&SIGN_OR_LET_IN).any(|end| name.ends_with(end));
     let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
     let is_uuid = value.len() == 36 && value.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    // Whoever sends a file may say in its URL what it holds, which is named when it does not.
+    let is_of_content =
+        ["sha", "md5", "crc", "checksum", "hash", "digest"].iter().any(|of| name.contains(of));
     let is_random = value.len() >= SHORTEST_UNNAMED
+        && !is_of_content
         && has(u8::is_ascii_digit)
         && has(u8::is_ascii_alphabetic)
         && !value.contains(['.', ' ', '/', ':'])
@@ -662,7 +666,8 @@ mod tests {
         learn_key("MyMaviKey12345abcdefQQ");
         let url = "https://s.example/o?X-Amz-Signature=0f1e2d3c4b5a&X-Amz-Credential=KEYID7EXAMPLE9%2F20261129%2Fs3\
                    &X-Amz-Expires=3600&response-content-type=application&name=documentary.mp4\
-                   &hash=0123456789abcdef0123456789abcdef01&id=550e8400-e29b-41d4-a716-446655440000";
+                   &blob=0123456789abcdef0123456789abcdef01&id=550e8400-e29b-41d4-a716-446655440000\
+                   &X-Content-MD5=fedcba9876543210fedcba9876543210";
         let mut headers = HeaderMap::new();
         let mut value = reqwest::header::HeaderValue::from_static("Custom Zq81kfjw02ld");
         value.set_sensitive(true);
@@ -686,6 +691,7 @@ mod tests {
             ("documentary.mp4, application, 3600", "documentary.mp4, application, 3600"),
             ("550e8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440000"),
             ("plain-value-0123", "plain-value-0123"),
+            ("fedcba9876543210fedcba9876543210", "fedcba9876543210fedcba9876543210"),
         ] {
             assert_eq!(redact(text), expected, "{text}");
             assert_eq!(crate::foreign::Foreign::from(text), expected, "{text}");
