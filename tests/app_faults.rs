@@ -751,6 +751,67 @@ fn what_another_user_planted_in_an_open_data_folder_sends_nothing() {
 }
 
 #[test]
+fn a_record_that_was_planted_while_the_folders_were_open_does_not_count_once_they_are_closed() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let service = Service::start();
+    let home = open_home(&service);
+    let private = home.file("private.txt", b"for my eyes only");
+    let data = home.data();
+    home.ferry(["queue"]).exits(0);
+    for folder in [data.clone(), data.join("resume")] {
+        give(&folder, 0o777);
+    }
+    let record = serde_json::json!({
+        "url": service.signed_url("x.bin").0, "service": "link",
+        "task": {"upload": {"path": private, "to_own_url": true}},
+    });
+    let planted = data.join("resume/77");
+    let shown = planted.display();
+    let done = as_stranger(&format!("printf '%s' '{record}' > {shown} && chmod a+rw {shown}"));
+    assert!(done.status.success(), "{done:?}");
+    let asked = service.requests().len();
+    let run = home.ferry(["resume"]).exits(1).says_error("permission_denied");
+    assert!(run.stderr.contains(&format!("chmod 700 {}", data.display())), "{}", run.stderr);
+    // As it was told. Then all of it, as somebody careful would.
+    for closed in [vec![&data], vec![&data, &planted]] {
+        for place in closed {
+            give(place, 0o700);
+        }
+        give(&data.join("resume"), 0o700);
+        for _ in 0..2 {
+            let run = home.ferry(["resume"]).exits(1).says_error("permission_denied");
+            assert!(run.stderr.contains(&format!("rm -r {shown}")), "{}", run.stderr);
+        }
+    }
+    std::fs::remove_file(&planted).unwrap();
+    home.ferry(["resume"]).exits(0);
+    assert_eq!(service.requests().len(), asked, "nobody was asked for anything");
+}
+
+#[test]
+fn a_command_that_is_advised_names_the_very_file() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let service = Service::start();
+    let home = open_home(&service);
+    home.ferry(["queue"]).exits(0);
+    // Cleaned as words for a screen are, its name is that of the other one.
+    let (theirs, mine) = (home.data().join("no\u{200b}tes"), home.data().join("notes"));
+    std::fs::write(&theirs, "").unwrap();
+    std::fs::write(&mine, "").unwrap();
+    std::os::unix::fs::chown(&theirs, Some(STRANGER), Some(STRANGER)).unwrap();
+    let run = home.ferry(["queue"]).exits(1).says_error("permission_denied");
+    let (_, command) = run.stderr.split_once("run `").unwrap();
+    let (command, _) = command.split_once('`').unwrap();
+    assert!(std::process::Command::new("bash").args(["-c", command]).status().unwrap().success());
+    assert!(!theirs.exists() && mine.exists(), "{command}");
+    home.ferry(["queue"]).exits(0);
+}
+
+#[test]
 fn a_data_folder_of_another_user_or_in_such_a_place_is_refused() {
     if !can_be_somebody_else() {
         return;
@@ -907,6 +968,47 @@ fn ferrys_own_data_is_not_sent_also_where_its_folder_is_mounted_elsewhere() {
         }
     }
     assert_eq!(service.requests().len(), asked, "nothing was signed for");
+}
+
+#[test]
+fn the_data_of_another_ferry_does_not_leave_either() {
+    let service = Service::start();
+    let mut home = Home::with(&service);
+    home.file("a.bin", b"a");
+    let usual = home.path().join(".local/share/ferry");
+    let others = home.path().join("elsewhere/of ferry");
+    for data in [&usual, &others] {
+        home.set("FERRY_DATA_DIR", data.to_str().unwrap());
+        home.ferry(["upload", "a.bin", "--service", "sandbox"]).exits(0);
+    }
+    home.set("FERRY_DATA_DIR", home.path().join("mine").to_str().unwrap());
+    home.ferry(["queue"]).exits(0);
+    // What the sandbox was given is kept for its user as well.
+    let kept =
+        support::files::all_below(&usual.join("sandbox")).into_iter().find(|path| path.is_file()).unwrap();
+    let second_name = home.path().join("second name");
+    std::fs::hard_link(&kept, &second_name).unwrap();
+    std::fs::write(others.join("resume/7"), "secret").unwrap();
+    let asked = service.requests().len();
+    for what in [
+        usual.clone(),
+        usual.join("ferry.db"),
+        kept,
+        second_name,
+        others.clone(),
+        others.join("library.jsonl"),
+        others.join("resume"),
+        others.join("resume/7"),
+    ] {
+        let words = ["upload", what.to_str().unwrap(), "--service", "mavi"];
+        let run = home.ferry(words).exits(1).says_error("invalid_input");
+        assert!(run.stderr.contains("keeps for itself"), "{}: {}", what.display(), run.stderr);
+    }
+    assert_eq!(service.requests().len(), asked, "nothing was signed for");
+    // Met on the way it is passed over.
+    home.file("elsewhere/b.bin", b"b");
+    let run = home.ferry(["upload", "elsewhere", "--service", "mavi"]).exits(0);
+    assert_eq!(run.asset_ids().len(), 1, "{}", run.stdout);
 }
 
 // ---- D17: the way to the other side ----

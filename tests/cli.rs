@@ -65,6 +65,33 @@ fn what_nothing_proves_is_said_to_be_not_confirmed() {
     assert!(!run.stderr.contains("not confirmed"), "the length is a proof of its kind: {}", run.stderr);
 }
 
+#[test]
+fn a_file_name_forges_no_line_and_no_field_of_the_result() {
+    let home = Home::new();
+    let name = "a\nre_0000\tfilm.mp4";
+    home.file(&format!("films/{name}"), b"x");
+    home.file("films/photo\u{202e}gpj\u{9b}31m.exe", b"x");
+    let run = home.ferry(["upload", "films"]).exits(0);
+    let paths: Vec<&str> = run.lines().into_iter().map(|line| line.split_once('\t').unwrap().1).collect();
+    assert_eq!(
+        paths,
+        [r"$'films/a\012re_0000\011film.mp4'", "$'films/photo\u{202e}gpj\\302\\23331m.exe'"],
+        "{}",
+        run.stdout
+    );
+    // In JSON it is the very name, with nothing that steers a terminal.
+    let run = home.ferry(["upload", "films", "--json"]).exits(0);
+    let unfit = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!run.stdout.contains(unfit), "{:?}", run.stdout);
+    let done: Vec<String> = run
+        .objects()
+        .iter()
+        .filter(|event| event["event"] == "completed")
+        .map(|event| event["path"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(done, ["films/a\nre_0000\tfilm.mp4", "films/photo\u{202e}gpj\u{9b}31m.exe"]);
+}
+
 // ---- Nothing set up ----
 
 #[test]

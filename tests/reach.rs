@@ -532,7 +532,7 @@ fn by_way_of_a_proxy_what_the_url_shows_is_judged_and_the_proxy_may_be_anywhere(
         );
         assert_eq!(here.asked(), 0);
         // What the user names on this computer is never asked of a proxy.
-        for own in [HERE, "a.localhost", "localhost."] {
+        for own in [HERE, "a.localhost", "localhost.", "0.0.0.0", "0", "[::ffff:0.0.0.0]"] {
             home.ferry(["download", &format!("http://{own}:{port}/c.txt")]).exits(0);
         }
         assert_eq!(asked.lock().unwrap().len(), 5);

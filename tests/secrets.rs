@@ -478,6 +478,55 @@ fn keys_stay_secret_where_they_work_and_where_they_do_not() {
     evidence.is_clean(&home);
 }
 
+/// Repeats what lets in, with nothing around it that would tell what it is.
+fn parrot() -> BadServer {
+    BadServer::start(|head, _| {
+        let header = |name: &str| {
+            let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
+            line.and_then(|line| line.split_once(": ")).map_or("nothing", |(_, value)| value)
+        };
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let values: Vec<&str> =
+            path.split(['?', '&']).filter_map(|pair| Some(pair.split_once('=')?.1)).collect();
+        let told = format!(
+            "you are {} and {} with {}, which does not fit",
+            header("authorization"),
+            header("x-lets-in"),
+            values.join(" or ")
+        );
+        let body = json!({"code": "403", "msg": told, "data": null}).to_string();
+        let length = body.len().to_string();
+        let headers = [("Content-Type", "application/json"), ("Content-Length", length.as_str())];
+        vec![Step::Send(response("403 Forbidden", &headers, body.as_bytes()))]
+    })
+}
+
+#[test]
+fn what_is_repeated_of_a_key_or_a_signature_stays_secret_also_without_a_name() {
+    let parrot = parrot();
+    let mut home = Home::new();
+    home.set("FERRY_LOG", "trace");
+    home.set("FERRY_MAVI_URL", &parrot.url("/v2"));
+    home.set("FERRY_MAVI_KEY", &format!("Own{MARK}Key12345abc"));
+    home.file("a.bin", b"a");
+    let mut evidence = Evidence::default();
+    let run = evidence.take(home.ferry(["check", "mavi"])).exits(1);
+    assert!(run.stderr.contains("you are ••• and nothing with"), "{}", run.stderr);
+    assert!(!run.stdout.contains("key accepted"), "a refusal of everything accepts no key: {}", run.stdout);
+    evidence.take(home.ferry(["upload", "a.bin", "--service", "mavi"])).exits(1);
+    let signed = format!("/b/a.bin?AWSAccessKeyId=ID{MARK}&Expires=4102444800&Signature=0f1e{MARK}");
+    let signed = parrot.url(&signed);
+    let run = evidence.take(home.ferry(["upload", "a.bin", "--to", &signed])).exits(1);
+    assert!(run.stderr.contains("which does not fit"), "{}", run.stderr);
+    let link = parrot.url(&format!("/film.mp4?token=12{MARK}34"));
+    let header = format!("X-Lets-In: Custom zz{MARK}99");
+    evidence.take(home.ferry(["download", &link, "--header", &header])).exits(1);
+    for words in [vec!["queue"], vec!["queue", "--json"]] {
+        evidence.take(home.ferry(words)).exits(0);
+    }
+    evidence.is_clean(&home);
+}
+
 #[test]
 fn what_the_window_is_told_holds_no_secret() {
     // Outside of the runtime: the service brings one of its own.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bad_server::{BadServer, Step, response};
 use ferry_engine::{
-    Code, DownloadRequest, Engine, KeyState, Language, Options, Secret, ServiceStatus, Settings,
-    SettingsPatch, State, Theme,
+    Code, DownloadRequest, Engine, FirstContact, KeyState, Language, Options, Secret, ServiceStatus,
+    Settings, SettingsPatch, State, Theme, UploadRequest,
 };
 use ferry_sandbox::Sandbox;
 
@@ -355,7 +355,7 @@ async fn a_key_that_was_given_goes_to_the_address_beside_it_and_to_none_of_the_s
 }
 
 #[tokio::test]
-async fn what_waits_for_a_key_goes_on_when_the_address_is_the_keys_own_again() {
+async fn what_waits_for_a_key_goes_on_when_one_is_entered_for_its_address() {
     let root = tempfile::tempdir().unwrap();
     let options = ferry_sandbox::Options {
         root: root.path().join("sandbox"),
@@ -366,10 +366,10 @@ async fn what_waits_for_a_key_goes_on_when_the_address_is_the_keys_own_again() {
     let mut options = Options::new(root.path().join("data"));
     (options.keychain, options.resume_unfinished) = (false, true);
     let engine = Engine::open(options).await.unwrap();
-    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
-    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     let stranger = stranger();
     engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
+    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
     let request = DownloadRequest {
         what: "re_0123456789".into(),
         service: Some("mavi".into()),
@@ -388,12 +388,145 @@ async fn what_waits_for_a_key_goes_on_when_the_address_is_the_keys_own_again() {
         panic!("{what}: {:?}", engine.transfer(id));
     };
     until("it stands still", &|state, waits| matches!(state, State::Failed(_)) || waits).await;
-    was_not_asked(&stranger);
-    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     // The sandbox does not have it, and said so: it was asked, with a key that it takes.
     until(
         "it was asked",
         &|state, _| matches!(state, State::Failed(failure) if failure.code == Code::NotFound),
     )
     .await;
+    was_not_asked(&stranger);
+}
+
+// ---- what was given to a service goes to no other address ----
+
+#[tokio::test]
+async fn a_transfer_keeps_the_address_that_it_was_given_for() {
+    let root = tempfile::tempdir().unwrap();
+    let (engine, sandbox) = with_mavi(root.path()).await;
+    let file = root.path().join("private.txt");
+    std::fs::write(&file, "for one service").unwrap();
+    let request = || UploadRequest {
+        paths: vec![file.clone()],
+        service: Some("mavi".into()),
+        ..UploadRequest::default()
+    };
+    let has_failed = async |id, code| {
+        for _ in 0..2000 {
+            let row = engine.transfer(id).unwrap();
+            match row.state {
+                State::Failed(failure) if failure.code == code => return failure,
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        panic!("{:?}", engine.transfer(id));
+    };
+    let brought = DownloadRequest {
+        what: "re_0123456789".into(),
+        service: Some("mavi".into()),
+        folder: Some(root.path().to_owned()),
+        ..DownloadRequest::default()
+    };
+    let sent = engine.upload(request()).await.unwrap()[0];
+    let brought = engine.download(brought).await.unwrap();
+    // Nothing goes without a key.
+    has_failed(sent, Code::Unauthorized).await;
+    has_failed(brought, Code::Unauthorized).await;
+
+    // Whoever has the settings in hand, and a key for the place of his choice.
+    let stranger = stranger();
+    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine.set_key("mavi", Secret::new("of-the-stranger")).await.unwrap();
+    engine.resume(&[sent, brought]).await.unwrap();
+    let failure = has_failed(sent, Code::Unsupported).await;
+    has_failed(brought, Code::Unsupported).await;
+    assert!(failure.message().contains("another address"), "{failure:?}");
+    assert!(sandbox.mavi_url().starts_with(failure.why.unwrap().to_string().rsplit(' ').next().unwrap()));
+    engine.retry(&[sent, brought]).await.unwrap();
+    has_failed(sent, Code::Unsupported).await;
+    was_not_asked(&stranger);
+
+    // Set back, it goes on.
+    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
+    engine.retry(&[brought]).await.unwrap();
+    has_failed(brought, Code::NotFound).await;
+
+    // Given anew, it is for the address that there is then: as another transfer.
+    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    let again = engine.upload(request()).await.unwrap()[0];
+    assert_ne!(again, sent);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn whom_a_download_would_contact_is_said_as_the_engine_understands_it() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = engine(&root.path().join("data")).await;
+    let contact = |what: &str, service: Option<&str>| {
+        let request = DownloadRequest {
+            what: what.into(),
+            service: service.map(Into::into),
+            ..DownloadRequest::default()
+        };
+        engine.first_contact(&request).unwrap()
+    };
+    for (what, service, address) in [
+        ("http://127.0.0.1:1/x", None, "http://127.0.0.1:1/x"),
+        ("a.localhost:18141/x", None, "https://a.localhost:18141/x"),
+        ("nas.local/x", Some("link"), "https://nas.local/x"),
+    ] {
+        let expected = FirstContact { carries_words: true, address: Some(address.into()) };
+        assert_eq!(contact(what, service), expected, "{what}");
+    }
+    let nobody = FirstContact { carries_words: false, address: None };
+    assert_eq!(contact("re_1", Some("mavi")), nobody, "it is at its built-in address");
+    assert_eq!(contact("https://video.example/w?v=1", Some("sandbox")), nobody);
+    for address in ["http://127.0.0.1:9/tube", "https://anybody.example"] {
+        engine
+            .change_settings(|settings| {
+                settings.offline_tube_url = address.into();
+                settings.mavi_url = address.into();
+            })
+            .await
+            .unwrap();
+        for (what, service) in [("https://video.example/w?v=1", "offline-tube"), ("re_1", "mavi")] {
+            assert_eq!(contact(what, Some(service)).address.as_deref(), Some(address), "{service}");
+        }
+    }
+    assert!(contact("https://video.example/w?v=1", Some("offline-tube")).carries_words);
+}
+
+#[tokio::test]
+async fn what_a_change_entrusts_to_others_is_known_before_it_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    let engine = engine(&root.path().join("data")).await;
+    let entrusts = |text: &str| {
+        let entrusted = engine.entrusts(&patch(text)).unwrap();
+        (entrusted.origins, entrusted.removes_there)
+    };
+    for (change, service, origin) in [
+        (r#"{"mavi_url": "https://Evil.example/serve/api/v2"}"#, "mavi", "https://evil.example"),
+        (
+            r#"{"visual_search_url": "https://api.memories.ai:8443/"}"#,
+            "visual-search",
+            "https://api.memories.ai:8443",
+        ),
+        (r#"{"offline_tube_url": "http://127.0.0.1:80/x"}"#, "offline-tube", "http://127.0.0.1"),
+    ] {
+        assert_eq!(entrusts(change), (vec![(service.to_owned(), origin.to_owned())], false));
+    }
+    assert_eq!(entrusts(r#"{"remove_after": true}"#), (vec![], true));
+    engine
+        .patch_settings(patch(r#"{"offline_tube_url": "https://mine.example/", "remove_after": true}"#))
+        .await
+        .unwrap();
+    for nothing_new in [
+        r#"{"offline_tube_url": "https://mine.example/tube", "remove_after": true}"#,
+        r#"{"offline_tube_url": "", "retries": 3}"#,
+        r#"{"mavi_url": "https://mavi-backend.memories.ai/serve/api/v3"}"#,
+    ] {
+        assert_eq!(entrusts(nothing_new), (vec![], false), "{nothing_new}");
+    }
+    assert!(engine.entrusts(&patch(r#"{"mavi_url": "ftp://x"}"#)).is_err());
 }

@@ -49,7 +49,7 @@ impl NeverShown {
     pub fn put_back(&self, app: &AppHandle) {
         let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(before), Some(path)) = (before, kept_place(app)) else { return };
-        if let Err(error) = std::fs::write(path, before) {
+        if let Err(error) = ferry_engine::write_whole(&path, &before) {
             tracing::debug!(%error, "the window's place is forgotten");
         }
     }

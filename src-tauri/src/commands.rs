@@ -151,9 +151,19 @@ pub(crate) async fn download(
             .advise(Phrase::ChooseDownloadsFolder);
         return Err(failure(error));
     }
-    if request.service.as_deref().is_none_or(|service| service == "link") {
-        presses::require(&app)?;
-        questions::inward_fetch(&app, &request.what).await?;
+    // What is removed at a service was agreed to in the settings, or is not.
+    let request = DownloadRequest { remove_after: request.remove_after.filter(|wanted| !wanted), ..request };
+    fetch(&app, &engine, request).await
+}
+
+/// Downloads what the page asks for, once the user has agreed to whom that contacts.
+async fn fetch(app: &AppHandle, engine: &Engine, request: DownloadRequest) -> Answer<AddedDownload> {
+    let contact = engine.first_contact(&request).map_err(failure)?;
+    if contact.carries_words || contact.address.is_some() {
+        presses::require(app)?;
+    }
+    if let Some(address) = &contact.address {
+        questions::inward_fetch(app, address).await?;
     }
     engine.add_download(request).await.map_err(failure)
 }
@@ -298,7 +308,7 @@ pub(crate) async fn download_again(
     id: TransferId,
 ) -> Answer<AddedDownload> {
     presses::require(&app)?;
-    engine.download_again(id).await.map_err(failure)
+    fetch(&app, &engine, engine.request_again(id).map_err(failure)?).await
 }
 
 /// The library.
@@ -442,7 +452,8 @@ pub(crate) async fn remove_key(engine: State<'_, Engine>, service: String) -> An
 }
 
 /// Changes settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
-/// dialog changes, and what was said once. Gives what is in force now.
+/// dialog changes, and what was said once. To whom files go, and that they are removed at a service, the user agrees in a dialog
+/// of the desktop's; to be started with the desktop takes a press. Gives what is in force now.
 #[tauri::command]
 pub(crate) async fn save_settings(
     window: WebviewWindow,
@@ -451,6 +462,19 @@ pub(crate) async fn save_settings(
 ) -> Answer<Settings> {
     let before = engine.settings();
     let changes = changes.without("downloads_folder").without("told_of_tray");
+    let app = window.app_handle();
+    if !before.start_at_login && changes.is_on("start_at_login") {
+        presses::require(app)?;
+    }
+    let entrusted = engine.entrusts(&changes).map_err(failure)?;
+    for (service, origin) in &entrusted.origins {
+        presses::require(app)?;
+        questions::new_address(app, &name_of(&engine, service), origin).await?;
+    }
+    if entrusted.removes_there {
+        presses::require(app)?;
+        questions::removal_there(app).await?;
+    }
     let after = engine.patch_settings(changes).await.map_err(failure)?;
     if after.start_at_login != before.start_at_login
         && let Err(refused) = start_with_desktop(window.app_handle(), after.start_at_login)

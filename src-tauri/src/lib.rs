@@ -19,6 +19,8 @@ mod held_files;
 #[cfg(target_os = "macos")]
 mod menu_bar;
 mod openable;
+#[cfg(target_os = "linux")]
+mod page_network;
 mod presses;
 mod questions;
 mod report;
@@ -167,6 +169,8 @@ fn start(app: &AppHandle, engine: &Engine) -> tauri::Result<()> {
         .on_navigation(is_own_page)
         .on_new_window(|_, _| NewWindowResponse::Deny)
         .build()?;
+    #[cfg(target_os = "linux")]
+    page_network::cut(&window);
     show_theme(&window, engine.settings().theme);
     context_menu::prepare(&window);
     #[cfg(target_os = "linux")]

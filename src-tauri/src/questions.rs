@@ -1,7 +1,7 @@
 //! Questions that the page must not answer: the desktop asks them, in a dialog that no page can reach.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferry_engine::{Cause, Error, Failure, Phrase, is_inward};
 use tauri::{AppHandle, Manager as _, Url};
@@ -97,17 +97,63 @@ async fn ask(app: &AppHandle, question: Question) -> bool {
     matches!(answer, MessageDialogResult::Ok) || answer == MessageDialogResult::Custom(yes)
 }
 
-/// Asks before Ferry fetches from this computer or the network that it is in: from outside nobody gets there, and a page
-/// gone bad would, with Ferry's hands. Asked once for each place.
+/// Asks before a service gets another address: files and keys go there from then on.
 ///
 /// # Errors
 ///
 /// `permission_denied` when the user does not agree.
-pub(crate) async fn inward_fetch(app: &AppHandle, what: &str) -> Result<(), Failure> {
-    let Some(place) = inward_place(what) else { return Ok(()) };
-    let known =
-        || app.state::<Questions>().inward.lock().unwrap_or_else(PoisonError::into_inner).contains(&place);
-    if known() {
+pub(crate) async fn new_address(app: &AppHandle, service: &str, origin: &str) -> Result<(), Failure> {
+    let words = Spoken::now(app);
+    let question = Question {
+        title: fill(&words.shell_address_title, &[("service", service), ("origin", origin)]),
+        text: words.shell_address_text.clone(),
+        yes: words.shell_address_do.clone(),
+        no: words.shell_address_keep.clone(),
+    };
+    if !agreed(app, question).await {
+        return Err(not_agreed(Phrase::NothingChanged));
+    }
+    // Who agrees that files go there agrees that they come from there.
+    if let Some(place) = inward_place(origin) {
+        inward(&app.state::<Questions>()).insert(place);
+    }
+    Ok(())
+}
+
+/// Asks before files are removed from the media server once they are here.
+///
+/// # Errors
+///
+/// `permission_denied` when the user does not agree.
+pub(crate) async fn removal_there(app: &AppHandle) -> Result<(), Failure> {
+    let words = Spoken::now(app);
+    let question = Question {
+        title: words.shell_remove_title.clone(),
+        text: words.shell_remove_text.clone(),
+        yes: words.shell_remove_do.clone(),
+        no: words.shell_remove_keep.clone(),
+    };
+    if agreed(app, question).await { Ok(()) } else { Err(not_agreed(Phrase::NothingChanged)) }
+}
+
+fn not_agreed(what: Phrase) -> Failure {
+    let error = Error::new(Cause::PermissionDenied, what).because(Phrase::NotAgreedTo);
+    Failure::from(&error.advise(Phrase::PressAgain))
+}
+
+fn inward(questions: &Questions) -> MutexGuard<'_, HashSet<String>> {
+    questions.inward.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks before Ferry fetches from this computer or the network that it is in: from outside nobody gets there, and a page
+/// gone bad would, with Ferry's hands. Asked once for each place. `address` is what the engine would contact.
+///
+/// # Errors
+///
+/// `permission_denied` when the user does not agree.
+pub(crate) async fn inward_fetch(app: &AppHandle, address: &str) -> Result<(), Failure> {
+    let Some(place) = inward_place(address) else { return Ok(()) };
+    if inward(&app.state::<Questions>()).contains(&place) {
         return Ok(());
     }
     let words = Spoken::now(app);
@@ -118,18 +164,15 @@ pub(crate) async fn inward_fetch(app: &AppHandle, what: &str) -> Result<(), Fail
         no: words.shell_inward_keep.clone(),
     };
     if agreed(app, question).await {
-        let questions = app.state::<Questions>();
-        questions.inward.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+        inward(&app.state::<Questions>()).insert(place);
         return Ok(());
     }
-    let error = Error::new(Cause::PermissionDenied, Phrase::NothingFetchedFrom { place: place.into() })
-        .because(Phrase::NotAgreedTo);
-    Err(Failure::from(&error.advise(Phrase::PressAgain)))
+    Err(not_agreed(Phrase::NothingFetchedFrom { place: place.into() }))
 }
 
-/// Host and port of a link that leads to this computer or its own network, as far as the link itself tells.
-fn inward_place(what: &str) -> Option<String> {
-    let url = Url::parse(what.trim()).ok()?;
+/// Host and port of an address that leads to this computer or its own network, as far as it tells by itself.
+fn inward_place(address: &str) -> Option<String> {
+    let url = Url::parse(address).ok()?;
     let host = url.host_str()?;
     let inward = match host.trim_start_matches('[').trim_end_matches(']').parse() {
         Ok(address) => is_inward(address),

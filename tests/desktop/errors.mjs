@@ -62,7 +62,10 @@ const is = (name, state, seconds = 20) =>
 const bytes = (name) => until('some bytes', async () => (await named(name))?.bytes > 1_000_000);
 
 async function save(changes) {
-  const { refused } = await page.invoke('save_settings', { changes: { ...(await stage.settings()), ...changes } });
+  // An address is asked about.
+  const { refused } = await stage.invokeByHand('save_settings', {
+    changes: { ...(await stage.settings()), ...changes },
+  });
   assert.equal(refused, undefined, JSON.stringify(refused));
 }
 

@@ -9,6 +9,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createListener } from 'node:net';
 import { join, resolve } from 'node:path';
 
 import { sleep, until } from './display.mjs';
@@ -49,7 +50,18 @@ const server = createServer((request, response) => {
 });
 await new Promise((done) => server.listen(0, '127.0.0.1', done));
 const inside = `http://127.0.0.1:${server.address().port}`;
-stage.cleanUp = () => server.close();
+// Who listens without speaking: a connection alone is heard.
+let connections = 0;
+const listener = createListener((socket) => {
+  connections += 1;
+  socket.on('error', () => undefined);
+  socket.end();
+});
+await new Promise((done) => listener.listen(0, '127.0.0.1', done));
+stage.cleanUp = () => {
+  server.close();
+  listener.close();
+};
 
 const look = { filter: 'all', search: '', order: 'queue', locale: 'en', midnight: 0, from: 0, count: 50, cursor: null };
 const link = (what) => ({ request: { what, service: 'link', folder: null, name: null } });
@@ -154,6 +166,54 @@ async function test() {
     assert.ok(there.ok, 'the asset is still at the service');
   });
 
+  await step('with nobody at the keyboard no service gets another address, and none is asked there', async () => {
+    const before = await stage.settings();
+    for (const changes of [
+      { mavi_url: `${inside}/v2` },
+      { visual_search_url: `${inside}/v1` },
+      { offline_tube_url: inside },
+      { offline_tube_url: 'https://stolen-words.evil.example' },
+      { remove_after: true },
+      { start_at_login: true },
+    ]) {
+      const { refused } = await page.invoke('save_settings', { changes });
+      assert.equal(refused?.code, 'permission_denied', JSON.stringify(changes));
+    }
+    assert.deepEqual(await stage.settings(), before);
+    for (const service of ['visual-search', 'offline-tube', 'link']) {
+      await page.invoke('asset_info', { assetId: 're_1', service });
+      await page.invoke('check', { service });
+    }
+    const words = { what: 'https://video.example/?words', service: 'offline-tube', remove_after: true };
+    assert.ok((await page.invoke('download', { request: words })).refused);
+    assert.deepEqual([visits, await stage.display.dialogs()], [[], []]);
+  });
+
+  await step('what the page draws has no network', async () => {
+    const { port } = listener.address();
+    await page.evaluate(
+      `const [place] = arguments;
+      for (const rel of ['preconnect', 'dns-prefetch', 'prefetch', 'preload', 'modulepreload', 'icon', 'stylesheet']) {
+        for (const href of [place, place.replace('127.0.0.1', 'localhost'), place.replace('http', 'https')]) {
+          const link = document.createElement('link');
+          Object.assign(link, { rel, href, as: 'image' });
+          document.head.append(link);
+        }
+      }
+      fetch(place).catch(() => undefined);
+      new Image().src = place;
+      navigator.sendBeacon?.(place);
+      const form = document.createElement('form');
+      form.action = place;
+      document.body.append(form);
+      form.submit();
+      form.remove();`,
+      `http://127.0.0.1:${port}/`,
+    );
+    await sleep(4000);
+    assert.equal(connections, 0, 'nobody was connected to');
+  });
+
   /** Begins a command, and gives the question that the desktop asks. */
   const asks = async (command, args) => {
     let answer;
@@ -196,6 +256,71 @@ async function test() {
     await stage.display.answer(yes.dialog, true);
     assert.ok((await yes.answered).ok);
     await done('page.html');
+  });
+
+  await step('what the engine would contact is asked about, not what the text looks like', async () => {
+    const { port } = server.address();
+    for (const [what, place] of [
+      [`a.localhost:${port}/x`, `a.localhost:${port}`],
+      ['nas.local/x', 'nas.local:443'],
+    ]) {
+      await stage.display.pressAnything();
+      const { title, dialog, answered } = await asks('download', link(what));
+      assert.equal(title, `Fetch from ${place}?`);
+      await stage.display.answer(dialog, false);
+      assert.equal((await answered).refused?.code, 'permission_denied');
+    }
+  });
+
+  await step('a service gets another address from the user alone', async () => {
+    const changes = { offline_tube_url: `${inside}/tube` };
+    const before = visits.length;
+    await stage.display.pressAnything();
+    const no = await asks('save_settings', { changes });
+    assert.ok(no.title.includes(inside), no.title);
+    await stage.picture('address');
+    await stage.display.answer(no.dialog, false);
+    assert.equal((await no.answered).refused?.code, 'permission_denied');
+    assert.equal((await stage.settings()).offline_tube_url, '');
+    assert.equal(visits.length, before);
+    await stage.display.pressAnything();
+    const yes = await asks('save_settings', { changes });
+    await stage.display.answer(yes.dialog, true);
+    assert.ok((await yes.answered).ok);
+    await page.invoke('check', { service: 'offline-tube' });
+    assert.ok(visits.length > before, 'the user’s own choice counts');
+    // Back to none: that entrusts nothing to anybody.
+    assert.ok((await page.invoke('save_settings', { changes: { offline_tube_url: '' } })).ok);
+  });
+
+  await step('with real rows it disturbs the list and reaches no file and no service', async () => {
+    const other = join(folder, 'other.txt');
+    writeFileSync(other, 'sent once, too');
+    await stage.display.drop([other], centre);
+    const { id, asset_id } = await done('other.txt');
+    await sleep(NOBODY_THERE);
+    const before = visits.length;
+    const ids = [id];
+    for (const [command, args] of [
+      ['pause', { ids }],
+      ['resume', { ids }],
+      ['cancel', { ids }],
+      ['retry', { ids }],
+      ['move_rows', { ids, to: 'front' }],
+      ['move_behind', { ids, above: null }],
+      ['hide', { ids }],
+      ['unhide', { ids }],
+      ['take_back', { ids }],
+      ['remove', { ids }],
+    ]) {
+      await page.invoke(command, args);
+    }
+    await sleep(1000);
+    assert.equal(readFileSync(other, 'utf8'), 'sent once, too');
+    assert.ok((await page.invoke('asset_info', { assetId: asset_id, service: 'sandbox' })).ok);
+    const { ok: assets } = await page.invoke('assets', { search: 'other.txt' });
+    assert.equal(assets.length, 1, 'it was not sent again');
+    assert.deepEqual([visits.length, await stage.display.dialogs()], [before, []]);
   });
 
   await step('what was sent is not sent again, and nothing else is', async () => {

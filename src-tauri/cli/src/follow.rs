@@ -154,7 +154,7 @@ impl Course {
                 if let Some(note) = &transfer.note {
                     report.note(&format!("{}: {note}", transfer.name));
                 }
-                let line = result_line(transfer, path);
+                let line = result_line(transfer, path, report);
                 self.end(transfer.id, Some(line), report);
             }
             State::Failed(failure) => {
@@ -215,10 +215,10 @@ impl Course {
 }
 
 /// Download: the full path. Upload: the asset id (or `-`), a tab, the path.
-fn result_line(transfer: &Transfer, path: Option<&str>) -> String {
-    let path = path.or(transfer.path.as_deref()).unwrap_or(&transfer.name);
+fn result_line(transfer: &Transfer, path: Option<&str>, report: &Report) -> String {
+    let path = report.field(path.or(transfer.path.as_deref()).unwrap_or(&transfer.name));
     match transfer.kind {
-        Kind::Download => path.to_owned(),
+        Kind::Download => path.into_owned(),
         Kind::Upload => format!("{}\t{path}", transfer.asset_id.as_deref().unwrap_or("-")),
     }
 }

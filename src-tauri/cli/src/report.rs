@@ -1,12 +1,14 @@
 //! What Ferry says: results on stdout, progress and failures on stderr, or one JSON object a line on stdout.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Error, Failure, Kind, Size, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls,
+    Error, Failure, Kind, Size, State, Transfer, TransferId, Verified, WaitReason, as_field, as_plain_json,
+    redact, without_controls,
 };
 use serde::Serialize;
 
@@ -157,8 +159,12 @@ impl Report {
         }
     }
 
-    /// A line for people on stdout; nothing with `--json`. A program that reads it gets a path as it is, a terminal only what
-    /// does not steer it.
+    /// A path as one field of a line: a program that reads it gets it as it is unless a field or a line would end within it.
+    pub fn field<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        as_field(path, !self.to_terminal)
+    }
+
+    /// A line for people on stdout; nothing with `--json`. A path in it is a [`Report::field`].
     pub fn line(&mut self, line: &str) {
         if !self.json && self.to_terminal {
             self.stdout(&without_controls(line));
@@ -172,7 +178,7 @@ impl Report {
         if self.json
             && let Ok(line) = serde_json::to_string(object)
         {
-            self.stdout(&line);
+            self.stdout(&as_plain_json(&line));
         }
     }
 

@@ -302,6 +302,25 @@ pub struct DownloadRequest {
     pub headers: Vec<Header>,
 }
 
+/// Whom a download would contact first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstContact {
+    /// It tells the other side more than an id.
+    pub carries_words: bool,
+    /// The address, where a request or the settings name it. A secret. `None` for a service at its built-in address or at
+    /// the one of a variable.
+    pub address: Option<String>,
+}
+
+/// What a change of settings entrusts to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrusted {
+    /// Services with the origins to which their files and keys would go.
+    pub origins: Vec<(String, String)>,
+    /// Files would be removed from the media server after their download, which they are not now.
+    pub removes_there: bool,
+}
+
 /// What the add bar made of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
@@ -391,6 +410,11 @@ pub struct Overrides {
     pub wait_scale: Option<f64>,
 }
 
+/// The platform's folder for application data.
+pub(crate) fn usual_data_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("app", "Ferry", "Ferry").map(|folders| folders.data_local_dir().to_owned())
+}
+
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.
 pub fn default_data_dir() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FERRY_DATA_DIR").filter(|folder| !folder.is_empty()) {
@@ -398,8 +422,7 @@ pub fn default_data_dir() -> Result<PathBuf> {
             Error::invalid("`FERRY_DATA_DIR` is no usable path").because(error.to_string())
         });
     }
-    directories::ProjectDirs::from("app", "Ferry", "Ferry")
-        .map(|folders| folders.data_local_dir().to_owned())
+    usual_data_dir()
         .ok_or_else(|| Error::invalid("This system names no folder for data").advise("set FERRY_DATA_DIR"))
 }
 
@@ -688,12 +711,13 @@ impl Engine {
     }
 
     pub(crate) async fn add_uploads_by(&self, request: UploadRequest, by: &Adding) -> Result<AddedUploads> {
+        let services = self.services_for(by.terms.as_ref());
         let service = match (&request.to, request.service) {
             (Some(_), None) => "link".to_owned(),
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(Phrase::OwnUrlTakesNoService).advise(Phrase::GiveOneOfTheTwo));
             }
-            (None, service) => service.unwrap_or_else(|| self.services_for(by.terms.as_ref()).default_id()),
+            (None, service) => service.unwrap_or_else(|| services.default_id()),
         };
         let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
         if request.to.is_none() && !about.uploads {
@@ -721,8 +745,11 @@ impl Engine {
         if request.to.is_some() && files.len() != 1 {
             return Err(Error::invalid(Phrase::SignedUrlTakesOneFile { count: Count(files.len() as u64) }));
         }
-        let mut unfinished =
-            if request.to.is_none() { self.unfinished_uploads(&service, &chosen) } else { HashMap::new() };
+        let mut unfinished = if request.to.is_none() {
+            self.unfinished_uploads(&service, &chosen, services)
+        } else {
+            HashMap::new()
+        };
         // What this very request has added already, wherever it stands by now.
         let came_by = self.uploads_that_came_by(by.token, &files);
         unfinished.retain(|path, _| !came_by.contains_key(path));
@@ -763,6 +790,7 @@ impl Engine {
         unfinished.extend(came_by);
         let mut ids = Vec::new();
         let mut new = Vec::new();
+        let origin = services.origin(&service).ok().map(|origin| origin.to_string());
         for (place, ChosenFile { path, chosen, size }) in chosen.into_iter().enumerate() {
             let sent = found.remove(&place);
             if let Some(id) = unfinished.get(&path)
@@ -789,6 +817,7 @@ impl Engine {
                 source: None,
                 reuse,
                 token: by.token,
+                origin: if to_own_url { None } else { origin.clone() },
             });
             let record =
                 Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
@@ -818,7 +847,12 @@ impl Engine {
 
     /// Which of these files are on their way to a service, begun and not ended: they go on under their ids, with their
     /// asset ids.
-    fn unfinished_uploads(&self, service: &str, files: &[ChosenFile]) -> HashMap<PathBuf, TransferId> {
+    fn unfinished_uploads(
+        &self,
+        service: &str,
+        files: &[ChosenFile],
+        services: &Services,
+    ) -> HashMap<PathBuf, TransferId> {
         let subjects = files.iter().map(|file| file.path.as_os_str().as_encoded_bytes());
         // A link may lead elsewhere by now.
         let places: HashMap<&Path, &Path> =
@@ -828,6 +862,7 @@ impl Engine {
                 Task::Upload(upload)
                     if row.service == service
                         && !upload.to_own_url
+                        && services.is_still_at(service, upload.origin.as_deref())
                         && places.get(upload.path.as_path()) == Some(&upload.place())
                         && !matches!(row.state, State::Completed | State::Canceled) =>
                 {
@@ -872,6 +907,25 @@ impl Engine {
         added.pop().ok_or_else(|| Error::internal("The download was not written down"))?
     }
 
+    /// Whom a download would contact first, and whether it would carry words of its request there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::add_download`] for a request that cannot be understood.
+    pub fn first_contact(&self, request: &DownloadRequest) -> Result<FirstContact> {
+        let services = &self.queue().services;
+        let asked = self.asked(request.clone(), services)?;
+        Ok(match asked.service.as_str() {
+            "link" => FirstContact { carries_words: true, address: asked.url },
+            // It is asked within this process.
+            "sandbox" => FirstContact { carries_words: false, address: None },
+            service => FirstContact {
+                carries_words: asked.url.is_some(),
+                address: services.address_of_settings(service),
+            },
+        })
+    }
+
     /// Adds many downloads at once, which costs hardly more than one; what is wrong with one keeps none of the others.
     pub async fn download_all(&self, requests: Vec<DownloadRequest>) -> Result<Vec<Result<TransferId>>> {
         let added = self.add_downloads(requests, &Adding::default()).await?;
@@ -890,7 +944,7 @@ impl Engine {
         let services = self.services_for(by.terms.as_ref());
         let asked: Vec<Result<Asked>> =
             requests.into_iter().map(|request| self.asked(request, services)).collect();
-        let mut unfinished = self.unfinished_downloads(asked.iter().flatten()).await;
+        let mut unfinished = self.unfinished_downloads(asked.iter().flatten(), services).await;
         let came_by = self.downloads_that_came_by(&asked, by.token);
         let wanted: HashSet<Same> = asked.iter().flatten().map(Asked::same).collect();
         unfinished.retain(|same, _| wanted.contains(same));
@@ -1009,6 +1063,7 @@ impl Engine {
             checksum: request.checksum,
             server_id: None,
             token: None,
+            origin: services.origin(&service).ok().map(|origin| origin.to_string()),
         };
         Ok(Asked { service, task, url: is_url.then_some(what), headers: request.headers })
     }
@@ -1034,19 +1089,25 @@ impl Engine {
     async fn unfinished_downloads<'a>(
         &self,
         wanted: impl Iterator<Item = &'a Asked>,
+        services: &Services,
     ) -> HashMap<Same, TransferId> {
         let shown: HashSet<&[u8]> = wanted.map(|asked| asked.task.what.as_bytes()).collect();
         let mut found: Vec<(TransferId, Asked)> =
             self.queue().find_same(shown.into_iter(), |row, task| match task {
-                Task::Download(task) if !matches!(row.state, State::Completed | State::Canceled) => Some((
-                    row.id,
-                    Asked {
-                        service: row.service.clone(),
-                        task: task.clone(),
-                        url: None,
-                        headers: Vec::new(),
-                    },
-                )),
+                Task::Download(task)
+                    if !matches!(row.state, State::Completed | State::Canceled)
+                        && services.is_still_at(&row.service, task.origin.as_deref()) =>
+                {
+                    Some((
+                        row.id,
+                        Asked {
+                            service: row.service.clone(),
+                            task: task.clone(),
+                            url: None,
+                            headers: Vec::new(),
+                        },
+                    ))
+                }
                 _ => None,
             });
         // Of several, the latest.
@@ -1137,11 +1198,20 @@ impl Engine {
 
     /// Downloads the same once more, into the Downloads folder.
     pub async fn download_again(&self, id: TransferId) -> Result<AddedDownload> {
+        self.add_download(self.request_again(id)?).await
+    }
+
+    /// What to ask for to download the same once more.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` where it is not on the list, or its link is no longer kept.
+    pub fn request_again(&self, id: TransferId) -> Result<DownloadRequest> {
         let row = self.queue().row(id).ok_or_else(|| no_such_transfer(id))?;
         let Some(Task::Download(task)) = self.queue().task(id).filter(|_| self.can_download_again(id)) else {
             return Err(Error::invalid(Phrase::LinkNotKept).advise(Phrase::PasteLinkAgain));
         };
-        self.add_download(DownloadRequest {
+        Ok(DownloadRequest {
             what: task.what,
             service: Some(row.service),
             folder: None,
@@ -1153,7 +1223,6 @@ impl Engine {
             checksum: task.checksum,
             headers: Vec::new(),
         })
-        .await
     }
 
     /// Lets a download go on in another folder, with what has arrived so far.
@@ -1560,6 +1629,22 @@ impl Engine {
         let settings = self.settings().patched(patch)?;
         self.put_settings(settings.clone()).await?;
         Ok(settings)
+    }
+
+    /// What a change of settings would entrust to others that they do not have yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::patch_settings`].
+    pub fn entrusts(&self, patch: &SettingsPatch) -> Result<Entrusted> {
+        let before = self.settings();
+        let after = before.patched(patch.clone())?;
+        after.check()?;
+        let moved = self.queue().services.moved(&after).into_iter();
+        Ok(Entrusted {
+            origins: moved.map(|(service, origin)| (service.to_owned(), origin.to_string())).collect(),
+            removes_there: after.remove_after && !before.remove_after,
+        })
     }
 
     /// For one who holds `changing_settings`.

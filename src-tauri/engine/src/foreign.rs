@@ -5,7 +5,7 @@
 //! to make one that does not clean them.
 
 use std::borrow::{Borrow, Cow};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Deref;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::filename::{is_invisible, keep_joiners};
-use crate::redaction::redact;
+use crate::redaction::{holds_known, redact};
 
 /// The longest text that is kept, in characters.
 const LONGEST: usize = 1000;
@@ -31,7 +31,7 @@ pub struct Foreign(Box<str>);
 impl Foreign {
     /// These words, cut to `limit` characters (between those that readers see) with an ellipsis.
     pub(crate) fn limited(text: &str, limit: usize) -> Self {
-        if is_harmless(text) && text.len() <= limit {
+        if is_harmless(text) && text.len() <= limit && !holds_known(text) {
             return Self(text.into());
         }
         let line = in_one_line(text, limit.saturating_mul(16));
@@ -64,10 +64,35 @@ impl Foreign {
     }
 }
 
-/// Lines that hold a path exactly, as they may stand in a terminal: without what steers it, turns them around or is not seen.
+/// Lines as they may stand in a terminal: without what steers it, turns them around or is not seen.
 pub fn without_controls(lines: &str) -> Cow<'_, str> {
-    let is_unfit = |c: char| is_invisible(c) && !matches!(c, '\n' | '\t' | '\u{200c}' | '\u{200d}');
-    if lines.contains(is_unfit) { lines.replace(is_unfit, "").into() } else { lines.into() }
+    let goes = |c: char| is_unfit(c) && !matches!(c, '\n' | '\t');
+    if lines.contains(goes) { lines.replace(goes, "").into() } else { lines.into() }
+}
+
+/// Whether this steers a terminal, turns a line around or is not seen, and joins nothing.
+pub(crate) fn is_unfit(c: char) -> bool {
+    is_invisible(c) && !matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// JSON as it may stand in a terminal: what steers it, turns a line around or is not seen stands escaped. It is the same JSON.
+pub fn as_plain_json(json: &str) -> Cow<'_, str> {
+    let goes = |c: char| !c.is_ascii_control() && is_invisible(c) || c == '\u{7f}';
+    if !json.contains(goes) {
+        return json.into();
+    }
+    let mut plain = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if goes(c) {
+            // Such signs stand in strings only.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(plain, "\\u{unit:04x}");
+            }
+        } else {
+            plain.push(c);
+        }
+    }
+    plain.into()
 }
 
 /// Whether nothing has to be looked at closer: most words are letters, digits and full stops.
@@ -84,6 +109,12 @@ fn is_harmless(text: &str) -> bool {
         b'b' | b'B' => !begins_like(at, "bearer"),
         b'c' | b'C' => !begins_like(at, "canonical"),
         b'e' | b'E' => !begins_like(at, "eyj"),
+        b'a' | b'A' => !["akia", "asia", "aiza"].iter().any(|mark| begins_like(at, mark)),
+        b'g' | b'G' => !["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"]
+            .iter()
+            .any(|mark| begins_like(at, mark)),
+        b'x' | b'X' => !begins_like(at, "xox") && !begins_like(at, "xapp-"),
+        b't' | b'T' => !begins_like(at, "token "),
         _ => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-' | b'/' | b'(' | b')'),
     };
     bytes.iter().enumerate().all(|(at, byte)| is_harmless_at(at, *byte))
@@ -170,7 +201,8 @@ impl From<&str> for Foreign {
 
 impl From<String> for Foreign {
     fn from(text: String) -> Self {
-        if is_harmless(&text) && text.len() <= LONGEST { Self(text.into()) } else { text.as_str().into() }
+        let is_fit = is_harmless(&text) && text.len() <= LONGEST && !holds_known(&text);
+        if is_fit { Self(text.into()) } else { text.as_str().into() }
     }
 }
 
@@ -295,6 +327,17 @@ mod tests {
         let long = Foreign::limited(&"👩\u{200d}👧".repeat(50), 8);
         assert_eq!(long, "👩\u{200d}👧👩\u{200d}👧…", "cut between what readers see");
         assert_eq!(Foreign::from("x ".repeat(5000)).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn json_is_the_same_and_steers_no_terminal() {
+        let text = "a\u{9b}31m \u{202e}b \u{7f} \u{200d} \u{e0041} \u{85} é海👩 \" \\ \n";
+        let json = serde_json::to_string(text).unwrap();
+        let plain = as_plain_json(&json);
+        assert_eq!(serde_json::from_str::<String>(&plain).unwrap(), text);
+        assert!(!plain.chars().any(is_invisible), "{plain:?}");
+        assert!(plain.contains("é海👩") && plain.contains("\\u009b31m"), "{plain}");
+        assert!(matches!(as_plain_json("{\"a\":1}"), Cow::Borrowed(_)));
     }
 
     #[test]

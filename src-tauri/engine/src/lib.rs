@@ -48,6 +48,7 @@ mod search;
 mod secrets;
 mod services;
 mod settings;
+mod shell_command;
 mod speed_limit;
 mod store;
 mod task;
@@ -60,14 +61,14 @@ mod words;
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine,
-    ImportedAssets, KeyState, LibraryChanges, Options, Overrides, PathSummary, Pictures, Recognised,
-    ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, Entrusted,
+    FirstContact, ImportedAssets, KeyState, LibraryChanges, Options, Overrides, PathSummary, Pictures,
+    Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;
 pub use files::whole::write_whole;
-pub use foreign::{Foreign, without_controls};
+pub use foreign::{Foreign, as_plain_json, without_controls};
 pub use http::checksum::Checksum;
 pub use http::reach::is_inward;
 pub use library_file::csv as library_as_csv;
@@ -78,6 +79,7 @@ pub use list::{
 pub use redaction::redact;
 pub use secrets::{Header, Secret, hand_on_keys, take_keys_from_environment};
 pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
+pub use shell_command::{ShellCommand, as_field};
 pub use transfer::{
     AddedBy, Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };

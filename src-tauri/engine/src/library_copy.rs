@@ -11,7 +11,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::engine::Asset;
-use crate::files::own_folder::private_file;
+use crate::files::own_folder::{open_own, private_file};
 use crate::files::whole::write_whole;
 
 /// A copy with more lines than this for each asset is written anew.
@@ -50,7 +50,7 @@ impl LibraryCopy {
 
     /// Every line that can be read, oldest first.
     pub fn read(&self) -> Vec<Asset> {
-        let Ok(file) = File::open(&self.path) else { return Vec::new() };
+        let Ok(file) = open_own(&self.path, File::options().read(true)) else { return Vec::new() };
         let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
         lines.filter_map(|line| serde_json::from_slice(&line).ok()).collect()
     }

@@ -1,5 +1,6 @@
 //! The library as a file of the user's: CSV (RFC 4180, with a header line) or JSON, out and in.
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -17,7 +18,7 @@ const MOST_FIELDS: usize = 1000;
 
 /// The library as a table (RFC 4180), as [`crate::Engine::export_assets`] writes it.
 pub fn csv(assets: &[Asset]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let quoted = |text: &str| format!("\"{}\"", guarded(text).replace('"', "\"\""));
     let mut text = COLUMNS.join(",") + "\r\n";
     for asset in assets {
         let status = serde_json::to_value(asset.status).ok().and_then(|s| s.as_str().map(str::to_owned));
@@ -34,6 +35,24 @@ pub fn csv(assets: &[Asset]) -> String {
         text.push_str("\r\n");
     }
     text
+}
+
+/// What a program for tables would take for a formula begins with an apostrophe, by which they know a text (CWE-1236).
+fn guarded(text: &str) -> Cow<'_, str> {
+    if is_formula(text) { format!("'{text}").into() } else { text.into() }
+}
+
+/// The text that was guarded.
+fn unguarded(text: String) -> String {
+    match text.strip_prefix('\'') {
+        Some(rest) if is_formula(rest) => rest.to_owned(),
+        _ => text,
+    }
+}
+
+/// Whatever is guarded already counts as well, so that what is taken off is what was put on.
+fn is_formula(text: &str) -> bool {
+    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }
 
 /// Reads either of the two, told apart by what is in it. All or nothing: one entry that is none of the library's shows
@@ -107,9 +126,9 @@ fn table(text: &str) -> Result<impl Iterator<Item = Option<Asset>>, Words> {
             places.map(|place| fields.get(place).cloned());
         let number = |text: String| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
         Some(Asset {
-            service: service?,
-            asset_id: asset_id?.into(),
-            name: name?.into(),
+            service: unguarded(service?),
+            asset_id: unguarded(asset_id?).into(),
+            name: unguarded(name?).into(),
             size: number(size?)?,
             crc32c: crc32c.filter(|sum| !sum.is_empty()),
             status: serde_json::from_value::<AssetStatus>(Value::String(status?)).ok()?,
@@ -186,6 +205,23 @@ mod tests {
             (&*asset.asset_id, asset.size, asset.crc32c.as_deref()),
             ("re_9", Some(5), Some("abcdef01"))
         );
+    }
+
+    #[test]
+    fn no_name_is_a_formula_in_the_table_and_each_is_read_as_it_was() {
+        let names =
+            ["=HYPERLINK(\"http://x\")", "+1", "-1", "@SUM(A1)", "'=x", "''-x", "'x", "＝1", "a=b", ""];
+        let assets: Vec<Asset> = names
+            .iter()
+            .map(|name| Asset { name: (*name).into(), asset_id: "-re_1".into(), ..assets().remove(0) })
+            .collect();
+        let table = csv(&assets);
+        for fields in records(&table).skip(1) {
+            for field in fields {
+                assert!(!field.starts_with(['=', '+', '-', '@', '\t', '\r', '＝']), "{field}");
+            }
+        }
+        assert_eq!(read(table.as_bytes()), Ok(assets));
     }
 
     #[test]

@@ -2,11 +2,18 @@
 //!
 //! Whoever echoes a secret writes it as it came to hand: percent-encoded (once or several times), as JSON within JSON, as an
 //! entity of HTML. The text is therefore looked at with those spellings undone, and what is hidden is cut out of the text as
-//! it was. What cannot be recognised by a name, a prefix or its place in a URL cannot be found here: Ferry's own texts hold
-//! no secret in the first place.
+//! it was. What this process itself sends as a secret is known to it ([`learn`]) and found wherever it stands. What else cannot be
+//! recognised by a name, a prefix or its place in a URL cannot be found here: Ferry's own texts hold no secret in the first place.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::sync::{LazyLock, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::header::HeaderMap;
+use url::Url;
 
 /// What stands where a secret was.
 const HIDDEN: &str = "•••";
@@ -35,6 +42,176 @@ const SCHEMES: [&str; 5] = ["bearer", "basic", "digest", "token", "apikey"];
 /// How many times an encoded text may have been encoded before: who nests deeper hides nothing that anybody reads.
 const DEEPEST: usize = 6;
 
+/// Beginnings of keys that say whose they are, and how many signs of letters, digits, `-` and `_` follow at least.
+const PREFIXES: [(&str, usize); 14] = [
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 16),
+    ("xoxa-", 10),
+    ("xoxb-", 10),
+    ("xoxp-", 10),
+    ("xoxr-", 10),
+    ("xoxs-", 10),
+    ("xapp-", 10),
+    ("aiza", 30),
+];
+
+/// The shortest secret that is looked for: what is shorter stands in words that hide nothing.
+const SHORTEST: usize = 8;
+/// The shortest value of a query that counts as a secret by its looks, whatever its name is.
+const SHORTEST_UNNAMED: usize = 32;
+/// So many of those that belong to single requests are remembered.
+const MOST_REMEMBERED: usize = 4096;
+
+/// What this process sent as a secret, or was given as one. Whoever echoes it bare, without a name and without a place in a URL,
+/// finds it hidden.
+static KNOWN: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
+
+#[derive(Default)]
+struct Known {
+    /// By their first signs, in lower case.
+    by_beginning: HashMap<[u8; SHORTEST], Vec<Box<[u8]>>>,
+    /// Which pairs of signs any of them begins with, one bit for each.
+    pairs: Vec<u64>,
+    /// Those that are forgotten when there are too many, oldest first.
+    passing: VecDeque<Box<[u8]>>,
+}
+
+impl Known {
+    fn add(&mut self, secret: &[u8], passes: bool) {
+        let Some(beginning) = secret.first_chunk::<SHORTEST>() else { return };
+        let there = self.by_beginning.entry(*beginning).or_default();
+        if there.iter().any(|one| **one == *secret) {
+            return;
+        }
+        there.push(secret.into());
+        self.pairs.resize(1 << 10, 0);
+        let pair = pair_of(secret);
+        self.pairs[pair / 64] |= 1 << (pair % 64);
+        if !passes {
+            return;
+        }
+        self.passing.push_back(secret.into());
+        if self.passing.len() > MOST_REMEMBERED
+            && let Some(oldest) = self.passing.pop_front()
+            && let Some(beginning) = oldest.first_chunk::<SHORTEST>()
+            && let Some(there) = self.by_beginning.get_mut(beginning)
+        {
+            there.retain(|one| *one != oldest);
+            if there.is_empty() {
+                self.by_beginning.remove(beginning);
+            }
+        }
+    }
+
+    /// How long the longest of them is that stands at the beginning of this text, in lower case.
+    fn length_at(&self, text: &[u8]) -> Option<usize> {
+        if self.pairs.is_empty() || text.len() < SHORTEST {
+            return None;
+        }
+        let pair = pair_of(text);
+        if self.pairs[pair / 64] & (1 << (pair % 64)) == 0 {
+            return None;
+        }
+        let there = self.by_beginning.get(text.first_chunk::<SHORTEST>()?)?;
+        there.iter().filter(|one| text.starts_with(one)).map(|one| one.len()).max()
+    }
+}
+
+fn pair_of(text: &[u8]) -> usize {
+    usize::from(text[0]) << 8 | usize::from(text[1])
+}
+
+fn add_known(secret: &str, passes: bool) {
+    let secret = secret.trim().to_ascii_lowercase();
+    let is_word = secret.len() < 16 && secret.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if secret.len() < SHORTEST || is_word || !secret.is_ascii() {
+        return;
+    }
+    let is_there =
+        |known: &Known| known.length_at(secret.as_bytes()).is_some_and(|length| length == secret.len());
+    if !is_there(&KNOWN.read().unwrap_or_else(PoisonError::into_inner)) {
+        KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(secret.as_bytes(), passes);
+    }
+}
+
+/// Hides a key from now on, in all that this process shows or keeps; its Base64, too.
+pub(crate) fn learn_key(key: &str) {
+    add_known(key, false);
+    if key.len() >= SHORTEST {
+        add_known(BASE64_STANDARD.encode(key).trim_end_matches('='), false);
+    }
+}
+
+/// Hides what a request carries in secret: values of its query that sign or let in, and of headers that are marked.
+pub(crate) fn learn(url: &Url, headers: &HeaderMap) {
+    for (name, value) in url.query_pairs() {
+        learn_field(&name, &value);
+    }
+    for value in headers.values().filter(|value| value.is_sensitive()) {
+        let Ok(value) = value.to_str() else { continue };
+        add_known(value, true);
+        // What follows the scheme.
+        if let Some((_, rest)) = value.split_once(' ') {
+            add_known(rest, true);
+        }
+    }
+}
+
+/// Hides the value of a field of a form or a query, if it signs or lets in, or looks as nothing but such a value does.
+pub(crate) fn learn_field(name: &str, value: &str) {
+    const SIGN_OR_LET_IN: [&str; 12] = [
+        "sig",
+        "token",
+        "policy",
+        "key",
+        "keypairid",
+        "jwt",
+        "auth",
+        "hdnts",
+        "hmac",
+        "code",
+        "session",
+        "ticket",
+    ];
+    let name: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    let is_named = SECRET.iter().chain(&SIGN_OR_LET_IN).any(|end| name.ends_with(end));
+    let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
+    let is_uuid = value.len() == 36 && value.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    // Whoever sends a file may say in its URL what it holds, which is named when it does not.
+    let is_of_content =
+        ["sha", "md5", "crc", "checksum", "hash", "digest"].iter().any(|of| name.contains(of));
+    let is_random = value.len() >= SHORTEST_UNNAMED
+        && !is_of_content
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_alphabetic)
+        && !value.contains(['.', ' ', '/', ':'])
+        && !is_uuid;
+    // A form has the name of the file for a key.
+    if (is_named && !(name == "key" && value.contains(['.', '/', '$']))) || is_random {
+        add_known(value, true);
+    }
+    // An id of a key stands before what limits it (`AKIA…/20261129/us-east-1/s3/aws4_request`).
+    if let Some((id, _)) = value.split_once('/').filter(|_| name.ends_with("credential")) {
+        add_known(id, true);
+    }
+}
+
+/// Whether there is anything in this text that this process knows to be a secret.
+pub(crate) fn holds_known(text: &str) -> bool {
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    if known.pairs.is_empty() || text.len() < SHORTEST {
+        return false;
+    }
+    let lower = text.to_ascii_lowercase();
+    (0..=lower.len() - SHORTEST).any(|at| known.length_at(&lower.as_bytes()[at..]).is_some())
+}
+
 /// The text with every secret in it replaced by `•••`: the query, the fragment and the user of a URL, the values of
 /// parameters that sign or let in, keys.
 pub fn redact(text: &str) -> Cow<'_, str> {
@@ -54,11 +231,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 }
 
 fn redact_once(text: &str) -> Cow<'_, str> {
-    if !may_hold_any(text) {
+    if !may_hold_any(text) && !holds_known(text) {
         return Cow::Borrowed(text);
     }
     let plain = Plain::of(text);
     let mut hidden = Vec::new();
+    plain.known(&mut hidden);
     plain.values_of_secret_names(&mut hidden);
     plain.words(|word| {
         plain.parts_of_urls(word.clone(), &mut hidden);
@@ -86,8 +264,9 @@ fn redact_once(text: &str) -> Cow<'_, str> {
 fn may_hold_any(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.iter().any(|byte| matches!(byte, b'=' | b':' | b'?' | b'%' | b'\\' | b'&'))
-        || ["sk-", "bearer", "eyj"]
+        || ["sk-", "bearer", "eyj", "token ", "akia", "asia"]
             .iter()
+            .chain(PREFIXES.iter().map(|(prefix, _)| prefix))
             .any(|mark| bytes.windows(mark.len()).any(|window| window.eq_ignore_ascii_case(mark.as_bytes())))
 }
 
@@ -275,7 +454,47 @@ impl Plain {
         }
     }
 
-    /// `sk-…`, `Bearer …`, and tokens that begin with the JSON of their header (RFC 7519).
+    /// What this process knows to be a secret, in any spelling.
+    fn known(&self, hidden: &mut Vec<Range<usize>>) {
+        let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+        if known.pairs.is_empty() {
+            return;
+        }
+        // No secret that is looked for has a letter that is not of ASCII.
+        let lower: Vec<u8> =
+            self.letters.iter().map(|letter| u8::try_from(letter.letter).unwrap_or(0xff)).collect();
+        let mut at = 0;
+        while at < lower.len() {
+            match known.length_at(&lower[at..]) {
+                Some(length) => {
+                    hidden.push(at..at + length);
+                    at += length;
+                }
+                None => at += 1,
+            }
+        }
+    }
+
+    /// A key that says whose it is, beginning at this letter: where it ends.
+    fn end_of_named_key(&self, at: usize, within: usize) -> Option<usize> {
+        let is_part = |at: &usize| {
+            self.letter(*at).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        };
+        let end = (at..within).find(|at| !is_part(at)).unwrap_or(within);
+        let is_one =
+            |(prefix, least): &(&str, usize)| self.is_at(at, prefix) && end >= at + prefix.len() + least;
+        // The id of a key of Amazon's: "asia" is a word as well.
+        let is_amazons = || {
+            let is_capital = |letter: &Letter| letter.is_upper || letter.letter.is_ascii_digit();
+            end == at + 20
+                && (self.is_at(at, "akia") || self.is_at(at, "asia"))
+                && self.letters[at..end].iter().all(is_capital)
+        };
+        (PREFIXES.iter().any(is_one) || is_amazons()).then_some(end)
+    }
+
+    /// `sk-…` and others by their beginnings, `Bearer …`, `token …`, and tokens that begin with the JSON of their header
+    /// (RFC 7519).
     fn keys(&self, word: Range<usize>, hidden: &mut Vec<Range<usize>>) {
         let is_part = |at: &usize| {
             self.letter(*at).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
@@ -300,6 +519,19 @@ impl Plain {
                 }
                 at = end;
                 continue;
+            }
+            if starts_anew && let Some(end) = self.end_of_named_key(at, word.end) {
+                hidden.push(at..end);
+                at = end;
+                continue;
+            }
+            // The word after it belongs to it, as with `bearer`.
+            if starts_anew && self.is_at(at, "token ") {
+                let begin = self.skip(at + 6, |c| matches!(c, ' ' | '\t'));
+                let end = self.end_of_word(begin);
+                if self.looks_random(begin..end, 8) {
+                    hidden.push(begin..end);
+                }
             }
             if starts_anew && self.is_at(at, "eyj") {
                 let is_token = |at: &usize| is_part(at) || self.letter(*at) == Some('.');
@@ -403,7 +635,17 @@ mod tests {
             ("code=4/0AX4XfWh", "code=•••"),
             ("x-amz-meta-any: a", "x-amz-meta-any: •••"),
             ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc", "•••"),
+            ("got ghp_abcdefghijklmnopqrstuvwxyz0123456789.", "got •••."),
+            ("github_pat_11ABCDEFG0abcdefghij_klmnop", "•••"),
+            ("glpat-ABCdef123456_7890xyz", "•••"),
+            ("'xoxb-1234567890-abcdefghij'", "'•••'"),
+            ("(AIzaSyA1234567890abcdefghijklmnopqrstu)", "(•••)"),
+            ("by AKIAIOSFODNN7EXAMPLE, ASIAIOSFODNN7EXAMPLE", "by •••, •••"),
+            ("Authorization failed for token abcdef123456789", "Authorization failed for token •••"),
             // What only looks alike.
+            ("asia-2024-holiday-film.mp4", "asia-2024-holiday-film.mp4"),
+            ("invalid token at 14", "invalid token at 14"),
+            ("ghp_short xoxb-1", "ghp_short xoxb-1"),
             ("error code: 404", "error code: 404"),
             ("code: SignatureDoesNotMatch", "code: SignatureDoesNotMatch"),
             ("unexpected token: }", "unexpected token: }"),
@@ -417,6 +659,57 @@ mod tests {
         ] {
             assert_eq!(redact(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_in_secret_is_hidden_wherever_it_is_echoed() {
+        learn_key("MyMaviKey12345abcdefQQ");
+        let url = "https://s.example/o?X-Amz-Signature=0f1e2d3c4b5a&X-Amz-Credential=KEYID7EXAMPLE9%2F20261129%2Fs3\
+                   &X-Amz-Expires=3600&response-content-type=application&name=documentary.mp4\
+                   &blob=0123456789abcdef0123456789abcdef01&id=550e8400-e29b-41d4-a716-446655440000\
+                   &X-Content-MD5=fedcba9876543210fedcba9876543210";
+        let mut headers = HeaderMap::new();
+        let mut value = reqwest::header::HeaderValue::from_static("Custom Zq81kfjw02ld");
+        value.set_sensitive(true);
+        headers.insert("x-lets-in", value);
+        headers.insert("x-plain", reqwest::header::HeaderValue::from_static("plain-value-0123"));
+        learn(&Url::parse(url).unwrap(), &headers);
+        learn_field("policy", "eYzFiB3Dqq81==");
+        for (text, expected) in [
+            ("The key MyMaviKey12345abcdefQQ is not valid", "The key ••• is not valid"),
+            ("mymavikey12345ABCDEFqq!", "•••!"),
+            ("xMyMaviKey12345abcdefQQx", "x•••x"),
+            ("%4dyMaviKey12345abcdef%51Q", "•••"),
+            ("basic TXlNYXZpS2V5MTIzNDVhYmNkZWZRUQ==", "basic •••=="),
+            ("signature 0f1e2d3c4b5a does not match", "signature ••• does not match"),
+            ("who is KEYID7EXAMPLE9?", "who is •••?"),
+            ("KEYID7EXAMPLE9/20261129/s3", "•••"),
+            ("you sent Zq81kfjw02ld", "you sent •••"),
+            ("0123456789abcdef0123456789abcdef01", "•••"),
+            ("eYzFiB3Dqq81==", "•••"),
+            // What is no secret.
+            ("documentary.mp4, application, 3600", "documentary.mp4, application, 3600"),
+            ("550e8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440000"),
+            ("plain-value-0123", "plain-value-0123"),
+            ("fedcba9876543210fedcba9876543210", "fedcba9876543210fedcba9876543210"),
+        ] {
+            assert_eq!(redact(text), expected, "{text}");
+            assert_eq!(crate::foreign::Foreign::from(text), expected, "{text}");
+        }
+        // A key that is a word would hide it everywhere.
+        learn_key("documentary");
+        assert_eq!(redact("documentary"), "documentary");
+    }
+
+    #[test]
+    fn what_single_requests_carry_is_forgotten_in_the_end() {
+        let mut known = Known::default();
+        for number in 0..MOST_REMEMBERED + 10 {
+            known.add(format!("{number:08}secret").as_bytes(), true);
+        }
+        assert_eq!((known.passing.len(), known.by_beginning.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
+        assert_eq!(known.length_at(b"00000001secret"), None);
+        assert_eq!(known.length_at(b"00000011secret and more"), Some(14));
     }
 
     proptest! {

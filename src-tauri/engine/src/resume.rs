@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::files::folder::{SharedSync, read_at, sync_names, write_at};
-use crate::files::own_folder::make_private_folder;
+use crate::files::own_folder::{make_private_folder, open_own, read_own};
 use crate::files::whole::replace_record;
 use crate::http::reach::Reach;
 use crate::secrets::Header;
@@ -180,7 +180,10 @@ impl ResumeFolder {
     /// Learns which records a shared file holds, but for those that have got a file of their own since.
     fn look_through(&self, name: &Arc<str>, alone: &HashSet<TransferId>) -> io::Result<()> {
         let Some(ids) = ids_of(name) else { return Ok(()) };
-        let mut lines = BufReader::with_capacity(256 << 10, File::open(self.path.join(&**name))?);
+        let mut lines = BufReader::with_capacity(
+            256 << 10,
+            open_own(&self.path.join(&**name), File::options().read(true))?,
+        );
         let (mut line, mut start, mut count, mut stale) = (Vec::new(), 0, 0, Vec::new());
         let mut together = self.together();
         while lines.read_until(b'\n', &mut line)? > 0 {
@@ -217,7 +220,7 @@ impl ResumeFolder {
             Some(place) => self.line(&mut together, &place),
             None => {
                 drop(together);
-                std::fs::read(self.file(id))
+                read_own(&self.file(id))
             }
         };
         let bytes = bytes.unwrap_or_default();
@@ -235,7 +238,7 @@ impl ResumeFolder {
     fn shared<'a>(&self, together: &'a mut Together, name: &Arc<str>) -> io::Result<&'a File> {
         let file = match together.open.take() {
             Some((open, file)) if open == *name => file,
-            _ => File::options().read(true).write(true).open(self.path.join(&**name))?,
+            _ => open_own(&self.path.join(&**name), File::options().read(true).write(true))?,
         };
         Ok(&together.open.insert((Arc::clone(name), file)).1)
     }

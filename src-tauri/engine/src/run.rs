@@ -11,7 +11,7 @@ use crate::files::disk_calls::DiskCalls;
 use crate::progress::{Counter, now};
 use crate::queue::{Queue, in_resume};
 use crate::resume::Resume;
-use crate::services::Services;
+use crate::services::{Service, Services};
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
 use crate::task::{Journal, Task};
@@ -66,6 +66,12 @@ impl Run {
     pub fn services(&self) -> &Services {
         let own = self.terms.as_ref().and_then(|terms| terms.services.as_deref());
         own.unwrap_or(&self.queue.services)
+    }
+
+    /// Its service, where that was when the transfer was added.
+    pub async fn service(&self) -> Result<Arc<dyn Service>> {
+        let origin = self.task().and_then(|task| task.origin().map(str::to_owned));
+        self.services().get_at(&self.row().service, origin.as_deref()).await
     }
 
     /// The limit that its bytes go by, up: its run's own, or that of all.

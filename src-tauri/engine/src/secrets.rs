@@ -22,6 +22,7 @@ use ts_rs::TS;
 use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
 use crate::http::origin::{BoundKey, Origin};
+use crate::redaction;
 use crate::words::{Peer, Phrase, Words};
 
 /// A text that is never shown: `Debug` and `Display` print `•••`. Not serializable on purpose.
@@ -31,7 +32,10 @@ pub struct Secret(String);
 impl Secret {
     /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        let text = text.into();
+        // Whoever is sent it may repeat it.
+        redaction::learn_key(&text);
+        Self(text)
     }
 
     /// The text itself, for the one place that sends it.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::error::{Error, Result};
+use crate::files::own_folder::read_own;
 use crate::http::address;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
@@ -163,6 +164,12 @@ pub struct Settings {
 pub struct SettingsPatch(serde_json::Map<String, serde_json::Value>);
 
 impl SettingsPatch {
+    /// Whether a field is to be on.
+    #[must_use]
+    pub fn is_on(&self, field: &str) -> bool {
+        self.0.get(field).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    }
+
     /// The same without a field.
     #[must_use]
     pub fn without(mut self, field: &str) -> Self {
@@ -302,7 +309,7 @@ impl Settings {
 
     /// Reads `settings.json`. A broken file is set aside, never silently replaced: the note says so.
     pub fn load(path: &Path) -> (Self, Option<Phrase>) {
-        let text = match std::fs::read(path) {
+        let text = match read_own(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
             Err(error) => {

@@ -50,6 +50,14 @@ impl Task {
         }
     }
 
+    /// Where its service was when it was added.
+    pub fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Upload(upload) => upload.origin.as_deref(),
+            Self::Download(download) => download.origin.as_deref(),
+        }
+    }
+
     /// The same task, added by this part of a request.
     pub fn comes_by(mut self, part: Option<Token>) -> Self {
         match &mut self {
@@ -104,6 +112,9 @@ pub(crate) struct UploadTask {
     /// The request that added it, so that the same request sent again adds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
+    /// Where the service was when the file was given to it: `https://host:port`. An earlier Ferry did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 impl UploadTask {
@@ -182,6 +193,9 @@ pub(crate) struct DownloadTask {
     /// The request that added it, so that the same request sent again adds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
+    /// Where the service was when it was asked for: `https://host:port`. An earlier Ferry did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 impl DownloadTask {

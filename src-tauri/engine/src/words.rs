@@ -13,6 +13,7 @@ use ts_rs::TS;
 
 use crate::foreign::Foreign;
 use crate::settings::{Units, UploadMethod};
+use crate::shell_command::ShellCommand;
 use crate::transfer::{TransferId, Verified};
 
 /// A sentence of Ferry's own, or words of others: a service's, the system's, or those of a Ferry that wrote
@@ -262,6 +263,7 @@ phrases! {
     NoAddressYet { service: Peer } = "{service} has no address yet";
     NoKeyYet { service: Peer } = "{service} needs a key and has none";
     NoKeyForAddress { service: Peer } = "{service} has no key for this address";
+    AtAnotherAddress { service: Peer } = "{service} has another address now than when this was given to it";
     KeyUnneeded { service: Peer } = "{service} takes no key";
     IdsOnly { service: Peer } = "{service} takes ids, not links";
     AddressUnusable { service: Peer } = "The address of {service} cannot be used";
@@ -410,6 +412,7 @@ phrases! {
     NothingPressed = "Nothing was pressed or clicked for this";
     FaultInside = "Something went wrong inside Ferry";
     NotSent { path: Foreign } = "`{path}` was not sent";
+    NothingChanged = "Nothing was changed";
     NothingFetchedFrom { place: Foreign } = "Nothing is fetched from {place}";
     WindowSendsToServices = "The window sends to services only";
     WindowSavesToDownloads = "The window saves to the Downloads folder only";
@@ -424,6 +427,8 @@ phrases! {
     FolderOpen { folder: Foreign } = "Other users can write to `{folder}`, where Ferry keeps its data";
     FolderReplaceable { folder: Foreign, place: Foreign } = "Other users can put another folder in the place of `{folder}`, where Ferry keeps its data, as `{place}` is theirs or open to them";
     FileOfAnother { path: Foreign } = "`{path}`, in the folder where Ferry keeps its data, belongs to another user";
+    FileOpen { path: Foreign } = "Other users can write to `{path}`, in the folder where Ferry keeps its data";
+    FileWithSecondName { path: Foreign } = "`{path}`, in the folder where Ferry keeps its data, has a second name elsewhere, and may be somebody else's";
     NoLibraryInFile = "The file does not hold a Ferry library";
     NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
@@ -453,6 +458,7 @@ phrases! {
     IsInside { place: Foreign } = "{place} is this computer or in its network, where that server has no business";
     OnlyLinks = "links in folders are not followed";
     KeyIsFor { origin: Foreign } = "the key that there is belongs to {origin}";
+    WasGivenTo { origin: Foreign } = "it was given to {origin}";
     NoReasonGiven = "it gave no reason";
     CameWithoutAssetId = "it came without an asset id";
     FieldsUnreadable = "its form fields cannot be read";
@@ -527,6 +533,7 @@ phrases! {
     EnterAddress = "enter its address under Services, or set its FERRY_…_URL variable";
     EnterKeyOf { id: Foreign } = "enter one under Services, or run `ferry key set {id}`";
     EnterKeyAnew { id: Foreign } = "enter the key anew for this address under Services, or run `ferry key set {id}`";
+    SetAddressBack = "set the address back under Services, or take this off the list and add it again";
     NameAddressOutside = "name the address by its FERRY_…_URL variable, as the key comes from a variable, too";
     ChangeVariable = "change the variable, or start Ferry without it";
     UseOneOf { services: Foreign } = "use one of {services}";
@@ -549,9 +556,9 @@ phrases! {
     RenameThenSend = "rename the file, then send it";
     ChooseFiles = "choose files, or folders with files";
     SeeQueue = "see `ferry queue` for the ids";
-    BeItsOwner { command: String } = "start Ferry as that user, or choose another data folder with --data-dir; to take it over with all that is in it, run `{command}`";
-    CloseFolder { command: String } = "look whether all that is in it is yours, then run `{command}`, or choose another data folder with --data-dir";
-    RemovePlanted { command: String } = "look at it, then run `{command}`";
+    BeItsOwner = "start Ferry as that user, or choose another data folder with --data-dir";
+    CloseFolder { command: ShellCommand } = "look whether all that is in it is yours, then run `{command}`, or choose another data folder with --data-dir";
+    RemovePlanted { command: ShellCommand } = "look at it, then run `{command}`";
     StartNewerFerry = "start the newer Ferry, or choose another data folder with --data-dir";
     ChooseDownloadsFolder = "choose the Downloads folder in the settings";
     ShowInFolder = "show it in its folder instead";

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::wire::{HolderKind, WireSecret};
+use crate::files::own_folder::open_own;
 
 /// Says who holds the folder.
 const FILE: &str = "holder";
@@ -33,7 +34,7 @@ impl Said {
     pub fn read(data_dir: &Path) -> Option<Self> {
         /// It is never longer.
         const LONGEST: u64 = 64 * 1024;
-        let file = std::fs::File::open(data_dir.join(FILE)).ok()?;
+        let file = open_own(&data_dir.join(FILE), std::fs::File::options().read(true)).ok()?;
         let text = io::read_to_string(io::Read::take(file, LONGEST)).ok()?;
         serde_json::from_str(&text).ok()
     }

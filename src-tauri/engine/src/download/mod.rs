@@ -187,7 +187,7 @@ enum Fetched {
 pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     let task = download_task(run)?;
     let service_id = run.row().service;
-    let service = run.or_stop(run.services().get(&service_id)).await??;
+    let service = run.or_stop(run.service()).await??;
     let journal = if kept.looked_for_part { None } else { run.journal().await? };
     let journal = resume_part::finish_move(run, &task, journal).await?;
     if !resume_part::proven_before(run, &task, journal.as_ref()).await? {

@@ -1,37 +1,42 @@
 //! The mark that tells the system that a file came from outside, so that it asks before running it.
 //!
 //! It is set on the part file: no name that a person or a program would open ever has a file without it. A file system that
-//! cannot keep it is no error.
+//! cannot keep it is no error, and neither is one that refuses: the log has it.
 
-/// Shows that a file has its mark, as far as its disk keeps one: without this there is no final name.
+/// Shows that a file was given its mark, or that its disk did not take it: without this there is no final name.
 #[derive(Debug)]
-pub(crate) struct Marked(());
+pub(crate) struct MarkTried(());
 
 /// Marks a file where the platform knows such a mark. Linux knows none that anything heeds.
-pub(crate) fn set(file: &std::fs::File, path: &std::path::Path) -> Marked {
-    mark(file, path);
-    Marked(())
+pub(crate) fn set(file: &std::fs::File, path: &std::path::Path) -> MarkTried {
+    if let Err(error) = mark(file, path) {
+        tracing::warn!(%error, "the disk does not take the mark of what came from outside");
+    }
+    MarkTried(())
 }
 
 /// A second stream of the file, which stays with it when it is renamed.
 #[cfg(windows)]
-fn mark(_file: &std::fs::File, path: &std::path::Path) {
+fn mark(_file: &std::fs::File, path: &std::path::Path) -> std::io::Result<()> {
     let mut stream = path.as_os_str().to_owned();
     stream.push(":Zone.Identifier");
-    let _ = std::fs::write(stream, "[ZoneTransfer]\r\nZoneId=3\r\n");
+    std::fs::write(stream, "[ZoneTransfer]\r\nZoneId=3\r\n")
 }
 
 /// What Gatekeeper looks at. Set on the open file, whatever its name leads to by now.
 #[cfg(target_os = "macos")]
-fn mark(file: &std::fs::File, _path: &std::path::Path) {
+fn mark(file: &std::fs::File, _path: &std::path::Path) -> std::io::Result<()> {
     use rustix::fs::{XattrFlags, fsetxattr};
 
     let entry = quarantine(std::time::SystemTime::now());
-    let _ = fsetxattr(file, c"com.apple.quarantine", entry.as_bytes(), XattrFlags::empty());
+    Ok(fsetxattr(file, c"com.apple.quarantine", entry.as_bytes(), XattrFlags::empty())?)
 }
 
 #[cfg(not(any(windows, target_os = "macos")))]
-fn mark(_file: &std::fs::File, _path: &std::path::Path) {}
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere there is something that can fail")]
+fn mark(_file: &std::fs::File, _path: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
 
 /// `flags;time;program;`: downloaded and not yet looked at, when in hexadecimal seconds since 1970, by whom. What may come
 /// last, an id, would name an entry in the database of downloads, and there is none: whoever reads that would learn the link.

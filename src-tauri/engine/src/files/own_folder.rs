@@ -39,6 +39,35 @@ pub(crate) fn private_file() -> std::fs::OpenOptions {
     options
 }
 
+/// Opens what Ferry wrote in the data folder and is about to believe, if nobody else can have written it: the open file is an
+/// ordinary one of this user's, without a second name, to which others may not write. No link is followed.
+///
+/// # Errors
+///
+/// Those of the disk, and `PermissionDenied` where somebody else can have written it.
+pub(crate) fn open_own(path: &Path, options: &mut std::fs::OpenOptions) -> io::Result<std::fs::File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // A pipe in its place must not hold the start up.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits() as i32);
+    }
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    if !unix::is_own(&file)? {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "somebody else can have written it"));
+    }
+    Ok(file)
+}
+
+/// All that is in such a file.
+pub(crate) fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut open_own(path, std::fs::File::options().read(true))?, &mut bytes)?;
+    Ok(bytes)
+}
+
 /// Opens the data folder, making it if need be: see the top of this file. Gives what the user must be told.
 ///
 /// # Errors
@@ -60,25 +89,37 @@ pub(crate) fn open(data_dir: &Path) -> Result<Option<Phrase>> {
 #[derive(Debug, Clone)]
 pub(crate) struct OwnFolder {
     path: PathBuf,
+    /// Where the data is if nobody says otherwise: another Ferry's, perhaps, with other keys.
+    usual: Option<PathBuf>,
 }
 
-/// Where a folder in it could be mounted from.
+/// What every data folder has in it, whichever Ferry it belongs to.
+const SIGN: (&str, &str) = ("ferry.db", "resume");
+
+fn is_ferrys(folder: &Path) -> bool {
+    folder.join(SIGN.0).symlink_metadata().is_ok_and(|facts| facts.is_file())
+        && folder.join(SIGN.1).symlink_metadata().is_ok_and(|facts| facts.is_dir())
+}
+
+/// Where a folder in it could be mounted from, and a file have a second name.
 #[cfg(unix)]
 const PARTS: [&str; 6] = ["", "resume", "sandbox", "sandbox/objects", "sandbox/sessions", "cache"];
-/// What holds secrets, and not only what was chosen to be sent before.
-#[cfg(unix)]
-const SECRET_PARTS: [&str; 2] = ["", "resume"];
 
 impl OwnFolder {
     /// The data folder at this path.
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        let usual = crate::engine::usual_data_dir().filter(|usual| *usual != path);
+        Self { path, usual }
     }
 
-    /// Whether this is the data folder, or something in it. `place` is a path without links on the way, `facts` are of
-    /// what lies there.
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&*self.path).chain(self.usual.as_deref())
+    }
+
+    /// Whether this is a data folder, Ferry's own or another's, or something in it. `place` is a path without links on the way,
+    /// `facts` are of what lies there.
     pub fn holds(&self, place: &Path, facts: &Metadata) -> bool {
-        if self.is_or_has(facts) {
+        if self.is_or_has(facts) || place.ancestors().any(is_ferrys) {
             return true;
         }
         #[cfg(unix)]
@@ -90,10 +131,10 @@ impl OwnFolder {
                 .any(|folder| std::fs::metadata(folder).is_ok_and(|facts| parts.contains(&numbers(&facts))))
         }
         #[cfg(not(unix))]
-        match (place.canonicalize(), self.path.canonicalize()) {
+        self.folders().any(|own| match (place.canonicalize(), own.canonicalize()) {
             (Ok(place), Ok(own)) => place.starts_with(own),
-            _ => place.starts_with(&self.path),
-        }
+            _ => place.starts_with(own),
+        })
     }
 
     /// Whether this is the data folder itself, a part of it, or one of its files under a second name, wherever that is.
@@ -105,8 +146,8 @@ impl OwnFolder {
                 return self.parts().contains(&numbers(facts));
             }
             facts.nlink() > 1
-                && SECRET_PARTS.iter().any(|part| {
-                    let entries = std::fs::read_dir(self.path.join(part)).into_iter().flatten().flatten();
+                && self.part_paths().any(|part| {
+                    let entries = std::fs::read_dir(part).into_iter().flatten().flatten();
                     entries
                         .filter_map(|entry| entry.metadata().ok())
                         .any(|own| numbers(&own) == numbers(facts))
@@ -121,8 +162,13 @@ impl OwnFolder {
 
     #[cfg(unix)]
     fn parts(&self) -> Vec<(u64, u64)> {
-        let facts = PARTS.iter().filter_map(|part| std::fs::metadata(self.path.join(part)).ok());
+        let facts = self.part_paths().filter_map(|part| std::fs::metadata(part).ok());
         facts.map(|facts| numbers(&facts)).collect()
+    }
+
+    #[cfg(unix)]
+    fn part_paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.folders().flat_map(|folder| PARTS.iter().map(move |part| folder.join(part)))
     }
 }
 
@@ -142,13 +188,15 @@ pub(crate) fn close_if_open(path: &Path) {
 
 #[cfg(unix)]
 mod unix {
-    use std::fs::{Metadata, Permissions};
+    use std::fs::{File, Metadata, Permissions};
+    use std::io;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::path::Path;
 
     use rustix::process::geteuid;
 
     use crate::error::{Cause, Error, Result};
+    use crate::shell_command::ShellCommand;
     use crate::words::{Phrase, shown};
 
     const OTHERS_WRITE: u32 = 0o022;
@@ -156,6 +204,11 @@ mod unix {
     const STICKY: u32 = 0o1000;
     /// The folders of the sandbox inside and of `ferry sandbox`.
     const SANDBOXES: [&str; 2] = ["sandbox", "sandbox-server"];
+    /// What is opened to be locked, and never read.
+    const LOCK: &str = "lock";
+    /// What Ferry believes, and does: here a file under a second name is nobody's web page.
+    const BELIEVED: [&str; 6] =
+        ["resume", "settings.json", "ferry.db", "ferry.db-wal", "ferry.db-journal", "library.jsonl"];
     /// As many links as the system itself follows.
     const MOST_LINKS: usize = 40;
 
@@ -179,24 +232,65 @@ mod unix {
         false
     }
 
-    /// Whether somebody else can make and rename things in a folder with these facts.
-    fn lets_others_write(facts: &Metadata) -> bool {
+    /// Whether somebody else can write to what has these facts. `has_list` tells whether it has a list of rights beside them.
+    fn lets_others_write(facts: &Metadata, has_list: impl FnOnce() -> bool) -> bool {
         let others = facts.mode() & OTHERS_WRITE;
-        others & 0o002 != 0 || (others != 0 && !is_group_of_one(facts.gid(), facts.uid()))
+        // With such a list the rights of the group are the most that anybody on it has, whoever that is.
+        others & 0o002 != 0 || (others != 0 && (!is_group_of_one(facts.gid(), facts.uid()) || has_list()))
+    }
+
+    fn lets_others_write_at(path: &Path, facts: &Metadata) -> bool {
+        lets_others_write(facts, || has_list(|name, value| rustix::fs::lgetxattr(path, name, value)))
+    }
+
+    /// Whether there is a list of rights (POSIX.1e). A disk that has none says so.
+    #[cfg(target_os = "linux")]
+    fn has_list(ask: impl FnOnce(&str, &mut [u8]) -> rustix::io::Result<usize>) -> bool {
+        use rustix::io::Errno;
+        // However long it is, it is there.
+        match ask("system.posix_acl_access", &mut [0; 1]) {
+            Ok(_) => true,
+            Err(error) => !matches!(error, Errno::NODATA | Errno::NOTSUP | Errno::NOSYS),
+        }
+    }
+
+    /// Elsewhere the group's rights are the group's.
+    #[cfg(not(target_os = "linux"))]
+    fn has_list(_ask: impl FnOnce(&str, &mut [u8]) -> rustix::io::Result<usize>) -> bool {
+        false
     }
 
     /// Whether a group is one user's own, as many systems make one for each user, with a umask that lets it write.
     fn is_group_of_one(group: u32, user: u32) -> bool {
-        let listed = std::fs::read_to_string("/etc/group").unwrap_or_default();
-        let entry = listed.lines().find_map(|line| {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        group == user && is_alone_in(group, user, &read("/etc/group"), &read("/etc/passwd"))
+    }
+
+    /// The same by the lists of groups and users. Of a group that is in neither (a directory service has it) nobody here can say
+    /// who is in it.
+    fn is_alone_in(group: u32, user: u32, groups: &str, users: &str) -> bool {
+        let entry = groups.lines().find_map(|line| {
             let mut fields = line.split(':');
             let (name, _, number, members) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
             (number.parse() == Ok(group)).then_some((name, members))
         });
+        let has_others = users.lines().any(|line| {
+            let mut numbers = line.split(':').skip(2).map(str::parse::<u32>);
+            let (Some(Ok(one)), Some(Ok(first))) = (numbers.next(), numbers.next()) else { return false };
+            first == group && one != user
+        });
         let is_alone = |(name, members): (&str, &str)| {
             members.split(',').all(|member| member.is_empty() || member == name)
         };
-        group == user && entry.is_none_or(is_alone)
+        !has_others && entry.is_some_and(is_alone)
+    }
+
+    /// Whether nobody but this user can have written what is in an open file.
+    pub(super) fn is_own(file: &File) -> io::Result<bool> {
+        let facts = file.metadata()?;
+        let is_users = facts.uid() == geteuid().as_raw() || is_unmapped(facts.uid());
+        let has_list = || has_list(|name, value| rustix::fs::fgetxattr(file, name, value));
+        Ok(facts.is_file() && is_users && facts.nlink() == 1 && !lets_others_write(&facts, has_list))
     }
 
     /// Looks at every folder on the way to this one: whoever can rename what is in one of them can put another folder in
@@ -219,7 +313,7 @@ mod unix {
                     ways.push(place.parent().unwrap_or(place).join(target));
                 } else if place != whole {
                     let is_sticky = facts.mode() & STICKY != 0;
-                    if !is_trusted(facts.uid()) || (lets_others_write(&facts) && !is_sticky) {
+                    if !is_trusted(facts.uid()) || (lets_others_write_at(place, &facts) && !is_sticky) {
                         return Err(replaceable(data_dir, place));
                     }
                 }
@@ -231,7 +325,7 @@ mod unix {
     fn replaceable(data_dir: &Path, place: &Path) -> Error {
         let what = Phrase::FolderReplaceable { folder: shown(data_dir), place: shown(place) };
         Error::new(Cause::PermissionDenied, what)
-            .advise(Phrase::CloseFolder { command: format!("chmod go-w {}", quoted(place)) })
+            .advise(Phrase::CloseFolder { command: ShellCommand::new("chmod go-w", place) })
     }
 
     /// Refuses a folder that is not this user's own, and makes what is in it readable for its owner only.
@@ -239,36 +333,29 @@ mod unix {
         let failed = |error: std::io::Error| Error::target_io("Looking at", data_dir, &error);
         let facts = std::fs::metadata(data_dir).map_err(failed)?;
         if facts.uid() != geteuid().as_raw() {
-            let command = format!("sudo chown -R {} {}", geteuid().as_raw(), quoted(data_dir));
+            // Taking it over would make everything his own that somebody else has put there.
             return Err(Error::new(
                 Cause::PermissionDenied,
                 Phrase::FolderOfAnother { folder: shown(data_dir) },
             )
-            .advise(Phrase::BeItsOwner { command }));
+            .advise(Phrase::BeItsOwner));
         }
         if facts.mode() & OTHERS_WRITE != 0 {
             return Err(Error::new(Cause::PermissionDenied, Phrase::FolderOpen { folder: shown(data_dir) })
-                .advise(Phrase::CloseFolder { command: format!("chmod 700 {}", quoted(data_dir)) }));
+                .advise(Phrase::CloseFolder { command: ShellCommand::new("chmod 700", data_dir) }));
         }
-        let was_open = facts.mode() & OTHERS != 0;
-        if was_open {
+        if facts.mode() & OTHERS != 0 {
             close(data_dir, 0o700);
         }
-        // Once done, nobody can get at what lies deeper, whatever its rights are: it need not be looked through again. The
-        // file that each opening makes tells whether an earlier Ferry was the last.
-        let lock = data_dir.join("lock");
-        let is_done =
-            !was_open && std::fs::symlink_metadata(&lock).is_ok_and(|facts| facts.mode() & OTHERS == 0);
-        look_through(data_dir, !is_done, &lock)?;
-        if !is_done {
-            close_if_open(&lock);
-        }
+        // At each opening, and all of it: that all is closed now says nothing of what was open before the user closed it.
+        look_through(data_dir)?;
         let stays_open = std::fs::metadata(data_dir).map_err(failed)?.mode() & OTHERS != 0;
         Ok(stays_open.then(|| Phrase::FolderStaysReadable { folder: shown(data_dir) }))
     }
 
-    /// Closes what is in a folder, and refuses what somebody else has put there. Links are looked at, never followed.
-    fn look_through(top: &Path, deeper: bool, but: &Path) -> Result<()> {
+    /// Closes what is in a folder, and refuses what somebody else has put there, or can have written. Links are looked at, never
+    /// followed.
+    fn look_through(top: &Path) -> Result<()> {
         let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
             let entries = std::fs::read_dir(&folder)
@@ -276,7 +363,7 @@ mod unix {
             for entry in entries.flatten() {
                 let (path, Ok(facts)) = (entry.path(), entry.metadata()) else { continue };
                 if !is_trusted(facts.uid()) {
-                    return Err(planted(&path));
+                    return Err(refused(Phrase::FileOfAnother { path: shown(&path) }, &path));
                 }
                 if facts.is_dir() {
                     if facts.mode() & OTHERS != 0 {
@@ -284,20 +371,32 @@ mod unix {
                     }
                     // The sandbox closes what it keeps by itself: from the rights of its secret it sees whether that has to be
                     // made anew.
-                    if deeper && !SANDBOXES.iter().any(|name| path == top.join(name)) {
+                    if !SANDBOXES.iter().any(|name| path == top.join(name)) {
                         folders.push(path);
                     }
-                } else if path != but {
-                    close_file(&path, &facts);
+                    continue;
                 }
+                if facts.is_file() && path != top.join(LOCK) {
+                    if lets_others_write_at(&path, &facts) {
+                        return Err(Error::new(
+                            Cause::PermissionDenied,
+                            Phrase::FileOpen { path: shown(&path) },
+                        )
+                        .advise(Phrase::CloseFolder { command: ShellCommand::new("chmod -R go-w", top) }));
+                    }
+                    if facts.nlink() > 1 && BELIEVED.iter().any(|name| path.starts_with(top.join(name))) {
+                        return Err(refused(Phrase::FileWithSecondName { path: shown(&path) }, &path));
+                    }
+                }
+                close_file(&path, &facts);
             }
         }
         Ok(())
     }
 
-    fn planted(path: &Path) -> Error {
-        Error::new(Cause::PermissionDenied, Phrase::FileOfAnother { path: shown(path) })
-            .advise(Phrase::RemovePlanted { command: format!("rm -r {}", quoted(path)) })
+    fn refused(what: Phrase, path: &Path) -> Error {
+        Error::new(Cause::PermissionDenied, what)
+            .advise(Phrase::RemovePlanted { command: ShellCommand::new("rm -r", path) })
     }
 
     pub(super) fn close_if_open(path: &Path) {
@@ -320,21 +419,24 @@ mod unix {
         }
     }
 
-    /// A path as a shell reads it.
-    fn quoted(path: &Path) -> String {
-        let text = path.display().to_string();
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
-        if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-    }
-
     #[cfg(test)]
     mod tests {
         use super::*;
 
         #[test]
-        fn a_command_can_be_pasted_whatever_the_folder_is_called() {
-            assert_eq!(quoted(Path::new("/home/a/.local/ferry")), "/home/a/.local/ferry");
-            assert_eq!(quoted(Path::new("/tmp/a b'; rm -rf $HOME '")), r"'/tmp/a b'\''; rm -rf $HOME '\'''");
+        fn a_group_is_a_users_own_only_if_nobody_else_is_known_to_be_in_it() {
+            let users = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\n";
+            for (groups, users, expected) in [
+                ("root:x:0:\nann:x:1000:\n", users, true),
+                ("ann:x:1000:ann\n", users, true),
+                ("ann:x:1000:ann,bob\n", users, false),
+                // It is the first group of somebody else's.
+                ("ann:x:1000:\n", &*users.replace("1001:1001", "1001:1000"), false),
+                // A directory service knows it, and who is in it.
+                ("root:x:0:\n", users, false),
+            ] {
+                assert_eq!(is_alone_in(1000, 1000, groups, users), expected, "{groups}{users}");
+            }
         }
     }
 }
@@ -393,6 +495,71 @@ mod tests {
         give(&shared, 0o1777);
         open(&data).unwrap();
         open(&link).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_have_written_is_refused_at_each_opening_and_read_at_none() {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        std::fs::create_dir_all(data.join("resume")).unwrap();
+        give(&data, 0o700);
+        std::fs::write(data.join("lock"), "").unwrap();
+        give(&data.join("lock"), 0o666);
+        open(&data).unwrap();
+        assert_eq!(mode(&data.join("lock")), 0o600);
+        let (record, other) = (data.join("resume/7"), home.path().join("other"));
+        std::fs::write(&record, "{}").unwrap();
+        for (rights, is_refused_then) in [(0o600, false), (0o644, false), (0o666, true), (0o602, true)] {
+            // Closed all around, as after the command that was advised.
+            give(&record, rights);
+            if !is_refused_then {
+                assert_eq!(read_own(&record).unwrap(), b"{}");
+                open(&data).unwrap();
+                continue;
+            }
+            assert_eq!(read_own(&record).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            for _ in 0..2 {
+                is_refused(&data, &format!("chmod -R go-w {}", data.display()));
+            }
+        }
+        give(&record, 0o600);
+        std::fs::hard_link(&record, &other).unwrap();
+        assert_eq!(read_own(&record).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        is_refused(&data, &format!("rm -r {}", record.display()));
+        std::fs::remove_file(&record).unwrap();
+        symlink(&other, &record).unwrap();
+        read_own(&record).unwrap_err();
+        std::fs::remove_file(&record).unwrap();
+        // Opening such a pipe would wait for somebody who writes.
+        assert!(std::process::Command::new("mkfifo").arg(&record).status().unwrap().success());
+        assert_eq!(read_own(&record).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_list_of_rights_lets_others_in_whatever_the_group_is() {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        create_dir(&data).unwrap();
+        give(&data, 0o700);
+        let settings = data.join("settings.json");
+        std::fs::write(&settings, "{}").unwrap();
+        // For user 65534, as acl(5) has it.
+        let entry = |tag: u16, rights: u16, id: u32| {
+            [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+        };
+        let none = u32::MAX;
+        let list = [(1, 6, none), (2, 6, 65_534), (4, 0, none), (0x10, 6, none), (0x20, 0, none)];
+        let list: Vec<u8> = list.into_iter().flat_map(|(tag, rights, id)| entry(tag, rights, id)).collect();
+        let value = [&2_u32.to_le_bytes()[..], &list].concat();
+        let flags = rustix::fs::XattrFlags::empty();
+        if rustix::fs::setxattr(&settings, "system.posix_acl_access", &value, flags).is_err() {
+            // This disk keeps no such lists.
+            return;
+        }
+        assert_eq!(mode(&settings), 0o660);
+        read_own(&settings).unwrap_err();
+        is_refused(&data, "chmod -R go-w");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::{Cause, Error, Result};
 use crate::filename::{self, PART_SUFFIX};
 use crate::files::disk::Disk;
 use crate::files::folder::{Folder, allocated};
-use crate::files::origin_mark::{self, Marked};
+use crate::files::origin_mark::{self, MarkTried};
 use crate::files::own_file::{FileId, give_usual_rights, is_own, was_own};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::words::{Phrase, Size, shown};
@@ -261,13 +261,13 @@ impl PartFile {
     }
 
     /// Marks the file as what came from outside.
-    pub fn mark(&self) -> Marked {
+    pub fn mark(&self) -> MarkTried {
         origin_mark::set(&self.file, &self.path())
     }
 
     /// Gives the file a final name; false when that was taken in this instant. From here on it exists for the user: it
     /// must be proven and durable before, and marked as what came from outside.
-    pub fn publish(&self, name: &str, _mark: &Marked) -> Result<bool> {
+    pub fn publish(&self, name: &str, _mark: &MarkTried) -> Result<bool> {
         if self.folder.is_unplugged() {
             return Err(drive_is_gone(&self.folder.path_of("")));
         }

@@ -1,6 +1,8 @@
 //! Addresses that people, services and files give: which of them are asked at all, which a secret may go to, and which
 //! lead to this computer.
 
+use std::net::Ipv4Addr;
+
 use url::{Host, Url};
 
 use crate::words::{Phrase, Words};
@@ -46,13 +48,15 @@ pub fn parse_secure(text: &str) -> Result<Url, Words> {
     Ok(url)
 }
 
-/// Whether a URL leads to this computer.
+/// Whether a URL leads to this computer. A connection to the address that stands for none (RFC 1122, section 3.2.1.3) is one to
+/// this computer, too.
 pub fn is_loopback(url: &Url) -> bool {
+    let is_here = |address: Ipv4Addr| address.is_loopback() || address.is_unspecified();
     match url.host() {
         Some(Host::Domain(name)) => is_loopback_name(name),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv4(address)) => is_here(address),
         Some(Host::Ipv6(address)) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+            address.is_loopback() || address.is_unspecified() || address.to_ipv4_mapped().is_some_and(is_here)
         }
         None => false,
     }
@@ -80,11 +84,15 @@ mod tests {
             "http://127.8.9.1/",
             "http://[::1]/",
             "http://[::ffff:127.0.0.1]/",
+            "http://0.0.0.0/",
+            "http://0/",
+            "http://[::]/",
+            "http://[::ffff:0.0.0.0]/",
         ] {
             assert!(parse_secure(here).is_ok(), "{here}");
         }
         for elsewhere in
-            ["http://0.0.0.0/", "http://10.0.0.1/", "http://localhost.example/", "http://notlocalhost/"]
+            ["http://0.0.0.1/", "http://10.0.0.1/", "http://localhost.example/", "http://notlocalhost/"]
         {
             assert!(parse_secure(elsewhere).is_err(), "{elsewhere}");
         }

@@ -27,6 +27,7 @@ use crate::http::checksum::{Offered, offered_on_the_way};
 use crate::http::origin::BoundKey;
 use crate::http::pace::Pace;
 use crate::http::reach::{Destination, LedInward, Names, Reach, is_inward, shows_inward};
+use crate::redaction;
 use crate::words::{Phrase, Seconds};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -210,6 +211,8 @@ impl Http {
     pub async fn execute(&self, request: RequestBuilder, reach: Reach) -> Result<Response> {
         let request = request.build().map_err(|error| from_reqwest(&error))?;
         let (url, again) = (request.url().clone(), request.try_clone());
+        // Whoever answers may repeat what lets in here.
+        redaction::learn(&url, request.headers());
         let clients = self.clients(&url, reach)?;
         if url.host_str() == Some(INSIDE_HOST) {
             return self.ask_inside(request).await;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserializer as _;
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
@@ -154,6 +154,31 @@ impl Api {
         let data = answer::envelope_data(status, &headers, &body)
             .map_err(|refusal| self.refused(&refusal, &call))?;
         Ok(Told { data, their_time: answer::their_time(&headers), reach })
+    }
+
+    /// Makes a call about something that need not be there. Fine once the service itself has spoken of that, in its envelope, as
+    /// it does to those alone whose key it takes: what else answers there, or leads elsewhere, accepts nothing.
+    pub async fn speaks_of(&self, call: Call<'_>) -> Result<()> {
+        let Answered { status, headers, body, .. } = self.ask(&call, ANSWER_LIMIT).await?;
+        let refusal = match answer::envelope_data::<IgnoredAny>(status, &headers, &body) {
+            Ok(_) if status != StatusCode::NO_CONTENT => return Ok(()),
+            Ok(_) => {
+                Refusal { kind: RefusalKind::NotAsDocumented, ..answer::decode(status, &headers, &body) }
+            }
+            Err(refusal) => refusal,
+        };
+        let is_about_it = status.is_success()
+            || matches!(
+                status,
+                StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY
+            );
+        let is_spoken = refusal.code.is_some() && is_about_it;
+        let error = self.refused(&refusal, &call);
+        if is_spoken && matches!(error.cause, Cause::NotFound | Cause::ServiceRefused) {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// Makes a call that is answered with bare JSON.

@@ -299,6 +299,52 @@ impl Services {
         })
     }
 
+    /// The same for what was given to the service while it was at this origin.
+    ///
+    /// # Errors
+    ///
+    /// `unsupported` where it is at another one by now.
+    pub async fn get_at(&self, id: &str, noted: Option<&str>) -> Result<Arc<dyn Service>> {
+        if self.is_still_at(id, noted) {
+            return self.get(id).await;
+        }
+        let what = Phrase::AtAnotherAddress { service: Peer::service(id) };
+        let origin = noted.unwrap_or_default().into();
+        Err(Error::new(Cause::Unsupported, what)
+            .because(Phrase::WasGivenTo { origin })
+            .advise(Phrase::SetAddressBack))
+    }
+
+    /// Whether what was given to a service while it was at this origin may go to it as it is now. What a variable names is the
+    /// user's own word for this run; of what an earlier Ferry noted nothing, nothing is known.
+    pub fn is_still_at(&self, id: &str, noted: Option<&str>) -> bool {
+        let now = self.origin(id).ok();
+        noted.is_none_or(|noted| now.is_none_or(|now| now.as_str() == noted)) || self.is_from_outside(id)
+    }
+
+    /// Whether the address in force came from outside of the settings.
+    fn is_from_outside(&self, id: &str) -> bool {
+        self.addresses.0.contains_key(id)
+    }
+
+    /// The address in force, where that is neither the built-in one nor one from outside: somebody wrote it into the settings.
+    pub fn address_of_settings(&self, id: &str) -> Option<String> {
+        let address = self.address(id);
+        let origin = Origin::of_address(&address)?;
+        (!self.is_from_outside(id) && built_in_origin(id).as_ref() != Some(&origin)).then_some(address)
+    }
+
+    /// Which services get another origin by these settings, one that is not built in, and which it is.
+    pub fn moved(&self, settings: &Settings) -> Vec<(&'static str, Origin)> {
+        let moves = |id: &'static str| {
+            let origin = Origin::of_address(settings.address(id))?;
+            let is_known = built_in_origin(id).as_ref() == Some(&origin)
+                || Origin::of_address(self.settings().address(id)).as_ref() == Some(&origin);
+            (!is_known).then_some((id, origin))
+        };
+        IDS.into_iter().filter_map(moves).collect()
+    }
+
     async fn api(&self, about: &'static About) -> Result<Api> {
         let address = self.address(about.id);
         if address.is_empty() {
@@ -406,7 +452,7 @@ impl Services {
             uploads: about.uploads,
             downloads: about.downloads,
             address,
-            address_from_variable: self.addresses.0.contains_key(about.id),
+            address_from_variable: self.is_from_outside(about.id),
             key,
             ready: has_address && key != KeyState::Missing && key_belongs_to.is_none(),
             key_belongs_to,

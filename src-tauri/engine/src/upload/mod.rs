@@ -175,8 +175,7 @@ impl Sending<'_> {
 pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
     let task = upload_task(run)?;
     let row = run.row();
-    let service =
-        if task.to_own_url { None } else { Some(run.or_stop(run.services().get(&row.service)).await??) };
+    let service = if task.to_own_url { None } else { Some(run.or_stop(run.service()).await??) };
     if let (Some(reuse), Some(service)) = (&task.reuse, service.as_deref())
         && sent_before::ends_with(run, task.place(), reuse, service).await?
     {

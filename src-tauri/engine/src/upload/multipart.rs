@@ -3,6 +3,7 @@
 use reqwest::{Body, multipart};
 
 use crate::error::{Error, Result};
+use crate::redaction::learn_field;
 
 /// A form with these fields in their order, then the file.
 pub(super) fn form(
@@ -14,6 +15,8 @@ pub(super) fn form(
 ) -> Result<multipart::Form> {
     let mut form = multipart::Form::new();
     for (field, value) in fields {
+        // Whoever answers may repeat it.
+        learn_field(field, value);
         form = form.text(field.clone(), value.clone());
     }
     let part = multipart::Part::stream_with_length(body, size)
