@@ -7,7 +7,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tauri::WebviewWindow;
-use webkit2gtk::WebViewExt as _;
+use webkit2gtk::WebViewExt;
 use webkit2gtk::glib::translate::ToGlibPtr as _;
 
 /// The words by which such features are known: `LinkPreconnect`, `LinkDNSPrefetch`, `LinkPreconnectEarlyHints`, `LinkPrefetch`,

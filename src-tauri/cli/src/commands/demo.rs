@@ -22,17 +22,31 @@ const BUFFER: usize = 1 << 20;
 /// Sends a file, brings it back, compares.
 pub async fn run(bytes: u64, session: &mut Session) -> Result<Outcome, Error> {
     let data_dir = session.data_dir()?;
-    // A queue of its own, inside the data folder: the user's queue is not touched, and the same disk is used.
+    // A queue of its own, inside the data folder: the user's queue is not touched. What is sent lies elsewhere, as nothing in the
+    // data folder ever is.
+    let sent_from = source_folder()?;
     let own = data_dir.join(format!(".ferry-demo-{}", std::process::id()));
     new_folder(&data_dir, &own)?;
     let engine = session.open_apart(own.join("data")).await?;
     let folder = users_downloads_folder(&data_dir).unwrap_or_else(|| engine.downloads_folder());
-    let shown = show(&engine, &own.join("source").join(NAME), folder, bytes, &mut session.report).await;
+    let shown = show(&engine, &sent_from.path().join(NAME), folder, bytes, &mut session.report).await;
     session.report.finish();
     engine.shutdown().await;
     // This run made it; what cannot be removed is in nobody's way.
     let _ = std::fs::remove_dir_all(&own);
     shown
+}
+
+/// A folder for this user only, gone with what is in it when the demo ends.
+fn source_folder() -> Result<tempfile::TempDir, Error> {
+    let mut folder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        folder.permissions(std::fs::Permissions::from_mode(0o700));
+    }
+    let made = folder.prefix("ferry-demo-").tempdir();
+    made.map_err(|error| Error::target_io("Creating a folder in", &std::env::temp_dir(), &error))
 }
 
 /// Makes a folder that was not there: what is removed afterwards must be nobody else's.

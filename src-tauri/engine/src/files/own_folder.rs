@@ -96,7 +96,8 @@ pub(crate) struct OwnFolder {
 /// What every data folder has in it, whichever Ferry it belongs to.
 const SIGN: (&str, &str) = ("ferry.db", "resume");
 
-fn is_ferrys(folder: &Path) -> bool {
+/// Whether a folder is some Ferry's data folder.
+pub(crate) fn is_ferrys(folder: &Path) -> bool {
     folder.join(SIGN.0).symlink_metadata().is_ok_and(|facts| facts.is_file())
         && folder.join(SIGN.1).symlink_metadata().is_ok_and(|facts| facts.is_dir())
 }

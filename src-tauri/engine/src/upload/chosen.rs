@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::error::{Cause, Error, Result};
-use crate::files::own_folder::OwnFolder;
+use crate::files::own_folder::{OwnFolder, is_ferrys};
 use crate::foreign::Foreign;
 use crate::task::Chosen;
 use crate::words::{Phrase, shown};
@@ -149,7 +149,7 @@ impl Walk<'_> {
             let facts = entry.metadata().map_err(|error| Error::source_io("Reading", &path, &error))?;
             if facts.is_symlink() {
                 self.link(&path, &real, found)?;
-            } else if self.own.is_or_has(&facts) {
+            } else if self.own.is_or_has(&facts) || (facts.is_dir() && is_ferrys(&real)) {
             } else if facts.is_dir() {
                 self.folder(&path, &real, found)?;
             } else if facts.is_file() {
