@@ -79,7 +79,7 @@ pub(super) async fn first_bytes(
 
 /// Whether a file of this name may be a message in its place, as far as the bytes with which it begins tell.
 pub(super) fn may_be_message(name: &str, begun: &[u8]) -> bool {
-    is_of_no_text(name) && !begun.is_empty() && is_text(begun)
+    is_of_no_text(name) && !begun.is_empty() && is_plain_text(begun)
 }
 
 /// Whether what arrived under the name of a film, a picture or an archive is nothing but a short text: a length is no proof
@@ -89,7 +89,12 @@ pub(super) fn is_short_text(part: &PartFile, size: u64) -> bool {
         return false;
     }
     let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-    read_at(part.file(), &mut bytes, 0).is_ok() && is_text(&bytes)
+    read_at(part.file(), &mut bytes, 0).is_ok() && is_plain_text(&bytes)
+}
+
+/// Whether bytes are a text and have not the mark of a format either, as a small PDF has.
+fn is_plain_text(bytes: &[u8]) -> bool {
+    is_text(bytes) && infer::get(bytes).is_none_or(|kind| kind.matcher_type() == infer::MatcherType::Text)
 }
 
 /// Whether a text says that something was refused or went wrong, or asks to sign in. None of these is a film.
