@@ -174,20 +174,72 @@ async fn d2_a_silent_connection_is_given_up_and_continued() {
 
 #[tokio::test]
 async fn d3_a_server_that_asks_for_a_pause_gets_it_and_it_costs_no_attempt() {
-    let server = BadServer::start(|_, number| {
-        let wait = ["1", "Thu, 01 Jan 1970 00:00:00 GMT", "soon"].get(number);
-        vec![Step::Send(match wait {
-            Some(wait) => {
-                response("429 Too Many Requests", &[("Retry-After", wait), ("Content-Length", "0")], b"")
-            }
-            None => response("200 OK", &[("Content-Length", "2")], b"ok"),
-        })]
-    });
-    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
-    let began = std::time::Instant::now();
-    let row = downloads.run(&server.url("/a.txt")).await;
-    assert_eq!(row.state, State::Completed);
-    assert!(began.elapsed() >= Duration::from_secs(1), "the first pause was a second");
+    for status in ["429 Too Many Requests", "503 Service Unavailable", "202 Accepted"] {
+        let server = BadServer::start(move |_, number| {
+            // The second is what a clock that is behind makes of a minute.
+            let wait = ["1", "Thu, 01 Jan 1970 00:00:00 GMT", "0"].get(number);
+            vec![Step::Send(match wait {
+                Some(wait) => response(status, &[("Retry-After", wait), ("Content-Length", "0")], b""),
+                None => response("200 OK", &[("Content-Length", "2")], b"ok"),
+            })]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+        let began = std::time::Instant::now();
+        let row = downloads.run(&server.url("/a.txt")).await;
+        assert_eq!(row.state, State::Completed, "{status}");
+        assert_eq!(server.requests().len(), 4, "{status}");
+        assert!(began.elapsed() >= Duration::from_secs(1), "{status}: the first pause was a second");
+    }
+}
+
+/// Each pause that is asked for is waited for, and all of them together end.
+#[tokio::test]
+async fn d3_a_server_that_asks_for_pauses_for_ever_is_given_up_and_not_asked_without_a_breath() {
+    for (status, expected) in [
+        ("503 Service Unavailable", Code::ServiceError),
+        ("202 Accepted", Code::NotReady),
+        ("425 Too Early", Code::NotReady),
+    ] {
+        for wait in ["0", "1", "Thu, 01 Jan 1970 00:00:00 GMT"] {
+            let server = BadServer::start(move |_, _| {
+                vec![Step::Send(response(status, &[("Retry-After", wait), ("Content-Length", "0")], b""))]
+            });
+            let downloads = Downloads::with(|overrides| {
+                overrides.retries = Some(0);
+                overrides.stuck = Some(Duration::from_secs(60));
+                overrides.wait_scale = Some(0.02);
+            })
+            .await;
+            let id = downloads.add(&server.url("/a.zip")).await;
+            let row = downloads.until(id, |row| row.wait.is_some() || row.state.has_ended()).await;
+            assert!(row.wait.is_some_and(|wait| wait.until.is_some()), "{status} {wait}: the row says so");
+            let row = downloads.ended(id).await;
+            assert_eq!(code(&row), Some(expected), "{status} {wait}: {:?}", row.state);
+            let State::Failed(failure) = &row.state else { unreachable!("it has a code") };
+            assert!(failure.message().contains("after 60 s of waiting"), "{}", failure.message());
+            // The pauses grow, also where less is asked for.
+            let asked = server.requests().len();
+            assert!((2..30).contains(&asked), "{status} {wait}: asked {asked} times");
+        }
+    }
+}
+
+/// Whoever names no time may well say so to everything: the user's setting counts.
+#[tokio::test]
+async fn d3_a_server_that_names_no_time_is_asked_as_often_as_the_setting_says() {
+    for wait in [None, Some("soon"), Some("-1")] {
+        for status in ["503 Service Unavailable", "202 Accepted"] {
+            let server = BadServer::start(move |_, _| {
+                let mut headers = vec![("Content-Length", "0")];
+                headers.extend(wait.map(|wait| ("Retry-After", wait)));
+                vec![Step::Send(response(status, &headers, b""))]
+            });
+            let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+            let row = downloads.run(&server.url("/a.zip")).await;
+            assert!(code(&row).is_some(), "{status} {wait:?}: {:?}", row.state);
+            assert_eq!(server.requests().len(), 2, "{status} {wait:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -401,6 +453,44 @@ async fn d6_bytes_beyond_the_promised_range_are_never_written() {
     let row = downloads.run(&server.url("/a.bin")).await;
     assert_eq!(row.state, State::Completed);
     assert!(downloads.saved("a.bin") == file);
+}
+
+/// The service's list says how large the file is, and its answer says another size: one of them is wrong, whichever it is.
+#[tokio::test]
+async fn d6_a_file_of_another_size_than_its_service_lists_is_a_loud_failure() {
+    let film = [&b"\0\0\0\x18ftypmp42"[..], &content(1000)].concat();
+    for (listed, expected) in
+        [(film.len(), None), (film.len() + 5000, Some(Code::Incomplete)), (5, Some(Code::BadResponse))]
+    {
+        for in_chunks in [false, true] {
+            let body = film.clone();
+            let server = BadServer::start(move |head, _| {
+                // The client is the one to close: what it has posted is not read here.
+                let ends = ("Connection", "close");
+                if head.contains("/list_videos") {
+                    let list = format!(
+                        r#"{{"code":"0000","data":{{"videos":[{{"video_no":"VI1","video_name":"clip","size":"{listed}"}}]}}}}"#
+                    );
+                    let length = list.len().to_string();
+                    let headers = [ends, ("Content-Type", "application/json"), ("Content-Length", &*length)];
+                    return vec![Step::Send(response("200 OK", &headers, list.as_bytes()))];
+                }
+                let kind = ("Content-Type", "application/octet-stream");
+                vec![Step::Send(if in_chunks {
+                    let chunk =
+                        [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+                    response("200 OK", &[ends, kind, ("Transfer-Encoding", "chunked")], &chunk)
+                } else {
+                    response("200 OK", &[ends, kind, ("Content-Length", &body.len().to_string())], &body)
+                })]
+            });
+            let service = Some(("visual-search", server.url("")));
+            let downloads = Downloads::of(service, |overrides| overrides.retries = Some(0)).await;
+            let row = downloads.run_of("visual-search", "VI1").await;
+            assert_eq!(code(&row), expected, "{listed} {in_chunks}: {:?}", row.state);
+            assert_eq!(downloads.files().len(), usize::from(expected.is_none()), "{listed} {in_chunks}");
+        }
+    }
 }
 
 /// Scripts that forget the 206, answers longer than their range, ranges in two versions: nothing of it is joined by guess.
@@ -968,6 +1058,97 @@ async fn d11_a_head_that_breaks_http_is_refused_without_asking_again() {
     }
 }
 
+/// Some servers in front of scripts, and old ones: chunks by HTTP/1.0, which has none.
+#[tokio::test]
+async fn d11_chunks_by_http_1_0_are_no_valid_answer_and_no_broken_connection() {
+    let server = BadServer::start(|_, _| {
+        let bytes = b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        vec![Step::Send(bytes.to_vec()), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::BadResponse), "{:?}", row.state);
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// Hints that come for ever are no answer, however many: the time for a first byte is not theirs to draw out.
+#[tokio::test]
+async fn d11_hints_without_an_answer_end_with_the_time_for_an_answer() {
+    let server = BadServer::start(|_, _| {
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n".repeat(50);
+        let flood = |_| [Step::Send(hints.clone()), Step::Wait(Duration::from_millis(10))];
+        (0..3000).flat_map(flood).collect()
+    });
+    let downloads = Downloads::with(|overrides| {
+        overrides.stall = Some(Duration::from_millis(200));
+        overrides.retries = Some(0);
+    })
+    .await;
+    let began = std::time::Instant::now();
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::TimedOut), "{:?}", row.state);
+    assert!(began.elapsed() < Duration::from_secs(20), "after {:?}", began.elapsed());
+    // A few before an answer are what they are meant to be.
+    let server = BadServer::start(|_, _| {
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n".repeat(20);
+        vec![Step::Send([hints, response("200 OK", &[("Content-Length", "5")], b"hello")].concat())]
+    });
+    assert_eq!(downloads.run(&server.url("/b.bin")).await.state, State::Completed);
+}
+
+/// The same length twice, on one line or on two, is that length (RFC 9110 §8.6).
+#[tokio::test]
+async fn d11_a_length_that_is_said_twice_is_a_length() {
+    for lines in [
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\n ,5\r\n",
+        "Content-Length: 5,05\r\n",
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{lines}\r\nhelloworld").into_bytes();
+        let server = BadServer::start(move |_, _| vec![Step::Send(bytes.clone()), Step::Close]);
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!((&row.state, row.verified), (&State::Completed, Some(Verified::Length)), "{lines:?}");
+        assert_eq!((row.total, row.note), (Some(5), None), "{lines:?}");
+        assert_eq!(downloads.saved("a.bin"), b"hello", "{lines:?}");
+    }
+}
+
+/// With no proxy anywhere, 407 is the server's own word, and its refusal.
+#[tokio::test]
+async fn d17_a_407_of_the_server_itself_is_no_word_of_a_proxy() {
+    let server = BadServer::start(|_, _| {
+        vec![Step::Send(response("407 Proxy Authentication Required", &[("Content-Length", "2")], b"no"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+    let State::Failed(failure) = &row.state else { unreachable!("it has a code") };
+    let said = format!("{}; {}", failure.message(), failure.advice);
+    assert!(said.contains("HTTP 407") && !said.to_ascii_lowercase().contains("the proxy"), "{said}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// Whoever says that it gives no ranges is asked for the rest once, and what it sends in answer to that is taken.
+#[tokio::test]
+async fn w1_a_server_that_gives_no_ranges_begins_one_body_for_each_try() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = BadServer::start(move |_, number| {
+        let headers = [("Content-Length", "200000"), ("ETag", ETAG), ("Accept-Ranges", "none")];
+        let mut bytes = response("200 OK", &headers, &body);
+        bytes.truncate(bytes.len() - if number < 3 { 50_000 } else { 0 });
+        vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("a.bin") == file);
+    assert_eq!(server.requests().len(), 4);
+    assert!(row.note.is_some_and(|note| note.to_string().contains("started over")));
+}
+
 #[tokio::test]
 async fn d12_hostile_names_stay_inside_the_folder() {
     for name in [
@@ -1528,7 +1709,7 @@ async fn w1_what_is_never_ready_ends_as_not_ready_and_no_content_is_no_file() {
         let server = BadServer::start(move |_, _| {
             vec![Step::Send(response(status, &[("Content-Length", "0"), ("Retry-After", "0")], b""))]
         });
-        let downloads = Downloads::with(|overrides| overrides.retries = Some(2)).await;
+        let downloads = Downloads::with(|overrides| overrides.stuck = Some(Duration::from_secs(1))).await;
         let row = downloads.run(&server.url("/a.bin")).await;
         assert_eq!(code(&row), Some(expected), "{status}");
         downloads.nothing_else_than(&[]);
@@ -1658,6 +1839,55 @@ async fn w1_honest_answers_that_are_shorter_than_asked_are_no_cuts() {
     assert!(server.requests().len() > 20);
 }
 
+/// Of a file whose size nobody names each part ends where its head said; what comes behind the last one is a 416.
+#[tokio::test]
+async fn w1_honest_parts_of_a_file_of_unknown_size_are_no_cuts_and_its_last_byte_ends_it() {
+    let file = content(260_000);
+    for (in_chunks, unsatisfied) in
+        [(false, Some("bytes */*")), (true, None), (false, Some("bytes */260000")), (true, Some("bytes */x"))]
+    {
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+            let Some(start) = range_start(head) else {
+                let headers = [("Transfer-Encoding", "chunked"), ("ETag", ETAG), ("Accept-Ranges", "bytes")];
+                let begun = response("200 OK", &headers, &chunk(&body[..10_000]));
+                assert_eq!(number, 0, "the whole is asked for once");
+                return vec![Step::Send(begun), Step::Wait(Duration::from_millis(50)), Step::Close];
+            };
+            if start >= body.len() {
+                let mut headers = vec![("Content-Length", "0"), ("ETag", ETAG)];
+                headers.extend(unsatisfied.map(|range| ("Content-Range", range)));
+                return vec![Step::Send(response("416 Range Not Satisfiable", &headers, b""))];
+            }
+            let end = body.len().min(start + 25_000);
+            let range = format!("bytes {start}-{}/*", end - 1);
+            let length = (end - start).to_string();
+            let mut headers = vec![("Content-Range", range.as_str()), ("ETag", ETAG)];
+            headers.push(if in_chunks {
+                ("Transfer-Encoding", "chunked")
+            } else {
+                ("Content-Length", &length)
+            });
+            let bytes = if in_chunks {
+                [chunk(&body[start..end]), b"0\r\n\r\n".to_vec()].concat()
+            } else {
+                body[start..end].to_vec()
+            };
+            vec![Step::Send(response("206 Partial Content", &headers, &bytes))]
+        });
+        // Not one failed attempt is allowed beyond the cut.
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        let what = format!("{in_chunks} {unsatisfied:?}");
+        assert_eq!((&row.state, &row.note), (&State::Completed, &None), "{what}");
+        assert_eq!(row.verified, Some(Verified::Length), "{what}");
+        assert!(downloads.saved("film.mp4") == file, "{what}: other bytes");
+        let requests = server.requests();
+        assert!((12..=14).contains(&requests.len()), "{what}: {} requests", requests.len());
+    }
+}
+
 #[tokio::test]
 async fn w1_a_body_is_refused_for_a_coding_only_if_it_changes_the_bytes() {
     let gzip = b"\x1f\x8b\x08\x00 not really packed, and nobody unpacks it".to_vec();
@@ -1768,6 +1998,43 @@ async fn w3_a_site_gets_the_cookie_back_that_it_wants_and_says_so_otherwise() {
     let row = downloads.run(&server.url("/never.bin")).await;
     let State::Failed(failure) = row.state else { panic!("{:?}", row.state) };
     assert!(failure.what.to_string().contains("cookies"), "{}", failure.what);
+}
+
+/// The user's own cookies and those that the site sets go together, in one header; of the same name the site's is newer.
+#[tokio::test]
+async fn w3_a_cookie_of_ones_own_does_not_keep_the_sites_cookies_from_it() {
+    let server = BadServer::start(|head, _| {
+        let cookies = sent(head, "cookie").unwrap_or_default();
+        vec![Step::Send(if cookies.contains("pass=1") && cookies.contains("login=abc") {
+            response("200 OK", &[("Content-Length", "5")], b"hello")
+        } else {
+            let headers = [
+                ("Location", "/a.bin"),
+                ("Set-Cookie", "pass=1; Path=/"),
+                ("Set-Cookie", "theme=dark; Path=/"),
+                ("Content-Length", "0"),
+            ];
+            response("302 Found", &headers, b"")
+        })]
+    });
+    let downloads = Downloads::new().await;
+    let header = |value: &str| Header { name: "Cookie".into(), value: value.into() };
+    let request = DownloadRequest {
+        what: server.url("/a.bin"),
+        folder: Some(downloads.folder()),
+        headers: vec![header("login=abc; theme=light;"), header("Theme=odd")],
+        ..DownloadRequest::default()
+    };
+    let id = downloads.engine().download(request).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    let last = &requests[1];
+    assert_eq!(last.to_ascii_lowercase().matches("\r\ncookie:").count(), 1, "{last}");
+    let mut pairs: Vec<String> =
+        sent(last, "cookie").unwrap().split(';').map(|pair| pair.trim().to_owned()).collect();
+    pairs.sort();
+    assert_eq!(pairs, ["Theme=odd", "login=abc", "pass=1", "theme=dark"]);
 }
 
 #[tokio::test]
@@ -2014,6 +2281,135 @@ async fn w1_a_message_is_never_saved_as_the_archive_that_was_meant() {
         assert_eq!(code(&row), Some(Code::BadResponse), "{kind}: {:?}", row.state);
         downloads.nothing_else_than(&[]);
     }
+}
+
+/// Whatever it calls itself: the type that scripts give to every file, that of the file that was meant, or none.
+#[tokio::test]
+async fn w1_a_message_of_any_type_is_never_taken_for_the_film_that_was_meant() {
+    const LIMIT: &[u8] = b"Download limit exceeded. Try again in 24 hours.\n";
+    const PAGE: &[u8] = b"<!doctype html><html><head><title>Sign in</title></head></html>";
+    let attached = "attachment; filename=\"film.zip\"";
+    let types = [
+        None,
+        Some("text/plain"),
+        Some("text/plain; charset=utf-8"),
+        Some("application/octet-stream"),
+        Some("binary/octet-stream"),
+        Some("application/force-download"),
+        Some("video/mp4"),
+        Some("application/zip"),
+    ];
+    let answer = |kind: Option<&'static str>, disposition: Option<&'static str>, body: &'static [u8]| {
+        BadServer::start(move |_, _| {
+            let length = body.len().to_string();
+            let mut headers = vec![("Content-Length", length.as_str())];
+            headers.extend(kind.map(|kind| ("Content-Type", kind)));
+            headers.extend(disposition.map(|disposition| ("Content-Disposition", disposition)));
+            vec![Step::Send(response("200 OK", &headers, body))]
+        })
+    };
+    for kind in types {
+        for disposition in [None, Some(attached)] {
+            for message in [
+                PAGE,
+                b"<!-- portal --><html><body>Please sign in</body></html>",
+                b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>",
+                b"\xef\xbb\xbf<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+                br#"{"error":"quota exceeded"}"#,
+                br#"{"code":403,"msg":"no more downloads today"}"#,
+                br#"{"success":false}"#,
+                b"Error: too many downloads from your address",
+            ] {
+                let server = answer(kind, disposition, message);
+                let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+                for asked in ["/film.zip", "/get.php?id=7"] {
+                    if asked != "/film.zip" && disposition.is_none() {
+                        continue;
+                    }
+                    let row = downloads.run(&server.url(asked)).await;
+                    let what = String::from_utf8_lossy(message);
+                    assert!(
+                        matches!(code(&row), Some(Code::BadResponse | Code::ServiceError)),
+                        "{asked} {kind:?} {disposition:?} {what}: {:?}",
+                        row.state
+                    );
+                    downloads.nothing_else_than(&[]);
+                }
+            }
+            // Words that say neither yes nor no: they are there, and nothing calls them the film.
+            let server = answer(kind, disposition, LIMIT);
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url("/film.zip")).await;
+            assert_eq!(
+                (&row.state, row.verified),
+                (&State::Completed, Some(Verified::None)),
+                "{kind:?} {disposition:?}"
+            );
+            assert!(row.note.is_some_and(|note| note.to_string().contains("short text")), "{kind:?}");
+            assert_eq!(downloads.saved("film.zip"), LIMIT);
+        }
+    }
+    // Nor is it after a stop, when nobody remembers the head that it came with.
+    let server = BadServer::start(|_, number| {
+        let headers = [("Content-Length", "48"), ("ETag", ETAG), ("Accept-Ranges", "bytes")];
+        let mut bytes = response("200 OK", &headers, LIMIT);
+        bytes.truncate(bytes.len() - if number == 0 { 20 } else { 0 });
+        vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)));
+}
+
+#[tokio::test]
+async fn w1_a_small_text_under_a_name_of_a_text_is_a_proven_file() {
+    let texts: [(&str, &[u8]); 23] = [
+        ("a.pdf", b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"),
+        ("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nError: nobody there\n"),
+        ("a.vtt", b"WEBVTT\n\n00:01.000 --> 00:02.000\nHello\n"),
+        ("a.m3u8", b"#EXTM3U\n#EXT-X-ENDLIST\n"),
+        ("a.pls", b"[playlist]\nFile1=http://example.org/a.mp3\n"),
+        ("a.asx", b"<asx version=\"3.0\"><entry/></asx>"),
+        ("a.sub", b"{1}{2}Hello"),
+        ("a.zip.sha256", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a.zip\n"),
+        ("a.mp4.md5", b"d41d8cd98f00b204e9800998ecf8427e  a.mp4\n"),
+        ("a.nfo", b"A film"),
+        ("a.log", b"Error: it failed\n"),
+        ("a.csv", b"error,count\nno,1\n"),
+        ("a.json", br#"{"error":"quota exceeded"}"#),
+        ("a.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
+        ("a.ts", b"export const error = 1;\n"),
+        ("go.mod", b"module example.org/a\n"),
+        ("a.ppm", b"P3 1 1 255 0 0 0\n"),
+        ("a.hdr", b"ENVI\nsamples = 1\n"),
+        ("a.fbs", b"table A { id: int; }\n"),
+        ("a.bin", b"hello"),
+        ("a.qqq", b"Error: what is this?\n"),
+        ("README", b"Error handling\n"),
+        ("a.xml", b"<Error><Code>is an example</Code></Error>"),
+    ];
+    for (name, text) in texts {
+        for kind in [None, Some("application/octet-stream"), Some("text/plain")] {
+            let server = BadServer::start(move |_, _| page(kind, text));
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url(&format!("/{name}"))).await;
+            assert_eq!(
+                (&row.state, row.verified, &row.note),
+                (&State::Completed, Some(Verified::Length), &None),
+                "{name} {kind:?}"
+            );
+            assert_eq!(downloads.files().len(), 1);
+            assert_eq!(downloads.saved(&downloads.files()[0]), text, "{name}");
+        }
+    }
+    // What the server's own checksum speaks for is the file, whatever it looks like.
+    let server = BadServer::start(|_, _| {
+        let headers = [("Content-Length", "5"), ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")];
+        vec![Step::Send(response("200 OK", &headers, b"hello"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!((row.verified, row.note), (Some(Verified::Md5), None));
 }
 
 #[tokio::test]

@@ -337,6 +337,7 @@ phrases! {
     SentPage { service: Peer } = "{service} sent a web page instead of the file";
     SentMessage { service: Peer } = "{service} sent a message instead of the file";
     CameIncomplete = "The file arrived incomplete";
+    OtherSizeListed = "The service lists this file with another size than it sends";
     NotAsDescribed = "The file that arrived is not the one that the server described";
     NotTheOneMeant = "The file that arrived does not have the checksum that was given for it";
     DiskFull = "The disk is full";
@@ -445,6 +446,7 @@ phrases! {
     // ---- why ----
     MoreNeeded { needed: Size, folder: Foreign } = "{needed} more is needed in `{folder}`";
     OnlyArrived { done: Size, total: Size } = "{done} of {total} arrived";
+    SizeListed { sent: Count, listed: Count } = "{sent} bytes are sent, {listed} are listed";
     AreMissing { missing: Size } = "{missing} are missing";
     ChecksumCame { algorithm: Foreign, got: Foreign, expected: Foreign } = "its {algorithm} is {got}, but {expected} was expected";
     ChecksumThere { algorithm: Foreign, there: Foreign, here: Foreign } = "its {algorithm} is {there}, the file’s is {here}";
@@ -599,6 +601,7 @@ phrases! {
     ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";
     ChecksumIgnored { header: Foreign, why: Words } = "The checksum in `{header}` was ignored: {why}";
     NoSizeNoChecksum = "The server gave neither size nor checksum; the size is not verified";
+    OnlyShortText = "A short text came under this name, which may be a message of the server in place of the file; nothing verifies it";
     FormWasKept = "The store kept the form around the file as a part of it; sent again by a plain PUT";
     AnswerLost = "The answer was lost, but the service has the file";
     SourceChangedSince = "The file changed since it was begun; it is sent from its beginning";

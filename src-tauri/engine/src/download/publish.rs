@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::resume_part::show_published;
-use super::{Kept, Open, restart};
+use super::{Kept, Open, restart, sniff};
 use crate::error::{Cause, Error, Result};
 use crate::files::part_file::PartFile;
 use crate::http::checksum::{Algorithm, Proof, prove, wanted};
@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::services::Plan;
 use crate::task::{DownloadTask, Journal, ProvenWhole};
 use crate::transfer::{Stage, Verified};
-use crate::words::{Phrase, Size};
+use crate::words::{Count, Phrase, Size};
 
 pub(super) async fn verify(
     run: &Run,
@@ -25,12 +25,14 @@ pub(super) async fn verify(
     run.stage(Stage::Verifying);
     let size = open.have();
     let total = open.total().or(plan.expected_size);
-    if let Some(total) = total
-        && total != size
-    {
+    if let Some(total) = open.total().filter(|total| *total != size) {
         kept.open = Some(open);
         return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
             .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
+    }
+    if let Some(listed) = plan.expected_size.filter(|listed| *listed != size) {
+        kept.open = Some(open);
+        return Err(of_another_size(listed, size));
     }
     let (offered, own) = (open.identity.digests.clone(), task.checksum.as_ref());
     let wanted = wanted(&offered, own);
@@ -66,9 +68,12 @@ pub(super) async fn verify(
             Ok((open, whole))
         }
         Proof::Nothing => {
-            let verified =
-                if total.is_some() || framing == Framing::Marked { Verified::Length } else { Verified::None };
-            if verified == Verified::None {
+            let is_told = total.is_some() || framing == Framing::Marked;
+            let may_be_message = sniff::is_short_text(&open.part, size);
+            let verified = if is_told && !may_be_message { Verified::Length } else { Verified::None };
+            if may_be_message {
+                run.note(Phrase::OnlyShortText);
+            } else if !is_told {
                 run.note(Phrase::NoSizeNoChecksum);
             }
             let whole = proven(verified, Algorithm::Crc32c);
@@ -90,6 +95,16 @@ pub(super) async fn verify(
             }))
         }
     }
+}
+
+/// The failure for a file of which the service's own list names another size. One of the two words is wrong, and nothing else
+/// is there to say which: it may have lost the end of the file, and have counted what was left. So it is as loud as the same
+/// contradiction after an upload, and as it always was where the answer named no size.
+pub(super) fn of_another_size(listed: u64, sent: u64) -> Error {
+    let cause = if sent < listed { Cause::CutShort } else { Cause::BadResponse };
+    Error::new(cause, Phrase::OtherSizeListed)
+        .because(Phrase::SizeListed { sent: Count(sent), listed: Count(listed) })
+        .advise(Phrase::CheckIdOrTryLater)
 }
 
 /// Gives the file the time that its source has, if the user wants that. Blocks.

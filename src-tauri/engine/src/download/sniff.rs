@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use url::Url;
 
+use super::publish::of_another_size;
 use super::{Kept, Open, endpoint, refusal_of, who};
 use crate::error::{Cause, Error, Result};
 use crate::filename;
 use crate::files::folder::read_at;
+use crate::files::part_file::PartFile;
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::head::{Answer, Facts};
+use crate::http::verdict::{self, Verdict};
 use crate::run::Run;
 use crate::services::{Plan, Service};
 use crate::task::DownloadTask;
@@ -58,16 +62,53 @@ pub(super) async fn first_bytes(
     if !plan.pages_welcome && length(body) == 0 && facts.total() != Some(0) {
         return Err(Error::new(Cause::CutShort, Phrase::SentNothing));
     }
-    if plan.pages_welcome && !attachment && meant(task, plan).is_some_and(|name| is_no_text(&name)) {
-        let is_called_words = facts.media_type().is_some_and(|kind| is_markup(&kind));
-        if is_called_words && has_words_only(run, facts, body).await? {
+    if plan.pages_welcome && is_no_text_meant(task, plan, facts) {
+        let is_called_words = !attachment && is_markup(&media_type);
+        // Scripts give their messages any type, that of the file included.
+        if has_words_only(run, facts, body).await? && (is_called_words || is_refusal(&body.seen())) {
             return Err(words_instead(facts, &body.seen(), service));
         }
         if begins_like_page(&body.seen()) {
             return Err(page_instead(service));
         }
     }
-    Ok(())
+    // Known before the rest of it is fetched.
+    match (plan.expected_size, facts.total()) {
+        (Some(listed), Some(named)) if listed != named => Err(of_another_size(listed, named)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file of this name may be a message in its place, as far as the bytes with which it begins tell.
+pub(super) fn may_be_message(name: &str, begun: &[u8]) -> bool {
+    is_of_no_text(name) && !begun.is_empty() && is_plain_text(begun)
+}
+
+/// Whether what arrived under the name of a film, a picture or an archive is nothing but a short text: a length is no proof
+/// then, as a message has one, too. Blocks for a moment.
+pub(super) fn is_short_text(part: &PartFile, size: u64) -> bool {
+    if size == 0 || size > JSON_LIMIT as u64 || !is_of_no_text(part.name()) {
+        return false;
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+    read_at(part.file(), &mut bytes, 0).is_ok() && is_plain_text(&bytes)
+}
+
+/// Whether bytes are a text and have not the mark of a format either, as a small PDF has.
+fn is_plain_text(bytes: &[u8]) -> bool {
+    is_text(bytes) && infer::get(bytes).is_none_or(|kind| kind.matcher_type() == infer::MatcherType::Text)
+}
+
+/// Whether a text says that something was refused or went wrong, or asks to sign in. None of these is a film.
+fn is_refusal(words: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(words);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let said =
+        serde_json::from_str(text).map_or_else(|_| verdict::of_text(text), |value| verdict::of_json(&value));
+    said == Verdict::Failed
+        || answer::json_says_failure(text.as_bytes())
+        || answer::is_error_document(text)
+        || answer::looks_like_page(text)
 }
 
 /// What an answer is if it is no file at all, though one was begun: a web page, a short message or nothing, where the bytes
@@ -169,13 +210,25 @@ fn begins_like_page(bytes: &[u8]) -> bool {
     begins("<!doctype html") || begins("<html")
 }
 
+/// Whether a file was meant that is no text: by the name that it is to have, or by the link and where that led.
+fn is_no_text_meant(task: &DownloadTask, plan: &Plan, facts: &Facts) -> bool {
+    let declared = || filename::from_content_disposition(facts.disposition()?, "");
+    match task.name.clone().or_else(declared) {
+        Some(name) => is_no_text(&name),
+        None => [&plan.fetch.url, &facts.url]
+            .into_iter()
+            .any(|url| last_segment(url).is_some_and(|name| is_no_text(&name))),
+    }
+}
+
+fn last_segment(url: &Url) -> Option<String> {
+    let last = url.path_segments()?.next_back()?;
+    Some(percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned())
+}
+
 /// The name that the file is to have, or that the link speaks of.
 fn meant(task: &DownloadTask, plan: &Plan) -> Option<String> {
-    let of_link = || {
-        let last = plan.fetch.url.path_segments()?.next_back()?;
-        Some(percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned())
-    };
-    task.name.clone().or_else(of_link)
+    task.name.clone().or_else(|| last_segment(&plan.fetch.url))
 }
 
 fn ending(name: &str) -> Option<String> {
@@ -194,9 +247,19 @@ fn is_json_name(name: &str) -> bool {
 
 /// Whether no file of such a name is a text.
 fn is_no_text(name: &str) -> bool {
-    const TEXTS: [&str; 12] =
-        ["csv", "json", "srt", "vtt", "svg", "m3u", "m3u8", "pls", "xpm", "xbm", "ts", "eps"];
+    // Lists of films, drawings and pictures in letters, and what has the ending of a film by chance: `go.mod`, schemas, the
+    // heads of raw pictures.
+    const TEXTS: [&str; 30] = [
+        "asx", "cgm", "csv", "dif", "eps", "fbs", "hdr", "json", "m3u", "m3u8", "m4u", "mod", "mxu", "pbm",
+        "pgm", "pic", "pls", "pnm", "ppm", "ram", "smd", "srt", "svg", "ts", "vtt", "wax", "wmx", "wvx",
+        "xbm", "xpm",
+    ];
     filename::is_no_page(name) && ending(name).is_some_and(|ending| !TEXTS.contains(&&*ending))
+}
+
+/// The same, of a kind that is known: anything may be called `.bin`.
+fn is_of_no_text(name: &str) -> bool {
+    is_no_text(name) && ending(name).is_some_and(|ending| ending != "bin")
 }
 
 fn is_attachment(facts: &Facts) -> bool {
