@@ -104,7 +104,10 @@ mod tests {
     fn elements_and_attributes_are_fields_and_what_declares_more_is_not_read() {
         for (text, expected) in [
             ("<a><b>1</b><b>2</b><c d=\"3\"/></a>", r#"{"a":{"b":["1","2"],"c":{"d":"3"}}}"#),
-            ("<x:r xmlns:x=\"y\" stat=\"fail\"><x:err code=\"5\">no &amp; no</x:err></x:r>", r#"{"r":{"err":{"code":"5","message":"no & no"},"stat":"fail"}}"#),
+            (
+                "<x:r xmlns:x=\"y\" stat=\"fail\"><x:err code=\"5\">no &amp; no</x:err></x:r>",
+                r#"{"r":{"err":{"code":"5","message":"no & no"},"stat":"fail"}}"#,
+            ),
             ("<?xml version=\"1.0\"?><Size><![CDATA[5]]></Size>", r#"{"Size":"5"}"#),
             ("<a><b>1</b><c>broke o", r#"{"a":{"b":"1","c":"broke o"}}"#),
         ] {

@@ -81,7 +81,12 @@ const FAILED: [&str; 19] = [
 ];
 
 /// Words that stand for a failure wherever they are in a sentence, unless "no" or "not" is before them.
-const BAD_WORDS: [&str; 34] = [
+const BAD_WORDS: [&str; 39] = [
+    "fehler",
+    "fehlgeschlagen",
+    "erreur",
+    "échec",
+    "ошибка",
     "error",
     "fail",
     "fails",
@@ -246,8 +251,7 @@ const STATES: [&str; 11] = [
 ];
 /// Where a message says of which kind it is.
 const KINDS: [&str; 5] = ["type", "kind", "level", "severity", "event"];
-const STATUSES: [&str; 5] =
-    ["statuscode", "httpstatus", "httpstatuscode", "httpcode", "responsestatuscode"];
+const STATUSES: [&str; 5] = ["statuscode", "httpstatus", "httpstatuscode", "httpcode", "responsestatuscode"];
 const ERRORS: [&str; 14] = [
     "error",
     "errors",
@@ -415,8 +419,21 @@ pub(crate) fn values_in(text: &str) -> Vec<Value> {
 
 fn is_page(text: &str) -> bool {
     const PARTS: [&str; 15] = [
-        "<h1", "<h2", "<h3", "<p>", "<p ", "<div", "<span", "<b>", "<br", "<pre", "<textarea", "<center", "<font",
-        "<script", "<body",
+        "<h1",
+        "<h2",
+        "<h3",
+        "<p>",
+        "<p ",
+        "<div",
+        "<span",
+        "<b>",
+        "<br",
+        "<pre",
+        "<textarea",
+        "<center",
+        "<font",
+        "<script",
+        "<body",
     ];
     let start: String = text.chars().take(10).collect::<String>().to_ascii_lowercase();
     looks_like_page(text) || PARTS.iter().any(|part| start.starts_with(part))
@@ -465,7 +482,10 @@ pub(crate) fn of_text(text: &str) -> Verdict {
     }
     let is_denied =
         |at: usize| at > 0 && matches!(&*words[at - 1], "no" | "not" | "without" | "never" | "zero" | "0");
-    let (mut good, mut bad) = (false, false);
+    // Where words are not parted by blanks.
+    let mut good = lower.contains("成功");
+    let mut bad = ["失败", "失敗", "错误", "錯誤", "エラー"].iter().any(|word| lower.contains(word))
+        && !["无错误", "没有错误", "無錯誤", "沒有錯誤"].iter().any(|none| lower.contains(none));
     for (at, one) in words.iter().enumerate() {
         let next = words.get(at + 1).map_or("", String::as_str);
         bad |= BAD_WORDS.contains(&&**one) && !is_denied(at);
@@ -486,8 +506,7 @@ fn status_line(text: &str) -> Option<u16> {
 
 /// The words of a text in lower case, without what is quoted and what is a name: of a file, an address.
 fn words_of(lower: &str) -> Vec<String> {
-    let outside: String =
-        lower.split(['"', '“', '”', '`']).step_by(2).collect::<Vec<_>>().join(" \u{0} ");
+    let outside: String = lower.split(['"', '“', '”', '`']).step_by(2).collect::<Vec<_>>().join(" \u{0} ");
     let mut words = Vec::new();
     for piece in outside.split_whitespace() {
         let piece = piece.trim_matches(|c: char| !c.is_alphanumeric());
@@ -616,14 +635,18 @@ pub(crate) fn plain(name: &str) -> String {
 pub(crate) fn is_wrapper(name: &str) -> bool {
     const ENDS: [&str; 10] =
         ["response", "result", "results", "return", "reply", "file", "files", "upload", "data", "output"];
-    !ELSEWHERE.contains(&name)
-        && (WRAPPERS.contains(&name) || ENDS.iter().any(|end| name.ends_with(end)))
+    !ELSEWHERE.contains(&name) && (WRAPPERS.contains(&name) || ENDS.iter().any(|end| name.ends_with(end)))
 }
 
 /// Whether a field of this name, as it is written, holds errors.
 pub(crate) fn is_error_name(name: &str) -> bool {
     let name = plain(name);
     ERRORS.contains(&&*name) || name.ends_with("error") || name.ends_with("errors")
+}
+
+/// Whether a field of this name, as it is written, holds a message.
+pub(crate) fn is_message_name(name: &str) -> bool {
+    is_message(&plain(name))
 }
 
 fn is_message(name: &str) -> bool {
@@ -669,7 +692,11 @@ impl Walk {
         }
         let squeezed: String =
             text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\'' | '"')).collect();
-        if squeezed.to_ascii_lowercase().contains("success:false") { Verdict::Failed } else { Verdict::Silent }
+        if squeezed.to_ascii_lowercase().contains("success:false") {
+            Verdict::Failed
+        } else {
+            Verdict::Silent
+        }
     }
 
     fn markup(&mut self, text: &str) -> Verdict {
@@ -936,7 +963,8 @@ mod tests {
                     Verdict::Unclear => "unclear",
                     Verdict::Well | Verdict::Silent => "fine",
                 };
-                (got != row.says).then(|| format!("{}: {verdict:?}, not {}: {}", row.name, row.says, row.body))
+                (got != row.says)
+                    .then(|| format!("{}: {verdict:?}, not {}: {}", row.name, row.says, row.body))
             })
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -183,17 +183,20 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Judged {
     }
 }
 
-/// The first words in what says no, where its message has a name that nobody knows.
+/// The first words in what says no, where its message has a name that few use: `resultMsg`, `errors.file`.
 fn first_text(value: &Value) -> Option<&str> {
     match value {
         Value::String(text) => Some(&**text).filter(|text| text.contains(char::is_alphabetic)),
         Value::Array(items) => items.iter().find_map(first_text),
         Value::Object(object) => {
-            let named = object.iter().filter(|(name, _)| verdict::is_error_name(name));
-            named.map(|(_, value)| value).find_map(|value| match value {
-                Value::Object(inner) => inner.values().find_map(first_text),
-                other => first_text(other),
-            })
+            let among = |is_named: fn(&str) -> bool| {
+                let named = object.iter().filter(move |(name, _)| is_named(name));
+                named.map(|(_, value)| value).find_map(|value| match value {
+                    Value::Object(inner) => first_text(value).or_else(|| inner.values().find_map(first_text)),
+                    other => first_text(other),
+                })
+            };
+            among(verdict::is_message_name).or_else(|| among(verdict::is_error_name))
         }
         _ => None,
     }
@@ -289,13 +292,15 @@ mod tests {
 
     #[test]
     fn a_status_that_is_not_about_the_whole_file_now_is_doubtful_whatever_the_body() {
-        let doubt = |status: u16, body: &str| {
-            match judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes()) {
-                Judged::Stored => "stored",
-                Judged::Doubtful(Doubt::Later) => "later",
-                Judged::Doubtful(Doubt::InPart) => "in part",
-                _ => "something else",
-            }
+        let doubt = |status: u16, body: &str| match judge(
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::new(),
+            body.as_bytes(),
+        ) {
+            Judged::Stored => "stored",
+            Judged::Doubtful(Doubt::Later) => "later",
+            Judged::Doubtful(Doubt::InPart) => "in part",
+            _ => "something else",
         };
         for (status, expected) in [
             (200, "stored"),
@@ -322,7 +327,10 @@ mod tests {
             ("It works! Have a nice day", Some("It works! Have a nice day")),
             (r#"{"message": "Come back tomorrow"}"#, Some("Come back tomorrow")),
             ("<html><head><title>My files</title></head></html>", Some("My files")),
-            ("It is at https://files.example/a?token=MARKED-SECRET", Some("It is at https://files.example/a?•••")),
+            (
+                "It is at https://files.example/a?token=MARKED-SECRET",
+                Some("It is at https://files.example/a?•••"),
+            ),
             ("", None),
             ("0f0e7c", None),
             (r#"{"id": 1, "delete_token": "MARKED-SECRET"}"#, None),

@@ -480,7 +480,8 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
         let mut error = store_refused(&told, service);
         if !resumable {
             kept.sent_in_vain += 1;
-            error.retry_after = error.retry_after.map(|asked| asked.max(floor(source.size(), kept.sent_in_vain)));
+            error.retry_after =
+                error.retry_after.map(|asked| asked.max(floor(source.size(), kept.sent_in_vain)));
         }
         return Err(error);
     }

@@ -163,7 +163,8 @@ impl SignedUrl {
             && pairs.iter().any(|(name, _)| !is_signature(name) && is_beside(name));
         // A moment to come or just gone, and beside it what only a signature is called, or looks like.
         let by_time = pairs.iter().any(|(end, time)| {
-            let (is_end, may_be_end) = (is_end(end), matches!(&**end, "t" | "ts" | "e" | "time" | "timestamp"));
+            let (is_end, may_be_end) =
+                (is_end(end), matches!(&**end, "t" | "ts" | "e" | "time" | "timestamp"));
             (is_end || may_be_end)
                 && is_moment(time)
                 && pairs.iter().any(|(name, value)| {
@@ -465,8 +466,9 @@ fn is_moment(value: &str) -> bool {
 /// Whether a value is long, of one piece, and made of letters and digits: nobody writes such a word.
 fn looks_random(value: &str) -> bool {
     const SHORTEST: usize = 16;
-    let is_piece =
-        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'=' | b'~'));
+    let is_piece = value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'=' | b'~'));
     value.len() >= SHORTEST
         && is_piece
         && value.bytes().any(|byte| byte.is_ascii_digit())
@@ -479,9 +481,8 @@ fn signs_by_itself(name: &str, value: &str) -> bool {
     let begins_with_time = |rest_after: char| {
         value.split_once(rest_after).is_some_and(|(time, rest)| is_moment(time) && !rest.is_empty())
     };
-    let ends_with_time = value.len() > 10
-        && value.is_char_boundary(value.len() - 10)
-        && is_moment(&value[value.len() - 10..]);
+    let ends_with_time =
+        value.len() > 10 && value.is_char_boundary(value.len() - 10) && is_moment(&value[value.len() - 10..]);
     match name {
         "hdnts" | "hdnea" | "hdntl" | "__token__" | "__gda__" => true,
         "auth_key" | "verify" => begins_with_time('-'),

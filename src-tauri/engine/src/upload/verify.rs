@@ -182,9 +182,9 @@ pub(super) async fn form_was_kept(
 ) -> Result<bool> {
     let Some(form_size) = taken.form_size else { return Ok(false) };
     let named = named(taken, &target.url);
-    let mut stored = named.lengths.iter().chain(&named.sizes).peekable();
-    if stored.peek().is_some() {
-        return Ok(stored.any(|stored| *stored == form_size));
+    let stored = [named.lengths, named.sizes].concat();
+    if !stored.is_empty() {
+        return Ok(stored.contains(&form_size));
     }
     let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
     let answer = run.or_stop(service.confirm(asset_id)).await?;
@@ -351,7 +351,8 @@ impl Named {
         let Some(text) = value.as_str().map(str::trim) else { return };
         // `sha256:…`, `md5=…`, and OpenSSL's and npm's `sha256-…`.
         let (prefix, rest) = text.split_once([':', '=', '-']).unwrap_or(("", text));
-        let prefixed = Algorithm::by_name(prefix).filter(|_| is_generic(&plain) || algorithm_in(&plain).is_some());
+        let prefixed =
+            Algorithm::by_name(prefix).filter(|_| is_generic(&plain) || algorithm_in(&plain).is_some());
         let claim = match (prefixed, algorithm_in(&plain)) {
             (Some(algorithm), _) => Some((algorithm, rest)),
             (None, Some(algorithm)) => Some((algorithm, text)),
@@ -442,8 +443,8 @@ impl Named {
 /// What is left of a name when what only says that it is about a file is gone: `x-amz-meta-md5chksum` is `md5`.
 fn bare(plain: &str) -> &str {
     const BEFORE: [&str; 20] = [
-        "x", "amz", "goog", "ms", "oss", "cos", "obs", "tos", "meta", "file", "content", "object", "body", "data",
-        "original", "source", "upload", "stored", "checksum", "hash",
+        "x", "amz", "goog", "ms", "oss", "cos", "obs", "tos", "meta", "file", "content", "object", "body",
+        "data", "original", "source", "upload", "stored", "checksum", "hash",
     ];
     // Longer ones before their own ends.
     const AFTER: [&str; 9] =
@@ -505,11 +506,13 @@ fn compare_named(digests: &Digests, named: &Named, size: u64, form_size: Option<
         Proof::Match(algorithm) => Some(algorithm),
         Proof::Nothing => None,
         Proof::Mismatch { algorithm, expected, got } => {
-            return Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(Phrase::ChecksumThere {
-                algorithm: algorithm.as_str().into(),
-                there: expected.into(),
-                here: got.into(),
-            }));
+            return Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(
+                Phrase::ChecksumThere {
+                    algorithm: algorithm.as_str().into(),
+                    there: expected.into(),
+                    here: got.into(),
+                },
+            ));
         }
     };
     let is_files = |algorithm: Algorithm, value: &Vec<u8>| digests.value(algorithm).as_ref() == Some(value);
@@ -552,7 +555,8 @@ fn compare_named(digests: &Digests, named: &Named, size: u64, form_size: Option<
 /// Whether a number that is called a size may be this one: in bytes, or rounded to thousands or 1024s of them.
 fn may_be_size(there: u64, size: u64) -> bool {
     let units = [1_000, 1_024, 1_000_000, 1 << 20, 1_000_000_000, 1 << 30];
-    there == size || (there > 0 && units.iter().any(|unit| (size / unit).abs_diff(there) <= 1 && size >= unit / 2))
+    there == size
+        || (there > 0 && units.iter().any(|unit| (size / unit).abs_diff(there) <= 1 && size >= unit / 2))
 }
 
 /// The failure for something that a store says under a name of its own: it may mean something else by it, so that to delete
@@ -797,7 +801,12 @@ mod tests {
             (ANY, vec![], r#"{"md5": "00000000000000000000000000000000"}"#, None),
             (ANY, vec![], r#"{"md5": "JfnnlDI7RTiF9RgfG2JNCw=="}"#, Some(Verified::Md5)),
             (ANY, vec![], r#"{"md5": "no digest"}"#, Some(Verified::None)),
-            (ANY, vec![], r#"{"sha256": "0000000000000000000000000000000000000000000000000000000000000000", "size": 9}"#, None),
+            (
+                ANY,
+                vec![],
+                r#"{"sha256": "0000000000000000000000000000000000000000000000000000000000000000", "size": 9}"#,
+                None,
+            ),
             (
                 ANY,
                 vec![],
@@ -810,7 +819,12 @@ mod tests {
                 r#"{"checksum": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}"#,
                 None,
             ),
-            (ANY, vec![], r#"{"hashes": {"sha1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}}"#, Some(Verified::Sha1)),
+            (
+                ANY,
+                vec![],
+                r#"{"hashes": {"sha1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}}"#,
+                Some(Verified::Sha1),
+            ),
             (ANY, vec![("x-obs-object-size", "5")], "", None),
             (ANY, vec![("range", "bytes=0-4")], "", None),
             (ANY, vec![("range", "bytes=0-8")], "", Some(Verified::Length)),
@@ -819,13 +833,21 @@ mod tests {
             (ANY, vec![("x-amz-meta-md5chksum", "AAAAAAAAAAAAAAAAAAAAAA==")], "", None),
             (
                 ANY,
-                vec![("x-content-sha256", "0000000000000000000000000000000000000000000000000000000000000000")],
+                vec![(
+                    "x-content-sha256",
+                    "0000000000000000000000000000000000000000000000000000000000000000",
+                )],
                 "",
                 None,
             ),
-            (ANY, vec![("digest", "SHA-1=\"98O8HYCOBHMq32eZZczDTKfgqCg=\"")], "", Some(Verified::Sha1)),
+            (ANY, vec![("digest", "SHA-1=\"98O8HYCOBHMq32eZZczDTKeuNEE=\"")], "", Some(Verified::Sha1)),
             (ANY, vec![("digest", "SHA-1=\"AAAAAAAAAAAAAAAAAAAAAAAAAAA=\"")], "", None),
-            (ANY, vec![("repr-digest", "sha-256=FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=")], "", Some(Verified::Sha256)),
+            (
+                ANY,
+                vec![("repr-digest", "sha-256=FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=")],
+                "",
+                Some(Verified::Sha256),
+            ),
             (ANY, vec![("repr-digest", "sha-256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")], "", None),
             // A digest by its length alone: one that is the file's is a proof, one that is not was of something else.
             (ANY, vec![("x-checksum", "25f9e794323b453885f5181f1b624d0b")], "", Some(Verified::Md5)),
@@ -833,10 +855,30 @@ mod tests {
             (ANY, vec![], r#"{"hash": "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}"#, Some(Verified::Sha1)),
             (ANY, vec![], r#"{"hash": "0000000000000000000000000000000000000000"}"#, Some(Verified::None)),
             // Of the answer itself, of a key, of something else, of several.
-            (ANY, vec![("content-length", "5"), ("x-original-content-length", "5")], "12345", Some(Verified::None)),
-            (ANY, vec![("x-content-sha1", "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12")], "The quick brown fox jumps over the lazy dog", Some(Verified::None)),
-            (ANY, vec![("x-amz-server-side-encryption-customer-key-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], "", Some(Verified::None)),
-            (ANY, vec![], r#"{"thumbnail": {"size": 3}, "quota": {"size": 3}, "length": 3}"#, Some(Verified::None)),
+            (
+                ANY,
+                vec![("content-length", "5"), ("x-original-content-length", "5")],
+                "12345",
+                Some(Verified::None),
+            ),
+            (
+                ANY,
+                vec![("x-content-sha1", "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12")],
+                "The quick brown fox jumps over the lazy dog",
+                Some(Verified::None),
+            ),
+            (
+                ANY,
+                vec![("x-amz-server-side-encryption-customer-key-md5", "AAAAAAAAAAAAAAAAAAAAAA==")],
+                "",
+                Some(Verified::None),
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"thumbnail": {"size": 3}, "quota": {"size": 3}, "length": 3}"#,
+                Some(Verified::None),
+            ),
             (ANY, vec![], r#"{"files": [{"size": 3}, {"size": 9}]}"#, Some(Verified::None)),
             (ANY, vec![], r#"{"sha": "0000000000000000000000000000000000000000"}"#, Some(Verified::None)),
         ];
