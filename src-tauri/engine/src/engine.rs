@@ -24,10 +24,11 @@ use crate::http::address;
 use crate::http::checksum::Checksum;
 use crate::http::{Http, Limits};
 use crate::library_file;
-use crate::progress::{joined, now};
+use crate::progress::joined;
 use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder};
 use crate::rows::Stop;
+use crate::seams::Seams;
 use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, OutsideAddresses, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
@@ -386,6 +387,9 @@ pub struct Overrides {
     /// The part of their time that Ferry's own waits take (back-off, `Retry-After`, polling, looking again), with every
     /// deadline over them; else all of it. For tests, which would otherwise wait as long as people do.
     pub wait_scale: Option<f64>,
+    /// What a test puts in the place of the world.
+    #[doc(hidden)]
+    pub seams: Seams,
 }
 
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.
@@ -456,8 +460,8 @@ impl Engine {
         }
         let settings = Arc::new(RwLock::new(settings));
         let Opened { store, mut stored, unreadable, notes: broken_store, last_id } = {
-            let file = data_dir.join("ferry.db");
-            blocking(move || Store::open(&file)).await??
+            let (file, seams) = (data_dir.join("ferry.db"), options.overrides.seams.clone());
+            blocking(move || Store::open_with(&file, &seams)).await??
         };
         let resume_folder = ResumeFolder::open(&data_dir)
             .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
@@ -556,7 +560,7 @@ impl Engine {
             let record = folder.read(id);
             match (record.task, record.service) {
                 (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
-                    let mut row = row_for(&task, &service);
+                    let mut row = row_for(&task, &service, self.queue().now());
                     if let Task::Upload(upload) = &task {
                         let size = || std::fs::symlink_metadata(upload.place()).ok().map(|facts| facts.len());
                         row.total = row.total.or_else(size);
@@ -789,7 +793,7 @@ impl Engine {
             });
             let record =
                 Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
-            let row = Transfer { total: Some(size), ..row_for(&task, &service) };
+            let row = Transfer { total: Some(size), ..row_for(&task, &service, self.queue().now()) };
             new.push((row, task, record));
             ids.push(None);
         }
@@ -917,7 +921,8 @@ impl Engine {
                         let record = Resume { url: asked.url, headers: asked.headers, ..Resume::default() };
                         let task = Task::Download(asked.task);
                         let token = by.token.map(|token| token.of_place(place));
-                        new.push((row_for(&task, &asked.service), Task::comes_by(task, token), record));
+                        let row = row_for(&task, &asked.service, self.queue().now());
+                        new.push((row, Task::comes_by(task, token), record));
                         new.len() - 1
                     })),
                 }),
@@ -1054,7 +1059,7 @@ impl Engine {
             asked.url = if asked.task.is_url { asked.task.url(folder.read(id).url) } else { None };
             (asked.same(), id)
         };
-        blocking(move || found.into_iter().map(with_url).collect()).await.unwrap_or_default()
+        self.queue().disk(move || found.into_iter().map(with_url).collect()).await.unwrap_or_default()
     }
 
     /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
@@ -1244,7 +1249,7 @@ impl Engine {
     async fn chosen_files(&self, paths: Vec<PathBuf>, follow: Option<bool>) -> Result<ChosenFiles> {
         let own = self.queue().own_folder.clone();
         let follow = follow.unwrap_or(self.settings().follow_links);
-        blocking(move || ChosenFiles::below(&paths, &own, follow)).await?
+        self.queue().disk(move || ChosenFiles::below(&paths, &own, follow)).await?
     }
 
     /// What a text in the add bar may mean, the likeliest first.
@@ -1540,7 +1545,7 @@ impl Engine {
                 *for_this_run = None;
             }
         }
-        blocking(move || written.save(&file)).await??;
+        self.queue().disk(move || written.save(&file)).await??;
         let before = self.settings();
         self.queue().set_settings(settings.clone());
         for service in self.queue().services.readdressed(&before, &settings) {
@@ -1693,11 +1698,11 @@ impl Asked {
     }
 }
 
-/// A new row for a task.
-fn row_for(task: &Task, service: &str) -> Transfer {
+/// A new row for a task that is added now, in milliseconds since 1970.
+fn row_for(task: &Task, service: &str, now: u64) -> Transfer {
     let mut row = Transfer::blank(TransferId(0));
     service.clone_into(&mut row.service);
-    row.added_at = now();
+    row.added_at = now;
     match task {
         Task::Upload(upload) => {
             row.kind = Kind::Upload;

@@ -3,11 +3,12 @@
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::SpeedSample;
@@ -18,11 +19,12 @@ use crate::files::own_folder::OwnFolder;
 use crate::files::reserved_names::ReservedNames;
 use crate::http::Http;
 use crate::lane::{Lane, Origin};
-use crate::progress::{Meter, now};
+use crate::progress::Meter;
 use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::rows::{Entry, Rows, Slot, Stop};
 use crate::run::Run;
+use crate::seams::Attempt;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
@@ -171,6 +173,16 @@ impl Queue {
         &self.overrides
     }
 
+    /// Milliseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.overrides.seams.now()
+    }
+
+    /// Works with the disk off the async threads.
+    pub async fn disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.overrides.seams.disk(work).await
+    }
+
     /// Puts new settings into force, also for what runs.
     pub fn set_settings(&self, settings: Settings) {
         self.limit_up.set(self.overrides.limit_rate.or(settings.limit_up));
@@ -280,7 +292,7 @@ impl Queue {
     /// Writes what must stay secret, off the async threads.
     pub async fn save_resume(&self, id: TransferId, record: Resume) -> Result<()> {
         let folder = self.resume_folder.clone();
-        in_resume(move || {
+        self.in_resume(move || {
             if record.is_empty() {
                 folder.remove(id);
                 return Ok(());
@@ -296,7 +308,12 @@ impl Queue {
             return Ok(());
         }
         let folder = self.resume_folder.clone();
-        in_resume(move || folder.write_all(&records)).await
+        self.in_resume(move || folder.write_all(&records)).await
+    }
+
+    async fn in_resume(&self, write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
+        let written = self.disk(write).await?;
+        written.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))
     }
 
     pub fn services_changed(&self) {
@@ -445,7 +462,7 @@ impl Queue {
                     Stop::Pause | Stop::Shutdown => !entry.row.state.has_ended(),
                 };
                 if may_change {
-                    entry.row.ended_at = then.has_ended().then(now);
+                    entry.row.ended_at = then.has_ended().then(|| self.now());
                     entry.row.state = then.clone();
                     entry.row.wait = None;
                     changed.push(Transfer::clone(&entry.row));
@@ -698,6 +715,7 @@ impl Queue {
         let mut works = false;
         loop {
             tokio::select! {
+                biased;
                 () = self.closing.cancelled() => return,
                 () = self.scheduling.notified() => {}
             }
@@ -806,9 +824,10 @@ impl Queue {
         let mut kept_upload = upload::Kept::new();
         loop {
             let keys = run.services().key_changes();
-            let result = match &task {
-                Task::Download(_) => download::run(run, &mut kept_download).await,
-                Task::Upload(_) => upload::run(run, &mut kept_upload).await,
+            let result = match (&self.overrides.seams.work, &task) {
+                (Some(work), _) => work.attempt(&Attempt::new(run)).await,
+                (None, Task::Download(_)) => download::run(run, &mut kept_download).await,
+                (None, Task::Upload(_)) => upload::run(run, &mut kept_upload).await,
             };
             let Err(mut error) = result else { return Ok(()) };
             if error.cause == Cause::Offline && !self.is_patient(run.id) {
@@ -844,7 +863,7 @@ impl Queue {
                 Self::wait_for_network(run, &error).await?;
                 continue;
             }
-            let Some(wait) = attempts.next(&error) else { return Err(attempts.given_up(error)) };
+            let Some(wait) = attempts.next(&error, self.overrides.seams.chance()) else { return Err(attempts.given_up(error)) };
             let reason = match error.cause {
                 Cause::RateLimited => WaitReason::RateLimit,
                 _ => WaitReason::Retry,
@@ -853,7 +872,7 @@ impl Queue {
             run.tell(Phrase::TriedAgain { what: error.happened(), seconds });
             tracing::info!(id = %run.id, cause = ?error.cause, wait = ?wait, "attempt failed");
             run.wait(Some(Wait {
-                until: Some(now() + run.scaled(wait).as_millis() as u64),
+                until: Some(self.now() + run.scaled(wait).as_millis() as u64),
                 ..waiting_for(reason, &Failure::from(&error))
             }));
             run.sleep(wait).await?;
@@ -885,11 +904,11 @@ impl Queue {
         if let Some(Task::Download(download)) = run.task() {
             folders.push(download.folder);
         }
-        let before = free_space(&folders).await;
+        let before = self.free_space(&folders).await;
         let began = Instant::now();
         loop {
             run.sleep(LOOK_AGAIN).await?;
-            let now = free_space(&folders).await;
+            let now = self.free_space(&folders).await;
             let has_grown = before.iter().zip(&now).any(|(before, now)| *now >= before + ROOM_AGAIN);
             // What is missing lies in the last of them. A quota shows itself only when it is tried.
             if (has_grown && now.last().is_none_or(|free| *free >= missing))
@@ -900,6 +919,13 @@ impl Queue {
         }
         run.wait(None);
         Ok(())
+    }
+
+    /// Free bytes in each of these folders; nothing where the system does not tell.
+    async fn free_space(&self, folders: &[PathBuf]) -> Vec<u64> {
+        let folders = folders.to_vec();
+        let free = |folder: &PathBuf| crate::files::folder::free_space(folder).unwrap_or(0);
+        self.disk(move || folders.iter().map(free).collect()).await.unwrap_or_default()
     }
 
     async fn finish(self: &Arc<Self>, run: &Run, result: Result<()>) {
@@ -928,26 +954,26 @@ impl Queue {
             };
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            row.ended_at = row.state.has_ended().then(now);
+            row.ended_at = row.state.has_ended().then(|| self.now());
             row
         };
-        self.store.tell(id, now(), &how_it_ended(&row, &result).into());
+        self.store.tell(id, self.now(), &how_it_ended(&row, &result).into());
         // The end is on disk before anybody hears of it, and before what is needed to go on is thrown away: a kill
         // between any two of these steps leaves a transfer that has ended, or one that can still go on.
         let saved = self.store.save_rows(vec![row.clone()]).await;
         {
             let mut rows = self.rows();
             if row.state != State::Completed {
-                rows.curves.note(id, now(), 0);
+                rows.curves.note(id, self.now(), 0);
             }
             let Some(running) = rows.end(id) else { return };
             let written = (row.state.clone(), row.position);
             // Whoever asked for another end meanwhile gets it.
             let state = state_after(&result, running.asked);
             if state != row.state {
-                row.ended_at = state.has_ended().then(now);
+                row.ended_at = state.has_ended().then(|| self.now());
                 row.state = state;
-                self.store.tell(id, now(), &how_it_ended(&row, &result).into());
+                self.store.tell(id, self.now(), &how_it_ended(&row, &result).into());
             }
             // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
             let has_new_key = matches!(&result, Err(error) if is_of_service(error.code()))
@@ -983,6 +1009,7 @@ impl Queue {
     async fn save_end(self: Arc<Self>, id: TransferId) {
         loop {
             tokio::select! {
+                biased;
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
@@ -1013,7 +1040,7 @@ impl Queue {
     // ---- telling the listeners ----
 
     async fn publish(self: Arc<Self>) {
-        let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
+        let (mut saved_at, mut gave_back_at) = (Instant::now(), std::time::Instant::now());
         let (mut told_end_at, mut early): (Option<Instant>, _) = (None, Duration::ZERO);
         loop {
             let moving = !self.rows().is_at_rest();
@@ -1021,6 +1048,7 @@ impl Queue {
                 self.gather(&mut told_end_at, &mut early).await;
             } else {
                 tokio::select! {
+                    biased;
                     () = self.closing.cancelled() => {}
                     () = self.publishing.notified() => {}
                     () = self.store.news.come() => {}
@@ -1037,7 +1065,7 @@ impl Queue {
             let at_rest = moving && self.rows().is_at_rest();
             let often_enough = if at_rest { memory::EVERY_REST } else { memory::EVERY };
             if gave_back_at.elapsed() >= often_enough {
-                gave_back_at = Instant::now();
+                gave_back_at = std::time::Instant::now();
                 tokio::task::spawn_blocking(memory::give_back);
             }
             if !moving {
@@ -1054,6 +1082,7 @@ impl Queue {
         let began = Instant::now();
         let long = PUBLISH_EVERY + std::mem::take(early);
         tokio::select! {
+            biased;
             () = tokio::time::sleep(long) => {}
             () = self.all_ended.notified(), if may_tell => {
                 *early = long.saturating_sub(began.elapsed());
@@ -1072,7 +1101,7 @@ impl Queue {
     }
 
     fn publish_once(&self) {
-        let at = Instant::now();
+        let at = Instant::now().into_std();
         let library = self.store.news.take();
         let mut rows = self.rows();
         for id in rows.active_ids() {
@@ -1089,7 +1118,7 @@ impl Queue {
                 (row.bytes, row.speed, row.seconds_left) = (bytes, speed, left);
                 rows.dirty.insert(id);
             }
-            rows.curves.note(id, now(), speed.unwrap_or(0));
+            rows.curves.note(id, self.now(), speed.unwrap_or(0));
         }
         if rows.dirty.is_empty()
             && rows.removed.is_empty()
@@ -1155,22 +1184,6 @@ fn how_it_ended(row: &Transfer, result: &Result<()>) -> Phrase {
         (State::Paused, _) => Phrase::WasPaused,
         (State::Canceled, _) => Phrase::WasCanceled,
         _ => Phrase::WentBackToQueue,
-    }
-}
-
-/// Free bytes in each of these folders; nothing where the system does not tell.
-async fn free_space(folders: &[PathBuf]) -> Vec<u64> {
-    let folders = folders.to_vec();
-    let look =
-        move || folders.iter().map(|folder| crate::files::folder::free_space(folder).unwrap_or(0)).collect();
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
-}
-
-async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
-    match tokio::task::spawn_blocking(write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Error::target_io("Writing to", std::path::Path::new("resume"), &error)),
-        Err(_) => Err(Error::internal("Writing to the data folder was interrupted")),
     }
 }
 

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rand::Rng as _;
 
 use crate::error::{Cause, Code, Error, Remedy};
 use crate::words::{Phrase, Seconds};
@@ -140,27 +139,32 @@ impl Attempts {
         *self = Self { failed_by, ..Self::new(self.limit, self.stuck) };
     }
 
-    /// After this failure: how long to wait before the next attempt, or `None` to give up.
-    pub fn next(&mut self, error: &Error) -> Option<Duration> {
+    /// After this failure: how long to wait before the next attempt, or `None` to give up. `chance` is from 0 to 1.
+    pub fn next(&mut self, error: &Error, chance: f64) -> Option<Duration> {
         let asked = error.retry_after.map(|wait| wait.min(LONGEST_WAIT));
         let (failed, allowed) = match rule(error.cause).again {
             Again::Never => return None,
-            Again::Within(longest) => return self.pause(asked, longest),
-            Again::UntilStuck => return self.pause(asked, self.stuck),
-            Again::Uncounted => return self.pause(asked, Duration::MAX),
+            Again::Within(longest) => return self.pause(asked, longest, chance),
+            Again::UntilStuck => return self.pause(asked, self.stuck, chance),
+            Again::Uncounted => return self.pause(asked, Duration::MAX, chance),
             Again::AtMost(limit) => (self.failed_by.entry(error.cause).or_default(), limit.min(self.limit)),
             Again::Setting => (&mut self.failed, self.limit),
         };
         *failed += 1;
         let failed = *failed;
-        (failed <= allowed).then(|| asked.unwrap_or_else(|| backoff(failed)))
+        (failed <= allowed).then(|| asked.unwrap_or_else(|| backoff(failed, chance)))
     }
 
-    fn pause(&mut self, asked: Option<Duration>, longest: Duration) -> Option<Duration> {
+    fn pause(
+        &mut self,
+        asked: Option<Duration>,
+        longest: Duration,
+        chance: f64,
+    ) -> Option<Duration> {
         let left = longest.checked_sub(self.waited).filter(|left| !left.is_zero())?;
         self.uncounted += 1;
         // Never at once: a server that asks for no time at all would be asked for an hour without a breath.
-        let wait = asked.unwrap_or_else(|| backoff(self.uncounted)).max(SHORTEST_PAUSE);
+        let wait = asked.unwrap_or_else(|| backoff(self.uncounted, chance)).max(SHORTEST_PAUSE);
         // The last look is at the end of the time, not long before it.
         let wait = wait.min(left);
         self.waited += wait;
@@ -185,8 +189,8 @@ pub fn longest_backoff(attempt: u32) -> Duration {
 }
 
 /// Full jitter: anything from nothing to the longest, so that a crowd of clients does not come back at once.
-fn backoff(attempt: u32) -> Duration {
-    longest_backoff(attempt).mul_f64(rand::rng().random_range(0.0..=1.0))
+fn backoff(attempt: u32, chance: f64) -> Duration {
+    longest_backoff(attempt).mul_f64(chance)
 }
 
 #[cfg(test)]
@@ -196,6 +200,9 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    /// Chance at its worst.
+    const LONGEST: f64 = 1.0;
 
     #[derive(Deserialize)]
     struct Row {
@@ -226,7 +233,7 @@ mod tests {
             let mut attempts = five();
             let error = Error::new(row.cause, "x");
             // No wait is longer than a minute, and none shorter than the shortest pause.
-            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error)).take(40_000).collect();
+            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error, LONGEST)).take(40_000).collect();
             if row.again.is_some() || row.waits.is_none() {
                 let allowed = Some(waits.len() as u32).filter(|allowed| *allowed < 40_000);
                 assert_eq!(allowed, row.again, "{:?}", row.cause);
@@ -242,30 +249,30 @@ mod tests {
         assert_eq!(longest, [1, 2, 4, 8, 16, 32, 60, 60]);
         let mut attempts = Attempts::new(50, Duration::ZERO);
         for n in 1..=50 {
-            let wait = attempts.next(&Error::new(Cause::CutShort, "x")).unwrap();
+            let wait = attempts.next(&Error::new(Cause::CutShort, "x"), LONGEST).unwrap();
             assert!(wait <= longest_backoff(n), "attempt {n} waits {wait:?}");
         }
         let mut asked = Error::new(Cause::ServerTrouble, "x");
         asked.retry_after = Some(Duration::from_secs(7));
-        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked), Some(Duration::from_secs(7)));
+        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked, LONGEST), Some(Duration::from_secs(7)));
         asked.retry_after = Some(Duration::from_secs(86_400));
-        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked), Some(LONGEST_WAIT));
+        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked, LONGEST), Some(LONGEST_WAIT));
     }
 
     #[test]
     fn progress_gives_all_attempts_back() {
         let mut attempts = Attempts::new(1, Duration::ZERO);
         let cut = Error::new(Cause::CutShort, "x");
-        assert!(attempts.next(&cut).is_some());
+        assert!(attempts.next(&cut, LONGEST).is_some());
         attempts.progressed();
-        assert!(attempts.next(&cut).is_some());
-        assert!(attempts.next(&cut).is_none());
+        assert!(attempts.next(&cut, LONGEST).is_some());
+        assert!(attempts.next(&cut, LONGEST).is_none());
     }
 
     #[test]
     fn what_has_a_limit_of_its_own_is_counted_by_itself() {
         let mut attempts = five();
-        let next = |attempts: &mut Attempts, cause| attempts.next(&Error::new(cause, "x")).is_some();
+        let next = |attempts: &mut Attempts, cause| attempts.next(&Error::new(cause, "x"), LONGEST).is_some();
         assert!(next(&mut attempts, Cause::CutShort) && next(&mut attempts, Cause::ServerTrouble));
         assert!(next(&mut attempts, Cause::Integrity), "the first damage, after other trouble");
         assert!(!next(&mut attempts, Cause::Integrity));
@@ -281,17 +288,17 @@ mod tests {
         let mut attempts = Attempts::new(0, Duration::ZERO);
         for seconds in [0, 1, 600, 86_400] {
             asked.retry_after = Some(Duration::from_secs(seconds));
-            assert!(attempts.next(&asked).is_some());
+            assert!(attempts.next(&asked, LONGEST).is_some());
         }
-        assert!(attempts.next(&Error::new(Cause::CutShort, "x")).is_none());
-        let more = std::iter::from_fn(|| attempts.next(&asked)).count();
+        assert!(attempts.next(&Error::new(Cause::CutShort, "x"), LONGEST).is_none());
+        let more = std::iter::from_fn(|| attempts.next(&asked, LONGEST)).count();
         assert_eq!(more, 4, "an hour in all, by ten minutes at a time");
         let said = attempts.given_up(asked.clone()).to_string();
         assert!(said.starts_with("x, and still so after 3600 s of waiting"), "{said}");
         attempts.progressed();
-        assert!(attempts.next(&asked).is_some(), "with bytes in between it is a slow line, not a dead one");
+        assert!(attempts.next(&asked, LONGEST).is_some(), "with bytes in between it is a slow line, not a dead one");
         // One that names no time at all is not asked without a breath.
         asked.retry_after = Some(Duration::ZERO);
-        assert!(attempts.next(&asked).is_some_and(|wait| wait > Duration::ZERO));
+        assert!(attempts.next(&asked, LONGEST).is_some_and(|wait| wait > Duration::ZERO));
     }
 }

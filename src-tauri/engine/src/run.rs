@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::progress::{Counter, now};
+use crate::progress::Counter;
 use crate::queue::Queue;
 use crate::resume::Resume;
 use crate::services::Services;
@@ -114,7 +114,7 @@ impl Run {
 
     /// Adds a line to the history.
     pub fn tell(&self, text: impl Into<Words>) {
-        self.queue.store.tell(self.id, now(), &text.into());
+        self.queue.store.tell(self.id, self.queue.now(), &text.into());
     }
 
     /// Shows the user something unusual, and keeps it in the history.
