@@ -47,10 +47,6 @@ impl<S: Debug + Clone + Eq + Hash, E: Effect<S>> Tracker<S, E> {
         free
     }
 
-    pub fn is_full(&self) -> bool {
-        self.under_way.iter().flatten().count() == MOST_UNDER_WAY
-    }
-
     /// Everything that may have come of what is under way; `by_itself` is what happens unasked.
     fn spread(&mut self, by_itself: impl Fn(&S) -> Vec<S>) {
         let mut left: Vec<_> = self.possible.iter().cloned().collect();
@@ -288,11 +284,6 @@ impl Model {
         Ticket::Transfers(asked, places)
     }
 
-    /// Whether a command on these has to wait until others are answered.
-    pub fn is_full(&self, numbers: &[Number]) -> bool {
-        numbers.iter().filter_map(|number| self.transfers.get(number)).any(|both| both.seen.is_full())
-    }
-
     pub fn sets(&mut self, name: &'static str, value: Value) -> Ticket {
         let setting = self.settings.get_mut(name).expect("a setting of this model");
         Ticket::Setting(name, setting.seen.begins(Set(value)), setting.kept.begins(Set(value)))
@@ -413,10 +404,5 @@ impl Model {
             (setting.seen, setting.kept) = (Tracker::new(*value), Tracker::new(*value));
         }
         Ok(())
-    }
-
-    /// How a transfer may stand now.
-    pub fn states(&self, number: Number) -> HashSet<Stands> {
-        self.transfers.get(&number).map(|both| both.seen.states()).unwrap_or_default()
     }
 }

@@ -32,6 +32,7 @@ pub enum What {
     LinkWithHeader,
     /// By a link that may be shown.
     OpenLink,
+    OpenLinkWithHeader,
     /// By its id at MAVI.
     Asset,
     /// By its id at the service that is the default one.
@@ -40,6 +41,7 @@ pub enum What {
     File,
     /// A file to a signed URL.
     FileToUrl,
+    FileToUrlWithHeader,
 }
 
 /// What is asked of Ferry, or let happen.
@@ -110,17 +112,32 @@ impl Try {
 }
 
 impl What {
+    pub fn is_upload(self) -> bool {
+        matches!(self, Self::File | Self::FileToUrl | Self::FileToUrlWithHeader)
+    }
+
+    pub fn has_header(self) -> bool {
+        matches!(self, Self::LinkWithHeader | Self::OpenLinkWithHeader | Self::FileToUrlWithHeader)
+    }
+
+    /// Whether it goes to a service with an account: what fails for that goes on once it is seen to.
+    pub fn has_account(self) -> bool {
+        matches!(self, Self::Asset | Self::AssetOfDefault | Self::File)
+    }
+
     pub fn by(chance: &mut Chance) -> Self {
         [
             Self::Link,
             Self::Link,
             Self::LinkWithHeader,
             Self::OpenLink,
+            Self::OpenLinkWithHeader,
             Self::Asset,
             Self::AssetOfDefault,
             Self::File,
             Self::FileToUrl,
-        ][chance.below(8) as usize]
+            Self::FileToUrlWithHeader,
+        ][chance.below(10) as usize]
     }
 }
 
@@ -232,6 +249,22 @@ impl Plan {
 }
 
 impl Step {
+    /// The transfers that it is for.
+    pub fn numbers(&self) -> &[Number] {
+        match self {
+            Self::Pause(numbers)
+            | Self::Cancel(numbers)
+            | Self::Resume(numbers)
+            | Self::Retry(numbers)
+            | Self::Remove(numbers)
+            | Self::TakeBack(numbers)
+            | Self::Hide(numbers)
+            | Self::Unhide(numbers)
+            | Self::Reorder(numbers, _) => numbers,
+            _ => &[],
+        }
+    }
+
     /// Steps in which one thing is smaller.
     fn simpler(&self) -> Vec<Self> {
         let fewer = |numbers: &[Number], step: fn(Vec<Number>) -> Self| {

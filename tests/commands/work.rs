@@ -45,10 +45,10 @@ pub fn number_of(row: &Transfer) -> Option<Number> {
     row.name.split('.').next()?.parse().ok()
 }
 
-/// The link of a transfer. All but the open one hide a part of it.
+/// The link of a transfer. All but open ones hide a part of it.
 pub fn link(number: Number, what: What) -> String {
     match what {
-        What::OpenLink => format!("https://files.example.org/{number}.bin"),
+        What::OpenLink | What::OpenLinkWithHeader => format!("https://files.example.org/{number}.bin"),
         _ => format!("https://files.example.org/{number}.bin?sig=secret{number}"),
     }
 }
@@ -109,10 +109,15 @@ impl World {
             return None;
         };
         let next = known.tries.pop().unwrap_or(Try { after: 0, deaf: 0, stubborn: false, fails: None });
-        let known = known.clone();
+        // Only an account's key is refused.
+        let fails = next.fails.map(|cause| match cause {
+            Cause::Unauthorized if !known.what.has_account() => Cause::NotFound,
+            cause => cause,
+        });
+        let (known, next) = (known.clone(), Try { fails, ..next });
         let has_link = !matches!(known.what, What::Asset | What::AssetOfDefault | What::File);
         let wanted = has_link.then(|| link(number, known.what));
-        let wanted_header = (known.what == What::LinkWithHeader).then(|| header(number));
+        let wanted_header = known.what.has_header().then(|| header(number));
         let has_header = headers.first().map(|header| header.value.clone());
         if (link_now != wanted || has_header != wanted_header) && !known.may_lack_secrets {
             inner.breaches.push(format!(
