@@ -97,7 +97,7 @@ impl World {
         self.inner().breaches.first().cloned()
     }
 
-    fn begin(&self, number: Number, attempt: &Attempt<'_>) -> Option<(Known, Try)> {
+    fn begin(&self, number: Number, attempt: &dyn Attempt) -> Option<(Known, Try)> {
         let (link_now, headers) = attempt.link();
         let mut inner = self.inner();
         inner.attempts += 1;
@@ -118,7 +118,7 @@ impl World {
         let has_link = !matches!(known.what, What::Asset | What::AssetOfDefault | What::File);
         let wanted = has_link.then(|| link(number, known.what));
         let wanted_header = known.what.has_header().then(|| header(number));
-        let has_header = headers.first().map(|header| header.value.clone());
+        let has_header = headers.first().map(|(_, value)| value.clone());
         if (link_now != wanted || has_header != wanted_header) && !known.may_lack_secrets {
             inner.breaches.push(format!(
                 "{number} goes on without what belongs to it: {} and {} headers",
@@ -144,7 +144,7 @@ impl Drop for AtWork<'_> {
 
 #[async_trait]
 impl Work for World {
-    async fn attempt(&self, attempt: &Attempt<'_>) -> Result<()> {
+    async fn attempt(&self, attempt: &dyn Attempt) -> Result<()> {
         let Some(number) = number_of(&attempt.row()) else { return Err(Error::canceled()) };
         let Some((known, plan)) = self.begin(number, attempt) else { return Err(Error::canceled()) };
         let _at_work = AtWork(self, number);

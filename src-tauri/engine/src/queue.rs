@@ -24,7 +24,6 @@ use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::rows::{Entry, Rows, Slot, Stop};
 use crate::run::Run;
-use crate::seams::Attempt;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
@@ -825,7 +824,7 @@ impl Queue {
         loop {
             let keys = run.services().key_changes();
             let result = match (&self.overrides.seams.work, &task) {
-                (Some(work), _) => work.attempt(&Attempt::new(run)).await,
+                (Some(work), _) => work.attempt(run).await,
                 (None, Task::Download(_)) => download::run(run, &mut kept_download).await,
                 (None, Task::Upload(_)) => upload::run(run, &mut kept_upload).await,
             };

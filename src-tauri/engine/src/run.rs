@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::progress::Counter;
 use crate::queue::Queue;
 use crate::resume::Resume;
+use crate::seams::Attempt;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
@@ -271,5 +273,39 @@ impl Run {
             () = self.stop.cancelled() => Err(Error::canceled()),
             value = work => Ok(value),
         }
+    }
+}
+
+/// For what a test puts in the place of a download or an upload.
+#[async_trait]
+impl Attempt for Run {
+    fn row(&self) -> Transfer {
+        self.row()
+    }
+
+    fn link(&self) -> (Option<String>, Vec<(String, String)>) {
+        let Resume { url, headers, .. } = self.resume_record();
+        let link = match self.task() {
+            Some(Task::Download(task)) if task.is_url => task.url(url),
+            _ => url,
+        };
+        (link, headers.into_iter().map(|header| (header.name, header.value)).collect())
+    }
+
+    fn has_size(&self, total: u64) -> bool {
+        self.update(|row| row.total = Some(total));
+        self.queue.steps_back(self.id)
+    }
+
+    fn has_bytes(&self, bytes: u64) {
+        self.counter.set(bytes);
+    }
+
+    fn verifies(&self) {
+        self.stage(Stage::Verifying);
+    }
+
+    async fn is_to_stop(&self) {
+        self.stop.cancelled().await;
     }
 }

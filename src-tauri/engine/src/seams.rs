@@ -6,16 +6,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use rand::Rng as _;
 
 use crate::error::{Error, Result};
-use crate::progress;
-use crate::run::Run;
-use crate::secrets::Header;
-use crate::task::Task;
-use crate::transfer::{Stage, Transfer};
+use crate::transfer::Transfer;
 
 /// What is put in. Not for programs.
 #[derive(Clone, Default)]
@@ -42,7 +40,7 @@ impl fmt::Debug for Seams {
 impl Seams {
     /// Milliseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
-        self.clock.as_ref().map_or_else(progress::now, |clock| clock())
+        self.clock.as_ref().map_or_else(now, |clock| clock())
     }
 
     /// From 0 to 1, by chance.
@@ -51,7 +49,10 @@ impl Seams {
     }
 
     /// Works with the disk off the async threads.
-    pub(crate) async fn disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    pub(crate) async fn disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         if let Some(turns) = &self.turns_of_the_disk {
             pass(turns()).await;
             return Ok(work());
@@ -60,16 +61,21 @@ impl Seams {
     }
 }
 
+/// Milliseconds since 1970, by the system's clock.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
 /// Lets every other task that can go on have this many turns.
 pub(crate) async fn pass(turns: usize) {
     for _ in 0..turns {
         let mut is_over = false;
         std::future::poll_fn(|context| {
             if std::mem::replace(&mut is_over, true) {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
             context.waker().wake_by_ref();
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
     }
@@ -82,58 +88,30 @@ pub trait Work: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever is to have gone wrong; after a stop `canceled`, as what was begun is to be given up.
-    async fn attempt(&self, attempt: &Attempt<'_>) -> Result<()>;
+    /// Whatever is to have gone wrong; `canceled` if what was begun is given up because it is to stop.
+    async fn attempt(&self, attempt: &dyn Attempt) -> Result<()>;
 }
 
 /// What work may ask the queue for, and report.
-pub struct Attempt<'a>(&'a Run);
-
-impl fmt::Debug for Attempt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Attempt")
-    }
-}
-
-impl<'a> Attempt<'a> {
-    pub(crate) fn new(run: &'a Run) -> Self {
-        Self(run)
-    }
-
+#[async_trait]
+pub trait Attempt: Send + Sync {
     /// The row as it is now.
-    pub fn row(&self) -> Transfer {
-        self.0.row()
-    }
+    fn row(&self) -> Transfer;
 
-    /// The whole link that would be asked, if there is one and it is known, and the headers that would go along.
-    pub fn link(&self) -> (Option<String>, Vec<Header>) {
-        let record = self.0.resume_record();
-        let link = match self.0.task() {
-            Some(Task::Download(task)) if task.is_url => task.url(record.url),
-            _ => record.url,
-        };
-        (link, record.headers)
-    }
+    /// The whole link that would be asked, if there is one and it is known, and names and values of the headers that would
+    /// go along.
+    fn link(&self) -> (Option<String>, Vec<(String, String)>);
 
-    /// So long is the file. Whether the transfer is a long one too many, and has to give its slot back before anything is
-    /// written.
-    pub fn has_size(&self, total: u64) -> bool {
-        self.0.update(|row| row.total = Some(total));
-        self.0.queue().steps_back(self.0.id)
-    }
+    /// So many bytes long is the file. Whether the transfer is a long one too many, and has to give its slot back before
+    /// anything is written.
+    fn has_size(&self, total: u64) -> bool;
 
     /// So many bytes are really there, of all.
-    pub fn has_bytes(&self, bytes: u64) {
-        self.0.counter.set(bytes);
-    }
+    fn has_bytes(&self, bytes: u64);
 
     /// All bytes are there and are looked at.
-    pub fn verifies(&self) {
-        self.0.stage(Stage::Verifying);
-    }
+    fn verifies(&self);
 
     /// Comes back when the work is to stop.
-    pub async fn is_to_stop(&self) {
-        self.0.stop.cancelled().await;
-    }
+    async fn is_to_stop(&self);
 }
