@@ -585,7 +585,7 @@ impl Engine {
         lost.sort_by_key(|(row, ..)| row.id);
         let tasks: Vec<(Task, bool)> =
             lost.iter().map(|(_, task, journal)| (task.clone(), journal.is_some())).collect();
-        let rows = self.queue().store.add(lost).await?;
+        let rows = self.queue().store.add(lost, self.queue().last_position()).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
         self.queue().insert(added.collect(), false, None);
@@ -1076,7 +1076,7 @@ impl Engine {
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task, None), record)).unzip();
         let tasks: Vec<Task> = rows.iter().map(|(_, task, _)| task.clone()).collect();
-        let rows = queue.store.add(rows).await?;
+        let rows = queue.store.add(rows, queue.last_position()).await?;
         let ids: Vec<TransferId> = rows.iter().map(|row| row.id).collect();
         let records =
             rows.iter().zip(records.into_iter().zip(&tasks)).filter(|(_, (record, _))| !record.is_empty());
@@ -1643,10 +1643,7 @@ async fn drop_half_added(
     stored: &mut Vec<Stored>,
 ) -> Result<Option<Phrase>> {
     let half_added = |stored: &Stored| {
-        let needs_secret = match &*stored.task {
-            Task::Download(download) => download.is_url && !download.is_whole && stored.row.service == "link",
-            Task::Upload(upload) => upload.to_own_url,
-        };
+        let needs_secret = stored.task.hides_link() && stored.row.service == "link";
         let untouched =
             stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
         needs_secret && untouched && !folder.has(stored.row.id)

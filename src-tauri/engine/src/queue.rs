@@ -515,14 +515,22 @@ impl Queue {
         Ok(())
     }
 
-    /// What cannot be asked for again once the files forget it.
-    fn hidden_links(&self, ids: &[TransferId]) -> Vec<(TransferId, String)> {
-        let is_needed = |task: &Task| match task {
-            Task::Download(task) => task.is_url && !task.is_whole,
-            Task::Upload(task) => task.to_own_url,
+    /// What cannot be asked for again once the files forget it: the link, where the list does not show all of it, and the
+    /// headers that go along.
+    fn hidden_links(&self, ids: &[TransferId]) -> Vec<(TransferId, Resume)> {
+        let hidden_of = |id: &TransferId| {
+            let task = self.task(*id).filter(Task::has_link)?;
+            let Resume { url, headers, .. } = self.resume_folder.read(*id);
+            let url = url.filter(|_| task.hides_link());
+            let is_needed = url.is_some() || !headers.is_empty();
+            is_needed.then(|| (*id, Resume { url, headers, ..Resume::default() }))
         };
-        let needed = ids.iter().filter(|id| self.task(**id).is_some_and(|task| is_needed(&task)));
-        needed.filter_map(|id| Some((*id, self.resume_folder.read(*id).url?))).collect()
+        ids.iter().filter_map(hidden_of).collect()
+    }
+
+    /// The place that no row has ever stood behind.
+    pub fn last_position(&self) -> i64 {
+        self.rows().last_position()
     }
 
     /// Writes the links of canceled transfers down again before they go on.
@@ -530,10 +538,16 @@ impl Queue {
         let records: Vec<(TransferId, Resume)> = {
             let rows = self.rows();
             let record = |id: &TransferId| {
-                let url = rows.canceled_links.get(id)?.clone();
                 let entry = rows.get(*id).filter(|entry| entry.row.state == State::Canceled)?;
+                let hidden = match rows.canceled_links.get(id) {
+                    Some(hidden) => hidden.clone(),
+                    // It was canceled before this start and will fail for want of its link, and say so. Without a record
+                    // the next start would take it for one that was never wholly added.
+                    None if entry.task.hides_link() => Resume::default(),
+                    None => return None,
+                };
                 let (task, service) = (Some(Task::clone(&entry.task)), Some(entry.row.service.clone()));
-                Some((*id, Resume { url: Some(url), task, service, ..Resume::default() }))
+                Some((*id, Resume { task, service, ..hidden }))
             };
             ids.iter().filter_map(record).collect()
         };
@@ -604,7 +618,7 @@ impl Queue {
     ///
     /// `invalid_input` for an id that is not on the list; then nothing is moved.
     pub async fn reorder(&self, ids: &[TransferId], before: Option<TransferId>) -> Result<()> {
-        let saved = {
+        let (ends, saved) = {
             let mut rows = self.rows();
             if let Some(unknown) = ids.iter().chain(&before).find(|id| !rows.has(**id)) {
                 return Err(no_such_transfer(*unknown));
@@ -631,17 +645,27 @@ impl Queue {
                 order.splice(at..at, ids.iter().copied());
                 order.iter().zip(1..).map(|(id, n)| (*id, n << 20)).collect()
             };
-            let mut changed = Vec::new();
+            let (mut ends, mut changed) = (Vec::new(), Vec::new());
             for (id, position) in places {
                 rows.put(id, position);
-                if let Some(entry) = rows.get(id).filter(|entry| entry.may_be_saved()) {
-                    changed.push(Transfer::clone(&entry.row));
+                let Some(entry) = rows.get(id) else { continue };
+                match entry.running().filter(|_| !entry.may_be_saved()) {
+                    Some(running) => ends.push(running.ended.clone()),
+                    None => changed.push(Transfer::clone(&entry.row)),
                 }
             }
-            self.store.save_rows(changed)
+            (ends, self.store.save_rows(changed))
         };
         self.publishing.notify_one();
-        saved.await
+        saved.await?;
+        if ends.is_empty() {
+            return Ok(());
+        }
+        // An end that was being written takes the new place along after it.
+        for end in ends {
+            end.cancelled().await;
+        }
+        self.store.flush().await
     }
 
     /// The user lets transfers go on whose account had nothing left: it is asked again, for all of them.

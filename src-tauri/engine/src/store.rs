@@ -323,8 +323,12 @@ impl Store {
         self.run(|_| Ok(())).await
     }
 
-    /// Writes new transfers down, gives them their ids (unless they have one), in one commit.
-    pub async fn add(&self, new: Vec<(Transfer, Task, Option<Journal>)>) -> Result<Vec<Transfer>> {
+    /// Writes new transfers down, gives them their ids (unless they have one) and places behind this one, in one commit.
+    pub async fn add(
+        &self,
+        new: Vec<(Transfer, Task, Option<Journal>)>,
+        behind: i64,
+    ) -> Result<Vec<Transfer>> {
         self.run(move |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO transfers (id, position, row, task, journal) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -332,13 +336,15 @@ impl Store {
             )?;
             let mut update =
                 transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
-            let mut rows = Vec::with_capacity(new.len());
+            let (mut rows, mut last) = (Vec::with_capacity(new.len()), behind);
             for (mut row, task, journal) in new {
                 let id = (row.id.0 > 0).then_some(row.id.0);
                 let journal = journal.as_ref().map(json).transpose()?;
                 insert.execute(params![id, 0, json(&row)?, json(&task)?, journal])?;
                 row.id = TransferId(id.unwrap_or_else(|| transaction.last_insert_rowid().unsigned_abs()));
-                row.position = row.id.0.cast_signed() << 20;
+                // Rows that were moved to the end may stand behind the place of the next id.
+                last = (row.id.0.cast_signed() << 20).max(last + (1 << 20));
+                row.position = last;
                 update.execute(params![row.id.0, row.position, json(&row)?])?;
                 rows.push(row);
             }

@@ -24,6 +24,22 @@ pub(crate) enum Task {
 }
 
 impl Task {
+    /// Whether it goes by a link, which may have headers with it.
+    pub fn has_link(&self) -> bool {
+        match self {
+            Self::Download(task) => task.is_url,
+            Self::Upload(task) => task.to_own_url,
+        }
+    }
+
+    /// Whether it goes by a link of which the list shows a part only.
+    pub fn hides_link(&self) -> bool {
+        match self {
+            Self::Download(task) => task.is_url && !task.is_whole,
+            Self::Upload(task) => task.to_own_url,
+        }
+    }
+
     /// What is sent or brought: the path, the id, or the link as far as the list has it.
     pub fn subject(&self) -> &[u8] {
         match self {
