@@ -144,7 +144,12 @@ impl What {
 impl Step {
     /// A command, a change of the settings or of a key, by chance; `known` were added before.
     pub fn command(chance: &mut Chance, known: &[Number]) -> Self {
-        let wanted = 1 + if chance.one_in(3) { chance.below(6) as usize } else { chance.below(2) as usize };
+        let wanted = match chance.below(6) {
+            // "All of them".
+            0 => known.len(),
+            1 => 1 + chance.below(6) as usize,
+            _ => 1 + chance.below(2) as usize,
+        };
         let some = chance.some(known.to_vec(), wanted);
         match chance.below(40) {
             0..=6 => Self::Resume(some),

@@ -25,7 +25,7 @@ const COMMANDS: usize = 50;
 /// And of all of them.
 pub const COMMANDS_OF_A_LIFE: usize = COMMANDS * USERS as usize;
 /// So many are commanded at a time, the latest.
-const IN_SIGHT: usize = 10;
+const IN_SIGHT: usize = 40;
 /// All of Ferry's waits, and all work, take this part of their time.
 const SCALE: f64 = 0.000_5;
 /// Nothing that is asked takes longer.

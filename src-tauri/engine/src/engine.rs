@@ -901,7 +901,7 @@ impl Engine {
         let known: Vec<TransferId> = unfinished.values().copied().collect();
         for asked in asked.iter().flatten().filter(|asked| !asked.headers.is_empty()) {
             if let Some(id) = unfinished.get(&asked.same()) {
-                self.renew_headers(*id, &asked.headers).await?;
+                self.renew_headers(*id, asked).await?;
             }
         }
         self.queue().put_under(&known, by.terms.as_ref());
@@ -937,14 +937,20 @@ impl Engine {
     }
 
     /// The headers that a download goes on with are those that were given last.
-    async fn renew_headers(&self, id: TransferId, headers: &[Header]) -> Result<()> {
-        let (folder, headers) = (self.queue().resume_folder.clone(), headers.to_vec());
+    async fn renew_headers(&self, id: TransferId, asked: &Asked) -> Result<()> {
+        let folder = self.queue().resume_folder.clone();
+        let (url, headers) = (asked.url.clone(), asked.headers.clone());
         let written = blocking(move || {
             let mut record = folder.read(id);
             record.headers = headers;
+            record.url = record.url.or(url);
             folder.write(id, &record)
         });
-        written.await?.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))
+        written.await?.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))?;
+        match self.queue().change_task(id, Task::needs_record) {
+            Some(task) => self.queue().store.save_task(id, task).await,
+            None => Ok(()),
+        }
     }
 
     /// Understands a request.
@@ -994,7 +1000,8 @@ impl Engine {
                 shown.set_fragment(None);
                 // Always possible for http(s).
                 let _ = (shown.set_username(""), shown.set_password(None));
-                (shown.to_string(), shown == *url)
+                // With headers the address alone does not bring it.
+                (shown.to_string(), shown == *url && request.headers.is_empty())
             }
             _ => (what.clone(), false),
         };
