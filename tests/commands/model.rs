@@ -111,6 +111,11 @@ impl<S: Debug + Clone + Eq + Hash, E: Effect<S>> Tracker<S, E> {
         self.clone().is_seen(wanted, by_itself)
     }
 
+    /// Whether it stands like this, and nothing is under way.
+    fn is_only(&self, wanted: &S) -> bool {
+        self.under_way.iter().all(Option::is_none) && self.possible.iter().all(|(state, _)| state == wanted)
+    }
+
     pub fn states(&self) -> HashSet<S> {
         self.possible.iter().map(|(state, _)| state.clone()).collect()
     }
@@ -358,6 +363,8 @@ impl Model {
                 return Err(format!("{number} is completed, which the disk cannot have"));
             }
         }
+        // Whatever is asked of these is asked of nothing.
+        self.transfers.retain(|_, both| !(both.seen.is_only(&Stands::Gone) && both.kept.is_only(&Stands::Gone)));
         Ok(())
     }
 

@@ -14,6 +14,11 @@ fn hold(plans: impl IntoIterator<Item = Plan>) {
     }
 }
 
+/// Added, and on the list.
+fn all_added(adds: &[Step]) -> Vec<Step> {
+    [adds, &[Step::Answered]].concat()
+}
+
 /// Added, and at work for a while.
 fn at_work(number: u32, what: What) -> Step {
     let slow = Try { after: 4_000, deaf: 0, stubborn: false, fails: None };
@@ -35,6 +40,17 @@ fn who_comes_last_stands_behind_those_that_were_moved_to_the_end() {
     let moved = vec![Step::Reorder(vec![1], None), Step::Reorder(vec![2], None), Step::Answered];
     let steps = [begin, moved, vec![at_work(3, What::OpenLink), Step::Answered]].concat();
     hold([Plan { disk: 0, steps }]);
+}
+
+#[test]
+fn rows_can_be_put_between_others_after_all_of_them_were_moved() {
+    let all: Vec<Step> = (1..=4).map(|number| at_work(number, What::OpenLink)).collect();
+    let moved = |ids: &[u32], before| vec![Step::Reorder(ids.to_vec(), before), Step::Answered];
+    let plan = |before: [Option<u32>; 2]| {
+        let steps = vec![all_added(&all), moved(&[3, 4, 2, 1], before[0]), moved(&[3, 4], before[1])];
+        Plan { disk: 0, steps: steps.concat() }
+    };
+    hold([plan([None, Some(1)]), plan([Some(1), Some(1)]), plan([None, Some(2)])]);
 }
 
 #[test]

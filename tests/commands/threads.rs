@@ -21,11 +21,13 @@ use super::work::{World, number_of};
 
 const USERS: u64 = 6;
 /// Commands of each user in one life of Ferry's.
-const COMMANDS: usize = 50;
+const COMMANDS: usize = 150;
 /// And of all of them.
 pub const COMMANDS_OF_A_LIFE: usize = COMMANDS * USERS as usize;
-/// So many are commanded at a time, the latest.
-const IN_SIGHT: usize = 40;
+/// So many are commanded, the latest: the longer a command for all of them is at it, the likelier another one comes between.
+const IN_SIGHT: usize = 120;
+/// The list is looked at after every so manieth command.
+const LOOK_EVERY: u64 = 5;
 /// All of Ferry's waits, and all work, take this part of their time.
 const SCALE: f64 = 0.000_5;
 /// Nothing that is asked takes longer.
@@ -134,13 +136,15 @@ impl Bench {
     async fn user(self: Arc<Self>, mut chance: Chance) -> Result<(), String> {
         for _ in 0..COMMANDS {
             let known: Vec<Number> = self.seen().ids.keys().rev().take(IN_SIGHT).copied().collect();
-            if known.len() < IN_SIGHT / 2 || chance.one_in(5) {
+            if known.len() < IN_SIGHT / 2 && !chance.one_in(3) {
                 self.add(&mut chance).await?;
             } else {
                 self.ask(&Step::command(&mut chance, &known)).await?;
             }
             self.answered.fetch_add(1, Ordering::Relaxed);
-            self.look()?;
+            if chance.one_in(LOOK_EVERY) {
+                self.look()?;
+            }
         }
         Ok(())
     }
