@@ -62,7 +62,10 @@ fn is_in_a_quick_process() -> bool {
     let none = life::folder();
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", "--nocapture", test]).env(SAYS_SO, "1").env("SSL_CERT_DIR", none.path());
-    command.env("SSL_CERT_FILE", Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/certificate.pem"));
+    command.env(
+        "SSL_CERT_FILE",
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/certificate.pem"),
+    );
     let status = command.status().expect("it starts");
     assert!(status.success(), "found in a process of its own, see above");
     false
@@ -146,5 +149,8 @@ fn whatever_several_threads_ask_at_once_nothing_is_lost_and_nothing_stands_still
         return;
     }
     let commands = steps() as f64 * COMMANDS_FOR_A_STEP;
-    threads::run(Chance::new("commands of threads"), (commands as usize).div_ceil(threads::COMMANDS_OF_A_LIFE));
+    threads::run(
+        Chance::new("commands of threads"),
+        (commands as usize).div_ceil(threads::COMMANDS_OF_A_LIFE),
+    );
 }

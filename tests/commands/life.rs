@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use ferry_engine::seams::Seams;
 use ferry_engine::{
-    Changes, Code, DownloadRequest, Engine, Header, KeyState, Kind, ListWindow, Look, Options, Result, Secret,
-    Settings, State, Transfer, TransferId, UploadRequest, WaitReason,
+    Changes, Code, DownloadRequest, Engine, Header, KeyState, Kind, ListWindow, Look, Options, Result,
+    Secret, Settings, State, Transfer, TransferId, UploadRequest, WaitReason,
 };
 use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::task::JoinHandle;
@@ -410,7 +410,9 @@ impl Case {
     /// Rows stay where they are, and who is new stands behind those that were there before.
     fn looks_for_order(&mut self, rows: &[Transfer]) -> std::result::Result<(), Breach> {
         let order: Vec<Number> = rows.iter().filter_map(number_of).collect();
-        let is_wrong = |what: &str| Err(breach("another order", format!("{:?} became {order:?}{what}", self.orders.seen)));
+        let is_wrong = |what: &str| {
+            Err(breach("another order", format!("{:?} became {order:?}{what}", self.orders.seen)))
+        };
         let stays = |one: &[Number], other: &[Number]| -> Vec<Number> {
             one.iter().copied().filter(|number| other.contains(number)).collect()
         };
@@ -493,7 +495,9 @@ impl Case {
                 false
             }
             Ok(Answer::Done) => false,
-            Err(error) if error.code() == Code::InvalidInput && matches!(ticket, Ticket::Transfers(..)) => true,
+            Err(error) if error.code() == Code::InvalidInput && matches!(ticket, Ticket::Transfers(..)) => {
+                true
+            }
             Err(error) => return Err(breach("an error", format!("{step:?}: {error}"))),
         };
         if let (Step::Hide(numbers), true) = (step, is_refused) {
@@ -707,14 +711,17 @@ impl Case {
         self.rest(life).await?;
         let left = life.engine.transfers(|row| row.state != State::Completed);
         // Of a canceled one the link was in memory only, and went with it.
-        let lost = |row: &Transfer| matches!(&row.state, State::Failed(failure) if failure.code == Code::ExpiredUrl);
+        let lost =
+            |row: &Transfer| matches!(&row.state, State::Failed(failure) if failure.code == Code::ExpiredUrl);
         if let Some(row) = left.iter().find(|row| !lost(row)) {
             return Err(breach("no end", format!("it was to arrive, and is {row:?}")));
         }
         if !life.engine.has_transfer(|row| number_of(row) == Some(LAST)) {
             return Err(breach("no end", "nothing is added any more"));
         }
-        timeout(SHUTDOWN, life.engine.shutdown()).await.map_err(|_| breach("no end", "a shutdown did not end"))
+        timeout(SHUTDOWN, life.engine.shutdown())
+            .await
+            .map_err(|_| breach("no end", "a shutdown did not end"))
     }
 }
 
@@ -767,8 +774,12 @@ pub fn setting(engine: &Engine, step: &Step) -> Option<(&'static str, Value, Ask
 
 /// Rows that are to go on by themselves.
 pub fn moving(engine: &Engine) -> Vec<String> {
-    let problems: Vec<String> =
-        engine.services().into_iter().filter(|status| status.problem.is_some()).map(|status| status.id).collect();
+    let problems: Vec<String> = engine
+        .services()
+        .into_iter()
+        .filter(|status| status.problem.is_some())
+        .map(|status| status.id)
+        .collect();
     let waits_for_user = |row: &Transfer| {
         problems.contains(&row.service)
             && row

@@ -312,14 +312,18 @@ impl Model {
                         both.kept.breaks_off(*kept, by_itself);
                     } else if !both.seen.ends(*seen, !is_refused, by_itself) {
                         let how = if is_refused { "refused" } else { "done" };
-                        return Err(format!("{asked:?} of {number} is called {how}, and {number} was {before}"));
+                        return Err(format!(
+                            "{asked:?} of {number} is called {how}, and {number} was {before}"
+                        ));
                     } else if !both.kept.ends(*kept, !is_refused, by_itself) {
                         // A refusal leaves the disk as it is; it cannot contradict what is kept.
                         return Err(format!("{asked:?} of {number}: nothing on the disk fits"));
                     }
                 }
                 if is_refused && !is_one_gone {
-                    return Err(format!("{asked:?} of {places:?} was refused, and all of them are on the list"));
+                    return Err(format!(
+                        "{asked:?} of {places:?} was refused, and all of them are on the list"
+                    ));
                 }
             }
             Ticket::Setting(name, seen, kept) => {
@@ -352,7 +356,8 @@ impl Model {
                 }
             };
             if !is_possible {
-                let stands = list.get(number).map_or("off the list".to_owned(), |stands| format!("{stands:?}"));
+                let stands =
+                    list.get(number).map_or("off the list".to_owned(), |stands| format!("{stands:?}"));
                 return Err(format!("{number} is {stands}, and can only be {before}"));
             }
             // An end is on the disk before anybody hears of it.
@@ -364,7 +369,8 @@ impl Model {
             }
         }
         // Whatever is asked of these is asked of nothing.
-        self.transfers.retain(|_, both| !(both.seen.is_only(&Stands::Gone) && both.kept.is_only(&Stands::Gone)));
+        self.transfers
+            .retain(|_, both| !(both.seen.is_only(&Stands::Gone) && both.kept.is_only(&Stands::Gone)));
         Ok(())
     }
 

@@ -47,7 +47,12 @@ pub enum What {
 /// What is asked of Ferry, or let happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    Add { number: Number, what: What, is_long: bool, tries: Vec<Try> },
+    Add {
+        number: Number,
+        what: What,
+        is_long: bool,
+        tries: Vec<Try>,
+    },
     Pause(Vec<Number>),
     Cancel(Vec<Number>),
     Resume(Vec<Number>),
@@ -161,7 +166,9 @@ impl Step {
             26..=27 => Self::Hide(some),
             28 => Self::Unhide(some),
             29 => Self::RemoveHidden,
-            30..=33 => Self::Reorder(some, chance.some(known.to_vec(), 1).pop().filter(|_| !chance.one_in(3))),
+            30..=33 => {
+                Self::Reorder(some, chance.some(known.to_vec(), 1).pop().filter(|_| !chance.one_in(3)))
+            }
             34 => Self::SetUploads(1 + chance.below(4) as u8),
             35 => Self::SetDownloads(1 + chance.below(4) as u8),
             36 => Self::SetRetries(chance.below(4) as u32),
@@ -282,7 +289,12 @@ impl Step {
         };
         match self {
             Self::Add { number, what, is_long, tries } => {
-                let add = |what: What, is_long: bool, tries: Vec<Try>| Self::Add { number: *number, what, is_long, tries };
+                let add = |what: What, is_long: bool, tries: Vec<Try>| Self::Add {
+                    number: *number,
+                    what,
+                    is_long,
+                    tries,
+                };
                 let mut simpler = vec![add(*what, false, tries.clone()), add(*what, *is_long, Vec::new())];
                 simpler.push(add(What::OpenLink, *is_long, tries.clone()));
                 for at in 0..tries.len() {

@@ -12,9 +12,7 @@ use ferry_engine::seams::Seams;
 use ferry_engine::{Code, Engine, KeyState, ListWindow, Look, Settings, TransferId};
 
 use super::chance::Chance;
-use super::life::{
-    Answer, add, command, folder, key_state, moving, options, setting, values, wrong_with,
-};
+use super::life::{Answer, add, command, folder, key_state, moving, options, setting, values, wrong_with};
 use super::model::{Asked, Model, Stands, Value};
 use super::plan::{Number, Step, Try, What};
 use super::work::{World, number_of};
@@ -112,7 +110,9 @@ impl Bench {
             Step::Reorder(_, before) => {
                 let before = before.and_then(|before| self.seen().ids.get(&before).copied());
                 match self.engine.reorder(&ids, before).await {
-                    Err(error) if error.code() != Code::InvalidInput => return Err(format!("{step:?}: {error}")),
+                    Err(error) if error.code() != Code::InvalidInput => {
+                        return Err(format!("{step:?}: {error}"));
+                    }
                     _ => {}
                 }
             }
@@ -234,7 +234,8 @@ pub fn run(chance: Chance, lives: usize) {
     let counted = Arc::clone(&answered);
     let began = Instant::now();
     let working = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(USERS as usize).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(USERS as usize).enable_all().build();
         let found = runtime.expect("a runtime").block_on(live(chance, lives, counted));
         // Nobody waits any more if it has stood still.
         let _ = done.send(found);

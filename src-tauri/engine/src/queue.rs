@@ -633,9 +633,14 @@ impl Queue {
             let at = all[..from].iter().filter(|(_, id)| !moved.contains(id)).count();
             let order: Vec<(i64, TransferId)> =
                 all.into_iter().filter(|(_, id)| !moved.contains(id)).collect();
-            let low = at.checked_sub(1).map_or(i64::MIN >> 1, |at| order[at].0);
-            let high = order.get(at).map_or(low.saturating_add(2 << 20), |(position, _)| *position);
-            let low = if low == i64::MIN >> 1 { high - ((ids.len() as i64 + 1) << 20) } else { low };
+            let above = at.checked_sub(1).map(|at| order[at].0);
+            let below = order.get(at).map(|(position, _)| *position);
+            let room = (ids.len() as i64 + 1) << 20;
+            let (low, high) = match (above, below) {
+                (Some(above), Some(below)) => (above, below),
+                (Some(above), None) => (above, above + room),
+                (None, below) => (below.unwrap_or(room) - room, below.unwrap_or(room)),
+            };
             let step = (high - low) / (ids.len() as i64 + 1);
             let places: Vec<(TransferId, i64)> = if step > 0 {
                 ids.iter().zip(1..).map(|(id, n)| (*id, low + step * n)).collect()
@@ -886,7 +891,9 @@ impl Queue {
                 Self::wait_for_network(run, &error).await?;
                 continue;
             }
-            let Some(wait) = attempts.next(&error, self.overrides.seams.chance()) else { return Err(attempts.given_up(error)) };
+            let Some(wait) = attempts.next(&error, self.overrides.seams.chance()) else {
+                return Err(attempts.given_up(error));
+            };
             let reason = match error.cause {
                 Cause::RateLimited => WaitReason::RateLimit,
                 _ => WaitReason::Retry,

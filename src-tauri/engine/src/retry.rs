@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-
 use crate::error::{Cause, Code, Error, Remedy};
 use crate::words::{Phrase, Seconds};
 
@@ -155,12 +154,7 @@ impl Attempts {
         (failed <= allowed).then(|| asked.unwrap_or_else(|| backoff(failed, chance)))
     }
 
-    fn pause(
-        &mut self,
-        asked: Option<Duration>,
-        longest: Duration,
-        chance: f64,
-    ) -> Option<Duration> {
+    fn pause(&mut self, asked: Option<Duration>, longest: Duration, chance: f64) -> Option<Duration> {
         let left = longest.checked_sub(self.waited).filter(|left| !left.is_zero())?;
         self.uncounted += 1;
         // Never at once: a server that asks for no time at all would be asked for an hour without a breath.
@@ -233,7 +227,8 @@ mod tests {
             let mut attempts = five();
             let error = Error::new(row.cause, "x");
             // No wait is longer than a minute, and none shorter than the shortest pause.
-            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error, LONGEST)).take(40_000).collect();
+            let waits: Vec<Duration> =
+                std::iter::from_fn(|| attempts.next(&error, LONGEST)).take(40_000).collect();
             if row.again.is_some() || row.waits.is_none() {
                 let allowed = Some(waits.len() as u32).filter(|allowed| *allowed < 40_000);
                 assert_eq!(allowed, row.again, "{:?}", row.cause);
@@ -296,7 +291,10 @@ mod tests {
         let said = attempts.given_up(asked.clone()).to_string();
         assert!(said.starts_with("x, and still so after 3600 s of waiting"), "{said}");
         attempts.progressed();
-        assert!(attempts.next(&asked, LONGEST).is_some(), "with bytes in between it is a slow line, not a dead one");
+        assert!(
+            attempts.next(&asked, LONGEST).is_some(),
+            "with bytes in between it is a slow line, not a dead one"
+        );
         // One that names no time at all is not asked without a breath.
         asked.retry_after = Some(Duration::ZERO);
         assert!(attempts.next(&asked, LONGEST).is_some_and(|wait| wait > Duration::ZERO));
