@@ -16,6 +16,11 @@ impl Chance {
         Self(test.bytes().fold(seed, |mixed, byte| mixed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)))
     }
 
+    /// The generator of a seed that is kept.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Another generator that this one decides on, for work beside the first.
     pub fn fork(&mut self) -> Self {
         Self(self.next())

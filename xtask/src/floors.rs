@@ -29,6 +29,7 @@ const HOUSES: [House; 5] = [
                 "foreign",
                 "memory",
                 "redaction",
+                "seams",
                 "search",
                 "settings",
                 "task",

@@ -25,10 +25,11 @@ use crate::http::address;
 use crate::http::checksum::Checksum;
 use crate::http::{Http, Limits};
 use crate::library_file;
-use crate::progress::{joined, now};
+use crate::progress::joined;
 use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder};
 use crate::rows::Stop;
+use crate::seams::Seams;
 use crate::secrets::{Header, Keys, Secret, header_map};
 use crate::services::{self, OutsideAddresses, Services};
 use crate::settings::{Settings, SettingsPatch, UploadMethod};
@@ -408,6 +409,9 @@ pub struct Overrides {
     /// The part of their time that Ferry's own waits take (back-off, `Retry-After`, polling, looking again), with every
     /// deadline over them; else all of it. For tests, which would otherwise wait as long as people do.
     pub wait_scale: Option<f64>,
+    /// What a test puts in the place of the world.
+    #[doc(hidden)]
+    pub seams: Seams,
 }
 
 /// The platform's folder for application data.
@@ -482,8 +486,8 @@ impl Engine {
         }
         let settings = Arc::new(RwLock::new(settings));
         let Opened { store, mut stored, unreadable, notes: broken_store, last_id } = {
-            let file = data_dir.join("ferry.db");
-            blocking(move || Store::open(&file)).await??
+            let (file, seams) = (data_dir.join("ferry.db"), options.overrides.seams.clone());
+            blocking(move || Store::open_with(&file, &seams)).await??
         };
         let resume_folder = ResumeFolder::open(&data_dir)
             .map_err(|error| Error::target_io("Creating", &data_dir.join("resume"), &error))?;
@@ -582,7 +586,7 @@ impl Engine {
             let record = folder.read(id);
             match (record.task, record.service) {
                 (Some(task), Some(service)) if id > last_id || unreadable.contains(&id) => {
-                    let mut row = row_for(&task, &service);
+                    let mut row = row_for(&task, &service, self.queue().now());
                     if let Task::Upload(upload) = &task {
                         let size = || std::fs::symlink_metadata(upload.place()).ok().map(|facts| facts.len());
                         row.total = row.total.or_else(size);
@@ -607,7 +611,7 @@ impl Engine {
         lost.sort_by_key(|(row, ..)| row.id);
         let tasks: Vec<(Task, bool)> =
             lost.iter().map(|(_, task, journal)| (task.clone(), journal.is_some())).collect();
-        let rows = self.queue().store.add(lost).await?;
+        let rows = self.queue().store.add(lost, self.queue().last_position()).await?;
         let ids = rows.iter().map(|row| row.id).collect();
         let added = rows.into_iter().zip(tasks).map(|(row, (task, has_journal))| (row, task, has_journal));
         self.queue().insert(added.collect(), false, None);
@@ -821,7 +825,7 @@ impl Engine {
             });
             let record =
                 Resume { url: request.to.clone(), headers: request.headers.clone(), ..Resume::default() };
-            let row = Transfer { total: Some(size), ..row_for(&task, &service) };
+            let row = Transfer { total: Some(size), ..row_for(&task, &service, self.queue().now()) };
             new.push((row, task, record));
             ids.push(None);
         }
@@ -954,7 +958,7 @@ impl Engine {
         let known: Vec<TransferId> = unfinished.values().copied().collect();
         for asked in asked.iter().flatten().filter(|asked| !asked.headers.is_empty()) {
             if let Some(id) = unfinished.get(&asked.same()) {
-                self.renew_headers(*id, &asked.headers).await?;
+                self.renew_headers(*id, asked).await?;
             }
         }
         self.queue().put_under(&known, by.terms.as_ref());
@@ -974,7 +978,8 @@ impl Engine {
                         let record = Resume { url: asked.url, headers: asked.headers, ..Resume::default() };
                         let task = Task::Download(asked.task);
                         let token = by.token.map(|token| token.of_place(place));
-                        new.push((row_for(&task, &asked.service), Task::comes_by(task, token), record));
+                        let row = row_for(&task, &asked.service, self.queue().now());
+                        new.push((row, Task::comes_by(task, token), record));
                         new.len() - 1
                     })),
                 }),
@@ -989,14 +994,20 @@ impl Engine {
     }
 
     /// The headers that a download goes on with are those that were given last.
-    async fn renew_headers(&self, id: TransferId, headers: &[Header]) -> Result<()> {
-        let (folder, headers) = (self.queue().resume_folder.clone(), headers.to_vec());
+    async fn renew_headers(&self, id: TransferId, asked: &Asked) -> Result<()> {
+        let folder = self.queue().resume_folder.clone();
+        let (url, headers) = (asked.url.clone(), asked.headers.clone());
         let written = blocking(move || {
             let mut record = folder.read(id);
             record.headers = headers;
+            record.url = record.url.or(url);
             folder.write(id, &record)
         });
-        written.await?.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))
+        written.await?.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))?;
+        match self.queue().change_task(id, Task::needs_record) {
+            Some(task) => self.queue().store.save_task(id, task).await,
+            None => Ok(()),
+        }
     }
 
     /// Understands a request.
@@ -1046,7 +1057,8 @@ impl Engine {
                 shown.set_fragment(None);
                 // Always possible for http(s).
                 let _ = (shown.set_username(""), shown.set_password(None));
-                (shown.to_string(), shown == *url)
+                // With headers the address alone does not bring it.
+                (shown.to_string(), shown == *url && request.headers.is_empty())
             }
             _ => (what.clone(), false),
         };
@@ -1118,7 +1130,7 @@ impl Engine {
             asked.url = if asked.task.is_url { asked.task.url(folder.read(id).url) } else { None };
             (asked.same(), id)
         };
-        blocking(move || found.into_iter().map(with_url).collect()).await.unwrap_or_default()
+        self.queue().disk(move || found.into_iter().map(with_url).collect()).await.unwrap_or_default()
     }
 
     /// Writes transfers down: rows, tasks, and what must stay secret; then lets them start.
@@ -1135,7 +1147,7 @@ impl Engine {
         let (rows, records): (Vec<_>, Vec<_>) =
             new.into_iter().map(|(row, task, record)| ((row, task, None), record)).unzip();
         let tasks: Vec<Task> = rows.iter().map(|(_, task, _)| task.clone()).collect();
-        let rows = queue.store.add(rows).await?;
+        let rows = queue.store.add(rows, queue.last_position()).await?;
         let ids: Vec<TransferId> = rows.iter().map(|row| row.id).collect();
         let records =
             rows.iter().zip(records.into_iter().zip(&tasks)).filter(|(_, (record, _))| !record.is_empty());
@@ -1347,7 +1359,7 @@ impl Engine {
     async fn chosen_files(&self, paths: Vec<PathBuf>, follow: Option<bool>) -> Result<ChosenFiles> {
         let own = self.queue().own_folder.clone();
         let follow = follow.unwrap_or(self.settings().follow_links);
-        blocking(move || ChosenFiles::below(&paths, &own, follow)).await?
+        self.queue().disk(move || ChosenFiles::below(&paths, &own, follow)).await?
     }
 
     /// What a text in the add bar may mean, the likeliest first.
@@ -1659,7 +1671,7 @@ impl Engine {
                 *for_this_run = None;
             }
         }
-        blocking(move || written.save(&file)).await??;
+        self.queue().disk(move || written.save(&file)).await??;
         let before = self.settings();
         self.queue().set_settings(settings.clone());
         for service in self.queue().services.readdressed(&before, &settings) {
@@ -1757,10 +1769,7 @@ async fn drop_half_added(
     stored: &mut Vec<Stored>,
 ) -> Result<Option<Phrase>> {
     let half_added = |stored: &Stored| {
-        let needs_secret = match &*stored.task {
-            Task::Download(download) => download.is_url && !download.is_whole && stored.row.service == "link",
-            Task::Upload(upload) => upload.to_own_url,
-        };
+        let needs_secret = stored.task.hides_link() && stored.row.service == "link";
         let untouched =
             stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
         needs_secret && untouched && !folder.has(stored.row.id)
@@ -1812,11 +1821,11 @@ impl Asked {
     }
 }
 
-/// A new row for a task.
-fn row_for(task: &Task, service: &str) -> Transfer {
+/// A new row for a task that is added now, in milliseconds since 1970.
+fn row_for(task: &Task, service: &str, now: u64) -> Transfer {
     let mut row = Transfer::blank(TransferId(0));
     service.clone_into(&mut row.service);
-    row.added_at = now();
+    row.added_at = now;
     match task {
         Task::Upload(upload) => {
             row.kind = Kind::Upload;

@@ -44,6 +44,8 @@ mod resume;
 mod retry;
 mod rows;
 mod run;
+#[doc(hidden)]
+pub mod seams;
 mod search;
 mod secrets;
 mod services;

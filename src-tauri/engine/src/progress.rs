@@ -6,19 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+pub(crate) use crate::seams::now;
 use crate::transfer::Extent;
 
 /// Speed is the mean over this time.
 const WINDOW: Duration = Duration::from_secs(8);
 /// No time left is shown before there is this much to judge by.
 const SETTLING: Duration = Duration::from_secs(3);
-
-/// Milliseconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
 
 /// What a worker counts into.
 #[derive(Debug, Default)]

@@ -3,12 +3,13 @@
 //! All rows are in memory, all changes go through here: to the database, and (coalesced) to whoever listens.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::SpeedSample;
@@ -20,7 +21,7 @@ use crate::files::own_folder::OwnFolder;
 use crate::files::reserved_names::ReservedNames;
 use crate::http::Http;
 use crate::lane::{Lane, Origin};
-use crate::progress::{Meter, now};
+use crate::progress::Meter;
 use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::rows::{Entry, Rows, Slot, Start, Stop};
@@ -189,6 +190,16 @@ impl Queue {
         &self.overrides
     }
 
+    /// Milliseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.overrides.seams.now()
+    }
+
+    /// Works with the disk off the async threads.
+    pub async fn disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        self.overrides.seams.disk(work).await
+    }
+
     /// Puts new settings into force, also for what runs.
     pub fn set_settings(&self, settings: Settings) {
         self.limit_up.set(self.overrides.limit_rate.or(settings.limit_up));
@@ -306,7 +317,7 @@ impl Queue {
     /// Writes what must stay secret, off the async threads.
     pub async fn save_resume(&self, id: TransferId, record: Resume) -> Result<()> {
         let folder = self.resume_folder.clone();
-        in_resume(move || {
+        self.in_resume(move || {
             if record.is_empty() {
                 folder.remove(id);
                 return Ok(());
@@ -322,7 +333,15 @@ impl Queue {
             return Ok(());
         }
         let folder = self.resume_folder.clone();
-        in_resume(move || folder.write_all(&records)).await
+        self.in_resume(move || folder.write_all(&records)).await
+    }
+
+    pub async fn in_resume(
+        &self,
+        write: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let written = self.disk(write).await?;
+        written.map_err(|error| Error::target_io("Writing to", Path::new("resume"), &error))
     }
 
     pub fn services_changed(&self) {
@@ -473,7 +492,7 @@ impl Queue {
                     Stop::Pause | Stop::Shutdown => !entry.row.state.has_ended(),
                 };
                 if may_change {
-                    entry.row.ended_at = then.has_ended().then(now);
+                    entry.row.ended_at = then.has_ended().then(|| self.now());
                     entry.row.state = then.clone();
                     entry.row.wait = None;
                     changed.push(Transfer::clone(&entry.row));
@@ -527,14 +546,22 @@ impl Queue {
         Ok(())
     }
 
-    /// What cannot be asked for again once the files forget it.
-    fn hidden_links(&self, ids: &[TransferId]) -> Vec<(TransferId, String)> {
-        let is_needed = |task: &Task| match task {
-            Task::Download(task) => task.is_url && !task.is_whole,
-            Task::Upload(task) => task.to_own_url,
+    /// What cannot be asked for again once the files forget it: the link, where the list does not show all of it, and the
+    /// headers that go along.
+    fn hidden_links(&self, ids: &[TransferId]) -> Vec<(TransferId, Resume)> {
+        let hidden_of = |id: &TransferId| {
+            let task = self.task(*id).filter(Task::has_link)?;
+            let Resume { url, headers, .. } = self.resume_folder.read(*id);
+            let url = url.filter(|_| task.hides_link());
+            let is_needed = url.is_some() || !headers.is_empty();
+            is_needed.then(|| (*id, Resume { url, headers, ..Resume::default() }))
         };
-        let needed = ids.iter().filter(|id| self.task(**id).is_some_and(|task| is_needed(&task)));
-        needed.filter_map(|id| Some((*id, self.resume_folder.read(*id).url?))).collect()
+        ids.iter().filter_map(hidden_of).collect()
+    }
+
+    /// The place that no row has ever stood behind.
+    pub fn last_position(&self) -> i64 {
+        self.rows().last_position()
     }
 
     /// Writes the links of canceled transfers down again before they go on.
@@ -542,10 +569,16 @@ impl Queue {
         let records: Vec<(TransferId, Resume)> = {
             let rows = self.rows();
             let record = |id: &TransferId| {
-                let url = rows.canceled_links.get(id)?.clone();
                 let entry = rows.get(*id).filter(|entry| entry.row.state == State::Canceled)?;
+                let hidden = match rows.canceled_links.get(id) {
+                    Some(hidden) => hidden.clone(),
+                    // It was canceled before this start and will fail for want of its link, and say so. Without a record
+                    // the next start would take it for one that was never wholly added.
+                    None if entry.task.hides_link() => Resume::default(),
+                    None => return None,
+                };
                 let (task, service) = (Some(Task::clone(&entry.task)), Some(entry.row.service.clone()));
-                Some((*id, Resume { url: Some(url), task, service, ..Resume::default() }))
+                Some((*id, Resume { task, service, ..hidden }))
             };
             ids.iter().filter_map(record).collect()
         };
@@ -644,7 +677,7 @@ impl Queue {
     ///
     /// `invalid_input` for an id that is not on the list; then nothing is moved.
     pub async fn reorder(&self, ids: &[TransferId], before: Option<TransferId>) -> Result<()> {
-        let saved = {
+        let (ends, saved) = {
             let mut rows = self.rows();
             if let Some(unknown) = ids.iter().chain(&before).find(|id| !rows.has(**id)) {
                 return Err(no_such_transfer(*unknown));
@@ -659,9 +692,14 @@ impl Queue {
             let at = all[..from].iter().filter(|(_, id)| !moved.contains(id)).count();
             let order: Vec<(i64, TransferId)> =
                 all.into_iter().filter(|(_, id)| !moved.contains(id)).collect();
-            let low = at.checked_sub(1).map_or(i64::MIN >> 1, |at| order[at].0);
-            let high = order.get(at).map_or(low.saturating_add(2 << 20), |(position, _)| *position);
-            let low = if low == i64::MIN >> 1 { high - ((ids.len() as i64 + 1) << 20) } else { low };
+            let above = at.checked_sub(1).map(|at| order[at].0);
+            let below = order.get(at).map(|(position, _)| *position);
+            let room = (ids.len() as i64 + 1) << 20;
+            let (low, high) = match (above, below) {
+                (Some(above), Some(below)) => (above, below),
+                (Some(above), None) => (above, above + room),
+                (None, below) => (below.unwrap_or(room) - room, below.unwrap_or(room)),
+            };
             let step = (high - low) / (ids.len() as i64 + 1);
             let places: Vec<(TransferId, i64)> = if step > 0 {
                 ids.iter().zip(1..).map(|(id, n)| (*id, low + step * n)).collect()
@@ -671,17 +709,27 @@ impl Queue {
                 order.splice(at..at, ids.iter().copied());
                 order.iter().zip(1..).map(|(id, n)| (*id, n << 20)).collect()
             };
-            let mut changed = Vec::new();
+            let (mut ends, mut changed) = (Vec::new(), Vec::new());
             for (id, position) in places {
                 rows.put(id, position);
-                if let Some(entry) = rows.get(id).filter(|entry| entry.may_be_saved()) {
-                    changed.push(Transfer::clone(&entry.row));
+                let Some(entry) = rows.get(id) else { continue };
+                match entry.running().filter(|_| !entry.may_be_saved()) {
+                    Some(running) => ends.push(running.ended.clone()),
+                    None => changed.push(Transfer::clone(&entry.row)),
                 }
             }
-            self.store.save_rows(changed)
+            (ends, self.store.save_rows(changed))
         };
         self.publishing.notify_one();
-        saved.await
+        saved.await?;
+        if ends.is_empty() {
+            return Ok(());
+        }
+        // An end that was being written takes the new place along after it.
+        for end in ends {
+            end.cancelled().await;
+        }
+        self.store.flush().await
     }
 
     /// The user lets transfers go on whose account had nothing left: it is asked again, for all of them.
@@ -758,6 +806,7 @@ impl Queue {
         let mut works = false;
         loop {
             tokio::select! {
+                biased;
                 () = self.closing.cancelled() => return,
                 () = self.scheduling.notified() => {}
             }
@@ -946,9 +995,10 @@ impl Queue {
         let mut kept_upload = upload::Kept::new();
         loop {
             let keys = run.services().key_changes();
-            let result = match &task {
-                Task::Download(_) => download::run(run, &mut kept_download).await,
-                Task::Upload(_) => upload::run(run, &mut kept_upload).await,
+            let result = match (&self.overrides.seams.work, &task) {
+                (Some(work), _) => work.attempt(run).await,
+                (None, Task::Download(_)) => download::run(run, &mut kept_download).await,
+                (None, Task::Upload(_)) => upload::run(run, &mut kept_upload).await,
             };
             let Err(mut error) = result else { return Ok(()) };
             if error.cause == Cause::Offline && !self.is_patient(run.id) {
@@ -984,7 +1034,9 @@ impl Queue {
                 Self::wait_for_network(run, &error).await?;
                 continue;
             }
-            let Some(wait) = attempts.next(&error) else { return Err(attempts.given_up(error)) };
+            let Some(wait) = attempts.next(&error, self.overrides.seams.chance()) else {
+                return Err(attempts.given_up(error));
+            };
             let reason = match error.cause {
                 Cause::RateLimited | Cause::Crowded => WaitReason::RateLimit,
                 Cause::ServerTrouble if error.retry_after.is_some() => WaitReason::RateLimit,
@@ -994,7 +1046,7 @@ impl Queue {
             run.tell(Phrase::TriedAgain { what: error.happened(), seconds });
             tracing::info!(id = %run.id, cause = ?error.cause, wait = ?wait, "attempt failed");
             run.wait(Some(Wait {
-                until: Some(now() + run.scaled(wait).as_millis() as u64),
+                until: Some(self.now() + run.scaled(wait).as_millis() as u64),
                 ..waiting_for(reason, &Failure::from(&error))
             }));
             run.sleep(wait).await?;
@@ -1070,26 +1122,26 @@ impl Queue {
             };
             (row.stage, row.stage_percent, row.wait, row.speed, row.seconds_left) =
                 (None, None, None, None, None);
-            row.ended_at = row.state.has_ended().then(now);
+            row.ended_at = row.state.has_ended().then(|| self.now());
             row
         };
-        self.store.tell(id, now(), &how_it_ended(&row, &result).into());
+        self.store.tell(id, self.now(), &how_it_ended(&row, &result).into());
         // The end is on disk before anybody hears of it, and before what is needed to go on is thrown away: a kill
         // between any two of these steps leaves a transfer that has ended, or one that can still go on.
         let saved = self.store.save_rows(vec![row.clone()]).await;
         {
             let mut rows = self.rows();
             if row.state != State::Completed {
-                rows.curves.note(id, now(), 0);
+                rows.curves.note(id, self.now(), 0);
             }
             let Some(running) = rows.end(id) else { return };
             let written = (row.state.clone(), row.position);
             // Whoever asked for another end meanwhile gets it.
             let state = state_after(&result, running.asked);
             if state != row.state {
-                row.ended_at = state.has_ended().then(now);
+                row.ended_at = state.has_ended().then(|| self.now());
                 row.state = state;
-                self.store.tell(id, now(), &how_it_ended(&row, &result).into());
+                self.store.tell(id, self.now(), &how_it_ended(&row, &result).into());
             }
             // Only now does the row count as failed: a new key that came meanwhile has not found it among those.
             let has_new_key = matches!(&result, Err(error) if is_of_service(error.code()))
@@ -1125,6 +1177,7 @@ impl Queue {
     async fn save_end(self: Arc<Self>, id: TransferId) {
         loop {
             tokio::select! {
+                biased;
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
@@ -1155,7 +1208,7 @@ impl Queue {
     // ---- telling the listeners ----
 
     async fn publish(self: Arc<Self>) {
-        let (mut saved_at, mut gave_back_at) = (Instant::now(), Instant::now());
+        let (mut saved_at, mut gave_back_at) = (Instant::now(), std::time::Instant::now());
         let (mut told_end_at, mut early): (Option<Instant>, _) = (None, Duration::ZERO);
         loop {
             let moving = !self.rows().is_at_rest();
@@ -1164,6 +1217,7 @@ impl Queue {
                 self.look_at_disks();
             } else {
                 tokio::select! {
+                    biased;
                     () = self.closing.cancelled() => {}
                     () = self.publishing.notified() => {}
                     () = self.store.news.come() => {}
@@ -1180,7 +1234,7 @@ impl Queue {
             let at_rest = moving && self.rows().is_at_rest();
             let often_enough = if at_rest { memory::EVERY_REST } else { memory::EVERY };
             if gave_back_at.elapsed() >= often_enough {
-                gave_back_at = Instant::now();
+                gave_back_at = std::time::Instant::now();
                 tokio::task::spawn_blocking(memory::give_back);
             }
             if !moving {
@@ -1197,6 +1251,7 @@ impl Queue {
         let began = Instant::now();
         let long = PUBLISH_EVERY + std::mem::take(early);
         tokio::select! {
+            biased;
             () = tokio::time::sleep(long) => {}
             () = self.all_ended.notified(), if may_tell => {
                 *early = long.saturating_sub(began.elapsed());
@@ -1215,7 +1270,7 @@ impl Queue {
     }
 
     fn publish_once(&self) {
-        let at = Instant::now();
+        let at = Instant::now().into_std();
         let library = self.store.news.take();
         let mut rows = self.rows();
         for id in rows.active_ids() {
@@ -1232,7 +1287,7 @@ impl Queue {
                 (row.bytes, row.speed, row.seconds_left) = (bytes, speed, left);
                 rows.dirty.insert(id);
             }
-            rows.curves.note(id, now(), speed.unwrap_or(0));
+            rows.curves.note(id, self.now(), speed.unwrap_or(0));
         }
         if rows.dirty.is_empty()
             && rows.removed.is_empty()
@@ -1307,14 +1362,6 @@ async fn free_space(run: &Run, folders: &[PathBuf]) -> Result<Vec<u64>> {
     let look =
         move || folders.iter().map(|folder| crate::files::folder::free_space(folder).unwrap_or(0)).collect();
     run.disk(look).await
-}
-
-pub(crate) async fn in_resume(write: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
-    match tokio::task::spawn_blocking(write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Error::target_io("Writing to", std::path::Path::new("resume"), &error)),
-        Err(_) => Err(Error::internal("Writing to the data folder was interrupted")),
-    }
 }
 
 /// The refusal for an id that is not on the list.

@@ -7,8 +7,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rand::Rng as _;
-
 use crate::error::{Cause, Code, Error, Remedy};
 use crate::words::{Phrase, Seconds};
 
@@ -146,26 +144,26 @@ impl Attempts {
         *self = Self { failed_by, ..Self::new(self.limit, self.stuck) };
     }
 
-    /// After this failure: how long to wait before the next attempt, or `None` to give up.
-    pub fn next(&mut self, error: &Error) -> Option<Duration> {
+    /// After this failure: how long to wait before the next attempt, or `None` to give up. `chance` is from 0 to 1.
+    pub fn next(&mut self, error: &Error, chance: f64) -> Option<Duration> {
         let asked = error.retry_after.map(|wait| wait.min(LONGEST_WAIT));
         let (failed, allowed) = match rule(error.cause).again {
             Again::Never => return None,
-            Again::Within(longest) => return self.pause(longest, |nth| no_sooner_than(asked, nth)),
-            Again::UntilStuck => return self.pause(self.stuck, |nth| no_sooner_than(asked, nth)),
+            Again::Within(longest) => return self.pause(longest, |nth| no_sooner_than(asked, nth, chance)),
+            Again::UntilStuck => return self.pause(self.stuck, |nth| no_sooner_than(asked, nth, chance)),
             Again::UntilStuckIfAsked if asked.is_some() => {
-                return self.pause(self.stuck, |nth| no_sooner_than(asked, nth));
+                return self.pause(self.stuck, |nth| no_sooner_than(asked, nth, chance));
             }
             Again::AsFound(longest) => {
-                return self.pause(longest, |nth| asked.unwrap_or_else(|| backoff(nth)));
+                return self.pause(longest, |nth| asked.unwrap_or_else(|| backoff(nth, chance)));
             }
-            Again::Uncounted => return self.pause(Duration::MAX, |nth| no_sooner_than(asked, nth)),
+            Again::Uncounted => return self.pause(Duration::MAX, |nth| no_sooner_than(asked, nth, chance)),
             Again::AtMost(limit) => (self.failed_by.entry(error.cause).or_default(), limit.min(self.limit)),
             Again::Setting | Again::UntilStuckIfAsked => (&mut self.failed, self.limit),
         };
         *failed += 1;
         let failed = *failed;
-        (failed <= allowed).then(|| no_sooner_than(asked, failed))
+        (failed <= allowed).then(|| no_sooner_than(asked, failed, chance))
     }
 
     fn pause(&mut self, longest: Duration, nth: impl FnOnce(u32) -> Duration) -> Option<Duration> {
@@ -200,13 +198,13 @@ pub fn longest_backoff(attempt: u32) -> Duration {
 /// A time that is asked for is not the best one to come back at: who says "0", or names a time by a clock that is behind,
 /// would be asked without a breath, and who says "1" for ten minutes would be sent a whole file each second. So the waits
 /// grow all the same.
-fn no_sooner_than(asked: Option<Duration>, nth: u32) -> Duration {
-    asked.unwrap_or_default().max(backoff(nth)).max(SHORTEST_PAUSE)
+fn no_sooner_than(asked: Option<Duration>, nth: u32, chance: f64) -> Duration {
+    asked.unwrap_or_default().max(backoff(nth, chance)).max(SHORTEST_PAUSE)
 }
 
 /// Full jitter: anything from nothing to the longest, so that a crowd of clients does not come back at once.
-fn backoff(attempt: u32) -> Duration {
-    longest_backoff(attempt).mul_f64(rand::rng().random_range(0.0..=1.0))
+fn backoff(attempt: u32, chance: f64) -> Duration {
+    longest_backoff(attempt).mul_f64(chance)
 }
 
 #[cfg(test)]
@@ -216,6 +214,9 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    /// Chance at its worst.
+    const LONGEST: f64 = 1.0;
 
     #[derive(Deserialize)]
     struct Row {
@@ -248,7 +249,8 @@ mod tests {
             let mut attempts = five();
             let mut error = Error::new(row.cause, "x");
             // No wait is longer than a minute, and none shorter than the shortest pause.
-            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error)).take(40_000).collect();
+            let waits: Vec<Duration> =
+                std::iter::from_fn(|| attempts.next(&error, LONGEST)).take(40_000).collect();
             if row.again.is_some() || row.waits.is_none() {
                 let allowed = Some(waits.len() as u32).filter(|allowed| *allowed < 40_000);
                 assert_eq!(allowed, row.again, "{:?}", row.cause);
@@ -258,7 +260,7 @@ mod tests {
             if row.waits.is_none() && row.again.is_some_and(|again| again > 0) {
                 error.retry_after = Some(Duration::ZERO);
                 let mut attempts = five();
-                let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error)).collect();
+                let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error, LONGEST)).collect();
                 let waited = waits.iter().sum::<Duration>().as_secs();
                 assert!(waits.iter().all(|wait| *wait >= SHORTEST_PAUSE), "{:?}", row.cause);
                 match row.waits_if_asked {
@@ -275,7 +277,7 @@ mod tests {
         assert_eq!(longest, [1, 2, 4, 8, 16, 32, 60, 60]);
         let mut attempts = Attempts::new(50, Duration::ZERO);
         for n in 1..=50 {
-            let wait = attempts.next(&Error::new(Cause::CutShort, "x")).unwrap();
+            let wait = attempts.next(&Error::new(Cause::CutShort, "x"), LONGEST).unwrap();
             assert!(wait <= longest_backoff(n), "attempt {n} waits {wait:?}");
         }
         for cause in
@@ -283,13 +285,13 @@ mod tests {
         {
             let mut asked = Error::new(cause, "x");
             asked.retry_after = Some(Duration::from_secs(7));
-            assert_eq!(five().next(&asked), Some(Duration::from_secs(7)), "{cause:?}");
+            assert_eq!(five().next(&asked, LONGEST), Some(Duration::from_secs(7)), "{cause:?}");
             asked.retry_after = Some(Duration::from_secs(86_400));
-            assert_eq!(five().next(&asked), Some(LONGEST_WAIT), "{cause:?}");
+            assert_eq!(five().next(&asked, LONGEST), Some(LONGEST_WAIT), "{cause:?}");
             // Nothing is asked for at once, nor so often for ever.
             asked.retry_after = Some(Duration::ZERO);
             let mut attempts = five();
-            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&asked)).collect();
+            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&asked, LONGEST)).collect();
             assert!(waits.iter().all(|wait| *wait >= SHORTEST_PAUSE), "{cause:?}: {waits:?}");
             assert!(waits.len() < 300, "{cause:?}: {} times", waits.len());
         }
@@ -299,16 +301,16 @@ mod tests {
     fn progress_gives_all_attempts_back() {
         let mut attempts = Attempts::new(1, Duration::ZERO);
         let cut = Error::new(Cause::CutShort, "x");
-        assert!(attempts.next(&cut).is_some());
+        assert!(attempts.next(&cut, LONGEST).is_some());
         attempts.progressed();
-        assert!(attempts.next(&cut).is_some());
-        assert!(attempts.next(&cut).is_none());
+        assert!(attempts.next(&cut, LONGEST).is_some());
+        assert!(attempts.next(&cut, LONGEST).is_none());
     }
 
     #[test]
     fn what_has_a_limit_of_its_own_is_counted_by_itself() {
         let mut attempts = five();
-        let next = |attempts: &mut Attempts, cause| attempts.next(&Error::new(cause, "x")).is_some();
+        let next = |attempts: &mut Attempts, cause| attempts.next(&Error::new(cause, "x"), LONGEST).is_some();
         assert!(next(&mut attempts, Cause::CutShort) && next(&mut attempts, Cause::ServerTrouble));
         assert!(next(&mut attempts, Cause::Integrity), "the first damage, after other trouble");
         assert!(!next(&mut attempts, Cause::Integrity));
@@ -324,17 +326,20 @@ mod tests {
         let mut attempts = Attempts::new(0, Duration::ZERO);
         for seconds in [0, 1, 600, 86_400] {
             asked.retry_after = Some(Duration::from_secs(seconds));
-            assert!(attempts.next(&asked).is_some());
+            assert!(attempts.next(&asked, LONGEST).is_some());
         }
-        assert!(attempts.next(&Error::new(Cause::CutShort, "x")).is_none());
-        let more = std::iter::from_fn(|| attempts.next(&asked)).count();
+        assert!(attempts.next(&Error::new(Cause::CutShort, "x"), LONGEST).is_none());
+        let more = std::iter::from_fn(|| attempts.next(&asked, LONGEST)).count();
         assert_eq!(more, 4, "an hour in all, by ten minutes at a time");
         let said = attempts.given_up(asked.clone()).to_string();
         assert!(said.starts_with("x, and still so after 3600 s of waiting"), "{said}");
         attempts.progressed();
-        assert!(attempts.next(&asked).is_some(), "with bytes in between it is a slow line, not a dead one");
+        assert!(
+            attempts.next(&asked, LONGEST).is_some(),
+            "with bytes in between it is a slow line, not a dead one"
+        );
         // One that names no time at all is not asked without a breath.
         asked.retry_after = Some(Duration::ZERO);
-        assert!(attempts.next(&asked).is_some_and(|wait| wait > Duration::ZERO));
+        assert!(attempts.next(&asked, LONGEST).is_some_and(|wait| wait > Duration::ZERO));
     }
 }

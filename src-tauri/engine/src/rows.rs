@@ -12,15 +12,17 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::Curves;
 use crate::files::disk_calls::{DiskCalls, Place as Disk};
 use crate::lane::{Busy, Group, Lane, Origin, Place, SHORT};
 use crate::progress::{Counter, Meter};
+use crate::resume::Resume;
 use crate::task::Task;
 use crate::terms::Terms;
 use crate::transfer::{Kind, State, Transfer, TransferId, Wait, WaitReason};
@@ -65,8 +67,11 @@ pub(crate) struct Rows {
     pub services_changed: bool,
     /// Listeners are to be told of the settings.
     pub settings_changed: bool,
-    /// The links of canceled transfers. No file has them any more: as long as this runs, one that is taken back goes on.
-    pub canceled_links: HashMap<TransferId, String>,
+    /// The links of canceled transfers, and the headers that go along. No file has them any more: as long as this runs, one
+    /// that is taken back goes on.
+    pub canceled_links: HashMap<TransferId, Resume>,
+    /// No row has ever stood behind this place.
+    last_position: i64,
     /// That of the row that came last: the next is often of the same.
     last_origin: Option<Arc<Origin>>,
 }
@@ -203,6 +208,7 @@ impl Rows {
             })
         });
         self.last_origin = Some(Arc::clone(&origin));
+        self.last_position = self.last_position.max(row.position);
         if let Some(known) = &mut self.by_subject {
             known.insert((hash_of(task.subject()), row.id));
         }
@@ -342,9 +348,15 @@ impl Rows {
         }
     }
 
+    /// The place that no row has ever stood behind.
+    pub fn last_position(&self) -> i64 {
+        self.last_position
+    }
+
     /// Gives a row another place in the list's order, and with it in its lane.
     pub fn put(&mut self, id: TransferId, position: i64) {
         let waited = self.hold(id);
+        self.last_position = self.last_position.max(position);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.row.position = position;
             self.dirty.insert(id);

@@ -3,14 +3,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::files::disk_calls::DiskCalls;
-use crate::progress::{Counter, now};
-use crate::queue::{Queue, in_resume};
+use crate::progress::Counter;
+use crate::queue::Queue;
 use crate::resume::Resume;
+use crate::seams::Attempt;
 use crate::services::{Service, Services};
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
@@ -134,7 +136,7 @@ impl Run {
 
     /// Adds a line to the history.
     pub fn tell(&self, text: impl Into<Words>) {
-        self.queue.store.tell(self.id, now(), &text.into());
+        self.queue.store.tell(self.id, self.queue.now(), &text.into());
     }
 
     /// Shows the user something unusual, and keeps it in the history.
@@ -209,7 +211,7 @@ impl Run {
             before
         };
         let run = self.clone();
-        let saved = in_resume(move || run.write_record()).await;
+        let saved = self.queue.in_resume(move || run.write_record()).await;
         if saved.is_err() {
             *self.record() = before;
         }
@@ -383,5 +385,39 @@ impl Run {
             () = self.stop.cancelled() => Err(Error::canceled()),
             value = work => Ok(value),
         }
+    }
+}
+
+/// For what a test puts in the place of a download or an upload.
+#[async_trait]
+impl Attempt for Run {
+    fn row(&self) -> Transfer {
+        self.row()
+    }
+
+    fn link(&self) -> (Option<String>, Vec<(String, String)>) {
+        let Resume { url, headers, .. } = self.resume_record();
+        let link = match self.task() {
+            Some(Task::Download(task)) if task.is_url => task.url(url),
+            _ => url,
+        };
+        (link, headers.into_iter().map(|header| (header.name, header.value)).collect())
+    }
+
+    fn has_size(&self, total: u64) -> bool {
+        self.update(|row| row.total = Some(total));
+        self.queue.steps_back(self.id)
+    }
+
+    fn has_bytes(&self, bytes: u64) {
+        self.counter.set(bytes);
+    }
+
+    fn verifies(&self) {
+        self.stage(Stage::Verifying);
+    }
+
+    async fn is_to_stop(&self) {
+        self.stop.cancelled().await;
     }
 }

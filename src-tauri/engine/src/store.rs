@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use rusqlite_migration::{M, Migrations};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::files::own_folder;
 use crate::foreign::Foreign;
 use crate::library_copy::LibraryCopy;
+use crate::seams::{self, Seams};
 use crate::search::{self, Search};
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
@@ -151,6 +152,8 @@ pub(crate) struct Opened {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     jobs: mpsc::Sender<Job>,
+    /// For one who has no thread to wait for jobs.
+    has_jobs: Arc<Notify>,
     library: Arc<LibraryCopy>,
     /// What of the library is still to be told to listeners.
     pub news: Arc<LibraryNews>,
@@ -161,8 +164,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
+    /// Opens the database as it is opened everywhere but in some tests.
+    #[cfg(test)]
     pub fn open(path: &Path) -> Result<Opened> {
+        Self::open_with(path, &Seams::default())
+    }
+
+    /// Opens the database. A broken one is set aside, and the note says where; it is never silently emptied.
+    pub fn open_with(path: &Path, seams: &Seams) -> Result<Opened> {
         let library = Arc::new(LibraryCopy::beside(path));
         let damage = if is_emptied(path) {
             // SQLite would take it for a new one, and everything would be gone in silence.
@@ -182,6 +191,10 @@ impl Store {
                 (connect_and_load(path).map_err(|error| unusable(path, &error))?, vec![damaged.into()])
             }
         };
+        if seams.is_unsynced {
+            let unsynced = connection.pragma_update(None, "synchronous", "OFF");
+            unsynced.map_err(|error| unusable(path, &error))?;
+        }
         let count = "SELECT count(*) FROM assets";
         let count: usize =
             connection.query_row(count, [], |row| row.get(0)).map_err(|error| unusable(path, &error))?;
@@ -196,25 +209,34 @@ impl Store {
         let learned = all_learned(&connection).map_err(|error| unusable(path, &error))?;
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (copy, has_contents) = (Arc::clone(&library), Arc::<AtomicBool>::default());
-        let found_sound = Arc::clone(&has_contents);
-        std::thread::Builder::new()
-            .name("ferry-store".into())
-            .spawn(move || {
-                match all_assets(&connection) {
-                    Ok(assets) => copy.catch_up(&assets),
-                    Err(error) => tracing::warn!(%error, "the copy of the library was left as it is"),
-                }
-                match check_contents(&connection).as_deref() {
-                    Ok("ok") => found_sound.store(true, Ordering::Relaxed),
-                    damage => tracing::warn!(?damage, "what was read before is read again"),
-                }
+        let (found_sound, has_jobs) = (Arc::clone(&has_contents), Arc::<Notify>::default());
+        let look_through = move |connection: &Connection| {
+            match all_assets(connection) {
+                Ok(assets) => copy.catch_up(&assets),
+                Err(error) => tracing::warn!(%error, "the copy of the library was left as it is"),
+            }
+            match check_contents(connection).as_deref() {
+                Ok("ok") => found_sound.store(true, Ordering::Relaxed),
+                damage => tracing::warn!(?damage, "what was read before is read again"),
+            }
+        };
+        if let Some(turns) = &seams.turns_of_the_disk {
+            look_through(&connection);
+            let (turns, has_jobs) = (Arc::clone(turns), Arc::clone(&has_jobs));
+            tokio::spawn(write_jobs_in_turn(connection, inbox, has_jobs, move || turns()));
+        } else {
+            let thread = std::thread::Builder::new().name("ferry-store".into());
+            let work = move || {
+                look_through(&connection);
                 write_jobs(connection, &inbox);
-            })
-            .map_err(|error| {
+            };
+            thread.spawn(work).map_err(|error| {
                 Error::internal("The database thread did not start").because(error.to_string())
             })?;
+        }
         let store = Self {
             jobs,
+            has_jobs,
             library,
             news: Arc::default(),
             learned: Arc::new(Mutex::new(learned)),
@@ -274,6 +296,7 @@ impl Store {
         });
         let job = Job { work, later: false };
         self.jobs.send(job).map_err(|_| Error::internal("The database thread has ended"))?;
+        self.has_jobs.notify_one();
         Ok(answered)
     }
 
@@ -292,6 +315,7 @@ impl Store {
         if self.jobs.send(Job { work, later: true }).is_err() {
             tracing::error!("the database thread has ended");
         }
+        self.has_jobs.notify_one();
     }
 
     /// Waits until everything that was handed over before is on disk.
@@ -299,8 +323,12 @@ impl Store {
         self.run(|_| Ok(())).await
     }
 
-    /// Writes new transfers down, gives them their ids (unless they have one), in one commit.
-    pub async fn add(&self, new: Vec<(Transfer, Task, Option<Journal>)>) -> Result<Vec<Transfer>> {
+    /// Writes new transfers down, gives them their ids (unless they have one) and places behind this one, in one commit.
+    pub async fn add(
+        &self,
+        new: Vec<(Transfer, Task, Option<Journal>)>,
+        behind: i64,
+    ) -> Result<Vec<Transfer>> {
         self.run(move |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO transfers (id, position, row, task, journal) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -308,13 +336,15 @@ impl Store {
             )?;
             let mut update =
                 transaction.prepare_cached("UPDATE transfers SET position = ?2, row = ?3 WHERE id = ?1")?;
-            let mut rows = Vec::with_capacity(new.len());
+            let (mut rows, mut last) = (Vec::with_capacity(new.len()), behind);
             for (mut row, task, journal) in new {
                 let id = (row.id.0 > 0).then_some(row.id.0);
                 let journal = journal.as_ref().map(json).transpose()?;
                 insert.execute(params![id, 0, json(&row)?, json(&task)?, journal])?;
                 row.id = TransferId(id.unwrap_or_else(|| transaction.last_insert_rowid().unsigned_abs()));
-                row.position = row.id.0.cast_signed() << 20;
+                // Rows that were moved to the end may stand behind the place of the next id.
+                last = (row.id.0.cast_signed() << 20).max(last + (1 << 20));
+                row.position = last;
                 update.execute(params![row.id.0, row.position, json(&row)?])?;
                 rows.push(row);
             }
@@ -772,20 +802,41 @@ fn in_savepoint<T>(
 fn write_jobs(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
     while let Ok(first) = inbox.recv() {
         let jobs = gather(first, inbox);
-        let mut answers = Vec::with_capacity(jobs.len());
-        let committed = match connection.transaction() {
-            Ok(mut transaction) => {
-                answers.extend(jobs.into_iter().map(|job| (job.work)(&mut transaction)));
-                transaction.commit()
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &committed {
-            tracing::error!(%error, "the database could not be written");
+        commit(&mut connection, jobs);
+    }
+}
+
+/// The same without a thread ([`Seams::turns_of_the_disk`]).
+async fn write_jobs_in_turn(
+    mut connection: Connection,
+    inbox: mpsc::Receiver<Job>,
+    has_jobs: Arc<Notify>,
+    turns: impl Fn() -> usize,
+) {
+    loop {
+        has_jobs.notified().await;
+        seams::pass(turns()).await;
+        let jobs: Vec<Job> = inbox.try_iter().collect();
+        if !jobs.is_empty() {
+            commit(&mut connection, jobs);
         }
-        for answer in answers {
-            answer(committed.as_ref().copied());
+    }
+}
+
+fn commit(connection: &mut Connection, jobs: Vec<Job>) {
+    let mut answers = Vec::with_capacity(jobs.len());
+    let committed = match connection.transaction() {
+        Ok(mut transaction) => {
+            answers.extend(jobs.into_iter().map(|job| (job.work)(&mut transaction)));
+            transaction.commit()
         }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &committed {
+        tracing::error!(%error, "the database could not be written");
+    }
+    for answer in answers {
+        answer(committed.as_ref().copied());
     }
 }
 

@@ -24,6 +24,29 @@ pub(crate) enum Task {
 }
 
 impl Task {
+    /// Whether it goes by a link, which may have headers with it.
+    pub fn has_link(&self) -> bool {
+        match self {
+            Self::Download(task) => task.is_url,
+            Self::Upload(task) => task.to_own_url,
+        }
+    }
+
+    /// What the list shows of it does not bring it any more.
+    pub fn needs_record(&mut self) {
+        if let Self::Download(task) = self {
+            task.is_whole = false;
+        }
+    }
+
+    /// Whether it goes by a link of which the list shows a part only.
+    pub fn hides_link(&self) -> bool {
+        match self {
+            Self::Download(task) => task.is_url && !task.is_whole,
+            Self::Upload(task) => task.to_own_url,
+        }
+    }
+
     /// What is sent or brought: the path, the id, or the link as far as the list has it.
     pub fn subject(&self) -> &[u8] {
         match self {
@@ -163,8 +186,8 @@ pub(crate) struct DownloadTask {
     pub what: String,
     /// Whether `what` is a URL whose whole text is in `resume/`.
     pub is_url: bool,
-    /// Whether `what` is the whole URL all the same, as nothing in it had to be hidden. Then it can be fetched again when
-    /// `resume/` has forgotten it, which it does when a transfer is canceled.
+    /// Whether `what` is the whole URL all the same, as nothing in it had to be hidden and no headers go along. Then it can be
+    /// fetched again when `resume/` has forgotten it, which it does when a transfer is canceled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_whole: bool,
     /// Target folder.
