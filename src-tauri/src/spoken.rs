@@ -145,6 +145,13 @@ impl Spoken {
         let message = self.others.get(&format!("say_{}", name.as_str()?))?.as_str()?;
         let mut filled = Vec::new();
         for (blank, value) in blanks {
+            // Nobody's words: it is run letter by letter.
+            if let Value::String(command) = &value
+                && blank == "command"
+            {
+                filled.push((blank, command.clone()));
+                continue;
+            }
             let words = if blank == "service" { None } else { serde_json::from_value(value).ok() };
             filled.push((blank, self.say(&words?)));
         }
@@ -230,6 +237,15 @@ mod tests {
         assert_eq!(spanish.sentences(&error), "Otro Ferry está usando «/a {folder}».\nCierra el otro Ferry.");
         let chinese = Spoken::in_language(Language::Zh).sentences(&error.because("os error 13."));
         assert_eq!(chinese, "另一个 Ferry 正在使用“/a {folder}”。\nOs error 13。\n请关闭另一个 Ferry。");
+    }
+
+    #[test]
+    fn a_command_is_said_letter_by_letter() {
+        let command = "chmod 700 '/home/a  b/data'";
+        let advice = serde_json::json!({"is": "close_folder", "command": command});
+        let advice: Words = serde_json::from_value(advice).unwrap();
+        let said = Spoken::in_language(Language::Es).say(&advice);
+        assert!(said.contains(command), "{said}");
     }
 
     #[test]
