@@ -242,7 +242,7 @@ pub fn run(chance: Chance, lives: usize) {
     });
     let mut before = 0;
     let found = loop {
-        match is_done.recv_timeout(PATIENCE + PATIENCE) {
+        match is_done.recv_timeout(PATIENCE) {
             Ok(found) => break found,
             Err(RecvTimeoutError::Disconnected) => {
                 std::panic::resume_unwind(working.join().expect_err("it has said nothing"));

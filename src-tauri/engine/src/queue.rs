@@ -998,7 +998,7 @@ impl Queue {
             let result = match (&self.overrides.seams.work, &task) {
                 (Some(work), _) => work.attempt(run).await,
                 (None, Task::Download(_)) => download::run(run, &mut kept_download).await,
-                (None, Task::Upload(_)) => upload::run(run, &mut kept_upload).await,
+                (None, Task::Upload(_)) => Box::pin(upload::run(run, &mut kept_upload)).await,
             };
             let Err(mut error) = result else { return Ok(()) };
             if error.cause == Cause::Offline && !self.is_patient(run.id) {
