@@ -358,6 +358,7 @@ phrases! {
     SignedForAnotherType { tried: Foreign } = "The signature covers the type of the content, and the store takes none of these: {tried}";
     SignedForAnotherRegion { region: Foreign } = "The URL was signed for another region than {region}, where the store keeps this";
     StoreLeadsElsewhere { host: Foreign } = "The store leads to {host}, for which this URL is not good";
+    StoreLeadsOn = "All of the file was sent, and the store leads to a page instead of saying that it has it; the file may be there";
     SignatureRefused = "The store refused the signed URL’s signature";
     StoreHasTooMuch = "The store says it has more than the file";
     StoreHasUnsent = "The store says it has more than it was sent";
@@ -365,6 +366,7 @@ phrases! {
     SessionDoneBefore = "The upload session behind this URL was finished before, and nothing shows that it took this file";
     SignInPageCame = "A login page came instead of the store’s answer";
     TakenForLater = "The store took the file for later and did not say that it is stored";
+    StoredUnsaid = "The store answered as if it had a part of the file, and did not say that it has all of it";
     AnswerCut = "The store’s answer broke off in the middle";
     MayBeThere = "All of the file was sent before and the answer got lost; the file may be there";
     UrlTakesOnePart = "This URL takes one part of an upload that is made of several, not a whole file";
@@ -376,6 +378,7 @@ phrases! {
     SessionWithoutPlace = "The store opened a session without saying where it is";
     SessionForgotten = "The store no longer knows the upload session";
     StoreHasOther = "The store has something other than what was sent";
+    StoreNamesOther = "The store names something other than what was sent, in words of its own";
     ServiceHasOther = "The service has something other than what was sent";
     FileNotTaken = "The service could not use the file";
     SourceChanged { path: Foreign } = "`{path}` changed while it was being sent";
@@ -386,7 +389,7 @@ phrases! {
     IsDevice { path: Foreign } = "`{path}` is a pipe or a device, not a file";
     OwnData { path: Foreign } = "`{path}` belongs to what Ferry keeps for itself, which it sends nowhere";
     LeadsElsewhere { path: Foreign } = "`{path}` is not the file any more that was chosen: it is a link now, or lies behind one";
-    SizeUntold { path: Foreign } = "`{path}` holds more than the size that it gives";
+    SizeUntold { path: Foreign } = "`{path}` does not hold as much as its size says";
     NameNotText { path: Foreign } = "The name of `{path}` is not valid text";
     NoFilesGiven = "There is no file in what was given";
     NothingToDownload = "There is nothing to download";
@@ -609,6 +612,7 @@ phrases! {
     ChangedSinceCompared = "The file changed after it was compared with what was sent before; it is sent";
     NotYetConfirmed = "Sent, not yet confirmed by the service";
     NotConfirmed = "Sent; nothing confirms what was stored";
+    NotConfirmedSaid { words: Foreign } = "Sent; nothing confirms what was stored. The store said: {words}";
     PageBegun = "The media server began to fetch the page";
     NoValueThere = "it has no value";
     NotBetweenColons = "its value is not between colons";

@@ -531,7 +531,8 @@ pub(crate) fn sign_in_page(headers: &HeaderMap, text: &str) -> Option<Foreign> {
     (asks || WORDS.iter().any(|word| lower.contains(word))).then_some(title)
 }
 
-fn looks_like_page(text: &str) -> bool {
+/// Whether a text begins like a page.
+pub(crate) fn looks_like_page(text: &str) -> bool {
     let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
     match start.find("<!doctype") {
         Some(at) => start[at..].starts_with("<!doctype html"),
@@ -548,10 +549,43 @@ fn page_title(page: &str) -> String {
         let close = open + lower[open..].find('<').unwrap_or(lower.len() - open);
         Some(page[open..close].trim()).filter(|title| !title.is_empty())
     });
-    let text = match title {
+    plain_text(match title {
         Some(title) => title.to_owned(),
         None => without_tags(page, &lower),
-    };
+    })
+}
+
+/// What a page says to those who read it.
+pub(crate) fn page_text(page: &str) -> String {
+    plain_text(without_tags(page, &page.to_ascii_lowercase()))
+}
+
+/// What stands out on a page: its title and headings, or all of it where that is not much.
+pub(crate) fn page_headings(page: &str) -> Vec<String> {
+    /// A page that says no more than this says it at once.
+    const SHORT: usize = 200;
+    const MOST: usize = 8;
+    let lower = page.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for name in ["title", "h1", "h2"] {
+        let mut at = 0;
+        while let Some(start) = lower[at..].find(&format!("<{name}")).map(|place| at + place)
+            && found.len() < MOST
+            && let Some(open) = lower[start..].find('>').map(|place| start + place + 1)
+        {
+            let close = lower[open..].find(&format!("</{name}")).map_or(lower.len(), |place| open + place);
+            found.push(plain_text(without_tags(&page[open..close], &lower[open..close])));
+            at = close;
+        }
+    }
+    let all = page_text(page);
+    if all.chars().count() <= SHORT {
+        found.push(all);
+    }
+    found
+}
+
+fn plain_text(text: String) -> String {
     // Ampersands last, or `&amp;lt;` would become `<`.
     let named =
         [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&apos;", "'"), ("&nbsp;", " ")];

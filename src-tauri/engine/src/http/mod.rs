@@ -10,6 +10,7 @@ pub(crate) mod checksum;
 mod client;
 pub(crate) mod head;
 pub(crate) mod identity;
+pub(crate) mod markup;
 pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod packed;

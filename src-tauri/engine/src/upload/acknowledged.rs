@@ -3,16 +3,17 @@
 //! A status alone stores nothing: an answer that comes before the last byte was handed over, one whose body says that it
 //! failed, one that broke off, or one that names another length, is not "stored" (docs/decisions/0025).
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
-use crate::http::answer::{self, Refusal, RefusalKind};
+use crate::http::answer::{self, LONGEST_LABEL, Refusal, RefusalKind};
 use crate::http::packed::unpacked;
 use crate::http::reach::Destination;
-use crate::http::verdict::{self, Verdict};
+use crate::http::verdict::{self, Reading, Verdict};
 use crate::http::{ERROR_BODY_LIMIT, error_body};
 use crate::run::Run;
 use crate::upload::store_refused;
@@ -58,8 +59,13 @@ pub(super) enum Doubt {
     Exists(Box<Refusal>),
     /// A page to sign in to something.
     SignIn(Foreign),
-    /// It was taken for later (RFC 9110, section 15.3.3), with a time to ask again.
+    /// It was taken for later (RFC 9110, section 15.3.3).
     Later,
+    /// By a status that is about a part, or about the page that asked (RFC 9110, sections 15.3.6 and 15.3.7).
+    InPart,
+    /// All of it was sent, and the store leads to a page of its own, at this path: as websites do when they have it, and when
+    /// they have not.
+    LeadsOn(Foreign),
 }
 
 impl Doubt {
@@ -77,8 +83,14 @@ impl Doubt {
                 .because(title.clone())
                 .advise(Phrase::CheckAddressAndSignIn),
             Self::Later => {
-                Error::new(Cause::ServiceRefused, Phrase::TakenForLater).advise(Phrase::TryWhenFinished)
+                Error::new(Cause::ServiceRefused, Phrase::TakenForLater).advise(Phrase::LookThereFirst)
             }
+            Self::InPart => {
+                Error::new(Cause::ServiceRefused, Phrase::StoredUnsaid).advise(Phrase::LookThereFirst)
+            }
+            Self::LeadsOn(path) => Error::new(Cause::ServiceRefused, Phrase::StoreLeadsOn)
+                .because(path.clone())
+                .advise(Phrase::LookThereFirst),
         }
     }
 }
@@ -125,34 +137,37 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Judged {
     let words = unpacked(headers, body, ERROR_BODY_LIMIT);
     let text = String::from_utf8_lossy(&words);
     let text = text.trim_start_matches('\u{feff}').trim();
+    let Reading { verdict, words: no } = verdict::of_body(text);
     let refusal = || {
         let mut refusal = answer::decode(status, headers, body);
+        if let Some(no) = &no {
+            // Its words stand where the no stands, whatever is around that.
+            let inner = answer::decode(status, headers, no.to_string().as_bytes());
+            if !inner.message.is_empty() || inner.code.is_some() {
+                refusal = inner;
+            }
+            if refusal.message.is_empty() {
+                refusal.message = Foreign::limited(first_text(no).unwrap_or_default(), LONGEST_LABEL);
+            }
+        }
         if refusal.kind == RefusalKind::NotAsDocumented {
             refusal.kind = RefusalKind::Other;
         }
         Box::new(refusal)
     };
-    let (verdict, is_cut) = match serde_json::from_str::<Value>(text) {
-        Ok(value) => (verdict::of_json(&value), false),
-        Err(error) if text.starts_with(['{', '[']) => {
-            let is_cut = error.is_eof() || is_shorter(headers, body);
-            let closed = ["}", "\"}", "]}", "\"]}", "}}", "\"}}", "null}"];
-            let closed = closed.iter().filter_map(|end| serde_json::from_str(&format!("{text}{end}")).ok());
-            let failed = closed.map(|value| verdict::of_json(&value)).any(|said| said == Verdict::Failed);
-            (if failed { Verdict::Failed } else { Verdict::Silent }, is_cut)
-        }
-        Err(_) if answer::is_error_document(text) || names_failed_part(status, text) => {
-            (Verdict::Failed, false)
-        }
-        Err(_) => (verdict::of_text(text), false),
-    };
     let is_problem = headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"application/problem+"));
-    if verdict == Verdict::Failed || (is_problem && verdict != Verdict::Well) {
+    let failed = verdict == Verdict::Failed
+        || answer::is_error_document(text)
+        || names_failed_part(status, text)
+        || (is_problem && verdict != Verdict::Well);
+    if failed {
         return Judged::Failed(refusal());
     }
-    if is_cut {
+    let is_unfinished = text.starts_with(['{', '['])
+        && serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof());
+    if is_unfinished || (!body.is_empty() && is_shorter(headers, body)) {
         return Judged::Cut;
     }
     if let Some(title) = answer::sign_in_page(headers, text) {
@@ -161,10 +176,44 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Judged {
     if verdict == Verdict::Unclear {
         return Judged::Doubtful(Doubt::Words(refusal()));
     }
-    if status == StatusCode::ACCEPTED && headers.contains_key(RETRY_AFTER) {
-        return Judged::Doubtful(Doubt::Later);
+    match status {
+        StatusCode::ACCEPTED => Judged::Doubtful(Doubt::Later),
+        StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT => Judged::Doubtful(Doubt::InPart),
+        _ => Judged::Stored,
     }
-    Judged::Stored
+}
+
+/// The first words in what says no, where its message has a name that few use: `resultMsg`, `errors.file`.
+fn first_text(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => Some(&**text).filter(|text| text.contains(char::is_alphabetic)),
+        Value::Array(items) => items.iter().find_map(first_text),
+        Value::Object(object) => {
+            let among = |is_named: fn(&str) -> bool| {
+                let named = object.iter().filter(move |(name, _)| is_named(name));
+                named.map(|(_, value)| value).find_map(|value| match value {
+                    Value::Object(inner) => first_text(value).or_else(|| inner.values().find_map(first_text)),
+                    other => first_text(other),
+                })
+            };
+            among(verdict::is_message_name).or_else(|| among(verdict::is_error_name))
+        }
+        _ => None,
+    }
+}
+
+/// What a store said in words that mean neither yes nor no, fit to be shown beside "nothing confirms it". Only what is meant
+/// for people: an id, or JSON without a message, may be a secret of its own.
+pub(super) fn words_of(taken: &Taken) -> Option<Foreign> {
+    const LONGEST: usize = 120;
+    let body = unpacked(&taken.headers, &taken.body, ERROR_BODY_LIMIT);
+    let text = String::from_utf8_lossy(&body);
+    if verdict::of_body(&text).verdict == Verdict::Well {
+        return None;
+    }
+    let said = answer::decode(StatusCode::OK, &taken.headers, &taken.body).message;
+    let is_for_people = said.contains(' ') && !said.starts_with(['{', '[']);
+    is_for_people.then(|| Foreign::limited(&said, LONGEST))
 }
 
 /// Whether less came than the head had announced.
@@ -207,6 +256,19 @@ mod tests {
                 "Try again",
             ),
             (r#"{"expirationDateTime": "x", "nextExpectedRanges": ["12-"]}"#, ""),
+            // Wherever it stands, and in whatever form.
+            (r#"{"files": [{"name": "a", "size": 9, "error": "No room"}]}"#, "No room"),
+            (r#"{"success": true, "data": {"state": "FAILED", "reason": "No room"}}"#, "No room"),
+            (r#"{"errors": {"file": ["No room"]}}"#, "No room"),
+            (r#"{"resultCode": "E001", "resultMsg": "No room"}"#, "No room"),
+            ("cb({\"success\": false, \"msg\": \"No room\"});", "No room"),
+            ("{\"progress\": 50}\n{\"success\": false, \"msg\": \"No room\"}", "No room"),
+            ("event: error\ndata: {\"message\": \"No room\"}", "No room"),
+            ("status=error&msg=No room", "No room"),
+            ("<response><status>error</status><message>No room</message></response>", "No room"),
+            ("<rsp stat=\"fail\"><err code=\"5\" msg=\"No room\"/></rsp>", "No room"),
+            ("<html><body><h1>Upload failed: No room</h1></body></html>", "No room"),
+            ("Upload failed: No room", "No room"),
         ] {
             let refusal = refusal(body).unwrap_or_else(|| panic!("{body}"));
             assert!(refusal.message.contains(words), "{body}: {refusal:?}");
@@ -225,6 +287,57 @@ mod tests {
             "<PostResponse><ETag>x</ETag></PostResponse>",
         ] {
             assert!(refusal(body).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_not_about_the_whole_file_now_is_doubtful_whatever_the_body() {
+        let doubt = |status: u16, body: &str| match judge(
+            StatusCode::from_u16(status).unwrap(),
+            &HeaderMap::new(),
+            body.as_bytes(),
+        ) {
+            Judged::Stored => "stored",
+            Judged::Doubtful(Doubt::Later) => "later",
+            Judged::Doubtful(Doubt::InPart) => "in part",
+            _ => "something else",
+        };
+        for (status, expected) in [
+            (200, "stored"),
+            (201, "stored"),
+            (202, "later"),
+            (204, "stored"),
+            (205, "in part"),
+            (206, "in part"),
+        ] {
+            for body in ["", r#"{"status": "processing"}"#] {
+                assert_eq!(doubt(status, body), expected, "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_mean_neither_are_shown_and_what_may_be_a_secret_is_not() {
+        let words = |body: &str| {
+            let (headers, body) = (HeaderMap::new(), body.as_bytes().to_vec());
+            let taken = Taken { headers, body, form_size: None, doubt: None, of_chunk: false };
+            words_of(&taken).map(|words| words.to_string())
+        };
+        for (body, expected) in [
+            ("It works! Have a nice day", Some("It works! Have a nice day")),
+            (r#"{"message": "Come back tomorrow"}"#, Some("Come back tomorrow")),
+            ("<html><head><title>My files</title></head></html>", Some("My files")),
+            (
+                "It is at https://files.example/a?token=MARKED-SECRET",
+                Some("It is at https://files.example/a?•••"),
+            ),
+            ("", None),
+            ("0f0e7c", None),
+            (r#"{"id": 1, "delete_token": "MARKED-SECRET"}"#, None),
+            ("File uploaded", None),
+            (r#"{"success": true, "message": "It was stored"}"#, None),
+        ] {
+            assert_eq!(words(body).as_deref(), expected, "{body}");
         }
     }
 }

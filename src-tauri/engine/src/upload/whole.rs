@@ -2,14 +2,18 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method as Verb, RequestBuilder, StatusCode};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
+use reqwest::{Method as Verb, RequestBuilder, Response, StatusCode};
 
 use crate::error::{Error, Result};
+use crate::foreign::Foreign;
+use crate::http::answer::LONGEST_LABEL;
 use crate::http::checksum::Algorithm;
 use crate::http::from_reqwest;
 use crate::http::reach::Destination;
-use crate::upload::acknowledged::{Refused, Taken, accept};
+use crate::upload::acknowledged::{Doubt, Refused, Taken, accept};
 use crate::upload::body::Flow;
 use crate::upload::signed_url::Method;
 use crate::upload::{Kept, Sending, blocking, multipart};
@@ -66,6 +70,11 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
             of_chunk: false,
         });
     }
+    if all_sent && let Some(page) = page_after(&answer) {
+        let headers = answer.headers().clone();
+        let doubt = if asks_to_sign_in(&page) { Doubt::SignIn(page) } else { Doubt::LeadsOn(page) };
+        return Ok(Taken { headers, body: Vec::new(), form_size: None, doubt: Some(doubt), of_chunk: false });
+    }
     let form_size = length.filter(|_| method == Method::Post);
     let taken = accept(run, answer, all_sent).await.inspect_err(|refused| {
         // An answer that broke off is one that got lost.
@@ -78,6 +87,25 @@ pub(super) async fn send(sending: &Sending<'_>, method: Method, kept: &mut Kept)
 fn leads_on(form: &[(String, String)], method: Method) -> bool {
     let asks = |name: &str| matches!(name, "success_action_redirect" | "redirect");
     method == Method::PostForm && form.iter().any(|(name, _)| asks(&name.to_ascii_lowercase()))
+}
+
+/// The path of the page that a website leads to after it took a form, or a file (RFC 9110, section 15.4.4), if that is what
+/// the answer does: one at the same place, by a status that asks for it by GET. What is led elsewhere was not taken.
+fn page_after(answer: &Response) -> Option<Foreign> {
+    if !matches!(answer.status(), StatusCode::FOUND | StatusCode::SEE_OTHER) {
+        return None;
+    }
+    let place = std::str::from_utf8(answer.headers().get(LOCATION)?.as_bytes()).ok()?;
+    let place = answer.url().join(place).ok()?;
+    (place.origin() == answer.url().origin()).then(|| Foreign::limited(place.path(), LONGEST_LABEL))
+}
+
+/// Whether a page is one to sign in at: then nothing was taken.
+fn asks_to_sign_in(path: &str) -> bool {
+    let parts = path.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase);
+    parts.into_iter().any(|part| matches!(&*part, "login" | "signin" | "logon" | "sso" | "auth" | "oauth2"))
+        || path.contains("sign_in")
+        || path.contains("sign-in")
 }
 
 /// Headers that the signature covers and whose values are known: by the query, by the protocol, or by the file.
