@@ -57,7 +57,7 @@ impl Algorithm {
     }
 
     /// By any of the names in use, in any case.
-    fn by_name(name: &str) -> Option<Self> {
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "crc32" => Self::Crc32,
             "crc32c" => Self::Crc32c,
@@ -72,7 +72,7 @@ impl Algorithm {
     }
 
     /// Length of the value in bytes.
-    fn length(self) -> usize {
+    pub(crate) fn length(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64Ecma | Self::Crc64Nvme => 8,
@@ -549,17 +549,21 @@ impl Offered {
         };
         // Parameters after `;` have no meaning here.
         let value = value.split(';').next().unwrap_or_default().trim();
+        let Some(algorithm) = Algorithm::by_name(key.trim()) else { return };
         match value.strip_prefix(':').and_then(|value| value.strip_suffix(':')) {
-            Some(value) => self.take_named(header, key, value),
-            None if Algorithm::by_name(key.trim()).is_some() => self.ignore(header, Phrase::NotBetweenColons),
-            None => {}
+            Some(value) => self.take(header, algorithm, binary(algorithm, value.trim())),
+            // Some write it as in `Digest`, which it took the place of: what can be nothing else is taken.
+            None => match binary(algorithm, unquoted(value)) {
+                Ok(value) if value.len() == algorithm.length() => self.take(header, algorithm, Ok(value)),
+                _ => self.ignore(header, Phrase::NotBetweenColons),
+            },
         }
     }
 
     /// Unknown algorithms (adler32, unixsum …) are none of our business.
     fn take_named(&mut self, header: &str, key: &str, value: &str) {
         if let Some(algorithm) = Algorithm::by_name(key.trim()) {
-            self.take(header, algorithm, binary(algorithm, value.trim()));
+            self.take(header, algorithm, binary(algorithm, unquoted(value.trim())));
         }
     }
 
@@ -585,6 +589,17 @@ impl Offered {
 
 fn amazon_covers(text: &str, composite: bool) -> Covers {
     if composite || text.contains('-') { Covers::Composite } else { Covers::Message }
+}
+
+/// Whether this header, in lower case, has a line in the table.
+pub(crate) fn is_listed(header: &str) -> bool {
+    TABLE.iter().any(|source| source.header == header)
+}
+
+/// A digest's value as it is written in one of the ways in use, hex or base64, quoted or not; `None` where its length is not
+/// the algorithm's.
+pub(crate) fn value_of(algorithm: Algorithm, text: &str) -> Option<Vec<u8>> {
+    binary(algorithm, unquoted(text.trim())).ok().filter(|value| value.len() == algorithm.length())
 }
 
 /// Base64, or hex where the length can be nothing else.

@@ -11,9 +11,10 @@ use crate::engine::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::http::ERROR_BODY_LIMIT;
 use crate::http::checksum::{
-    Algorithm, Claim, Digests, Hasher, Offered, Proof, compare, etag_md5, from_hex, offered,
+    self, Algorithm, Claim, Digests, Hasher, Offered, Proof, compare, etag_md5, from_hex, hex, offered,
 };
 use crate::http::packed::unpacked;
+use crate::http::verdict;
 use crate::progress::now;
 use crate::run::Run;
 use crate::services::{Confirmation, Service};
@@ -22,26 +23,46 @@ use crate::upload::acknowledged::{Doubt, Taken};
 use crate::upload::sign::Target;
 use crate::upload::signed_url::SignedUrl;
 use crate::upload::source_file::SourceFile;
-use crate::upload::{blocking, sent_before};
+use crate::upload::{acknowledged, blocking, sent_before};
 use crate::words::{Count, Phrase};
 
 /// The service is asked this often, this long, whether it has the file.
 const CONFIRM_EVERY: Duration = Duration::from_secs(2);
 const CONFIRM_LIMIT: Duration = Duration::from_secs(120);
 
+/// Headers of stores that say how many bytes they keep.
+const LENGTHS: [&str; 7] = [
+    "x-goog-stored-content-length",
+    "x-amz-object-size",
+    "x-obs-object-size",
+    "x-oss-object-size",
+    "x-tos-object-size",
+    // How far a resumable upload is (RFC draft, and tus; Google's): a store that has less is not done.
+    "upload-offset",
+    "range",
+];
+
 /// What the store named of what it keeps.
 #[derive(Default)]
 struct Named {
+    /// Digests by headers and in bodies of which it is known whose they are.
     offered: Offered,
-    /// An entity tag that may be an MD5: that it is the file's proves it; that it is not proves nothing.
-    hint: Option<Vec<u8>>,
-    length: Option<u64>,
+    /// The same for lengths.
+    lengths: Vec<u64>,
+    /// What stands under a name that speaks for itself, at a store that nobody knows: `md5`, `x-content-sha256`.
+    by_name: Vec<Claim>,
+    /// The same for lengths: `size`, `bytes_received`.
+    sizes: Vec<u64>,
+    /// What may be a digest by its length alone, as an entity tag: that it is the file's proves it; that it is not proves
+    /// nothing.
+    hints: Vec<(Algorithm, Vec<u8>)>,
 }
 
 /// Whether the answer names a digest or a length, so that it can be held to it.
 pub(super) fn names_content(taken: &Taken, url: &SignedUrl) -> bool {
     let named = named(taken, url);
-    named.length.is_some() || !named.offered.all.is_empty()
+    let names_digest = !named.offered.all.is_empty() || !named.by_name.is_empty();
+    names_digest || !named.lengths.is_empty() || !named.sizes.is_empty()
 }
 
 /// Compares what the store named, asks the service, and writes down what is known.
@@ -59,8 +80,9 @@ pub(super) async fn finish(
         run.tell(note.clone());
     }
     let mut wanted = named.offered.algorithms();
-    if wanted.is_empty() && named.hint.is_some() {
-        wanted.push(Algorithm::Md5);
+    wanted.extend(named.by_name.iter().map(|claim| claim.algorithm));
+    if wanted.is_empty() {
+        wanted.extend(named.hints.iter().map(|(algorithm, _)| *algorithm));
     }
     if target.asset_id.is_some() && !wanted.contains(&Algorithm::Sha256) {
         wanted.push(Algorithm::Sha256);
@@ -71,7 +93,7 @@ pub(super) async fn finish(
         None => run.or_stop(blocking(move || whole.digests(&wanted))).await???,
     };
     let mut proof = match taken {
-        Some(_) => compare_named(&digests, &named, source.size())?,
+        Some(_) => compare_named(&digests, &named, source.size(), taken.and_then(|taken| taken.form_size))?,
         None => Verified::Length,
     };
     let mut status = AssetStatus::Sent;
@@ -131,7 +153,8 @@ pub(super) async fn finish(
         return Err(error);
     }
     if proof == Verified::None && (service.is_none() || status == AssetStatus::Confirmed) {
-        run.note(Phrase::NotConfirmed);
+        let words = taken.and_then(acknowledged::words_of);
+        run.note(words.map_or(Phrase::NotConfirmed, |words| Phrase::NotConfirmedSaid { words }));
     }
     run.counter.set(source.size());
     let checksum = digests.hex(proof.algorithm().unwrap_or(Algorithm::Crc32c));
@@ -158,8 +181,10 @@ pub(super) async fn form_was_kept(
     taken: &Taken,
 ) -> Result<bool> {
     let Some(form_size) = taken.form_size else { return Ok(false) };
-    if let Some(stored) = named(taken, &target.url).length {
-        return Ok(stored == form_size);
+    let named = named(taken, &target.url);
+    let stored = [named.lengths, named.sizes].concat();
+    if !stored.is_empty() {
+        return Ok(stored.contains(&form_size));
     }
     let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };
     let answer = run.or_stop(service.confirm(asset_id)).await?;
@@ -171,7 +196,8 @@ fn named(taken: &Taken, url: &SignedUrl) -> Named {
     let headers = &taken.headers;
     let mut named = Named { offered: offered(headers, false), ..Named::default() };
     named.offered.all.retain(|claim| is_of_the_file(claim, taken));
-    named.length = stored_length(headers);
+    named.lengths = stored_lengths(headers);
+    named.read_headers(taken);
     // With a customer's own key, or one of the key service, the entity tag is no MD5 although it looks like one.
     let encrypted = headers.keys().any(|name| name.as_str().ends_with("-customer-algorithm"))
         || headers.iter().any(|(name, value)| {
@@ -185,7 +211,7 @@ fn named(taken: &Taken, url: &SignedUrl) -> Named {
         Some(md5) if is_md5 => {
             named.claim("etag", Algorithm::Md5, Some(md5.to_vec()));
         }
-        Some(md5) => named.hint = Some(md5.to_vec()),
+        Some(md5) => named.hints.push((Algorithm::Md5, md5.to_vec())),
         None => {}
     }
     named
@@ -204,24 +230,32 @@ fn is_of_the_file(claim: &Claim, taken: &Taken) -> bool {
     if is_of_representation && !names_place && !taken.body.is_empty() {
         return false;
     }
-    let mut hasher = Hasher::new(&[claim.algorithm]);
-    hasher.update(&taken.body);
-    let of_answer = hasher.finish().value(claim.algorithm);
-    !(is_of_message && taken.of_chunk) && of_answer.as_ref() != Some(&claim.value)
+    !(is_of_message && taken.of_chunk) && !is_of(claim, &taken.body)
 }
 
-/// How many bytes the store says that it keeps.
-fn stored_length(headers: &HeaderMap) -> Option<u64> {
+/// Whether a digest is that of these bytes.
+fn is_of(claim: &Claim, bytes: &[u8]) -> bool {
+    let mut hasher = Hasher::new(&[claim.algorithm]);
+    hasher.update(bytes);
+    hasher.finish().value(claim.algorithm).as_ref() == Some(&claim.value)
+}
+
+/// How many bytes the store says that it keeps, by every header that says so.
+fn stored_lengths(headers: &HeaderMap) -> Vec<u64> {
     // Of a file that is kept packed it is not the file's.
     let packed = headers
         .get("x-goog-stored-content-encoding")
         .is_some_and(|value| !value.is_empty() && !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse().ok();
-    let google = number("x-goog-stored-content-length").filter(|_| !packed);
-    google
-        .or_else(|| number("x-amz-object-size"))
-        // How far a resumable upload is (RFC draft, and tus): a store that has less is not done.
-        .or_else(|| number("upload-offset"))
+    let number = |name: &str| -> Option<u64> {
+        let text = headers.get(name)?.to_str().ok()?.trim();
+        if name == "range" {
+            let text = text.strip_prefix("bytes").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
+            return text.strip_prefix("0-")?.parse::<u64>().ok()?.checked_add(1);
+        }
+        text.parse().ok()
+    };
+    let named = LENGTHS.iter().filter(|name| !(packed && name.starts_with("x-goog")));
+    named.filter_map(|name| number(name)).collect()
 }
 
 impl Named {
@@ -232,7 +266,8 @@ impl Named {
         }
     }
 
-    /// What stores of which that is known say of an object in their answer's body.
+    /// What the answer's body says of an object: in the forms of stores that are known, and by names that speak for
+    /// themselves.
     fn read_body(&mut self, body: &[u8], tag_means_md5: bool) {
         match serde_json::from_slice(body) {
             Ok(Value::Object(object)) => self.read_object(&object),
@@ -255,6 +290,83 @@ impl Named {
                 }
             }
         }
+        // Of several values in a row, as of progress, the last one is about the whole file.
+        if let Some(value) = verdict::values_in(&String::from_utf8_lossy(body)).last() {
+            self.read_names(value, 0);
+        }
+    }
+
+    /// Headers that are in no table, by their names.
+    fn read_headers(&mut self, taken: &Taken) {
+        for (header, value) in &taken.headers {
+            let (name, Ok(text)) = (header.as_str(), value.to_str()) else { continue };
+            // HTTP's own are about the answer, as is what an "original" length is of.
+            let is_own = name.starts_with("x-") && !name.contains("original");
+            if is_own && !checksum::is_listed(name) && !LENGTHS.contains(&name) {
+                self.read_named(name, &Value::String(text.to_owned()), false);
+            }
+        }
+        self.by_name.retain(|claim| !is_of(claim, &taken.body));
+    }
+
+    /// What stands under names that speak for themselves, where it is about the file.
+    fn read_names(&mut self, value: &Value, depth: usize) {
+        const DEEPEST: usize = 6;
+        let object = match value {
+            Value::Object(object) => object,
+            Value::Array(entries) => match &entries[..] {
+                [Value::Object(object)] => object,
+                _ => return,
+            },
+            _ => return,
+        };
+        for (name, value) in object {
+            let is_inner = matches!(value, Value::Object(_) | Value::Array(_));
+            if is_inner && depth < DEEPEST {
+                let plain = verdict::plain(name);
+                let holds_digests = matches!(&*plain, "checksums" | "hashes" | "digests");
+                if holds_digests || is_generic(&plain) || verdict::is_wrapper(&plain) || object.len() == 1 {
+                    self.read_names(value, depth + 1);
+                }
+            } else {
+                self.read_named(name, value, true);
+            }
+        }
+    }
+
+    /// One name and its value. `in_body`: a bare `length` may be a film's.
+    fn read_named(&mut self, name: &str, value: &Value, in_body: bool) {
+        let plain = verdict::plain(name);
+        let number = match value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        if let Some(number) = number
+            && is_size(&plain, in_body)
+        {
+            self.sizes.push(number);
+            return;
+        }
+        let Some(text) = value.as_str().map(str::trim) else { return };
+        // `sha256:…`, `md5=…`, and OpenSSL's and npm's `sha256-…`.
+        let (prefix, rest) = text.split_once([':', '=', '-']).unwrap_or(("", text));
+        let prefixed =
+            Algorithm::by_name(prefix).filter(|_| is_generic(&plain) || algorithm_in(&plain).is_some());
+        let claim = match (prefixed, algorithm_in(&plain)) {
+            (Some(algorithm), _) => Some((algorithm, rest)),
+            (None, Some(algorithm)) => Some((algorithm, text)),
+            (None, None) => None,
+        };
+        if let Some((algorithm, text)) = claim {
+            if let Some(value) = checksum::value_of(algorithm, text) {
+                self.by_name.push(Claim { header: name.to_ascii_lowercase(), algorithm, value });
+            }
+        } else if is_generic(&plain) {
+            for algorithm in [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256, Algorithm::Sha512] {
+                self.hints.extend(checksum::value_of(algorithm, text).map(|value| (algorithm, value)));
+            }
+        }
     }
 
     fn read_object(&mut self, object: &Map<String, Value>) {
@@ -275,7 +387,7 @@ impl Named {
         {
             self.claim("crc32c", Algorithm::Crc32c, base64("crc32c", 4));
             self.claim("md5Hash", Algorithm::Md5, base64("md5Hash", 16));
-            self.length = self.length.or_else(|| number("size"));
+            self.lengths.extend(number("size"));
         }
         // Zenodo's, and other Invenio's.
         if let Some((name, value)) = text("checksum").and_then(|text| text.split_once(':'))
@@ -283,20 +395,20 @@ impl Named {
             && (object.contains_key("key") || object.contains_key("version_id"))
         {
             self.claim("checksum", Algorithm::Md5, from_hex(value).filter(|value| value.len() == 16));
-            self.length = self.length.or_else(|| number("size"));
+            self.lengths.extend(number("size"));
         }
         // Backblaze's own.
         if object.contains_key("fileId") && object.contains_key("contentSha1") {
             self.claim("contentSha1", Algorithm::Sha1, hex("contentSha1", 20));
             self.claim("contentMd5", Algorithm::Md5, hex("contentMd5", 16));
-            self.length = self.length.or_else(|| number("contentLength"));
+            self.lengths.extend(number("contentLength"));
         }
         // Google Drive's.
         if text("kind") == Some("drive#file") || object.contains_key("md5Checksum") {
             self.claim("md5Checksum", Algorithm::Md5, hex("md5Checksum", 16));
             self.claim("sha1Checksum", Algorithm::Sha1, hex("sha1Checksum", 20));
             self.claim("sha256Checksum", Algorithm::Sha256, hex("sha256Checksum", 32));
-            self.length = self.length.or_else(|| number("size"));
+            self.lengths.extend(number("size"));
         }
         // A personal OneDrive's. One for business names another digest, which is not computed here.
         let hashes = object.get("file").and_then(|file| file.get("hashes")).and_then(Value::as_object);
@@ -310,7 +422,7 @@ impl Named {
         if object.contains_key("browser_download_url") {
             let value = text("digest").and_then(|digest| digest.strip_prefix("sha256:")).and_then(from_hex);
             self.claim("digest", Algorithm::Sha256, value.filter(|value| value.len() == 32));
-            self.length = self.length.or_else(|| number("size"));
+            self.lengths.extend(number("size"));
         }
         // Box's: a list of what was stored.
         let entries = object.get("entries").and_then(Value::as_array);
@@ -319,44 +431,150 @@ impl Named {
         {
             let sha1 = entry.get("sha1").and_then(Value::as_str).and_then(from_hex);
             self.claim("sha1", Algorithm::Sha1, sha1.filter(|value| value.len() == 20));
-            self.length = self.length.or_else(|| entry.get("size")?.as_u64());
+            self.lengths.extend(entry.get("size").and_then(Value::as_u64));
         }
         // Dropbox's. Its `content_hash` is of blocks, and of them alone.
         if object.contains_key("content_hash") && object.contains_key("rev") {
-            self.length = self.length.or_else(|| number("size"));
+            self.lengths.extend(number("size"));
         }
     }
+}
+
+/// What is left of a name when what only says that it is about a file is gone: `x-amz-meta-md5chksum` is `md5`.
+fn bare(plain: &str) -> &str {
+    const BEFORE: [&str; 20] = [
+        "x", "amz", "goog", "ms", "oss", "cos", "obs", "tos", "meta", "file", "content", "object", "body",
+        "data", "original", "source", "upload", "stored", "checksum", "hash",
+    ];
+    // Longer ones before their own ends.
+    const AFTER: [&str; 9] =
+        ["checksum", "chksum", "sum", "hash", "hexdigest", "digest", "hex", "base64", "b64"];
+    let mut name = plain;
+    loop {
+        let before = BEFORE.iter().find_map(|part| name.strip_prefix(part));
+        let shorter = before.or_else(|| AFTER.iter().find_map(|part| name.strip_suffix(part)));
+        match shorter.filter(|rest| !rest.is_empty()) {
+            Some(rest) => name = rest,
+            None => return name,
+        }
+    }
+}
+
+/// The algorithm that a name names, and nothing but that.
+fn algorithm_in(plain: &str) -> Option<Algorithm> {
+    // `sha` alone is a commit as often as a digest.
+    Algorithm::by_name(bare(plain)).filter(|_| bare(plain) != "sha")
+}
+
+/// Whether a name is that of a digest of whatever kind.
+fn is_generic(plain: &str) -> bool {
+    plain == "etag" || matches!(bare(plain), "checksum" | "hash" | "digest" | "hexdigest" | "chksum")
+}
+
+/// Whether a name is that of how many bytes are kept.
+fn is_size(plain: &str, in_body: bool) -> bool {
+    const NAMES: [&str; 19] = [
+        "size",
+        "bytes",
+        "sizebytes",
+        "bytesize",
+        "sizeinbytes",
+        "byteslength",
+        "bytelength",
+        "contentlength",
+        "filelength",
+        "objectlength",
+        "storedlength",
+        "bytesreceived",
+        "receivedbytes",
+        "byteswritten",
+        "writtenbytes",
+        "bytesuploaded",
+        "uploadedbytes",
+        "bytesstored",
+        "storedbytes",
+    ];
+    NAMES.contains(&plain) || NAMES.contains(&bare(plain)) || (!in_body && bare(plain) == "length")
 }
 
 /// Compares all that the store named, if it named anything, with what was sent.
-fn compare_named(digests: &Digests, named: &Named, size: u64) -> Result<Verified> {
-    if let Some(there) = named.length.filter(|there| *there != size) {
-        return Err(stored_wrong(Phrase::StoreHasOther, there, size));
+fn compare_named(digests: &Digests, named: &Named, size: u64, form_size: Option<u64>) -> Result<Verified> {
+    if let Some(there) = named.lengths.iter().find(|there| **there != size) {
+        return Err(stored_wrong(Phrase::StoreHasOther, *there, size));
     }
-    match compare(digests, &named.offered) {
-        Proof::Match(algorithm) => Ok(algorithm.into()),
-        Proof::Nothing if named.hint.is_some() && named.hint == digests.value(Algorithm::Md5) => {
-            Ok(Verified::Md5)
-        }
-        Proof::Nothing if named.length.is_some() => Ok(Verified::Length),
-        Proof::Nothing => Ok(Verified::None),
+    let by_table = match compare(digests, &named.offered) {
+        Proof::Match(algorithm) => Some(algorithm),
+        Proof::Nothing => None,
         Proof::Mismatch { algorithm, expected, got } => {
-            Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(Phrase::ChecksumThere {
-                algorithm: algorithm.as_str().into(),
-                there: expected.into(),
-                here: got.into(),
-            }))
+            return Err(Error::new(Cause::StoredWrong, Phrase::StoreHasOther).because(
+                Phrase::ChecksumThere {
+                    algorithm: algorithm.as_str().into(),
+                    there: expected.into(),
+                    here: got.into(),
+                },
+            ));
+        }
+    };
+    let is_files = |algorithm: Algorithm, value: &Vec<u8>| digests.value(algorithm).as_ref() == Some(value);
+    let by_name = named.by_name.iter().filter(|claim| is_files(claim.algorithm, &claim.value));
+    let by_length = named.hints.iter().filter(|(algorithm, value)| is_files(*algorithm, value));
+    let best = by_table
+        .into_iter()
+        .chain(by_name.map(|claim| claim.algorithm))
+        .chain(by_length.map(|(algorithm, _)| *algorithm))
+        .max();
+    // Names are words: what contradicts a digest that is the file's was about something else.
+    if let Some(algorithm) = best.filter(|algorithm| by_table.is_some() || !algorithm.is_crc()) {
+        return Ok(algorithm.into());
+    }
+    // Nothing but the form is as large as the form.
+    if let Some(form_size) = form_size.filter(|form| *form != size && named.sizes.contains(form)) {
+        return Err(stored_wrong(Phrase::StoreHasOther, form_size, size));
+    }
+    for claim in &named.by_name {
+        if let Some(got) = digests.value(claim.algorithm).filter(|got| *got != claim.value) {
+            return Err(names_other(Phrase::ChecksumThere {
+                algorithm: claim.algorithm.as_str().into(),
+                there: hex(&claim.value).into(),
+                here: hex(&got).into(),
+            }));
         }
     }
+    if let Some(algorithm) = best {
+        return Ok(algorithm.into());
+    }
+    if !named.lengths.is_empty() {
+        return Ok(Verified::Length);
+    }
+    if let Some(there) = named.sizes.iter().copied().find(|there| !may_be_size(*there, size)) {
+        return Err(names_other(other_size(there, size)));
+    }
+    Ok(if named.sizes.contains(&size) { Verified::Length } else { Verified::None })
+}
+
+/// Whether a number that is called a size may be this one: in bytes, or rounded to thousands or 1024s of them.
+fn may_be_size(there: u64, size: u64) -> bool {
+    let units = [1_000, 1_024, 1_000_000, 1 << 20, 1_000_000_000, 1 << 30];
+    there == size
+        || (there > 0 && units.iter().any(|unit| (size / unit).abs_diff(there) <= 1 && size >= unit / 2))
+}
+
+/// The failure for something that a store says under a name of its own: it may mean something else by it, so that to delete
+/// what is there would be the wrong advice; but it may also have kept something else.
+fn names_other(why: Phrase) -> Error {
+    Error::new(Cause::ServiceRefused, Phrase::StoreNamesOther).because(why).advise(Phrase::LookThereFirst)
 }
 
 fn stored_wrong(what: Phrase, there: u64, here: u64) -> Error {
-    let why = if there > here && there - here < 4096 {
+    Error::new(Cause::StoredWrong, what).because(other_size(there, here))
+}
+
+fn other_size(there: u64, here: u64) -> Phrase {
+    if there > here && there - here < 4096 {
         Phrase::HoldsTheForm { more: Count(there - here) }
     } else {
         Phrase::HoldsAnotherSize { there: Count(there), here: Count(here) }
-    };
-    Error::new(Cause::StoredWrong, what).because(why)
+    }
 }
 
 /// Asks the service until it has the file, it failed, or this much time has passed.
@@ -415,7 +633,29 @@ mod tests {
             of_chunk: false,
         };
         let named = named(&taken, &SignedUrl::parse(url).unwrap());
-        compare_named(&hasher.finish(), &named, 9).map_err(|error| error.to_string())
+        compare_named(&hasher.finish(), &named, 9, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_size_in_thousands_is_no_other_size_and_one_of_the_form_is_the_forms() {
+        for (there, size, expected) in [
+            (300_000, 300_000, true),
+            (300, 300_000, true),
+            (293, 300_000, true),
+            (12, 12_000_000, true),
+            (5, 300_000, false),
+            (0, 300_000, false),
+            (65_536, 300_000, false),
+            (1, 9, false),
+        ] {
+            assert_eq!(may_be_size(there, size), expected, "{there} {size}");
+        }
+        let digests = Hasher::new(&[]).finish();
+        let named = Named { sizes: vec![260], ..Named::default() };
+        let cause = |form_size| compare_named(&digests, &named, 9, form_size).unwrap_err().cause;
+        assert_eq!(cause(Some(260)), Cause::StoredWrong);
+        assert_eq!(cause(Some(261)), Cause::ServiceRefused);
+        assert_eq!(cause(None), Cause::ServiceRefused);
     }
 
     #[test]
@@ -548,8 +788,99 @@ mod tests {
                 "<PostResponse><ETag>\"00000000000000000000000000000000\"</ETag></PostResponse>",
                 Some(Verified::None),
             ),
-            // What any service may mean by a size is not known.
-            (ANY, vec![], r#"{"size": 3}"#, Some(Verified::None)),
+            // Names that speak for themselves, at a store that nobody knows.
+            (ANY, vec![], r#"{"size": 9}"#, Some(Verified::Length)),
+            (ANY, vec![], r#"{"data": {"file_size": "9"}}"#, Some(Verified::Length)),
+            (ANY, vec![], r#"{"size": 3}"#, None),
+            (ANY, vec![], r#"{"size": 0}"#, None),
+            (ANY, vec![], r#"{"bytes_received": 3, "total": 9}"#, None),
+            (ANY, vec![], "{\"bytes_received\": 3}\n{\"bytes_received\": 9}", Some(Verified::Length)),
+            (ANY, vec![], "<PutObjectResult><Size>5</Size></PutObjectResult>", None),
+            (ANY, vec![], "<PutObjectResult><Size>9</Size></PutObjectResult>", Some(Verified::Length)),
+            (ANY, vec![], r#"{"md5": "25f9e794323b453885f5181f1b624d0b", "size": 3}"#, Some(Verified::Md5)),
+            (ANY, vec![], r#"{"md5": "00000000000000000000000000000000"}"#, None),
+            (ANY, vec![], r#"{"md5": "JfnnlDI7RTiF9RgfG2JNCw=="}"#, Some(Verified::Md5)),
+            (ANY, vec![], r#"{"md5": "no digest"}"#, Some(Verified::None)),
+            (
+                ANY,
+                vec![],
+                r#"{"sha256": "0000000000000000000000000000000000000000000000000000000000000000", "size": 9}"#,
+                None,
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"checksum": "sha256:15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"}"#,
+                Some(Verified::Sha256),
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"checksum": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}"#,
+                None,
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"hashes": {"sha1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}}"#,
+                Some(Verified::Sha1),
+            ),
+            (ANY, vec![("x-obs-object-size", "5")], "", None),
+            (ANY, vec![("range", "bytes=0-4")], "", None),
+            (ANY, vec![("range", "bytes=0-8")], "", Some(Verified::Length)),
+            (ANY, vec![("x-content-length", "5")], "", None),
+            (ANY, vec![("x-amz-meta-md5chksum", "JfnnlDI7RTiF9RgfG2JNCw==")], "", Some(Verified::Md5)),
+            (ANY, vec![("x-amz-meta-md5chksum", "AAAAAAAAAAAAAAAAAAAAAA==")], "", None),
+            (
+                ANY,
+                vec![(
+                    "x-content-sha256",
+                    "0000000000000000000000000000000000000000000000000000000000000000",
+                )],
+                "",
+                None,
+            ),
+            (ANY, vec![("digest", "SHA-1=\"98O8HYCOBHMq32eZZczDTKeuNEE=\"")], "", Some(Verified::Sha1)),
+            (ANY, vec![("digest", "SHA-1=\"AAAAAAAAAAAAAAAAAAAAAAAAAAA=\"")], "", None),
+            (
+                ANY,
+                vec![("repr-digest", "sha-256=FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=")],
+                "",
+                Some(Verified::Sha256),
+            ),
+            (ANY, vec![("repr-digest", "sha-256=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")], "", None),
+            // A digest by its length alone: one that is the file's is a proof, one that is not was of something else.
+            (ANY, vec![("x-checksum", "25f9e794323b453885f5181f1b624d0b")], "", Some(Verified::Md5)),
+            (ANY, vec![("x-checksum", "00000000000000000000000000000000")], "", Some(Verified::None)),
+            (ANY, vec![], r#"{"hash": "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}"#, Some(Verified::Sha1)),
+            (ANY, vec![], r#"{"hash": "0000000000000000000000000000000000000000"}"#, Some(Verified::None)),
+            // Of the answer itself, of a key, of something else, of several.
+            (
+                ANY,
+                vec![("content-length", "5"), ("x-original-content-length", "5")],
+                "12345",
+                Some(Verified::None),
+            ),
+            (
+                ANY,
+                vec![("x-content-sha1", "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12")],
+                "The quick brown fox jumps over the lazy dog",
+                Some(Verified::None),
+            ),
+            (
+                ANY,
+                vec![("x-amz-server-side-encryption-customer-key-md5", "AAAAAAAAAAAAAAAAAAAAAA==")],
+                "",
+                Some(Verified::None),
+            ),
+            (
+                ANY,
+                vec![],
+                r#"{"thumbnail": {"size": 3}, "quota": {"size": 3}, "length": 3}"#,
+                Some(Verified::None),
+            ),
+            (ANY, vec![], r#"{"files": [{"size": 3}, {"size": 9}]}"#, Some(Verified::None)),
+            (ANY, vec![], r#"{"sha": "0000000000000000000000000000000000000000"}"#, Some(Verified::None)),
         ];
         for (url, headers, body, expected) in rows {
             let got = judged(url, &headers, body);
