@@ -506,8 +506,11 @@ impl Signed<'_> {
 
     fn verify_token(&self, keys: &Keys) -> Result<(), Refusal> {
         let refuse = || Refusal::new(Provider::Token, 403, "Forbidden", "The upload link is not valid.");
-        let expires = self.parameter("expires").unwrap_or_default();
-        let presented = unhex(&self.parameter("token").unwrap_or_default()).ok_or_else(refuse)?;
+        let token = self.parameter("token").unwrap_or_default();
+        // Earlier versions had the end beside the token, where a client could tell that it is a signature.
+        let beside = self.parameter("expires").unwrap_or_default();
+        let (expires, presented) = token.split_once('.').unwrap_or((&beside, &token));
+        let presented = unhex(presented).ok_or_else(refuse)?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, keys.secret.as_bytes());
         hmac::verify(&key, format!("{}\n{expires}", self.uri.path()).as_bytes(), &presented)
             .map_err(|_| refuse())?;
@@ -655,7 +658,7 @@ impl ToSign<'_> {
         let expires = self.now + self.lifetime;
         let key = hmac::Key::new(hmac::HMAC_SHA256, keys.secret.as_bytes());
         let token = hmac::sign(&key, format!("{}\n{expires}", self.path).as_bytes());
-        format!("token={}&expires={expires}", hex(token.as_ref()))
+        format!("token={expires}.{}", hex(token.as_ref()))
     }
 
     /// The form fields of a POST policy document, in order, `file` not included.

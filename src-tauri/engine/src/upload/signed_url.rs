@@ -129,13 +129,16 @@ impl SignedUrl {
     }
 
     /// A signature by some name, and by another name what every signature needs beside it: an end, a key, a way. One
-    /// alone could be anything.
+    /// alone could be anything, but for those of delivery networks that have both in one value.
+    ///
+    /// What looks signed is PUT first: a server that keeps whatever comes would keep the form around the file for good, and
+    /// one that wanted a form refuses the PUT.
     fn looks_signed(&self) -> bool {
-        let names: Vec<String> = self
+        let pairs: Vec<(String, Cow<'_, str>)> = self
             .url
             .query_pairs()
             .filter(|(_, value)| !value.is_empty())
-            .map(|(key, _)| key.to_ascii_lowercase())
+            .map(|(key, value)| (key.to_ascii_lowercase(), value))
             .collect();
         let is_signature = |name: &str| {
             // `md5` is what nginx calls it.
@@ -156,8 +159,19 @@ impl SignedUrl {
                 .iter()
                 .any(|end| name.ends_with(end))
         };
-        names.iter().any(|name| is_signature(name))
-            && names.iter().any(|name| !is_signature(name) && is_beside(name))
+        let by_names = pairs.iter().any(|(name, _)| is_signature(name))
+            && pairs.iter().any(|(name, _)| !is_signature(name) && is_beside(name));
+        // A moment to come or just gone, and beside it what only a signature is called, or looks like.
+        let by_time = pairs.iter().any(|(end, time)| {
+            let (is_end, may_be_end) =
+                (is_end(end), matches!(&**end, "t" | "ts" | "e" | "time" | "timestamp"));
+            (is_end || may_be_end)
+                && is_moment(time)
+                && pairs.iter().any(|(name, value)| {
+                    name != end && (is_short_signature(name) || (is_end && looks_random(value)))
+                })
+        });
+        by_names || by_time || pairs.iter().any(|(name, value)| signs_by_itself(name, value))
     }
 
     fn host_rule(&self) -> Option<&'static HostRule> {
@@ -405,6 +419,76 @@ impl SignedUrl {
         let payload = BASE64_URL.decode(token.split('.').nth(1)?).ok()?;
         let payload: serde_json::Value = serde_json::from_slice(&payload).ok()?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(payload.get(name)?.as_u64()?))
+    }
+}
+
+/// Whether a parameter is the end of a signature by its name.
+fn is_end(name: &str) -> bool {
+    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    matches!(&*plain, "exp" | "expiry" | "expire" | "deadline" | "validuntil" | "validto" | "until")
+        || ["expires", "expiresat", "expiration"].iter().any(|end| plain.ends_with(end))
+}
+
+/// Whether a parameter is a signature by its name, where an end stands beside it.
+fn is_short_signature(name: &str) -> bool {
+    matches!(
+        name,
+        "s" | "st"
+            | "h"
+            | "hash"
+            | "sign"
+            | "token"
+            | "auth"
+            | "mac"
+            | "digest"
+            | "secret"
+            | "verify"
+            | "sig"
+            | "hmac"
+            | "md5"
+            | "signature"
+    )
+}
+
+/// Whether a value is a moment of this century, in seconds or thousandths of them, decimal or hex, or as a date.
+fn is_moment(value: &str) -> bool {
+    // 2001 to 2100.
+    const SECONDS: std::ops::Range<u64> = 1_000_000_000..4_102_444_800;
+    let value = value.trim();
+    let decimal = value.parse::<u64>().ok();
+    let is_hex = value.len() == 8 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    decimal.is_some_and(|number| SECONDS.contains(&number) || SECONDS.contains(&(number / 1000)))
+        || (is_hex && u64::from_str_radix(value, 16).is_ok_and(|number| SECONDS.contains(&number)))
+        || iso_time(value).is_some()
+        || compact_time(value).is_some()
+}
+
+/// Whether a value is long, of one piece, and made of letters and digits: nobody writes such a word.
+fn looks_random(value: &str) -> bool {
+    const SHORTEST: usize = 16;
+    let is_piece = value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'=' | b'~'));
+    value.len() >= SHORTEST
+        && is_piece
+        && value.bytes().any(|byte| byte.is_ascii_digit())
+        && value.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// Parameters that hold an end and a signature at once: Akamai's, Alibaba's and Tencent's for their networks, Cloudflare's,
+/// Upyun's.
+fn signs_by_itself(name: &str, value: &str) -> bool {
+    let begins_with_time = |rest_after: char| {
+        value.split_once(rest_after).is_some_and(|(time, rest)| is_moment(time) && !rest.is_empty())
+    };
+    let ends_with_time =
+        value.len() > 10 && value.is_char_boundary(value.len() - 10) && is_moment(&value[value.len() - 10..]);
+    match name {
+        "hdnts" | "hdnea" | "hdntl" | "__token__" | "__gda__" => true,
+        "auth_key" | "verify" => begins_with_time('-'),
+        "_upt" => ends_with_time,
+        "wssecret" | "txsecret" => true,
+        _ => value.contains("~hmac=") || value.contains("~acl="),
     }
 }
 
