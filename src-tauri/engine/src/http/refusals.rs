@@ -129,6 +129,8 @@ pub(crate) const GENERAL: &[Row] = &[
     status(429, Kind::RateLimited),
     status(431, Kind::MalformedRequest),
     status(501, Kind::WrongMethod),
+    // RFC 4918, section 11.5: it will not pass by itself.
+    status(507, Kind::QuotaExceeded),
     // What is HTTP's in disguise, under any status: 401, "0401", 429, "0429".
     code("401", Kind::Unauthorized),
     code("429", Kind::RateLimited),

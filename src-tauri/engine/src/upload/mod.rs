@@ -31,6 +31,7 @@ use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::http::reach::Destination;
+use crate::retry::longest_backoff;
 use crate::run::Run;
 use crate::secrets::header_map;
 use crate::services::{Confirmation, Service, refused};
@@ -72,6 +73,8 @@ pub(crate) struct Kept {
     /// How often the store said that it has what it could not have.
     too_early: u32,
     lost_sessions: u32,
+    /// How often the whole file was sent and refused.
+    sent_in_vain: u32,
 }
 
 impl Kept {
@@ -90,6 +93,7 @@ impl Kept {
             sent_all: false,
             too_early: 0,
             lost_sessions: 0,
+            sent_in_vain: 0,
         }
     }
 }
@@ -473,8 +477,23 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
             refusal.code.is_none() || matches!(refusal.http_status, 403 | 404 | 405 | 415 | 501);
         let first = if is_about_way && !passes { kept.first_refusal.take() } else { None };
         let told = first.unwrap_or(refusal);
-        return Err(store_refused(&told, service));
+        let mut error = store_refused(&told, service);
+        if !resumable {
+            kept.sent_in_vain += 1;
+            error.retry_after =
+                error.retry_after.map(|asked| asked.max(floor(source.size(), kept.sent_in_vain)));
+        }
+        return Err(error);
     }
+}
+
+/// The shortest pause before a file is sent whole once more, however soon the store wants it: what it asks for is meant for
+/// small requests, and "at once" would send the same bytes without a breath. The time that the file takes at 100 Mbit/s, at
+/// least the nth of 1, 2, 4 … 60 seconds.
+fn floor(size: u64, times: u32) -> Duration {
+    const BYTES_IN_A_SECOND: u64 = 12_500_000;
+    let of_size = Duration::from_millis(size.saturating_mul(1000) / BYTES_IN_A_SECOND);
+    longest_backoff(times).max(of_size.min(longest_backoff(u32::MAX)))
 }
 
 impl Kept {
@@ -681,5 +700,18 @@ fn check_size(url: &SignedUrl, method: Method, size: u64) -> Result<()> {
             Err(Error::new(Cause::TooLargeForStore, Phrase::LargerThanStoreTakes { limit: Size(limit) }))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_not_sent_whole_again_without_a_breath() {
+        let seconds = |size, times| floor(size, times).as_secs();
+        assert_eq!([1, 2, 3, 7, 1000].map(|times| seconds(1000, times)), [1, 2, 4, 60, 60]);
+        assert_eq!([1, 7].map(|times| seconds(125_000_000, times)), [10, 60]);
+        assert_eq!(seconds(u64::MAX, 1), 60);
     }
 }

@@ -102,11 +102,24 @@ impl SourceFile {
         Ok(source)
     }
 
-    /// A file that has bytes beyond its own size has no size that could be sent: those of `/proc`, documents that are
-    /// mounted from elsewhere.
+    /// A file that has more bytes than its own size says has no size that could be sent: those of `/proc`, documents that
+    /// are mounted from elsewhere. Nor has one that has fewer: those of `/sys`. Of a short file all is read, of a long one
+    /// the last byte.
     fn check_end(&self) -> Result<()> {
-        let beyond = read_at(&self.file, &mut [0], self.size());
-        if beyond.map_err(|error| Error::source_io("Reading", &self.path, &error))? == 0 {
+        const SHORT: u64 = 64 * 1024;
+        let read = |buffer: &mut [u8], at| {
+            read_at(&self.file, buffer, at).map_err(|error| Error::source_io("Reading", &self.path, &error))
+        };
+        let size = self.size();
+        let mut at = if size > SHORT { size - 1 } else { 0 };
+        let mut buffer = vec![0; usize::try_from(size.min(SHORT)).unwrap_or(1)];
+        while at < size {
+            match read(&mut buffer, at)? {
+                0 => break,
+                some => at += some as u64,
+            }
+        }
+        if at == size && read(&mut [0], size)? == 0 {
             return Ok(());
         }
         self.check_unchanged()?;
