@@ -1092,6 +1092,13 @@ fn failure(row: &Transfer) -> String {
     }
 }
 
+fn advice(row: &Transfer) -> String {
+    match &row.state {
+        State::Failed(failure) => failure.advice.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn note(row: &Transfer) -> String {
     row.note.as_ref().map(ToString::to_string).unwrap_or_default()
 }
@@ -1526,8 +1533,126 @@ async fn u11_a_file_that_has_more_than_its_size_is_refused_before_anything_is_si
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
     let row = uploads.run(Path::new("/proc/self/status")).await;
     assert_eq!(code(&row), Some(Code::InvalidInput), "{:?}", row.state);
-    assert!(failure(&row).contains("holds more than the size that it gives"), "{}", failure(&row));
+    assert!(failure(&row).contains("not hold as much as its size says"), "{}", failure(&row));
     assert!(uploads.sandbox.requests().is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn u13_a_file_that_has_less_than_its_size_is_refused_before_anything_is_signed() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = Path::new("/sys/kernel/mm/transparent_hugepage/enabled");
+    if std::fs::metadata(path).is_ok_and(|facts| facts.len() > 0) {
+        let row = uploads.run(path).await;
+        assert_eq!(code(&row), Some(Code::InvalidInput), "{:?}", row.state);
+        assert!(advice(&row).contains("copy it to a disk"), "{}", advice(&row));
+        assert!(uploads.sandbox.requests().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn u13_a_store_without_room_is_a_used_up_quota_and_is_not_sent_to_again() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|_, _| reply("507 Insufficient Storage", &[], "no room"));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(code(&row), Some(Code::QuotaExceeded), "{:?}", row.state);
+    assert!(failure(&row).contains("no room"), "{}", failure(&row));
+    assert_eq!(store.requests().len(), 1);
+}
+
+/// "At once" is meant for small requests.
+#[tokio::test]
+async fn u13_a_file_is_not_sent_whole_again_and_again_without_a_breath() {
+    let uploads = &Uploads::new(SignedUrls::GooglePut).await;
+    let sent = |name: &'static str, status: &'static str, asked: &'static str| async move {
+        let times = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let kept = std::sync::Arc::clone(&times);
+        let store = BadStore::start(move |_, number| {
+            kept.lock().unwrap().push(std::time::Instant::now());
+            match number {
+                0 | 1 => reply(status, &[("retry-after", asked)], ""),
+                _ => reply("200 OK", &[("x-amz-object-size", "300000")], ""),
+            }
+        });
+        let row = sent_to(uploads, &uploads.file(name, 300_000), store.url(PUT)).await;
+        assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)), "{status} {asked}");
+        let times = times.lock().unwrap().clone();
+        let waits: Vec<u64> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+        assert!(waits.len() == 2 && waits[0] >= 1 && waits[1] >= 2, "{status} {asked}: {waits:?}");
+    };
+    tokio::join!(
+        sent("a.bin", "429 Too Many Requests", "0"),
+        sent("b.bin", "503 Service Unavailable", "0"),
+        sent("c.bin", "429 Too Many Requests", "Sat, 21 Nov 2020 11:00:00 GMT"),
+    );
+}
+
+/// What stands under a name of the store's own may be about something else: a doubt that is said, not a wrong file.
+#[tokio::test]
+async fn u13_what_a_store_names_in_its_own_words_is_compared() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 300_000);
+    for (header, body, expected) in [
+        (None, r#"{"size": 300000}"#, Some(Verified::Length)),
+        (None, r#"{"size": 293, "name": "error.bin"}"#, Some(Verified::None)),
+        (None, r#"{"size": 5}"#, None),
+        (None, r#"{"bytes_received": 65536, "total": 300000}"#, None),
+        (None, r#"{"md5": "00000000000000000000000000000000"}"#, None),
+        (None, "<PutObjectResult><Size>5</Size></PutObjectResult>", None),
+        (
+            Some(("x-content-sha256", "0000000000000000000000000000000000000000000000000000000000000000")),
+            "",
+            None,
+        ),
+    ] {
+        let store = BadStore::start(move |_, _| reply("200 OK", header.as_slice(), body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        if let Some(proof) = expected {
+            assert_eq!((row.state, row.verified), (State::Completed, Some(proof)), "{body}");
+        } else {
+            assert_eq!(code(&row), Some(Code::ServiceError), "{header:?} {body}: {:?}", row.state);
+            let said = failure(&row);
+            assert!(said.contains("names something other"), "{header:?} {body}: {said}");
+            assert!(advice(&row).contains("look at the store"), "{}", advice(&row));
+        }
+        assert_eq!(store.requests().len(), 1, "{body}");
+    }
+}
+
+/// A form that a server keeps whole shows itself by its size, whatever the name under which that stands.
+#[tokio::test]
+async fn u13_a_form_that_was_kept_is_known_by_a_size_of_any_name() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|request, _| {
+        let size = request.header("content-length").unwrap_or_default();
+        reply("200 OK", &[], &format!("{{\"name\": \"o\", \"size\": {size}}}"))
+    });
+    let row = sent_to(&uploads, &path, store.url("/in")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)));
+    let lines: Vec<_> = store.requests().iter().map(|asked| asked.line()[..4].to_owned()).collect();
+    assert_eq!(lines, ["POST", "PUT "]);
+    assert!(store.requests()[1].body == std::fs::read(&path).unwrap(), "other bytes");
+}
+
+/// A server that keeps whatever comes would keep the form.
+#[tokio::test]
+async fn u13_what_looks_signed_is_sent_bare_and_a_bare_token_stays_a_form() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for (query, verb) in [
+        ("s=abcd&expires=4102444799", "PUT "),
+        ("auth_key=4102444799-0-0-abc", "PUT "),
+        ("hdnts=exp=4102444799~acl=/*~hmac=abc", "PUT "),
+        ("token=abc&expires=4102444799", "PUT "),
+        ("token=abc", "POST"),
+    ] {
+        let store = BadStore::start(|_, _| reply("200 OK", &[], ""));
+        let row = sent_to(&uploads, &path, store.url(&format!("/b/o?{query}"))).await;
+        assert_eq!(row.state, State::Completed, "{query}");
+        assert_eq!(&store.requests()[0].line()[..4], verb, "{query}");
+    }
 }
 
 #[tokio::test]
@@ -1702,6 +1827,19 @@ async fn u12_a_success_that_says_it_failed_is_read_in_every_spelling() {
         "<ErrorResponse><Error><Message>No room</Message></Error></ErrorResponse>",
         "<a:Error xmlns:a=\"x\"><a:Message>No room</a:Message></a:Error>",
         "Error: No room",
+        r#"{"files": [{"name": "a.bin", "error": "No room"}]}"#,
+        r#"{"success": true, "data": {"state": "FAILED", "reason": "No room"}}"#,
+        r#"{"uploaded": false, "reason": "No room"}"#,
+        r#"{"status": "quota_exceeded", "message": "No room"}"#,
+        r#"{"resultCode": "E001", "resultMsg": "No room"}"#,
+        "cb({\"success\": false, \"msg\": \"No room\"});",
+        ")]}'\n{\"success\": false, \"msg\": \"No room\"}",
+        "{\"progress\": 50}\n{\"success\": false, \"msg\": \"No room\"}\n",
+        "event: error\ndata: {\"message\": \"No room\"}\n\n",
+        "Upload failed: No room",
+        "<response><status>error</status><message>No room</message></response>",
+        "<result success=\"false\"><error>No room</error></result>",
+        "<html><body><h1>Upload failed: No room</h1></body></html>",
     ] {
         let store = BadStore::start(move |_, _| reply("200 OK", &[], body));
         let row = sent_to(&uploads, &path, store.url(PUT)).await;
@@ -1727,10 +1865,81 @@ async fn u12_a_success_in_any_spelling_is_one() {
         r#"{"code": 10000, "msg": "Success"}"#,
         r#"{"error": {"code": 0, "message": ""}, "success": true}"#,
         r#"{"error": "none"}"#,
+        r#"{"errors": [], "deleted": false, "isPublic": false, "name": "error.mp4"}"#,
+        r#"{"files": [{"name": "failed.mp4", "error": ""}]}"#,
+        "https://files.example/error.log",
     ] {
         let store = BadStore::start(move |_, _| reply("201 Created", &[], body));
         let row = sent_to(&uploads, &path, store.url(PUT)).await;
         assert_eq!(row.state, State::Completed, "{body}");
+    }
+}
+
+/// Words that are neither a yes nor a no prove nothing, and are for the user to read.
+#[tokio::test]
+async fn u13_what_nobody_understands_is_completed_without_a_proof_and_shown() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for (body, shown) in [
+        ("It works!\u{1b}[31m Have a nice day", "The store said: It works! Have a nice day"),
+        ("<html><head><title>My own files</title></head></html>", "The store said: My own files"),
+        (r#"{"message": "Come back tomorrow"}"#, "The store said: Come back tomorrow"),
+    ] {
+        let store = BadStore::start(move |_, _| reply("200 OK", &[], body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::None)), "{body}");
+        assert!(note(&row).ends_with(shown), "{body}: {}", note(&row));
+    }
+    let store = BadStore::start(|_, _| reply("200 OK", &[], r#"{"id": 1, "delete_token": "MARKED-SECRET"}"#));
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(!note(&row).contains("MARKED"), "{}", note(&row));
+}
+
+/// Success, but not of the whole file, or not now.
+#[tokio::test]
+async fn u13_a_status_for_later_or_for_a_part_is_not_stored_unless_something_shows_it() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    let rows: [(&str, &[(&str, &str)], &str); 4] = [
+        ("202 Accepted", &[("location", "/status/1")], r#"{"status": "processing"}"#),
+        ("202 Accepted", &[("retry-after", "1")], ""),
+        ("205 Reset Content", &[], ""),
+        ("206 Partial Content", &[("content-range", "bytes 0-99/1000")], ""),
+    ];
+    for (status, headers, body) in rows {
+        let store = BadStore::start(move |_, _| reply(status, headers, body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!(code(&row), Some(Code::ServiceError), "{status}: {:?}", row.state);
+        assert!(advice(&row).contains("look at the store"), "{status}: {}", advice(&row));
+        assert_eq!(store.requests().len(), 1, "{status}");
+        let named = [headers, &[("x-amz-object-size", "1000")]].concat();
+        let store = BadStore::start(move |_, _| reply(status, &named, body));
+        let row = sent_to(&uploads, &path, store.url(PUT)).await;
+        assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::Length)), "{status}");
+    }
+}
+
+/// A website that took a form leads to a page; nothing says whether it kept the file.
+#[tokio::test]
+async fn u13_a_store_that_leads_to_a_page_may_have_the_file() {
+    let uploads = Uploads::new(SignedUrls::GooglePut).await;
+    let path = uploads.file("a.bin", 1000);
+    for (url, status) in [("/form", "303 See Other"), ("/form", "302 Found"), (PUT, "303 See Other")] {
+        let store = BadStore::start(move |_, _| reply(status, &[("location", "/thanks?token=x")], ""));
+        let row = sent_to(&uploads, &path, store.url(url)).await;
+        assert_eq!(code(&row), Some(Code::ServiceError), "{url} {status}: {:?}", row.state);
+        let said = failure(&row);
+        assert!(said.contains("may be there") && said.contains("/thanks"), "{url} {status}: {said}");
+        assert!(!said.contains("token"), "{url} {status}: {said}");
+        assert!(advice(&row).contains("look at the store"), "{url} {status}: {}", advice(&row));
+        assert_eq!(store.requests().len(), 1, "{url} {status}: nothing is sent again");
+    }
+    // One to sign in at has nothing, and another host was never asked.
+    for (place, shown) in [("/login", "login page"), ("https://elsewhere.example/thanks", "leads to")] {
+        let store = BadStore::start(move |_, _| reply("302 Found", &[("location", place)], ""));
+        let row = sent_to(&uploads, &path, store.url("/form")).await;
+        assert!(failure(&row).contains(shown), "{place}: {}", failure(&row));
     }
 }
 
@@ -1754,11 +1963,14 @@ async fn u12_a_page_or_half_an_answer_is_no_acknowledgement() {
     assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
     assert_eq!(store.requests().len(), 2);
 
-    let later = [("retry-after", "1")];
-    let store = BadStore::start(move |_, _| reply("202 Accepted", &later, r#"{"state": "queued"}"#));
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\nThe file is".to_vec();
+    let store = BadStore::start(move |_, number| match number {
+        0 => Reply { answer: half.clone(), close: true, ..has(0) },
+        _ => reply("200 OK", &[("x-amz-object-size", "1000")], ""),
+    });
     let row = sent_to(&uploads, &path, store.url(PUT)).await;
-    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
-    assert_eq!(store.requests().len(), 1);
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(store.requests().len(), 2, "words that broke off are lost, too");
 }
 
 /// A signature is for one method; a server that keeps anything would keep a form instead of the file.
