@@ -13,7 +13,7 @@ async fn engine(root: &std::path::Path) -> Engine {
     Engine::open(options).await.unwrap()
 }
 
-fn readings(engine: &Engine, text: &str) -> Vec<String> {
+fn readings(engine: &Engine, text: &str) -> Vec<ferry_engine::ServiceId> {
     engine.recognise(text).into_iter().map(|one| one.service).collect()
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use url::Url;
 
-use crate::engine::Recognised;
+use crate::services::Recognised;
 use crate::filename::is_invisible;
 use crate::http::address;
 

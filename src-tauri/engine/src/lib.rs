@@ -21,6 +21,7 @@
 //! ```
 
 pub mod api;
+mod asset;
 mod curve;
 mod deep_link;
 mod download;
@@ -46,6 +47,7 @@ mod rows;
 mod run;
 mod search;
 mod secrets;
+mod service;
 mod services;
 mod settings;
 mod speed_limit;
@@ -54,15 +56,17 @@ mod task;
 mod terms;
 mod transfer;
 mod turns;
+mod units;
 mod upload;
+mod upload_method;
 mod words;
 
+pub use asset::{Asset, AssetInfo, AssetStatus, ImportedAssets, LibraryChanges};
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine,
-    ImportedAssets, KeyState, LibraryChanges, Options, Overrides, PathSummary, Pictures, Recognised,
-    ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+    AddedDownload, Changes, CheckReport, DownloadRequest, Engine, Options, Overrides, PathSummary, Pictures,
+    Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;
@@ -76,11 +80,22 @@ pub use list::{
     TakenBack, Today, Totals, Where,
 };
 pub use redaction::redact;
-pub use secrets::{Header, Secret, hand_on_keys, take_keys_from_environment};
-pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
+pub use secrets::{Header, KeyState, Secret, hand_on_keys, take_keys_from_environment};
+pub use service::{
+    About, DefaultRole, Input, Links, Place, ServiceId, Setting, all as services, is_private_setting,
+};
+pub use services::{LinksTaken, Recognised, ServicePlace, ServiceSetting, ServiceStatus, SettingInput};
+pub use settings::{Density, Language, ServiceSettings, Settings, SettingsPatch, Theme};
 pub use transfer::{
     AddedBy, Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
 pub use upload::chosen::LinksLeftOut;
 pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
+pub use units::Units;
+pub use upload_method::UploadMethod;
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};
+
+/// The list of the services, handed down to those floors that know no service (`service.rs`).
+pub(crate) fn known_services() -> &'static [&'static services::Kind] {
+    services::REGISTRY
+}

@@ -11,7 +11,8 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::SpeedSample;
-use crate::engine::{AssetStatus, Changes, Overrides};
+use crate::asset::AssetStatus;
+use crate::engine::{Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::files::folder::OpenFolders;
 use crate::files::own_folder::OwnFolder;
@@ -23,6 +24,7 @@ use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::rows::{Entry, Rows, Slot, Stop};
 use crate::run::Run;
+use crate::service::ServiceId;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
@@ -630,7 +632,7 @@ impl Queue {
 
     /// The user lets transfers go on whose account had nothing left: it is asked again, for all of them.
     pub fn account_was_seen_to(&self, ids: &[TransferId]) {
-        let services: HashSet<String> = self.some(ids).into_iter().map(|row| row.service).collect();
+        let services: HashSet<ServiceId> = self.some(ids).into_iter().map(|row| row.service).collect();
         for service in services {
             if self.services.problem(&service).is_some_and(|problem| problem.code == Code::QuotaExceeded) {
                 self.clear_problem(&service);

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use ts_rs::TS;
 
-use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
 use crate::http::origin::{BoundKey, Origin};
+use crate::service::{self, ServiceId};
 use crate::words::{Peer, Phrase, Words};
 
 /// A text that is never shown: `Debug` and `Display` print `•••`. Not serializable on purpose.
@@ -131,13 +131,11 @@ fn key_variable(name: &str) -> Option<OsString> {
 }
 
 /// The keys in the `FERRY_…_KEY` variables, by service.
-pub(crate) fn keys_from_environment() -> impl Iterator<Item = (String, Secret)> {
-    let variables = [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")];
-    let set = variables
-        .into_iter()
-        .filter_map(|(service, name)| Some((service, key_variable(name)?.into_string().ok()?)));
+pub(crate) fn keys_from_environment() -> impl Iterator<Item = (ServiceId, Secret)> {
+    let set = service::all()
+        .filter_map(|about| Some((about, key_variable(about.key_variable?)?.into_string().ok()?)));
     let set = set.filter(|(_, key)| !key.trim().is_empty());
-    set.map(|(service, key)| (service.to_owned(), Secret::new(key.trim())))
+    set.map(|(about, key)| (about.into(), Secret::new(key.trim())))
 }
 
 /// How long a keychain is believed that it has no key.
@@ -168,13 +166,30 @@ struct Known {
     versions: HashMap<String, u64>,
 }
 
+/// Where a service's key is kept. The key itself never leaves the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum KeyState {
+    /// The service takes no key.
+    Unneeded,
+    /// There is none yet.
+    Missing,
+    /// In the platform's keychain.
+    Keychain,
+    /// In memory until Ferry ends, as there is no keychain.
+    Memory,
+    /// In an environment variable.
+    Variable,
+}
+
 /// Where the keys of the services are.
 ///
 /// The keychain is asked in threads of its own, as it may never answer: the end of the program does not wait for them, nor
 /// does one service for what another one asked.
 pub(crate) struct Keys {
     /// Given for this run: by a variable or by whoever opened the engine.
-    given: HashMap<String, BoundKey>,
+    given: HashMap<ServiceId, BoundKey>,
     memory: Mutex<Known>,
     keychain: Option<Arc<dyn Keychain>>,
     reading_limit: Duration,
@@ -225,7 +240,7 @@ impl Keys {
     /// the `outside` address of its service, the built-in one or one that was given the same way: the settings lie in a
     /// file, and a file can be planted.
     pub fn from_environment(
-        mut given: HashMap<String, Secret>,
+        mut given: HashMap<ServiceId, Secret>,
         keychain: bool,
         outside: impl Fn(&str) -> Option<Origin>,
     ) -> Self {
@@ -240,7 +255,7 @@ impl Keys {
         Self::new(bound.collect(), keychain)
     }
 
-    fn new(given: HashMap<String, BoundKey>, keychain: Option<Arc<dyn Keychain>>) -> Self {
+    fn new(given: HashMap<ServiceId, BoundKey>, keychain: Option<Arc<dyn Keychain>>) -> Self {
         Self {
             given,
             memory: Mutex::default(),
@@ -255,7 +270,7 @@ impl Keys {
     }
 
     /// The same keys, but for those that were given to somebody else for a run of his own.
-    pub fn apart(&self, given: HashMap<String, BoundKey>) -> Self {
+    pub fn apart(&self, given: HashMap<ServiceId, BoundKey>) -> Self {
         let given = self.given.clone().into_iter().chain(given).collect();
         let apart = Self::new(given, self.keychain.clone());
         *lock(&apart.memory) = lock(&self.memory).clone();
@@ -532,7 +547,7 @@ impl Entry {
     fn read(text: &str, service: &str) -> Option<BoundKey> {
         let (key, origin) = match serde_json::from_str::<Self>(text) {
             Ok(entry) => (entry.key, Origin::of_address(&entry.origin)),
-            Err(_) => (text.to_owned(), crate::services::built_in_origin(service)),
+            Err(_) => (text.to_owned(), built_in_origin(service)),
         };
         Some(BoundKey::new(Secret::new(key), origin?))
     }
@@ -541,6 +556,11 @@ impl Entry {
         let entry = Self { origin: origin.as_str().to_owned(), key: key.to_owned() };
         serde_json::to_string(&entry).map_err(|error| Error::internal(error.to_string()))
     }
+}
+
+/// The origin of a service's built-in address.
+pub(crate) fn built_in_origin(service: &str) -> Option<Origin> {
+    Origin::of_address(service::about(service)?.built_in())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -716,10 +736,10 @@ mod tests {
         let key = Entry::read(&entry, "mavi").unwrap();
         assert!(goes_to(&key, "https://mavi.example:8443/x") && !goes_to(&key, "https://mavi.example/x"));
 
-        let built_in = crate::settings::Settings::default().mavi_url;
+        let built_in = service::about("mavi").unwrap().built_in();
         for bare in ["sk-mavi-0123", "12345", "{", "{\"key\":\"x\"}", "null"] {
             let key = Entry::read(bare, "mavi").unwrap();
-            assert!(goes_to(&key, &built_in) && !goes_to(&key, "https://mavi.example:8443/x"), "{bare}");
+            assert!(goes_to(&key, built_in) && !goes_to(&key, "https://mavi.example:8443/x"), "{bare}");
         }
         assert!(Entry::read(r#"{"origin":"nowhere","key":"sk-1"}"#, "mavi").is_none());
     }

@@ -10,7 +10,7 @@ use crate::foreign::Foreign;
 use crate::http::checksum::Checksum;
 use crate::http::identity::Identity;
 use crate::http::range::Validator;
-use crate::settings::UploadMethod;
+use crate::upload_method::UploadMethod;
 use crate::transfer::{Extent, Verified};
 
 /// An upload or a download, as asked for.

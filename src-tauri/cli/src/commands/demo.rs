@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Cause, DownloadRequest, Engine, Error, Settings, Size, State, Transfer, TransferId, UploadRequest,
+    Cause, DownloadRequest, Engine, Error, ServiceId, Settings, Size, State, Transfer, TransferId, UploadRequest,
     Verified, make_private_folder,
 };
 use sha2::{Digest as _, Sha256};
@@ -62,7 +62,7 @@ async fn show(
     let started = Instant::now();
     let request = UploadRequest {
         paths: vec![source.to_owned()],
-        service: Some("sandbox".to_owned()),
+        service: Some(ServiceId::at_first()),
         ..UploadRequest::default()
     };
     let id = *engine
@@ -79,7 +79,7 @@ async fn show(
     let started = Instant::now();
     let request = DownloadRequest {
         what: asset_id.to_string(),
-        service: Some("sandbox".to_owned()),
+        service: Some(ServiceId::at_first()),
         folder: Some(folder),
         ..DownloadRequest::default()
     };

@@ -62,9 +62,12 @@ pub(crate) struct OwnFolder {
     path: PathBuf,
 }
 
+/// The folder in it that belongs to the sandbox.
+pub(crate) const SANDBOX: &str = "sandbox";
+
 /// Where a folder in it could be mounted from.
 #[cfg(unix)]
-const PARTS: [&str; 6] = ["", "resume", "sandbox", "sandbox/objects", "sandbox/sessions", "cache"];
+const PARTS: [&str; 6] = ["", "resume", SANDBOX, "sandbox/objects", "sandbox/sessions", "cache"];
 /// What holds secrets, and not only what was chosen to be sent before.
 #[cfg(unix)]
 const SECRET_PARTS: [&str; 2] = ["", "resume"];
@@ -148,6 +151,7 @@ mod unix {
 
     use rustix::process::geteuid;
 
+    use super::SANDBOX;
     use crate::error::{Cause, Error, Result};
     use crate::words::{Phrase, shown};
 
@@ -155,7 +159,7 @@ mod unix {
     const OTHERS: u32 = 0o077;
     const STICKY: u32 = 0o1000;
     /// The folders of the sandbox inside and of `ferry sandbox`.
-    const SANDBOXES: [&str; 2] = ["sandbox", "sandbox-server"];
+    const SANDBOXES: [&str; 2] = [SANDBOX, "sandbox-server"];
     /// As many links as the system itself follows.
     const MOST_LINKS: usize = 40;
 
