@@ -194,7 +194,10 @@ async fn with_mavi(root: &Path) -> (Engine, Sandbox) {
     let mut options = Options::new(root.join("data"));
     options.keychain = false;
     let engine = Engine::open(options).await.unwrap();
-    engine.change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url())).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     (engine, sandbox)
 }
 
@@ -295,7 +298,10 @@ async fn a_key_stays_with_its_address_whoever_writes_another_one_into_the_settin
     assert!(mavi(&engine).ready && mavi(&engine).key_belongs_to.is_none());
 
     // Entered anew, it belongs to the new address, and no longer to the old one.
-    engine.change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2"))).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2")))
+        .await
+        .unwrap();
     engine.set_key("mavi", Secret::new("sk-for-it")).await.unwrap();
     assert!(mavi(&engine).ready);
     engine.check("mavi").await.unwrap();
@@ -304,7 +310,10 @@ async fn a_key_stays_with_its_address_whoever_writes_another_one_into_the_settin
         asked.iter().any(|head| head.contains("sk-for-it"))
             && !asked.iter().any(|head| head.contains(API_KEY))
     );
-    engine.change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url())).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     let report = engine.check("mavi").await.unwrap();
     has_no_key_for_it(&engine, &report, &stranger.url(""));
 }
@@ -363,10 +372,16 @@ async fn what_waits_for_a_key_goes_on_when_the_address_is_the_keys_own_again() {
     let mut options = Options::new(root.path().join("data"));
     (options.keychain, options.resume_unfinished) = (false, true);
     let engine = Engine::open(options).await.unwrap();
-    engine.change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url())).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     let stranger = stranger();
-    engine.change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2"))).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2")))
+        .await
+        .unwrap();
     let request = DownloadRequest {
         what: "re_0123456789".into(),
         service: Some("mavi".into()),
@@ -386,7 +401,10 @@ async fn what_waits_for_a_key_goes_on_when_the_address_is_the_keys_own_again() {
     };
     until("it stands still", &|state, waits| matches!(state, State::Failed(_)) || waits).await;
     was_not_asked(&stranger);
-    engine.change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url())).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     // The sandbox does not have it, and said so: it was asked, with a key that it takes.
     until(
         "it was asked",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Code, Engine, Options, Secret,};
+use ferry_engine::{Code, Engine, Options, Secret};
 use tokio::runtime::{Builder, Runtime};
 
 use super::memory;

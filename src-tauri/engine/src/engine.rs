@@ -1181,7 +1181,12 @@ impl Engine {
         Ok(ImportedAssets { count, new })
     }
 
-    async fn service_of(&self, asset_id: &str, service: Option<&str>, services: &Services) -> Result<ServiceId> {
+    async fn service_of(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        services: &Services,
+    ) -> Result<ServiceId> {
         if let Some(service) = service {
             return Ok(service.into());
         }
@@ -1509,7 +1514,9 @@ async fn drop_half_added(
 ) -> Result<Option<Phrase>> {
     let half_added = |stored: &Stored| {
         let needs_secret = match &*stored.task {
-            Task::Download(download) => download.is_url && !download.is_whole && stored.row.service.is_any_link(),
+            Task::Download(download) => {
+                download.is_url && !download.is_whole && stored.row.service.is_any_link()
+            }
             Task::Upload(upload) => upload.to_own_url,
         };
         let untouched =

@@ -89,9 +89,9 @@ pub use settings::{Density, Language, ServiceSettings, Settings, SettingsPatch, 
 pub use transfer::{
     AddedBy, Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
+pub use units::Units;
 pub use upload::chosen::LinksLeftOut;
 pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
-pub use units::Units;
 pub use upload_method::UploadMethod;
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::curve::SpeedSample;
 use crate::asset::AssetStatus;
+use crate::curve::SpeedSample;
 use crate::engine::{Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::files::folder::OpenFolders;

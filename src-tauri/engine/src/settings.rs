@@ -14,8 +14,8 @@ use ts_rs::TS;
 use crate::error::{Error, Result};
 use crate::http::address;
 use crate::service::{self, About, Input, Known, ServiceId};
-use crate::upload_method::UploadMethod;
 use crate::units::Units;
+use crate::upload_method::UploadMethod;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// Light or dark.
@@ -109,7 +109,9 @@ impl ServiceSettings {
         for (name, value) in &self.0 {
             let known = service::settings().find(|known| known.name == name);
             if !known.is_some_and(|known| fits(known, value)) {
-                return Err(Error::internal("Settings were changed that there are none of").because(name.clone()));
+                return Err(
+                    Error::internal("Settings were changed that there are none of").because(name.clone())
+                );
             }
         }
         for about in service::all() {

@@ -6,9 +6,7 @@ use std::path::Path;
 use ferry_engine::api::{
     AssetDelete, AssetInfoOf, Assets as AllAssets, AssetsWithContent, ExportAssets, ImportAssets,
 };
-use ferry_engine::{
-    Asset, AssetStatus, Error, Foreign, ImportedAssets, ServiceId, Size, library_as_csv,
-};
+use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, ServiceId, Size, library_as_csv};
 
 use super::Session;
 use crate::Outcome;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Cause, DownloadRequest, Engine, Error, ServiceId, Settings, Size, State, Transfer, TransferId, UploadRequest,
-    Verified, make_private_folder,
+    Cause, DownloadRequest, Engine, Error, ServiceId, Settings, Size, State, Transfer, TransferId,
+    UploadRequest, Verified, make_private_folder,
 };
 use sha2::{Digest as _, Sha256};
 

@@ -164,11 +164,8 @@ async fn a_file_goes_to_an_added_service_and_comes_back() {
     assert_eq!((&*reading.service, &*reading.label, reading.ready), ("echo", "Echo of a file", true));
     let folder = root.path().join("back");
     fs::create_dir(&folder).unwrap();
-    let download = DownloadRequest {
-        what: id.to_string(),
-        folder: Some(folder.clone()),
-        ..DownloadRequest::default()
-    };
+    let download =
+        DownloadRequest { what: id.to_string(), folder: Some(folder.clone()), ..DownloadRequest::default() };
     let brought = engine.download(download).await.unwrap();
     let brought = ended(&engine, brought).await;
     assert_eq!(brought.state, State::Completed, "{brought:?}");
@@ -191,15 +188,21 @@ async fn the_card_of_an_added_service_says_what_can_be_set() {
     assert_eq!((before.place, before.address_setting.as_deref()), (ServicePlace::Address, Some("echo_url")));
     assert_eq!(before.key, KeyState::Missing);
     let [method, voice] = &before.settings[..] else { panic!("{:?}", before.settings) };
-    assert_eq!((&*method.name, &method.input, &method.value), ("echo_method", &SettingInput::Method, &json!("auto")));
+    assert_eq!(
+        (&*method.name, &method.input, &method.value),
+        ("echo_method", &SettingInput::Method, &json!("auto"))
+    );
     let of = vec!["plain".to_owned(), "loud".to_owned()];
     assert_eq!((&voice.input, &voice.value), (&SettingInput::Choice { of }, &json!("plain")));
 
     let patch = |text: &str| serde_json::from_str(text).unwrap();
-    let changed = here.patch_settings(patch(r#"{"echo_method": "put", "echo_voice": "loud"}"#)).await.unwrap();
+    let changed =
+        here.patch_settings(patch(r#"{"echo_method": "put", "echo_voice": "loud"}"#)).await.unwrap();
     assert_eq!(changed.upload_method("echo"), crate::upload_method::UploadMethod::Put);
     assert_eq!(card(&here).settings[1].value, json!("loud"));
-    for wrong in [r#"{"echo_method": "fax"}"#, r#"{"echo_voice": 3}"#, r#"{"echo_url": "ftp://x"}"#, r#"{"echo": 1}"#] {
+    for wrong in
+        [r#"{"echo_method": "fax"}"#, r#"{"echo_voice": 3}"#, r#"{"echo_url": "ftp://x"}"#, r#"{"echo": 1}"#]
+    {
         assert!(here.patch_settings(patch(wrong)).await.is_err(), "{wrong}");
     }
     here.shutdown().await;
@@ -285,25 +288,23 @@ fn no_service_is_named_outside_its_file() {
     assert!(files.len() > 200, "the sources are elsewhere: {}", files.len());
     let mut named = Vec::new();
     for about in service::all() {
-        let of_its_own = [("engine/src/services", about.id.replace('-', "_"))];
+        let file_of_its_own = format!("engine/src/services/{}.rs", about.id.replace('-', "_"));
         let names = about.address_names().into_iter().flat_map(|(setting, variable)| [setting, variable]);
         let names: Vec<&str> =
             names.chain(about.key_variable).chain(about.settings.iter().map(|one| one.name)).collect();
         for file in &files {
             let path = file.to_string_lossy().replace('\\', "/");
-            let is_its_own =
-                of_its_own.iter().any(|(folder, stem)| path.ends_with(&format!("{folder}/{stem}.rs")));
-            if is_its_own || path.ends_with("services/added.rs") {
+            if path.ends_with(&file_of_its_own) || path.ends_with("services/added.rs") {
                 continue;
             }
             let text = code(&fs::read_to_string(file).unwrap());
             let is_page = path.contains("/ui/src/");
-            let quotes: &[char] = if is_page { &['\''] } else { &['"'] };
-            let literals = quotes.iter().map(|quote| format!("{quote}{}{quote}", about.id));
-            let other = OTHER_MEANINGS.iter().any(|(end, id, _)| path.ends_with(end) && *id == about.id);
-            for literal in literals.filter(|_| !other).chain(names.iter().map(|name| format!("\"{name}\""))) {
-                if text.contains(&literal) {
-                    named.push(format!("{path}: {literal}"));
+            let quote = if path.contains("/ui/src/") { '\'' } else { '"' };
+            let has_other = OTHER_MEANINGS.iter().any(|(end, id, _)| path.ends_with(end) && *id == about.id);
+            let id = [about.id].into_iter().filter(|_| !has_other);
+            for name in id.chain(names.iter().copied()) {
+                if text.contains(&format!("{quote}{name}{quote}")) {
+                    named.push(format!("{path}: {name}"));
                 }
             }
         }

@@ -71,7 +71,12 @@ impl Launcher {
     }
 
     /// The service, started if need be.
-    pub async fn service(&self, http: &Http, settings: &ServiceSettings, paces: &Paces) -> Result<SandboxService> {
+    pub async fn service(
+        &self,
+        http: &Http,
+        settings: &ServiceSettings,
+        paces: &Paces,
+    ) -> Result<SandboxService> {
         let mut running = self.running.lock().await;
         let sandbox = match &*running {
             Some(sandbox) => Arc::clone(sandbox),

@@ -35,13 +35,13 @@ use crate::run::Run;
 use crate::secrets::header_map;
 use crate::service::ServiceId;
 use crate::services::{Confirmation, Service, refused};
-use crate::upload_method::UploadMethod;
 use crate::task::{Task, UploadTask};
 use crate::transfer::{Stage, Verified};
 use crate::upload::acknowledged::{Doubt, Refused, Taken, too_early};
 use crate::upload::sign::{Target, abandon, target};
 use crate::upload::signed_url::{Method, SignedUrl};
 use crate::upload::source_file::{SourceFile, file_name};
+use crate::upload_method::UploadMethod;
 use crate::words::{Peer, Phrase, Size, Way};
 
 /// A URL that will be valid is waited for this long; clocks that differ by more are somebody's mistake.
