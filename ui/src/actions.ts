@@ -204,7 +204,7 @@ export async function downloadLinks(links: string[]): Promise<string[]> {
   const refused: string[] = [];
   for (const link of links) {
     try {
-      added.push(await ipc.download({ what: link, service: 'link' }));
+      added.push(await ipc.download({ what: link, service: services.anyLink?.id }));
     } catch (error) {
       if (refused.length === 0) toasts.fail(error);
       refused.push(link);
@@ -298,7 +298,7 @@ const LASTING = new Set<Code>(['invalid_input', 'unsupported']);
 export function waysOut({ code, remedy, what }: Pick<Failure, 'code' | 'remedy' | 'what'>, service: string): Remedy[] {
   const ways: Remedy[] = isOwn(what) && what.is === 'link_not_kept' ? ['new_link', remedy] : [remedy];
   // A plain link has no card to look at, and a signed URL of one's own takes the file that it was made for.
-  if (service === 'link' && (remedy === 'check_service' || remedy === 'choose_file')) ways.pop();
+  if (service === services.anyLink?.id && (remedy === 'check_service' || remedy === 'choose_file')) ways.pop();
   if (RIGHTED_ELSEWHERE.has(remedy) && !LASTING.has(code)) ways.push('retry');
   if (code === 'disk_full') ways.push('choose_folder');
   return [...new Set([...ways, 'remove' as const])];

@@ -1,5 +1,6 @@
 import { aboutService } from './describe';
 import * as ipc from './ipc';
+import { nameServices } from './phrases';
 import { settings } from './settings.svelte';
 import type { CheckReport, ServiceStatus } from './types';
 
@@ -13,6 +14,7 @@ class Services {
   checking = $state<Record<string, boolean>>({});
 
   set(all: ServiceStatus[]) {
+    nameServices(all);
     this.#told = all;
   }
 
@@ -27,7 +29,17 @@ class Services {
 
   /** Those with a card and a place in the side bar: plain links need no setting up. */
   get shown(): ServiceStatus[] {
-    return this.all.filter((service) => service.id !== 'link');
+    return this.all.filter((service) => service.links !== 'any');
+  }
+
+  /** The one for any link. */
+  get anyLink(): ServiceStatus | undefined {
+    return this.all.find((service) => service.links === 'any');
+  }
+
+  /** The one inside Ferry, for trying things out: the default until another one is set up. */
+  get atFirst(): ServiceStatus | undefined {
+    return this.all.find((service) => service.is_at_first);
   }
 
   /** Those that dropped files can go to right now. */
