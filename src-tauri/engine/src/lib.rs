@@ -46,6 +46,7 @@ mod retry;
 mod rows;
 mod run;
 mod search;
+mod secret;
 mod secrets;
 mod service;
 mod services;
@@ -80,7 +81,8 @@ pub use list::{
     TakenBack, Today, Totals, Where,
 };
 pub use redaction::redact;
-pub use secrets::{Header, KeyState, Secret, hand_on_keys, take_keys_from_environment};
+pub use secret::{Header, Secret};
+pub use secrets::{KeyState, hand_on_keys, take_keys_from_environment};
 pub use service::{
     About, DefaultRole, Input, Links, Place, ServiceId, Setting, all as services, is_private_setting,
 };

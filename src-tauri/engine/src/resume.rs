@@ -22,7 +22,7 @@ use crate::files::folder::{SharedSync, read_at, sync_names, write_at};
 use crate::files::own_folder::make_private_folder;
 use crate::files::whole::replace_record;
 use crate::http::reach::Reach;
-use crate::secrets::Header;
+use crate::secret::Header;
 use crate::service::ServiceId;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;

@@ -16,7 +16,8 @@ use super::wire::{INVALID_PARAMS, NO_SUCH_METHOD, RpcError, WireError, WireSecre
 use crate::asset::{Asset, AssetInfo, ImportedAssets};
 use crate::engine::{Adding, CheckReport, DownloadRequest, Engine, UploadRequest};
 use crate::error::{Code, Error, Result};
-use crate::secrets::{KeyState, Secret};
+use crate::secret::Secret;
+use crate::secrets::KeyState;
 use crate::service::ServiceId;
 use crate::services::ServiceStatus;
 use crate::task::Token;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::http::Fetch;
 use crate::http::address;
 use crate::run::Run;
-use crate::secrets::header_map;
+use crate::secret::header_map;
 use crate::service::{About, DefaultRole, Links, Place};
 use crate::services::{Kind, Plan, Service};
 use crate::task::DownloadTask;

@@ -14,6 +14,7 @@ mod status;
 mod visual_search;
 
 #[cfg(test)]
+#[path = "../../../../tests/adding_a_service.rs"]
 mod added;
 #[cfg(test)]
 #[path = "../../../../tests/fixtures/echo.rs"]
@@ -43,7 +44,8 @@ use crate::http::reach::{self, Reach};
 use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
 use crate::run::Run;
-use crate::secrets::{KeyState, Keys, Secret, built_in_origin};
+use crate::secret::Secret;
+use crate::secrets::{KeyState, Keys, built_in_origin};
 use crate::service::{self, About, Links, Place, ServiceId};
 use crate::settings::{ServiceSettings, Settings};
 use crate::task::DownloadTask;

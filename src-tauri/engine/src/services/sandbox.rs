@@ -18,7 +18,7 @@ use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::origin::{BoundKey, Origin};
 use crate::http::pace::Paces;
 use crate::run::Run;
-use crate::secrets::Secret;
+use crate::secret::Secret;
 use crate::service::{About, DefaultRole, Links, Place};
 use crate::services::api::Api;
 use crate::services::{

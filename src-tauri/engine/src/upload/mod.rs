@@ -32,7 +32,7 @@ use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Hasher};
 use crate::http::reach::Destination;
 use crate::run::Run;
-use crate::secrets::header_map;
+use crate::secret::header_map;
 use crate::service::ServiceId;
 use crate::services::{Confirmation, Service, refused};
 use crate::task::{Task, UploadTask};
