@@ -316,8 +316,7 @@ describe('in another language than the engine’s', () => {
       description: 'Funciona dentro de Ferry, solo en este equipo. Para hacer pruebas',
     });
     expect(service('mavi').name).toBe('English');
-    const made = (id: string, host: string | null) =>
-      recognised({ service: id, label: 'English', ready: true, host });
+    const made = (id: string, host: string | null) => recognised({ service: id, label: 'English', ready: true, host });
     expect(made('link', 'files.example.org')).toBe('Enlace a files.example.org');
     expect(made('offline-tube', 'x.example')).toBe('Página para el servidor multimedia');
     expect(made('offline-tube', null)).toBe('Archivo en el servidor multimedia');
