@@ -16,7 +16,7 @@ use crate::engine::{DownloadRequest, Engine, Options, UploadRequest};
 use crate::error::Code;
 use crate::secret::Secret;
 use crate::secrets::KeyState;
-use crate::service;
+use crate::service::{self, Input, Links};
 use crate::settings::Settings;
 use crate::transfer::{State, Transfer, TransferId, Verified};
 
@@ -229,6 +229,7 @@ async fn a_key_of_an_added_service_goes_to_the_address_that_it_was_given_for_and
     assert_eq!(engine.settings().default_service, "echo", "its key is there: it is set up");
     assert_eq!(engine.check("echo").await.unwrap().key_accepted, Some(true));
     engine.shutdown().await;
+    drop(engine);
 
     let engine = self::engine(root.path()).await;
     assert_eq!(engine.settings().default_service, "sandbox", "and without the key it is not");
@@ -255,8 +256,10 @@ fn settings_of_services_that_are_no_more_are_passed_over_and_the_others_count() 
 }
 
 /// Places where the word means something else.
-const OTHER_MEANINGS: [(&str, &str, &str); 1] =
-    [("engine/src/files/own_folder.rs", "sandbox", "the name of a folder in the data folder")];
+const OTHER_MEANINGS: [(&str, &str, &str); 2] = [
+    ("engine/src/files/own_folder.rs", "sandbox", "a folder in the data folder"),
+    ("cli/src/commands/upload.rs", "link", "a link in a folder that is sent"),
+];
 
 /// The sources of a tree, without those of tests.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -275,7 +278,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// The code of a source: no comments, and no tests at its end.
 fn code(text: &str) -> String {
-    let text = text.find("#[cfg(test)]\nmod tests").map_or(text, |at| &text[..at]);
+    let text = text.find("\nmod tests {").map_or(text, |at| &text[..at]);
     let is_code = |line: &&str| !["//", "*", "/*"].iter().any(|start| line.trim_start().starts_with(start));
     text.lines().filter(is_code).map(|line| format!("{line}\n")).collect()
 }
@@ -296,19 +299,69 @@ fn no_service_is_named_outside_its_file() {
             names.chain(about.key_variable).chain(about.settings.iter().map(|one| one.name)).collect();
         for file in &files {
             let path = file.to_string_lossy().replace('\\', "/");
+            let text = code(&fs::read_to_string(file).unwrap());
+            let is_page = path.contains("/ui/src/");
+            let quote = if is_page { '\'' } else { '"' };
+            let is_named = |name: &str| {
+                let is_key = |line: &str| line.trim_start().starts_with(&format!("{name}:"));
+                text.contains(&format!("{quote}{name}{quote}")) || (is_page && text.lines().any(is_key))
+            };
             if path.ends_with(&file_of_its_own) {
+                assert!(is_named(about.id), "the search finds nothing in {path}");
                 continue;
             }
-            let text = code(&fs::read_to_string(file).unwrap());
-            let quote = if path.contains("/ui/src/") { '\'' } else { '"' };
             let has_other = OTHER_MEANINGS.iter().any(|(end, id, _)| path.ends_with(end) && *id == about.id);
             let id = [about.id].into_iter().filter(|_| !has_other);
-            for name in id.chain(names.iter().copied()) {
-                if text.contains(&format!("{quote}{name}{quote}")) {
-                    named.push(format!("{path}: {name}"));
-                }
-            }
+            // What the page asks for itself has fields of these names.
+            let names = names.iter().copied().filter(|_| !path.ends_with("/types.ts"));
+            named.extend(id.chain(names).filter(|name| is_named(name)).map(|name| format!("{path}: {name}")));
         }
     }
     assert!(named.is_empty(), "{named:#?}");
+}
+
+#[test]
+fn the_page_calls_services_as_the_engine_does_and_in_each_language_or_none() {
+    let messages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ui/messages");
+    let languages: Vec<(String, serde_json::Map<String, Value>)> = fs::read_dir(messages)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .map(|file| {
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            (name, serde_json::from_slice(&fs::read(&file).unwrap()).unwrap())
+        })
+        .collect();
+    let mut english = HashMap::new();
+    for about in service::all() {
+        let mut of = |what: &str, words: &str| {
+            let words = words.to_owned();
+            english.insert(format!("service_{what}_{}", about.id.replace('-', "_")), words);
+        };
+        of("name", about.name);
+        of("about", about.description);
+        of("label", about.label);
+        match about.links {
+            Links::Pages(label) | Links::Any(label) => of("link", label),
+            Links::None => {}
+        }
+        for setting in about.settings {
+            english.insert(format!("setting_{}", setting.name), setting.label.to_owned());
+            if let Input::Switch { yes, no } = setting.input {
+                english.insert(format!("setting_{}_yes", setting.name), yes.to_owned());
+                english.insert(format!("setting_{}_no", setting.name), no.to_owned());
+            }
+        }
+    }
+    let kinds = ["service_name_", "service_about_", "service_label_", "service_link_", "setting_"];
+    for (language, all) in &languages {
+        for (name, words) in all.iter().filter(|(name, _)| kinds.iter().any(|kind| name.starts_with(kind))) {
+            let wanted = english.get(name).unwrap_or_else(|| panic!("{name} is of no service"));
+            assert!(language != "en" || words == wanted, "{name}: {words}, and the engine says {wanted}");
+            assert!(
+                languages.iter().all(|(_, all)| all.contains_key(name)),
+                "{name} is not in every language"
+            );
+        }
+    }
+    assert!(languages.len() > 2 && languages[0].1.contains_key("service_about_mavi"));
 }
