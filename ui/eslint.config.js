@@ -7,7 +7,7 @@ import ts from 'typescript-eslint';
 import svelteConfig from './svelte.config.js';
 
 export default ts.config(
-  { ignores: ['dist', 'dist-tests', 'test-results', 'src/paraglide', 'node_modules', 'src/types.ts', 'src/client.ts'] },
+  { ignores: ['dist', 'dist-tests', 'test-results', 'src/paraglide', 'node_modules', 'src/engine/types.ts', 'src/engine/client.ts'] },
   js.configs.recommended,
   ...ts.configs.strictTypeChecked,
   ...svelte.configs.recommended,
@@ -41,7 +41,7 @@ export default ts.config(
       ],
     },
   },
-  { files: ['src/ipc.ts', 'tests/fake-engine.ts'], rules: { 'no-restricted-imports': 'off' } },
+  { files: ['src/engine/ipc.ts', 'tests/fake-engine.ts'], rules: { 'no-restricted-imports': 'off' } },
   {
     files: ['**/*.svelte', '**/*.svelte.ts'],
     languageOptions: { parserOptions: { parser: ts.parser, svelteConfig } },

@@ -302,6 +302,56 @@ fn mirrors_with_tags_of_their_own_bring_the_file() {
 }
 
 #[test]
+fn a_tag_means_nothing_at_another_place_or_beside_another_date() {
+    let gone = Fault::Instead(Instead::Status { code: 410, wait: Pause::None, body: Body::Empty });
+    let numbered = |tag, date| ServerPlan {
+        hops: Hops::Numbered,
+        change: Change::At(1),
+        tag,
+        date,
+        faults: vec![cut(150_000)],
+        ..ServerPlan::good(300_000)
+    };
+    comes(&numbered(Tag::Counter, Dated::None));
+    comes(&numbered(Tag::OfDate, Dated::Shared));
+    comes(&numbered(Tag::None, Dated::Shared));
+    let hops = Hops::Mirrors { count: 2, share_tags: true, differ: true };
+    for tag in [Tag::Counter, Tag::OfDate] {
+        let faults = vec![cut(150_000), gone];
+        comes(&ServerPlan { hops, tag, date: Dated::Shared, faults, ..ServerPlan::good(300_000) });
+    }
+    let tag = Tag::Constant;
+    comes(&ServerPlan {
+        tag,
+        change: Change::At(1),
+        faults: vec![cut(150_000)],
+        ..ServerPlan::good(300_000)
+    });
+}
+
+#[test]
+fn what_a_redirect_promised_holds_for_what_begins_anew() {
+    let promise = |header, truth| vec![digest(header, truth, When::OnTheWay)];
+    refuses(&ServerPlan {
+        tag: Tag::Unquoted,
+        date: Dated::None,
+        ranges: Ranges { told: false, honour: Honour::Never, cap: None },
+        digests: promise(DigestHeader::LegacyMd5, Truth::Wrong),
+        hops: Hops::Mirrors { count: 2, share_tags: true, differ: true },
+        faults: vec![cut(14_988)],
+        ..ServerPlan::good(131_074)
+    });
+    refuses(&ServerPlan {
+        tag: Tag::None,
+        ranges: Ranges { told: true, honour: Honour::Never, cap: None },
+        digests: promise(DigestHeader::ReprSha512, Truth::OfNext),
+        hops: Hops::Redirect(307),
+        faults: vec![cut(44_323), Fault::Less { by: 4_073, after: 128_268 }, cut(1_102)],
+        ..ServerPlan::good(200_204)
+    });
+}
+
+#[test]
 fn a_cookie_is_given_back() {
     comes(&ServerPlan { wants_cookie: true, ..ServerPlan::good(1_000) });
 }

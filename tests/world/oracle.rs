@@ -104,11 +104,13 @@ pub fn judge_download(
         return Ok(());
     }
     proof_is_true(verified, &found, &given)?;
+    let last = given.last().cloned();
     // A digest that stood over the file's first byte, whichever answer that came from, decides.
     let first: Vec<&Given> = given.iter().filter(|given| given.start == 0 && given.sent > 0).collect();
     let contradicts = |answer: &&Given| {
-        // What stands behind the last byte may not be heard by who is stopped there.
-        let trailing = answer.trailing.iter().filter(|_| server.plan.meddling.is_empty());
+        // What stands behind the last byte is heard by who listens until there: for certain only where nothing came after.
+        let is_heard = server.plan.meddling.is_empty() && last.as_ref() == Some(*answer);
+        let trailing = answer.trailing.iter().filter(|_| is_heard);
         let claims: Vec<_> = answer.claims.iter().chain(trailing).collect();
         let right =
             |name: &str| claims.iter().any(|(known, value)| *known == name && digest(name, &found) == *value);

@@ -69,6 +69,12 @@ pub enum Tag {
     Weak,
     /// Not an entity tag by its form.
     Unquoted,
+    /// Strong, and the same number at every place: each has counted its own versions.
+    Counter,
+    /// Strong, made of date and size as nginx does it: two places share it.
+    OfDate,
+    /// A name as long as a hash, which stays while the date moves on.
+    Constant,
     /// Only the first answer has it.
     FirstOnly,
     /// A 206 lacks it.
@@ -85,6 +91,8 @@ pub enum Dated {
     Fresh,
     /// Half a minute old, for all versions: the clocks of two machines may differ by that (RFC 9110 §8.8.2.2).
     Young,
+    /// Old, and the same for all versions, as where every file is given one date.
+    Shared,
     /// Old, in an answer without a date of its own.
     WithoutDate,
     FirstOnly,
@@ -201,6 +209,8 @@ pub enum Hops {
     None,
     /// The link leads to another place of the same server.
     Redirect(u16),
+    /// The link leads to the newest version, at a place that only its query tells from that of the one before, which is gone.
+    Numbered,
     /// The link leads to one of these many mirrors in turn.
     Mirrors {
         count: u8,

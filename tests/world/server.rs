@@ -33,7 +33,7 @@ const AGAIN_AND_AGAIN: &[u8] = &[b'!'; 64 << 10];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an answer really was.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Given {
     pub status: u16,
     /// Which version its bytes are of; `None`: of none.
@@ -201,11 +201,15 @@ impl Server {
             let (status, to) = match self.plan.hops {
                 Hops::Redirect(status) => (status, 0),
                 Hops::Mirrors { count, .. } => (302, 1 + number % usize::from(count)),
-                Hops::None => (302, 0),
+                Hops::None | Hops::Numbered => (302, 0),
             };
             self.passage.note(format!("{} → {status} to place {to}", shown(asked)));
             let mirror = to;
-            let to = format!("{}/file/{}", self.places[to], self.name);
+            let mut to = format!("{}/file/{}", self.places[to], self.name);
+            if self.plan.hops == Hops::Numbered {
+                let newest = self.version_for(self.fetches.load(Ordering::Relaxed), mirror);
+                to.push_str(&format!("?v={newest}"));
+            }
             let mut headers = vec![("Location", to), ("Content-Length", "0".into())];
             self.promise(&mut headers, status, mirror);
             let answer = head(status, &headers);
@@ -229,6 +233,12 @@ impl Server {
             self.passage.note(format!("{} → silence", shown(asked)));
             line.be_silent().await;
             return End::Reset;
+        }
+        let newest = self.version_for(number, mirror);
+        if asked.target.split_once("?v=").is_some_and(|(_, version)| version != newest.to_string()) {
+            self.passage.note(format!("{} → 410: there is a newer one", shown(asked)));
+            let answer = head(410, &[("Content-Length", "0".into())]);
+            return if line.send(&answer).await { End::Next } else { End::Close };
         }
         self.file(line, asked, number, mirror, fault).await
     }
@@ -446,6 +456,9 @@ impl Server {
             Tag::None => None,
             Tag::Weak => Some("W/\"the-same\"".to_owned()),
             Tag::Unquoted => Some(format!("version-{version}")),
+            Tag::Counter => Some("\"1\"".to_owned()),
+            Tag::OfDate => Some(format!("\"{:x}-{:x}\"", NOW.as_secs(), self.version(version).coded.len())),
+            Tag::Constant => Some("\"3f2504e0-4f89-11d3-9a0c-0305e82c3301\"".to_owned()),
             Tag::FirstOnly if number > 0 => None,
             Tag::Strong | Tag::FirstOnly | Tag::NotInParts => Some(match self.plan.hops {
                 Hops::Mirrors { share_tags: false, .. } => format!("\"{mirror}-{version}\""),
@@ -463,6 +476,7 @@ impl Server {
             Dated::None => (None, Some(now)),
             Dated::Fresh => (Some(now.clone()), Some(now)),
             Dated::Young => (Some(httpdate::fmt_http_date(UNIX_EPOCH + NOW - HALF_A_MINUTE)), Some(now)),
+            Dated::Shared => (Some(httpdate::fmt_http_date(UNIX_EPOCH + NOW - DAY)), Some(now)),
             Dated::WithoutDate => (Some(of_version()), None),
             Dated::FirstOnly if number > 0 => (None, Some(now)),
             Dated::Old | Dated::FirstOnly | Dated::NotInParts => (Some(of_version()), Some(now)),

@@ -214,7 +214,12 @@ pub fn servers() -> impl Strategy<Value = ServerPlan> {
     let mirrors = (2..4_u8, any::<bool>(), any::<bool>())
         .prop_map(|(count, share_tags, differ)| Hops::Mirrors { count, share_tags, differ });
     let redirect = select(vec![301_u16, 302, 303, 307, 308]);
-    let hops = prop_oneof![8 => Just(Hops::None), 1 => redirect.prop_map(Hops::Redirect), 2 => mirrors];
+    let hops = prop_oneof![
+        8 => Just(Hops::None),
+        1 => redirect.prop_map(Hops::Redirect),
+        1 => Just(Hops::Numbered),
+        2 => mirrors,
+    ];
     let growth = prop_oneof![2 => Just(0_u32), 1 => 1..5_000_u32];
     let digests = prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(digest(), 1..3)];
     let faults = prop_oneof![1 => Just(Vec::new()), 6 => prop::collection::vec(fault(), 1..6)];
@@ -222,18 +227,30 @@ pub fn servers() -> impl Strategy<Value = ServerPlan> {
     let ceiling = prop_oneof![12 => Just(None), 1 => (1..4_u8).prop_map(Some)];
     // Two versions that share all that is said of them but a date too young to mean anything. By chance alone that is rare.
     let twins = prop_oneof![40 => Just(None), 1 => select(vec![Dated::Fresh, Dated::Young]).prop_map(Some)];
+    // Tags that mean nothing at another place, or beside another date.
+    let odd_tags = prop_oneof![
+        24 => Just(None),
+        1 => select(vec![
+            (Tag::Counter, Dated::None),
+            (Tag::Counter, Dated::Old),
+            (Tag::OfDate, Dated::Shared),
+            (Tag::None, Dated::Shared),
+            (Tag::Constant, Dated::Old),
+        ])
+        .prop_map(Some),
+    ];
     (
         (kind, size(), growth, change, tag, date),
         (ranges(), framing, coding, digests, hops),
         (prop::bool::weighted(0.05), ceiling, throttled, faults, prop::bool::weighted(0.06), meddling()),
-        twins,
+        (twins, odd_tags),
     )
         .prop_map(
             |(
                 (kind, size, growth, change, tag, date),
                 (ranges, framing, coding, digests, hops),
                 rest,
-                twins,
+                (twins, odd_tags),
             )| {
                 let (wants_cookie, ceiling, throttled, faults, for_ever, meddling) = rest;
                 // Below some megabytes another connection is not worth it.
@@ -260,7 +277,11 @@ pub fn servers() -> impl Strategy<Value = ServerPlan> {
                     for_ever,
                     meddling,
                 };
-                twins.map_or(plan.clone(), |date| with_twins(plan, date))
+                match (twins, odd_tags) {
+                    (Some(date), _) => with_twins(plan, date),
+                    (None, Some((tag, date))) => with_odd_tags(plan, tag, date),
+                    (None, None) => plan,
+                }
             },
         )
 }
@@ -270,6 +291,27 @@ fn with_twins(plan: ServerPlan, date: Dated) -> ServerPlan {
     let mut faults = plan.faults;
     faults.insert(0, Fault::Cut { after: plan.size / 2, how: Cut::Fin });
     ServerPlan { growth: 0, change: Change::At(1), tag: Tag::None, date, digests: Vec::new(), faults, ..plan }
+}
+
+/// The same server, cut half way, with a file that is another by then: at another place, or of another date.
+fn with_odd_tags(plan: ServerPlan, tag: Tag, date: Dated) -> ServerPlan {
+    let hops = match plan.hops {
+        _ if tag == Tag::Constant => Hops::None,
+        // Each mirror is one place, where a version has its own tag.
+        Hops::Mirrors { count, .. } => Hops::Mirrors { count, share_tags: true, differ: true },
+        _ => Hops::Numbered,
+    };
+    let is_mirrored = matches!(hops, Hops::Mirrors { .. });
+    let change = if is_mirrored { Change::Never } else { Change::At(1) };
+    let mut faults = plan.faults;
+    faults.insert(0, Fault::Cut { after: plan.size / 2, how: Cut::Fin });
+    if is_mirrored {
+        // Only a place that is lost makes Ferry go to another.
+        let gone = Instead::Status { code: 410, wait: Pause::None, body: Body::Empty };
+        faults.insert(1, Fault::Instead(gone));
+    }
+    let ranges = Ranges { honour: Honour::IfRange, ..plan.ranges };
+    ServerPlan { growth: 0, change, tag, date, hops, ranges, digests: Vec::new(), faults, ..plan }
 }
 
 fn store_fault() -> impl Strategy<Value = StoreFault> {

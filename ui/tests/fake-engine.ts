@@ -4,8 +4,8 @@
  */
 import type { InvokeArgs } from '@tauri-apps/api/core';
 
-import type { Commands } from '../src/client';
-import type { Held } from '../src/ipc';
+import type { Commands } from '../src/engine/client';
+import type { Held } from '../src/engine/ipc';
 import type {
   Asset,
   Failure,
@@ -22,7 +22,7 @@ import type {
   Transfer,
   TransferId,
   Words,
-} from '../src/types';
+} from '../src/engine/types';
 import { FakeListing } from './fake-listing';
 import { curveOf, missing, pictureOf, piecesOf, type Scenario, transfer, world } from './scenarios';
 

@@ -14,7 +14,7 @@ import type {
   Transfer,
   TransferId,
   Where,
-} from '../src/types';
+} from '../src/engine/types';
 
 type Compare = (a: Transfer, b: Transfer) => number;
 

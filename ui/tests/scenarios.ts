@@ -13,7 +13,7 @@ import type {
   Transfer,
   WaitReason,
   Words,
-} from '../src/types';
+} from '../src/engine/types';
 
 export type Scenario =
   'first-run' | 'empty' | 'busy' | 'done' | 'failed' | 'long' | 'many' | 'offline' | 'broken' | 'unreachable';

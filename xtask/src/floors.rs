@@ -63,10 +63,23 @@ const HOUSES: [House; 5] = [
             &["commands"],
         ],
     },
-    // Of these three only circles are looked for.
+    House {
+        name: "page",
+        root: "ui/src",
+        floors: &[
+            &["engine", "styles"],
+            &["words"],
+            &["primitives"],
+            &["window"],
+            &["services"],
+            &["transfers"],
+            &["library", "settings"],
+            &["app"],
+        ],
+    },
+    // Of these two only circles are looked for.
     House { name: "sandbox", root: "src-tauri/sandbox/src", floors: &[] },
     House { name: "window", root: "src-tauri/src", floors: &[] },
-    House { name: "page", root: "ui/src", floors: &[] },
 ];
 
 /// An arrow from one part of a house to another.

@@ -37,7 +37,7 @@ cargo xtask COMMAND
   fuzz [TARGET]  odd input for the readers of foreign text: --seconds N for each (60), --keep what opens new ways
   bundle         make the installers of this platform, in target/release/bundle
   setup [FOR]    install what `run` (default), `test` or `bundle` needs
-  types          write ui/src/types.ts from the engine's types, and from the commands of the page its client and
+  types          write ui/src/engine/types.ts from the engine's types, and from the commands of the page its client and
                  its capability
   screenshots    take the pictures in docs/screenshots again";
 

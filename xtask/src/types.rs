@@ -1,5 +1,5 @@
-//! What is written from the engine's types and the window's commands, never by hand: `ui/src/types.ts` (by ts-rs),
-//! `ui/src/client.ts` and the capability of the window.
+//! What is written from the engine's types and the window's commands, never by hand: `ui/src/engine/types.ts` (by ts-rs),
+//! `ui/src/engine/client.ts` and the capability of the window.
 
 use crate::commands;
 use crate::program::{Done, cargo, output, root, target};
@@ -10,8 +10,8 @@ fn files() -> Done<[(&'static str, String); 3]> {
     let source =
         std::fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
     Ok([
-        ("ui/src/types.ts", generate()?),
-        ("ui/src/client.ts", commands::client(&source)?),
+        ("ui/src/engine/types.ts", generate()?),
+        ("ui/src/engine/client.ts", commands::client(&source)?),
         ("src-tauri/capabilities/main.json", commands::capability(&source)?),
     ])
 }

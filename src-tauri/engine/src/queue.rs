@@ -125,7 +125,7 @@ impl Queue {
             if let Some(journal) = journal.filter(|_| row.state != State::Completed) {
                 // The row may have been written long before the kill; the journal knows what is provable.
                 row.bytes = journal.proven();
-                row.total = row.total.or(journal.total);
+                row.total = journal.total.or(row.total);
                 if let Task::Download(download) = &*task {
                     names.keep(row.id, &download.folder, &journal.name);
                 }

@@ -8,12 +8,12 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use ts_rs::TS;
 
+use crate::foreign::Foreign;
 use crate::redaction::redact;
 
 /// Everything about a service but how it is spoken to.
@@ -220,7 +220,7 @@ pub fn is_private_setting(name: &str) -> bool {
 }
 
 /// The id of a service. Any text is one: lists and libraries of other versions of Ferry may name services that this one does
-/// not know, and stay readable.
+/// not know, and stay readable. Such a text is somebody else's.
 #[derive(Clone, TS)]
 #[ts(export, export_to = "types.ts", type = "string")]
 pub struct ServiceId(Id);
@@ -228,7 +228,7 @@ pub struct ServiceId(Id);
 #[derive(Clone)]
 enum Id {
     Known(&'static About),
-    Unknown(Arc<str>),
+    Unknown(Foreign),
 }
 
 impl ServiceId {
@@ -244,7 +244,7 @@ impl ServiceId {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Id::Known(about) => about.id,
-            Id::Unknown(text) => text,
+            Id::Unknown(text) => text.as_str(),
         }
     }
 
@@ -281,7 +281,7 @@ impl From<&'static About> for ServiceId {
 
 impl From<&str> for ServiceId {
     fn from(id: &str) -> Self {
-        about(id).map_or_else(|| Self(Id::Unknown(id.into())), Self::from)
+        about(id).map_or_else(|| Self(Id::Unknown(Foreign::from(id))), Self::from)
     }
 }
 

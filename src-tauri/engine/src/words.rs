@@ -96,7 +96,7 @@ impl Size {
     }
 
     /// `14 B`, `1.0 kB`, `816 MB`, in steps of 1000 or 1024: three figures at most, the last of them rounded half up. The page
-    /// writes the same (`ui/src/format.ts`).
+    /// writes the same (`ui/src/words/format.ts`).
     pub fn shown(self, units: Units) -> String {
         const DECIMAL: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
         const BINARY: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import type { BarMenu, MenuEntry } from '../../src/types';
+import type { BarMenu, MenuEntry } from '../../src/engine/types';
 import { calls, lastCall, nav, settled, speak, useStudio } from './support';
 
 const open = useStudio();

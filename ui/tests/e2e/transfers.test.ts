@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 
-import type { MenuEntry } from '../../src/types';
+import type { MenuEntry } from '../../src/engine/types';
 import { calls, lastCall, nav, settled, useStudio } from './support';
 
 const open = useStudio();

@@ -1,6 +1,6 @@
 /** Every component in every state on one page, for the tests and the pictures. No part of what is shipped. */
-import '../../src/base.css';
-import '../../src/overlays.css';
+import '../../src/styles/base.css';
+import '../../src/styles/overlays.css';
 import './gallery.css';
 
 import { mount } from 'svelte';

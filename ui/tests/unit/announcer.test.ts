@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { Announcer } from '../../src/announcer.svelte';
-import type { Endings } from '../../src/types';
+import { Announcer } from '../../src/window/announcer.svelte';
+import type { Endings } from '../../src/engine/types';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -12,9 +12,9 @@ import {
   rowName,
   subline,
   timeThere,
-} from '../../src/describe';
+} from '../../src/words/describe';
 import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
-import { nameServices, say } from '../../src/phrases';
+import { nameServices, say } from '../../src/words/phrases';
 import { failures, transfer } from '../scenarios';
 
 const now = () => 1_000_000;

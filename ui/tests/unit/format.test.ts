@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import * as format from '../../src/format';
+import * as format from '../../src/words/format';
 import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
-import { settings } from '../../src/settings.svelte';
-import type { Units } from '../../src/types';
+import { settings } from '../../src/engine/settings.svelte';
+import type { Units } from '../../src/engine/types';
 import { world } from '../scenarios';
 
 /** The table that terminal, tray and log are held to as well. */

@@ -1,17 +1,17 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import type { Asset } from '../../src/types';
+import type { Asset } from '../../src/engine/types';
 
 const assets = vi.fn<(search: string) => Promise<Asset[]>>();
 const assetCount = vi.fn<() => Promise<number>>();
 
-vi.mock('../../src/ipc', () => ({
+vi.mock('../../src/engine/ipc', () => ({
   assets: (search: string) => assets(search),
   assetCount: () => assetCount(),
   asFailure: (error: unknown) => error,
 }));
 
-const { library, merged } = await import('../../src/library.svelte');
+const { library, merged } = await import('../../src/library/library.svelte');
 
 const asset = (id: string, at: number, status: Asset['status'] = 'sent'): Asset => ({
   service: 'mavi',

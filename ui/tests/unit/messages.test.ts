@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
-import { SIZES } from '../../src/phrases';
+import { SIZES } from '../../src/words/phrases';
 
 interface Variants {
   declarations: string[];
@@ -62,7 +62,7 @@ const GLOSSARY: { en: RegExp; es: RegExp; zh: RegExp }[] = [
   { en: /\bids?\b/i, es: /\bID\b/, zh: /ID/ },
 ];
 
-const types = readFileSync(new URL('../../src/types.ts', import.meta.url), 'utf8');
+const types = readFileSync(new URL('../../src/engine/types.ts', import.meta.url), 'utf8');
 
 /** The right-hand side of one of the engine's types, as `cargo xtask types` wrote it. */
 function written(type: string): string {

@@ -1,13 +1,13 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 
-import { pressed, printed } from '../../src/commands';
-import { Selection } from '../../src/selection.svelte';
-import { transfers } from '../../src/transfers.svelte';
+import { pressed, printed } from '../../src/primitives/keys';
+import { Selection } from '../../src/transfers/selection.svelte';
+import { transfers } from '../../src/transfers/transfers.svelte';
 import { FakeListing } from '../fake-listing';
 import { transfer } from '../scenarios';
 
 const between = vi.fn<() => Promise<number[]>>();
-vi.mock('../../src/ipc', () => ({ between: () => between() }));
+vi.mock('../../src/engine/ipc', () => ({ between: () => between() }));
 
 beforeEach(() => {
   const rows = [1, 2, 3, 4, 5].map((id) => transfer({ name: '', state: { is: 'queued' }, id, position: id }));

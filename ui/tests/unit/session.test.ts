@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import type { ListChanges, Listing, Look, Opening } from '../../src/types';
+import type { ListChanges, Listing, Look, Opening } from '../../src/engine/types';
 import { FakeListing } from '../fake-listing';
 import { transfer, world } from '../scenarios';
 
@@ -8,7 +8,7 @@ let send: (changes: ListChanges) => void = () => undefined;
 const open = vi.fn<(look: Look) => Promise<Opening>>();
 const look = vi.fn<(look: Look) => Promise<Listing>>();
 
-vi.mock('../../src/ipc', () => ({
+vi.mock('../../src/engine/ipc', () => ({
   open: (wish: Look) => open(wish),
   look: (wish: Look) => look(wish),
   onChanges: (handle: (changes: ListChanges) => void) => {
@@ -18,11 +18,11 @@ vi.mock('../../src/ipc', () => ({
   asFailure: (error: unknown) => error,
 }));
 
-const { announcer } = await import('../../src/announcer.svelte');
-const { services } = await import('../../src/services.svelte');
-const { Session } = await import('../../src/session.svelte');
-const { settings } = await import('../../src/settings.svelte');
-const { transfers } = await import('../../src/transfers.svelte');
+const { announcer } = await import('../../src/window/announcer.svelte');
+const { services } = await import('../../src/services/services.svelte');
+const { Session } = await import('../../src/app/session.svelte');
+const { settings } = await import('../../src/engine/settings.svelte');
+const { transfers } = await import('../../src/transfers/transfers.svelte');
 
 const empty = world('empty').opening;
 let engine: FakeListing;

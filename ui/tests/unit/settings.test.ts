@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import type { Settings } from '../../src/types';
+import type { Settings } from '../../src/engine/types';
 import { world } from '../scenarios';
 
 /** The engine's copy, which others change, too. */
@@ -8,12 +8,12 @@ let held: Settings;
 const saveSettings = vi.fn<(changes: Partial<Settings>) => Promise<Settings>>();
 const resetSettings = vi.fn<() => Promise<Settings>>();
 
-vi.mock('../../src/ipc', () => ({
+vi.mock('../../src/engine/ipc', () => ({
   saveSettings: (changes: Partial<Settings>) => saveSettings(changes),
   resetSettings: () => resetSettings(),
 }));
 
-const { settings } = await import('../../src/settings.svelte');
+const { settings } = await import('../../src/engine/settings.svelte');
 
 beforeEach(() => {
   held = world('empty').opening.settings;

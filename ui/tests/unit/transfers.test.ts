@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { mean } from '../../src/curve';
-import { Transfers } from '../../src/transfers.svelte';
-import type { Listing, Transfer } from '../../src/types';
+import { mean } from '../../src/transfers/curve';
+import { Transfers } from '../../src/transfers/transfers.svelte';
+import type { Listing, Transfer } from '../../src/engine/types';
 import { FakeListing } from '../fake-listing';
 import { transfer } from '../scenarios';
 
 const between = vi.fn<(from: number | null, to: number | null) => Promise<number[]>>();
-vi.mock('../../src/ipc', () => ({ between: (from: number | null, to: number | null) => between(from, to) }));
+vi.mock('../../src/engine/ipc', () => ({ between: (from: number | null, to: number | null) => between(from, to) }));
 
 let engine: FakeListing;
 let seen: Transfers;

@@ -149,6 +149,12 @@ pub(super) async fn fetch(
                     question = question.next();
                     continue;
                 }
+                // What is here is given up on the word of the address itself only, and what that promises on the way holds
+                // for what begins anew, too.
+                if sameness != Sameness::Same && question != Question::Whole && unpin(run, kept).await? {
+                    question = Question::Rest { on_condition: true };
+                    continue;
+                }
                 let over = match sameness {
                     Sameness::Other
                         if kept

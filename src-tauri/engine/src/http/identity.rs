@@ -44,10 +44,13 @@ pub(crate) struct Identity {
     /// Scheme, host and port that it came from: entity tags of two servers say nothing about each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
-    /// Of that origin and the path there: a tag belongs to one place (RFC 9110 §8.8.3). Hashed, as a path may be a secret; without
-    /// the query, which is signed anew each time.
+    /// Of that origin and the path there: a tag belongs to one place (RFC 9110 §8.8.3). Hashed, as a path may be a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+    /// Of the query there, which is as much of the place as the path is, but for what signs it: that is made anew each time.
+    /// A journal of an earlier Ferry has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
 }
 
 /// Whether two answers are about one version of one file.
@@ -83,6 +86,7 @@ impl Identity {
             digests,
             origin: Some(url.origin().ascii_serialization()),
             place: Some(place(url)),
+            query: Some(query(url)),
         }
     }
 
@@ -118,27 +122,28 @@ impl Identity {
 
     /// Whether a later answer came from the same place: of another one it may be about another file.
     pub fn is_of_the_place_of(&self, later: &Self) -> bool {
-        self.place == later.place
+        self.place == later.place && !differ(self.query.as_deref(), later.query.as_deref())
     }
 
     /// Whether a later answer gives this very version another size.
     pub fn contradicts(&self, later: &Self) -> bool {
         self.etag.is_some()
             && self.etag == later.etag
-            && self.place == later.place
+            && self.is_of_the_place_of(later)
             && matches!((self.size, later.size), (Some(mine), Some(theirs)) if mine != theirs)
     }
 
     /// Whether a later answer is about this version.
     pub fn same_as(&self, later: &Self) -> Sameness {
         use Sameness::{Other, Same, Unknown};
-        let differ = |mine: Option<&str>, theirs: Option<&str>| matches!((mine, theirs), (Some(mine), Some(theirs)) if mine != theirs);
         if matches!((self.size, later.size), (Some(mine), Some(theirs)) if mine != theirs)
             || contradict(&self.digests, &later.digests)
         {
             return Other;
         }
-        if self.coding != later.coding {
+        let has_same_tag = self.etag.is_some() && self.etag == later.etag && self.is_of_the_place_of(later);
+        // A 206 to `If-Range` need not say once more how its bytes are packed (RFC 9110 §15.3.7).
+        if self.coding != later.coding && !(has_same_tag && later.coding.is_none()) {
             return Unknown;
         }
         if agree(&self.digests, &later.digests, self.size.is_some()) {
@@ -150,29 +155,20 @@ impl Identity {
             return Other;
         }
         let is_elsewhere = differ(self.origin.as_deref(), later.origin.as_deref())
-            || differ(self.place.as_deref(), later.place.as_deref());
+            || differ(self.place.as_deref(), later.place.as_deref())
+            || differ(self.query.as_deref(), later.query.as_deref());
         if is_elsewhere {
-            return match (&self.etag, &later.etag) {
-                // Several names of one store. A short tag may be a number that every file begins with.
-                (Some(mine), Some(theirs))
-                    if mine == theirs
-                        && self.size.is_some()
-                        && !dates_differ
-                        && (has_same_date || is_hash_by_length(mine)) =>
-                {
-                    Same
-                }
-                // Mirrors copy date and size; that is enough where a checksum will decide at the end.
-                _ if has_same_date && self.size.is_some() && has_hash(&self.digests) => Same,
-                _ if dates_differ => Other,
-                _ => Unknown,
+            // Tags of two places say nothing about each other, however long they are: many are made of date and size (nginx,
+            // Starlette) or count versions. Mirrors copy date and size; that is enough where a checksum will decide at the end.
+            return match () {
+                () if has_same_date && self.size.is_some() && has_hash(&self.digests) => Same,
+                () if dates_differ => Other,
+                () => Unknown,
             };
         }
         match (&self.etag, &later.etag) {
-            // A tag that stays while the date moves on is a constant, unless it is computed from the content.
-            (Some(mine), Some(theirs)) if mine == theirs && (!dates_differ || is_hash_by_length(mine)) => {
-                return Same;
-            }
+            // A tag that stays while the date moves on is a constant, whatever it looks like.
+            (Some(mine), Some(theirs)) if mine == theirs && !dates_differ => return Same,
             (Some(mine), Some(theirs)) if mine == theirs => return Unknown,
             (Some(_), Some(_)) => return Other,
             _ => {}
@@ -195,15 +191,69 @@ impl Identity {
     }
 }
 
-/// Whether a tag has as many digits as the shortest hash in use (MD5): no two files share it by chance.
-fn is_hash_by_length(tag: &str) -> bool {
-    tag.bytes().filter(u8::is_ascii_hexdigit).count() >= 32
+/// Whether both are known, and not the same.
+fn differ(mine: Option<&str>, theirs: Option<&str>) -> bool {
+    matches!((mine, theirs), (Some(mine), Some(theirs)) if mine != theirs)
 }
 
 fn place(url: &Url) -> String {
-    let hash =
-        Sha256::new().chain_update(url.origin().ascii_serialization()).chain_update(url.path()).finalize();
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    short(Sha256::new().chain_update(url.origin().ascii_serialization()).chain_update(url.path()))
+}
+
+/// The query without what signs it; empty where nothing is left.
+fn query(url: &Url) -> String {
+    let mut hash = Sha256::new();
+    let mut is_empty = true;
+    for (name, value) in url.query_pairs().filter(|(name, _)| !signs(name)) {
+        for part in [name, value] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        is_empty = false;
+    }
+    if is_empty { String::new() } else { short(hash) }
+}
+
+fn short(hash: Sha256) -> String {
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a parameter belongs to a signature and says nothing of which file it is for. Only names that mean nothing else: a
+/// `token` or an `id` may be all that tells two files apart.
+fn signs(name: &str) -> bool {
+    /// Of S3, Google Cloud Storage, Alibaba, Volcengine, Huawei and Tencent.
+    const BEGIN: [&str; 6] = ["x-amz-", "x-goog-", "x-oss-", "x-tos-", "x-obs-", "q-"];
+    /// Of the second versions of the same, of CloudFront, Swift and Azure.
+    const WHOLE: [&str; 26] = [
+        "signature",
+        "expires",
+        "policy",
+        "key-pair-id",
+        "awsaccesskeyid",
+        "googleaccessid",
+        "ossaccesskeyid",
+        "kssaccesskeyid",
+        "accesskeyid",
+        "security-token",
+        "temp_url_sig",
+        "temp_url_expires",
+        "sig",
+        "se",
+        "st",
+        "sp",
+        "sv",
+        "sr",
+        "spr",
+        "skoid",
+        "sktid",
+        "skt",
+        "ske",
+        "sks",
+        "skv",
+        "sip",
+    ];
+    let name = name.to_ascii_lowercase();
+    BEGIN.iter().any(|begin| name.starts_with(begin)) || WHOLE.contains(&name.as_str())
 }
 
 fn promises_nothing(offered: &Offered) -> bool {
@@ -316,10 +366,22 @@ mod tests {
                 Unknown,
             ),
             (
-                "a hash that stays while the date moves on",
-                &[("etag", "\"d41d8cd98f00b204e9800998ecf8427e\""), ("last-modified", OLDER)],
-                &[("etag", "\"d41d8cd98f00b204e9800998ecf8427e\""), ("last-modified", OLD)],
+                "what looks like a hash stays while the date moves on",
+                &[("etag", "\"3f2504e0-4f89-11d3-9a0c-0305e82c3301\""), ("last-modified", OLDER)],
+                &[("etag", "\"3f2504e0-4f89-11d3-9a0c-0305e82c3301\""), ("last-modified", OLD)],
+                Unknown,
+            ),
+            (
+                "a part that does not repeat how it is packed",
+                &[("etag", "\"a\""), ("content-encoding", "x-gzip")],
+                &[("etag", "\"a\"")],
                 Same,
+            ),
+            (
+                "a part of what is not packed any more",
+                &[("last-modified", OLD), ("content-encoding", "gzip")],
+                &[("last-modified", OLD)],
+                Unknown,
             ),
             (
                 "a coding that nobody knows appears",
@@ -404,11 +466,52 @@ mod tests {
             identity(host, Some(9), &head)
         };
         let first = at("one", "\"a\"", OLD, &[]);
-        assert_eq!(first.same_as(&at("two", "\"a\"", OLD, &[])), Same, "one store, two names");
+        assert_eq!(
+            first.same_as(&at("two", "\"a\"", OLD, &[])),
+            Unknown,
+            "a tag of date and size, as nginx's"
+        );
+        let hash = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+        assert_eq!(at("one", hash, OLD, &[]).same_as(&at("two", hash, OLD, &[])), Unknown, "as Starlette's");
         assert_eq!(first.same_as(&at("two", "\"b\"", OLD, &[])), Unknown, "date and size are no proof");
         assert_eq!(first.same_as(&at("two", "\"b\"", OLDER, &[])), Other);
         let promised = at("one", "\"a\"", OLD, &[("x-goog-hash", "md5=1B2M2Y8AsgTpgAmY7PhCfg==")]);
         assert_eq!(promised.same_as(&at("two", "\"b\"", OLD, &[])), Same, "the checksum decides at the end");
+    }
+
+    #[test]
+    fn a_tag_belongs_to_its_place_query_and_all() {
+        use Sameness::{Other, Same, Unknown};
+        let at = |path: &str, head: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in head.iter().chain(&[("date", NOW)]) {
+                map.append(*name, HeaderValue::from_str(value).unwrap());
+            }
+            Identity::of(&map, &Url::parse(&format!("https://h{path}")).unwrap(), Some(9), Offered::default())
+        };
+        let tag: &[_] = &[("etag", "\"1\"")];
+        let dated: &[_] = &[("last-modified", OLD)];
+        let rows: &[(&str, &str, &[(&str, &str)], Sameness)] = &[
+            ("/d?v=1", "/d?v=1", tag, Same),
+            ("/d?v=1", "/d?v=2", tag, Unknown),
+            ("/d?v=1", "/d", tag, Unknown),
+            ("/d", "/d?v=1", tag, Unknown),
+            ("/d?v=1", "/d?v=2", dated, Unknown),
+            ("/d?a=1&b=2", "/d?a=1b&=2", tag, Unknown),
+            ("/v1/f", "/v2/f", tag, Unknown),
+            ("/f?token=one", "/f?token=two", tag, Unknown),
+            ("/f?X-Amz-Date=1&X-Amz-Signature=a", "/f?X-Amz-Date=2&X-Amz-Signature=b", tag, Same),
+            ("/f?versionId=1&X-Amz-Signature=a", "/f?versionId=2&X-Amz-Signature=a", tag, Unknown),
+            ("/f?Expires=1&Signature=a&Key-Pair-Id=K", "/f?Expires=2&Signature=b&Key-Pair-Id=K", tag, Same),
+            ("/f?sv=2024&se=1&sig=a", "/f?sv=2024&se=2&sig=b", tag, Same),
+        ];
+        for (first, later, head, expected) in rows {
+            assert_eq!(at(first, head).same_as(&at(later, head)), *expected, "{first} then {later}");
+        }
+        assert_eq!(at("/d?v=1", dated).same_as(&at("/d?v=2", &[("last-modified", OLDER)])), Other);
+        let mut earlier = at("/f?token=one", tag);
+        earlier.query = None;
+        assert_eq!(earlier.same_as(&at("/f?token=one", tag)), Same, "a journal of an earlier Ferry");
     }
 
     #[test]

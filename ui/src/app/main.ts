@@ -1,0 +1,9 @@
+import '../styles/base.css';
+import '../styles/overlays.css';
+
+import { mount } from 'svelte';
+
+import App from './App.svelte';
+
+const target = document.getElementById('app');
+if (target) mount(App, { target });

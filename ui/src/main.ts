@@ -1,9 +1,0 @@
-import './base.css';
-import './overlays.css';
-
-import { mount } from 'svelte';
-
-import App from './App.svelte';
-
-const target = document.getElementById('app');
-if (target) mount(App, { target });
