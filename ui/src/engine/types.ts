@@ -410,6 +410,11 @@ count: number,
 paths: Array<string>, };
 
 /**
+ * Which links a service takes.
+ */
+export type LinksTaken = "none" | "pages" | "any";
+
+/**
  * What a window is told: at most five times a second, and when rows are hidden or shown again.
  */
 export type ListChanges = { 
@@ -666,7 +671,7 @@ asset: Asset, };
 
 /**
  * The id of a service. Any text is one: lists and libraries of other versions of Ferry may name services that this one does
- * not know, and stay readable.
+ * not know, and stay readable. Such a text is somebody else's.
  */
 export type ServiceId = string;
 
@@ -695,32 +700,6 @@ input: SettingInput,
  * What is set.
  */
 value: string | boolean, };
-
-/**
- * What a setting of a service takes.
- */
-export type SettingInput = { "is": "method" } | { "is": "text", 
-/**
- * What it is when it is emptied.
- */
-at_first: string, } | { "is": "choice", 
-/**
- * The texts.
- */
-of: Array<string>, } | { "is": "switch", 
-/**
- * What yes means.
- */
-yes: string, 
-/**
- * What no means.
- */
-no: string, };
-
-/**
- * Which links a service takes.
- */
-export type LinksTaken = "none" | "pages" | "any";
 
 /**
  * One service as the services page shows it.
@@ -799,6 +778,27 @@ method: UploadMethod | null,
  * What else can be set for it, in the order of its card.
  */
 settings: Array<ServiceSetting>, };
+
+/**
+ * What a setting of a service takes.
+ */
+export type SettingInput = { "is": "method" } | { "is": "text", 
+/**
+ * What it is when it is emptied.
+ */
+at_first: string, } | { "is": "choice", 
+/**
+ * The texts.
+ */
+of: Array<string>, } | { "is": "switch", 
+/**
+ * What yes means.
+ */
+yes: string, 
+/**
+ * What no means.
+ */
+no: string, };
 
 /**
  * Everything that the user can set.
@@ -1220,7 +1220,7 @@ export type Words = Phrase | string;
 /**
  * An asset, and where it is.
  */
-export type AssetAt = { asset_id: string, service: string, };
+export type AssetAt = { asset_id: string, service: ServiceId, };
 
 /**
  * One menu of the bar at the top of a Mac's screen.
