@@ -564,8 +564,7 @@ fn a7_an_unlocked_keychain_keeps_a_key_from_run_to_run_until_it_is_removed() {
 /// Another base URL in the settings, as a page gone bad or a planted file writes it.
 fn readdress(home: &Home, mavi_url: &str) {
     std::fs::create_dir_all(home.data()).unwrap();
-    let settings =
-        ferry_engine::Settings { mavi_url: mavi_url.to_owned(), ..ferry_engine::Settings::default() };
+    let settings = ferry_engine::Settings::default().with("mavi_url", mavi_url);
     std::fs::write(home.data().join("settings.json"), serde_json::to_vec(&settings).unwrap()).unwrap();
 }
 

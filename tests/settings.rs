@@ -30,9 +30,6 @@ fn unusual(folder: &Path) -> Settings {
         retries: 9,
         connections: 2,
         default_service: "mavi".into(),
-        mavi_url: "https://mavi.example/serve/api/v2".into(),
-        visual_search_url: "https://search.example/serve/api/v1".into(),
-        offline_tube_url: "https://media.example".into(),
         theme: Theme::Dark,
         language: Language::Es,
         start_at_login: true,
@@ -41,6 +38,10 @@ fn unusual(folder: &Path) -> Settings {
         told_of_tray: true,
         ..Settings::default()
     }
+    .with("mavi_url", "https://mavi.example/serve/api/v2")
+    .with("visual_search_url", "https://search.example/serve/api/v1")
+    .with("offline_tube_url", "https://media.example")
+    .with("quality", "best")
 }
 
 #[tokio::test]
@@ -58,9 +59,7 @@ async fn exported_settings_are_taken_over_but_where_files_and_keys_go() {
     let wanted = Settings {
         downloads_folder: before.downloads_folder,
         default_service: before.default_service,
-        mavi_url: before.mavi_url,
-        visual_search_url: before.visual_search_url,
-        offline_tube_url: before.offline_tube_url,
+        of_services: before.of_services.with("quality", "best"),
         start_at_login: false,
         welcomed: false,
         told_of_tray: false,
@@ -108,9 +107,7 @@ async fn a_reset_leaves_where_files_and_keys_go() {
         Settings {
             downloads_folder: mine.downloads_folder,
             default_service: mine.default_service,
-            mavi_url: mine.mavi_url,
-            visual_search_url: mine.visual_search_url,
-            offline_tube_url: mine.offline_tube_url,
+            of_services: mine.of_services.with("quality", "720p"),
             start_at_login: mine.start_at_login,
             welcomed: true,
             told_of_tray: true,
@@ -164,7 +161,7 @@ async fn changes_at_the_same_time_are_all_in_force_and_all_written() {
         }
         let mut wanted = Settings::default();
         (wanted.retries, wanted.connections, wanted.concurrent_uploads) = (7, 3, 9);
-        (wanted.quality, wanted.unique_id) = ("best".into(), "mine".into());
+        wanted = wanted.with("quality", "best").with("unique_id", "mine");
         (wanted.theme, wanted.keep_awake) = (Theme::Dark, false);
         wanted.density = ferry_engine::Density::Compact;
         assert_eq!(here.settings(), wanted);
@@ -197,7 +194,10 @@ async fn with_mavi(root: &Path) -> (Engine, Sandbox) {
     let mut options = Options::new(root.join("data"));
     options.keychain = false;
     let engine = Engine::open(options).await.unwrap();
-    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     (engine, sandbox)
 }
 
@@ -283,9 +283,9 @@ async fn a_key_stays_with_its_address_whoever_writes_another_one_into_the_settin
     let stranger = stranger();
     // By each of its names.
     for address in [stranger.url("/serve/api/v2"), stranger.url("/v2").replace("127.0.0.1", "localhost")] {
-        engine.change_settings(|settings| settings.mavi_url = address).await.unwrap();
+        engine.change_settings(|settings| settings.of_services.set("mavi_url", address)).await.unwrap();
         let report = engine.check("mavi").await.unwrap();
-        has_no_key_for_it(&engine, &report, &mine.mavi_url);
+        has_no_key_for_it(&engine, &report, mine.of_services.text("mavi_url"));
         assert_eq!(engine.asset_info("re_1", Some("mavi")).await.unwrap_err().code(), Code::Unauthorized);
         assert_eq!(engine.asset_delete("re_1", Some("mavi")).await.unwrap_err().code(), Code::Unauthorized);
         assert_eq!(mavi(&engine).key, KeyState::Memory, "the key is still there");
@@ -298,7 +298,10 @@ async fn a_key_stays_with_its_address_whoever_writes_another_one_into_the_settin
     assert!(mavi(&engine).ready && mavi(&engine).key_belongs_to.is_none());
 
     // Entered anew, it belongs to the new address, and no longer to the old one.
-    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2")))
+        .await
+        .unwrap();
     engine.set_key("mavi", Secret::new("sk-for-it")).await.unwrap();
     assert!(mavi(&engine).ready);
     engine.check("mavi").await.unwrap();
@@ -307,7 +310,10 @@ async fn a_key_stays_with_its_address_whoever_writes_another_one_into_the_settin
         asked.iter().any(|head| head.contains("sk-for-it"))
             && !asked.iter().any(|head| head.contains(API_KEY))
     );
-    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     let report = engine.check("mavi").await.unwrap();
     has_no_key_for_it(&engine, &report, &stranger.url(""));
 }
@@ -319,7 +325,7 @@ async fn neither_an_imported_file_nor_a_reset_takes_a_key_elsewhere() {
     engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     let stranger = stranger();
     let file = root.path().join("theirs.json");
-    let theirs = Settings { mavi_url: stranger.url("/v2"), ..Settings::default() };
+    let theirs = Settings::default().with("mavi_url", stranger.url("/v2"));
     std::fs::write(&file, serde_json::to_vec(&theirs).unwrap()).unwrap();
     engine.import_settings(&file).await.unwrap();
     assert_eq!(engine.check("mavi").await.unwrap().key_accepted, Some(true));
@@ -337,13 +343,13 @@ async fn a_key_that_was_given_goes_to_the_address_beside_it_and_to_none_of_the_s
     let stranger = stranger();
     let data = root.path().join("data");
     engine(&data).await.shutdown().await;
-    let planted = Settings { mavi_url: stranger.url("/v2"), ..Settings::default() };
+    let planted = Settings::default().with("mavi_url", stranger.url("/v2"));
     std::fs::write(data.join("settings.json"), serde_json::to_vec(&planted).unwrap()).unwrap();
     let mut options = Options::new(data.clone());
     options.keys.insert("mavi".into(), Secret::new(API_KEY));
     let engine = Engine::open(options.clone()).await.unwrap();
     let report = engine.check("mavi").await.unwrap();
-    has_no_key_for_it(&engine, &report, &Settings::default().mavi_url);
+    has_no_key_for_it(&engine, &report, Settings::default().of_services.text("mavi_url"));
     was_not_asked(&stranger);
     engine.shutdown().await;
     drop(engine);
@@ -367,9 +373,15 @@ async fn what_waits_for_a_key_goes_on_when_one_is_entered_for_its_address() {
     (options.keychain, options.resume_unfinished) = (false, true);
     let engine = Engine::open(options).await.unwrap();
     let stranger = stranger();
-    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2")))
+        .await
+        .unwrap();
     engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
-    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     let request = DownloadRequest {
         what: "re_0123456789".into(),
         service: Some("mavi".into()),
@@ -435,7 +447,10 @@ async fn a_transfer_keeps_the_address_that_it_was_given_for() {
 
     // Whoever has the settings in hand, and a key for the place of his choice.
     let stranger = stranger();
-    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2")))
+        .await
+        .unwrap();
     engine.set_key("mavi", Secret::new("of-the-stranger")).await.unwrap();
     engine.resume(&[sent, brought]).await.unwrap();
     let failure = has_failed(sent, Code::Unsupported).await;
@@ -447,13 +462,19 @@ async fn a_transfer_keeps_the_address_that_it_was_given_for() {
     was_not_asked(&stranger);
 
     // Set back, it goes on.
-    engine.change_settings(|settings| settings.mavi_url = sandbox.mavi_url()).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", sandbox.mavi_url()))
+        .await
+        .unwrap();
     engine.set_key("mavi", Secret::new(API_KEY)).await.unwrap();
     engine.retry(&[brought]).await.unwrap();
     has_failed(brought, Code::NotFound).await;
 
     // Given anew, it is for the address that there is then: as another transfer.
-    engine.change_settings(|settings| settings.mavi_url = stranger.url("/v2")).await.unwrap();
+    engine
+        .change_settings(|settings| settings.of_services.set("mavi_url", stranger.url("/v2")))
+        .await
+        .unwrap();
     let again = engine.upload(request()).await.unwrap()[0];
     assert_ne!(again, sent);
     engine.shutdown().await;
@@ -485,8 +506,8 @@ async fn whom_a_download_would_contact_is_said_as_the_engine_understands_it() {
     for address in ["http://127.0.0.1:9/tube", "https://anybody.example"] {
         engine
             .change_settings(|settings| {
-                settings.offline_tube_url = address.into();
-                settings.mavi_url = address.into();
+                settings.of_services.set("offline_tube_url", address);
+                settings.of_services.set("mavi_url", address);
             })
             .await
             .unwrap();
@@ -514,7 +535,7 @@ async fn what_a_change_entrusts_to_others_is_known_before_it_is_made() {
         ),
         (r#"{"offline_tube_url": "http://127.0.0.1:80/x"}"#, "offline-tube", "http://127.0.0.1"),
     ] {
-        assert_eq!(entrusts(change), (vec![(service.to_owned(), origin.to_owned())], false));
+        assert_eq!(entrusts(change), (vec![(service.into(), origin.to_owned())], false));
     }
     assert_eq!(entrusts(r#"{"remove_after": true}"#), (vec![], true));
     engine

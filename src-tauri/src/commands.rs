@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use ferry_engine::{
     AddedDownload, AddedUploads, Asset, AssetInfo, Can, Cause, CheckReport, DownloadRequest, Engine, Error,
     Failure, Foreign, Hidden, Hour, ImportedAssets, KeyState, Kind, LinkOffer, ListWindow, Listing, Look,
-    Opening, PathSummary, Phrase, Pictures, Recognised, Secret, Settings, SettingsPatch, State as Stands,
-    TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
+    Opening, PathSummary, Phrase, Pictures, Recognised, Secret, ServiceId, Settings, SettingsPatch,
+    State as Stands, TakenBack, TimelineEntry, Transfer, TransferId, UploadRequest, Where,
 };
 use rfd::AsyncFileDialog;
 use serde::{Deserialize, Serialize};
@@ -328,7 +328,7 @@ pub(crate) async fn asset_count(engine: State<'_, Engine>) -> Answer<u64> {
 pub(crate) async fn asset_info(
     engine: State<'_, Engine>,
     asset_id: String,
-    service: Option<String>,
+    service: Option<ServiceId>,
 ) -> Answer<AssetInfo> {
     engine.asset_info(&asset_id, service.as_deref()).await.map_err(failure)
 }
@@ -338,7 +338,8 @@ pub(crate) async fn asset_info(
 #[cfg_attr(test, derive(ts_rs::TS), ts(export, export_to = "window.ts"))]
 pub(crate) struct AssetAt {
     asset_id: String,
-    service: String,
+    #[cfg_attr(test, ts(type = "ServiceId"))]
+    service: ServiceId,
 }
 
 /// What became of assets that were to be deleted.
@@ -362,7 +363,7 @@ pub(crate) async fn asset_delete(
     presses::require(&app)?;
     let Some(first) = assets.first() else { return Ok(Deleted::default()) };
     let words = Spoken::now(&app);
-    let label = name_of(&engine, &first.service);
+    let label = name_of(&first.service);
     // Every one of them is deleted where the question says.
     if assets.iter().any(|asset| asset.service != first.service) {
         return Err(failure(Error::invalid(Phrase::NotAgreedTo)));
@@ -435,20 +436,20 @@ pub(crate) async fn import_assets(
 
 /// Checks a service, live.
 #[tauri::command]
-pub(crate) async fn check(engine: State<'_, Engine>, service: String) -> Answer<CheckReport> {
-    engine.check(&service).await.map_err(failure)
+pub(crate) async fn check(engine: State<'_, Engine>, service: ServiceId) -> Answer<CheckReport> {
+    engine.check(service).await.map_err(failure)
 }
 
 /// Keeps a key. It never comes back.
 #[tauri::command]
-pub(crate) async fn set_key(engine: State<'_, Engine>, service: String, key: String) -> Answer<KeyState> {
-    engine.set_key(&service, Secret::new(key)).await.map_err(failure)
+pub(crate) async fn set_key(engine: State<'_, Engine>, service: ServiceId, key: String) -> Answer<KeyState> {
+    engine.set_key(service, Secret::new(key)).await.map_err(failure)
 }
 
 /// Forgets a key.
 #[tauri::command]
-pub(crate) async fn remove_key(engine: State<'_, Engine>, service: String) -> Answer<()> {
-    engine.remove_key(&service).await.map_err(failure)
+pub(crate) async fn remove_key(engine: State<'_, Engine>, service: ServiceId) -> Answer<()> {
+    engine.remove_key(service).await.map_err(failure)
 }
 
 /// Changes settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
@@ -469,7 +470,7 @@ pub(crate) async fn save_settings(
     let entrusted = engine.entrusts(&changes).map_err(failure)?;
     for (service, origin) in &entrusted.origins {
         presses::require(app)?;
-        questions::new_address(app, &name_of(&engine, service), origin).await?;
+        questions::new_address(app, &name_of(service), origin).await?;
     }
     if entrusted.removes_there {
         presses::require(app)?;
@@ -554,11 +555,11 @@ pub(crate) async fn answer_link(
     engine: State<'_, Engine>,
     proposed: State<'_, Proposed>,
     shown: String,
-    service: Option<String>,
+    service: Option<ServiceId>,
 ) -> Answer<Option<TransferId>> {
     let Some(request) = proposed.answer(&shown, service) else { return Ok(None) };
     let words = Spoken::now(&app);
-    let by = name_of(&engine, request.service.as_deref().unwrap_or_default());
+    let by = name_of(&request.service.clone().unwrap_or_default());
     let by = fill(&words.shell_link_by, &[("service", &by)]);
     let question = Question {
         title: words.link_title.clone(),
@@ -663,9 +664,8 @@ fn words(window: &WebviewWindow) -> &'static Spoken {
 }
 
 /// What people call a service.
-fn name_of(engine: &Engine, id: &str) -> String {
-    let known = engine.services().into_iter().find(|service| service.id == id);
-    known.map_or_else(|| id.to_owned(), |service| service.name)
+fn name_of(id: &ServiceId) -> String {
+    id.about().map_or_else(|| id.to_string(), |about| about.name.to_owned())
 }
 
 /// A file dialog in front of the window.

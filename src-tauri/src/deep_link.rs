@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use ferry_engine::{DownloadRequest, Engine, LinkOffer};
+use ferry_engine::{DownloadRequest, Engine, LinkOffer, ServiceId};
 use tauri::{AppHandle, Emitter as _, Manager as _};
 use tauri_plugin_deep_link::DeepLinkExt as _;
 
@@ -44,7 +44,7 @@ impl Proposed {
 
     /// The page's answer to what was `shown`: by which service, or none of them. What there is to start, if anything: an
     /// answer to another question than the one that is asked starts nothing.
-    pub fn answer(&self, shown: &str, service: Option<String>) -> Option<DownloadRequest> {
+    pub fn answer(&self, shown: &str, service: Option<ServiceId>) -> Option<DownloadRequest> {
         let mut held = self.held();
         if held.front()?.1.shown != shown {
             return None;
@@ -86,8 +86,12 @@ mod tests {
     use super::*;
 
     fn offer(shown: &str) -> LinkOffer {
-        let reading =
-            |service: &str, ready| Recognised { service: service.into(), label: String::new(), ready };
+        let reading = |service: &str, ready| Recognised {
+            service: service.into(),
+            label: String::new(),
+            ready,
+            host: None,
+        };
         LinkOffer {
             shown: shown.into(),
             readings: vec![reading("mavi", true), reading("visual-search", false)],
@@ -102,7 +106,7 @@ mod tests {
             [(None, false), (Some("link"), false), (Some("visual-search"), false), (Some("mavi"), true)]
         {
             proposed.hold(Some("re_1".into()), offer("re_1"));
-            let request = proposed.answer("re_1", answer.map(str::to_owned));
+            let request = proposed.answer("re_1", answer.map(ServiceId::from));
             assert_eq!(request.is_some(), starts, "{answer:?}");
             assert!(proposed.answer("re_1", Some("mavi".into())).is_none(), "the question was answered");
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use ferry_engine::{Settings, Snapshot, State};
+use ferry_engine::{Settings, Snapshot, State, is_private_setting};
 
 use crate::desktop::Lack;
 
@@ -43,7 +43,7 @@ pub(crate) fn write(snapshot: &Snapshot, cages: &Cages<'_>, lacks: &[Lack]) -> S
 
 fn settings(report: &mut String, settings: &Settings) {
     // Addresses and folders say who and where somebody is: only that they were changed is told.
-    let private = ["downloads_folder", "mavi_url", "visual_search_url", "offline_tube_url", "unique_id"];
+    let is_private = |name: &str| name == "downloads_folder" || is_private_setting(name);
     let (Ok(serde_json::Value::Object(now)), Ok(usual)) =
         (serde_json::to_value(settings), serde_json::to_value(Settings::default()))
     else {
@@ -52,8 +52,7 @@ fn settings(report: &mut String, settings: &Settings) {
     let _ = writeln!(report, "\nSettings that differ from the defaults:");
     for (name, value) in now {
         if usual.get(&name) != Some(&value) {
-            let shown =
-                if private.contains(&name.as_str()) { "(changed)".to_owned() } else { value.to_string() };
+            let shown = if is_private(&name) { "(changed)".to_owned() } else { value.to_string() };
             let _ = writeln!(report, "  {name}: {shown}");
         }
     }
@@ -94,11 +93,11 @@ mod tests {
     fn the_report_tells_no_address_and_no_folder() {
         let settings = Settings {
             downloads_folder: Some("/home/someone/secret".into()),
-            mavi_url: "https://mavi.internal.example".into(),
-            unique_id: "someone".into(),
             connections: 3,
             ..Settings::default()
-        };
+        }
+        .with("mavi_url", "https://mavi.internal.example")
+        .with("unique_id", "someone");
         let snapshot = Snapshot {
             revision: 1,
             transfers: Vec::new(),

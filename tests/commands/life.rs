@@ -12,7 +12,7 @@ use std::time::Duration;
 use ferry_engine::seams::Seams;
 use ferry_engine::{
     Changes, Code, DownloadRequest, Engine, Header, KeyState, Kind, ListWindow, Look, Options, Result,
-    Secret, Settings, State, Transfer, TransferId, UploadRequest, WaitReason,
+    Secret, ServiceId, Settings, State, Transfer, TransferId, UploadRequest, WaitReason,
 };
 use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::task::JoinHandle;
@@ -108,7 +108,7 @@ struct Case {
     /// The step that is being done.
     at: usize,
     ids: BTreeMap<Number, TransferId>,
-    services: HashMap<Number, String>,
+    services: HashMap<Number, ServiceId>,
     orders: Orders,
     seams: Seams,
     clock: Arc<AtomicI64>,
@@ -774,7 +774,7 @@ pub fn setting(engine: &Engine, step: &Step) -> Option<(&'static str, Value, Ask
 
 /// Rows that are to go on by themselves.
 pub fn moving(engine: &Engine) -> Vec<String> {
-    let problems: Vec<String> = engine
+    let problems: Vec<ServiceId> = engine
         .services()
         .into_iter()
         .filter(|status| status.problem.is_some())
@@ -796,11 +796,11 @@ fn done(asking: impl Future<Output = Result<()>> + Send + 'static) -> Asking {
 }
 
 /// The service that a transfer is to go to, if it is added now.
-fn service_of(engine: &Engine, what: What) -> String {
+fn service_of(engine: &Engine, what: What) -> ServiceId {
     match what {
-        What::Asset | What::File => "mavi".to_owned(),
+        What::Asset | What::File => "mavi".into(),
         What::AssetOfDefault => engine.settings().default_service,
-        _ => "link".to_owned(),
+        _ => ServiceId::any_link(),
     }
 }
 
@@ -812,13 +812,13 @@ fn request(root: &Path, number: Number, what: What) -> std::result::Result<Downl
         let path = root.join("uploads").join(format!("{number}.bin"));
         std::fs::write(&path, [number as u8; 7]).expect("a file");
         let to = (what != What::File).then(|| link(number, what));
-        let service = (what == What::File).then(|| "mavi".to_owned());
+        let service = (what == What::File).then(|| "mavi".into());
         return Err(UploadRequest { paths: vec![path], to, service, headers, ..UploadRequest::default() });
     }
     let is_asset = matches!(what, What::Asset | What::AssetOfDefault);
     Ok(DownloadRequest {
         what: if is_asset { format!("asset{number}") } else { link(number, what) },
-        service: (what == What::Asset).then(|| "mavi".to_owned()),
+        service: (what == What::Asset).then(|| "mavi".into()),
         folder: Some(root.join("downloads")),
         name: Some(format!("{number}.bin")),
         headers,

@@ -147,8 +147,8 @@ impl Downloads {
 async fn open(root: &Path, overrides: &Overrides, service: Option<&(&'static str, String)>) -> Engine {
     let mut options = Options::new(root.join("data"));
     if let Some((id, address)) = service {
-        options.addresses.insert((*id).to_owned(), address.clone());
-        options.keys.insert((*id).to_owned(), Secret::new("key"));
+        options.addresses.insert((*id).into(), address.clone());
+        options.keys.insert((*id).into(), Secret::new("key"));
     }
     options.overrides = overrides.clone();
     options.keychain = false;

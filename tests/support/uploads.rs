@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ferry_engine::{
-    Asset, Code, Engine, Options, Overrides, Secret, Settings, State, Transfer, TransferId, UploadRequest,
+    Asset, Code, Engine, Options, Overrides, Secret, State, Transfer, TransferId, UploadRequest,
 };
 use ferry_sandbox::{Fault, Sandbox, SignedUrls};
 
@@ -49,7 +49,7 @@ impl Uploads {
         options.resume_unfinished = true;
         options.keychain = false;
         let engine = Engine::open(options).await.expect("an engine");
-        let settings = Settings { mavi_url: sandbox.mavi_url(), ..engine.settings() };
+        let settings = engine.settings().with("mavi_url", sandbox.mavi_url());
         engine.save_settings(settings).await.expect("settings");
         engine.set_key("mavi", Secret::new(key)).await.expect("a key");
         Self { engine, sandbox, root }

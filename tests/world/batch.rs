@@ -130,7 +130,7 @@ impl Case {
                 let to_own_url = store.plan.service.is_none();
                 let request = UploadRequest {
                     paths: vec![place.upload(self.number)],
-                    service: (!to_own_url).then(|| "mavi".to_owned()),
+                    service: (!to_own_url).then(|| "mavi".into()),
                     to: to_own_url.then(|| store.link()),
                     ..UploadRequest::default()
                 };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ferry_engine::{Code, Engine, Options, Secret, Settings};
+use ferry_engine::{Code, Engine, Options, Secret};
 use tokio::runtime::{Builder, Runtime};
 
 use super::memory;
@@ -67,8 +67,8 @@ impl Life {
         let mut options = Options::new(place.data.clone());
         options.resume_unfinished = true;
         options.keychain = false;
-        options.keys = HashMap::from([("mavi".to_owned(), Secret::new("sk-world"))]);
-        options.addresses = HashMap::from([("mavi".to_owned(), place.api.clone())]);
+        options.keys = HashMap::from([("mavi".into(), Secret::new("sk-world"))]);
+        options.addresses = HashMap::from([("mavi".into(), place.api.clone())]);
         options.overrides.stall = Some(STALL);
         options.overrides.wait_scale = Some(WAIT_SCALE);
         options.overrides.concurrency = Some(place.at_a_time);
@@ -83,8 +83,8 @@ impl Life {
                 Err(error) => panic!("the data folder was not opened: {error}"),
             }
         };
-        if engine.settings().mavi_url != place.api {
-            let settings = Settings { mavi_url: place.api.clone(), ..engine.settings() };
+        if engine.settings().of_services.text("mavi_url") != place.api {
+            let settings = engine.settings().with("mavi_url", place.api.clone());
             runtime.block_on(engine.save_settings(settings)).expect("settings");
         }
         Self { engine, runtime }

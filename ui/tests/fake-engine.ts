@@ -287,12 +287,13 @@ export function start(scenario: Scenario, live = true): void {
       return { id: one.id, is_new: true };
     },
     recognise: ({ text }) => {
+      const link = /^(?:https?:\/\/)?([^/]+\.[^/]+)\//.exec(`${text}/`);
       const found = (service: string, label: string): Recognised => ({
         service,
         label,
         ready: services.find((one) => one.id === service)?.ready ?? false,
+        host: link?.[1] ?? null,
       });
-      const link = /^(?:https?:\/\/)?([^/]+\.[^/]+)\//.exec(`${text}/`);
       if (link) return [found('link', `Link to ${link[1]}`), found('offline-tube', 'Page for the media server')];
       if (text.startsWith('re_')) return [found('mavi', 'Asset at MAVI'), found('sandbox', 'Asset in the sandbox')];
       if (text.startsWith('VI')) return [found('visual-search', 'Video at Visual Search')];
@@ -428,13 +429,13 @@ export function start(scenario: Scenario, live = true): void {
       const next = { ...settings, ...changes };
       if (next.limit_down !== null && next.limit_down < 1024)
         refuse({ what: { is: 'download_limit_too_low' }, why: null });
-      const { concurrent_uploads: value, offline_tube_url: typed } = next;
+      const address = (next as Record<string, unknown>).offline_tube_url as string;
+      const { concurrent_uploads: value } = next;
       if (value < 1 || value > 16) refuse({ what: { is: 'uploads_out_of_range', low: 1, high: 16, value } });
-      if (typed !== '' && !/^https?:/.test(typed))
+      if (address !== '' && !/^https?:/.test(address))
         refuse({ what: { is: 'address_unusable', service: 'offline-tube' }, why: { is: 'without_scheme' } });
       settings = next;
       sessionStorage.setItem(LANGUAGE, settings.language);
-      const address = settings.offline_tube_url;
       if (services.find((one) => one.id === 'offline-tube')?.address !== address)
         changeService('offline-tube', { address, ready: address !== '' });
       change({ settings });

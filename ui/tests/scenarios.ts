@@ -30,6 +30,17 @@ const GB = 1_000 * MB;
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
+/** What can be set for the services, under names that only they know. */
+const ofServices = {
+  mavi_url: 'https://mavi-backend.memories.ai/serve/api/v2',
+  visual_search_url: 'https://api.memories.ai/serve/api/v1',
+  offline_tube_url: '',
+  upload_method: 'auto',
+  unique_id: 'default',
+  quality: '720p',
+  remove_after: false,
+};
+
 const settings: Settings = {
   downloads_folder: null,
   concurrent_uploads: 3,
@@ -41,13 +52,7 @@ const settings: Settings = {
   default_service: 'mavi',
   keep_modified_time: false,
   follow_links: false,
-  mavi_url: 'https://mavi-backend.memories.ai/serve/api/v2',
-  visual_search_url: 'https://api.memories.ai/serve/api/v1',
-  offline_tube_url: '',
-  upload_method: 'auto',
-  unique_id: 'default',
-  quality: '720p',
-  remove_after: false,
+  ...ofServices,
   theme: 'system',
   density: 'normal',
   units: 'decimal',
@@ -61,7 +66,18 @@ const settings: Settings = {
 };
 
 function makeServices(keys: boolean): ServiceStatus[] {
-  const none = { address_from_variable: false, key_belongs_to: null, problem: null, method: null };
+  const none = {
+    address_from_variable: false,
+    key_belongs_to: null,
+    problem: null,
+    method: null,
+    links: 'none',
+    may_be_default: true,
+    is_at_first: false,
+    place: 'address',
+    address_setting: null,
+    settings: [],
+  } satisfies Partial<ServiceStatus>;
   return [
     {
       ...none,
@@ -70,7 +86,9 @@ function makeServices(keys: boolean): ServiceStatus[] {
       description: 'Upload by signed URL, download, delete',
       uploads: true,
       downloads: true,
-      address: settings.mavi_url,
+      address: ofServices.mavi_url,
+      address_setting: 'mavi_url',
+      settings: [{ name: 'upload_method', label: 'Upload as', input: { is: 'method' }, value: 'auto' }],
       key: keys ? 'keychain' : 'missing',
       ready: keys,
       method: keys ? 'resumable' : null,
@@ -82,7 +100,11 @@ function makeServices(keys: boolean): ServiceStatus[] {
       description: 'Download by video number',
       uploads: false,
       downloads: true,
-      address: settings.visual_search_url,
+      address: ofServices.visual_search_url,
+      address_setting: 'visual_search_url',
+      settings: [
+        { name: 'unique_id', label: 'Unique id', input: { is: 'text', at_first: 'default' }, value: 'default' },
+      ],
       key: keys ? 'keychain' : 'missing',
       ready: keys,
     },
@@ -94,6 +116,22 @@ function makeServices(keys: boolean): ServiceStatus[] {
       uploads: false,
       downloads: true,
       address: '',
+      links: 'pages',
+      address_setting: 'offline_tube_url',
+      settings: [
+        {
+          name: 'quality',
+          label: 'Quality',
+          input: { is: 'choice', of: ['best', '2160p', '1440p', '1080p', '720p', '480p', '360p', 'audio'] },
+          value: '720p',
+        },
+        {
+          name: 'remove_after',
+          label: 'Afterwards',
+          input: { is: 'switch', yes: 'Remove the file from the server', no: 'Keep the file on the server' },
+          value: false,
+        },
+      ],
       key: 'unneeded',
       ready: false,
     },
@@ -105,6 +143,9 @@ function makeServices(keys: boolean): ServiceStatus[] {
       uploads: true,
       downloads: true,
       address: '',
+      links: 'pages',
+      place: 'inside',
+      is_at_first: true,
       key: 'unneeded',
       ready: true,
     },
@@ -116,6 +157,9 @@ function makeServices(keys: boolean): ServiceStatus[] {
       uploads: false,
       downloads: true,
       address: '',
+      links: 'any',
+      place: 'link',
+      may_be_default: false,
       key: 'unneeded',
       ready: true,
     },

@@ -24,6 +24,7 @@ const HOUSES: [House; 5] = [
         root: "src-tauri/engine/src",
         floors: &[
             &[
+                "asset",
                 "curve",
                 "error",
                 "foreign",
@@ -31,10 +32,14 @@ const HOUSES: [House; 5] = [
                 "redaction",
                 "seams",
                 "search",
+                "secret",
+                "service",
                 "settings",
                 "task",
                 "transfer",
                 "turns",
+                "units",
+                "upload_method",
                 "words",
             ],
             &["files", "filename"],

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use clap::builder::PossibleValue;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use ferry_engine::{Checksum, Header, TransferId, UploadMethod};
+use ferry_engine::{Checksum, Header, ServiceId, TransferId, UploadMethod};
 
 use crate::size;
 
@@ -399,12 +401,7 @@ pub enum OneAsset {
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Keep a key in the platform's keychain. Reads it from stdin.
-    #[command(after_help = "\
-Examples:
-  ferry key set mavi                      asks for it, showing nothing
-  pass show memories.ai | ferry key set mavi
-
-Without a keychain, set FERRY_MAVI_KEY or FERRY_VISUAL_SEARCH_KEY instead.")]
+    #[command(after_help = examples_of_key_set())]
     Set {
         /// The service.
         service: KeyedService,
@@ -416,59 +413,64 @@ Without a keychain, set FERRY_MAVI_KEY or FERRY_VISUAL_SEARCH_KEY instead.")]
     },
 }
 
-/// A service, by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Service {
-    /// memories.ai MAVI v2.
-    Mavi,
-    /// memories.ai Visual Search v1.
-    VisualSearch,
-    /// The media downloader.
-    OfflineTube,
-    /// The built-in service on this computer.
-    Sandbox,
-    /// Plain URLs.
-    Link,
-}
+/// A service, by id: whichever Ferry knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service(pub ServiceId);
 
-impl Service {
-    /// Its id in the engine.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Mavi => "mavi",
-            Self::VisualSearch => "visual-search",
-            Self::OfflineTube => "offline-tube",
-            Self::Sandbox => "sandbox",
-            Self::Link => "link",
-        }
+impl ValueEnum for Service {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Service>> =
+            LazyLock::new(|| ferry_engine::services().map(|about| Service(about.into())).collect());
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        possible(&self.0)
     }
 }
 
-/// A service that takes a key.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum KeyedService {
-    /// memories.ai MAVI v2.
-    Mavi,
-    /// memories.ai Visual Search v1.
-    VisualSearch,
-}
+/// A service that takes a key, by id.
+#[derive(Debug, Clone)]
+pub struct KeyedService(pub ServiceId);
 
 impl KeyedService {
-    /// Its id in the engine.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Mavi => "mavi",
-            Self::VisualSearch => "visual-search",
-        }
+    /// The variable that holds its key where there is no keychain.
+    pub fn variable(&self) -> &'static str {
+        self.0.about().and_then(|about| about.key_variable).unwrap_or_default()
+    }
+}
+
+impl ValueEnum for KeyedService {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<KeyedService>> = LazyLock::new(|| {
+            let keyed = ferry_engine::services().filter(|about| about.needs_key());
+            keyed.map(|about| KeyedService(about.into())).collect()
+        });
+        &ALL
     }
 
-    /// The variable that holds its key where there is no keychain.
-    pub fn variable(self) -> &'static str {
-        match self {
-            Self::Mavi => "FERRY_MAVI_KEY",
-            Self::VisualSearch => "FERRY_VISUAL_SEARCH_KEY",
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        possible(&self.0)
     }
+}
+
+/// A service as the help shows it.
+fn possible(service: &ServiceId) -> Option<PossibleValue> {
+    service.about().map(|about| PossibleValue::new(about.id).help(about.product))
+}
+
+/// The examples of `ferry key set`, and where a key may be without a keychain.
+fn examples_of_key_set() -> String {
+    let variables: Vec<&str> = ferry_engine::services().filter_map(|about| about.key_variable).collect();
+    format!(
+        "\
+Examples:
+  ferry key set mavi                      asks for it, showing nothing
+  pass show memories.ai | ferry key set mavi
+
+Without a keychain, set {} instead.",
+        variables.join(" or ")
+    )
 }
 
 /// How an upload is sent.
@@ -672,6 +674,21 @@ mod tests {
             let before = read(&format!("ferry --retries 7 {command}")).unwrap().command;
             let after = read(&format!("ferry {command} --retries 7")).unwrap().command;
             assert_eq!(format!("{before:?}"), format!("{after:?}"), "{command}");
+        }
+    }
+
+    #[test]
+    fn every_service_can_be_named_and_its_help_says_whose_it_is() {
+        let help = |words: &[&str]| read(&words.join(" ")).unwrap_err().to_string();
+        let (any, keyed) = (help(&["ferry", "check", "--help"]), help(&["ferry", "key", "set", "--help"]));
+        for about in ferry_engine::services() {
+            let line = format!("- {}:", about.id);
+            assert!(read(&format!("ferry check {}", about.id)).is_ok(), "{}", about.id);
+            assert!(any.contains(&line) && any.contains(about.product), "{any}");
+            let set = read(&format!("ferry key set {}", about.id));
+            assert_eq!(set.is_ok(), about.needs_key(), "{}", about.id);
+            assert_eq!(keyed.contains(&line), about.needs_key(), "{keyed}");
+            assert!(about.key_variable.is_none_or(|variable| keyed.contains(variable)), "{keyed}");
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use ts_rs::TS;
 
+use crate::asset::{Asset, AssetInfo, AssetStatus, ImportedAssets, LibraryChanges};
 use crate::curve::SpeedSample;
 use crate::deep_link::{self, LinkOffer};
 use crate::error::{Cause, Error, Failure, Result};
@@ -20,7 +21,6 @@ use crate::files::folder::Folder;
 use crate::files::own_folder::{self, OwnFolder};
 use crate::files::part_file::PartFile;
 use crate::files::whole::{self, write_whole};
-use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::checksum::Checksum;
 use crate::http::{Http, Limits};
@@ -30,9 +30,11 @@ use crate::queue::{Queue, no_such_transfer};
 use crate::resume::{Resume, ResumeFolder};
 use crate::rows::Stop;
 use crate::seams::Seams;
-use crate::secrets::{Header, Keys, Secret, header_map};
-use crate::services::{self, OutsideAddresses, Services};
-use crate::settings::{Settings, SettingsPatch, UploadMethod};
+use crate::secret::{Header, Secret, header_map};
+use crate::secrets::{KeyState, Keys};
+use crate::service::{self, About, Input, Place, ServiceId, may_be_id};
+use crate::services::{self, OutsideAddresses, Recognised, ServiceStatus, Services};
+use crate::settings::{Settings, SettingsPatch};
 use crate::store::{Opened, Store, Stored};
 use crate::task::{DownloadTask, Journal, Piece, Reuse, Task, Token, UploadTask};
 use crate::terms::Terms;
@@ -41,6 +43,7 @@ use crate::upload::chosen::{ChosenFile, ChosenFiles};
 use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
 use crate::upload::signed_url::SignedUrl;
 use crate::upload::source_file::file_name;
+use crate::upload_method::UploadMethod;
 use crate::words::{Count, Peer, Phrase, Words, shown};
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
@@ -85,70 +88,12 @@ pub struct Changes {
     pub library: Option<LibraryChanges>,
 }
 
-/// What changed in the library since it was last told of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct LibraryChanges {
-    /// Assets that are new or different, as they are now. Of one that is here several times the last counts.
-    pub changed: Vec<Asset>,
-    /// More changed, or it is not known what did: the whole library is to be read anew.
-    pub read_anew: bool,
-}
-
-/// One service as the services page shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct ServiceStatus {
-    /// `mavi`, `visual-search`, `offline-tube`, `sandbox`, `link`.
-    pub id: String,
-    /// Its name for people.
-    pub name: String,
-    /// What it does, in one sentence.
-    pub description: String,
-    /// Takes uploads.
-    pub uploads: bool,
-    /// Gives downloads.
-    pub downloads: bool,
-    /// Base URL in force, without any secret.
-    pub address: String,
-    /// Whether `address` comes from a variable and cannot be changed in the settings.
-    pub address_from_variable: bool,
-    /// Where its key is.
-    pub key: KeyState,
-    /// Where that key goes, if that is not `address`: it is not sent until it is entered anew, or the address is what it
-    /// was. An origin, as in `https://host:port`.
-    pub key_belongs_to: Option<String>,
-    /// Ready to be used: has an address, and a key if it needs one.
-    pub ready: bool,
-    /// Why it stands still (a refused key), with the way out.
-    pub problem: Option<Failure>,
-    /// Upload method that worked last.
-    pub method: Option<UploadMethod>,
-}
-
-/// Where a service's key is kept. The key itself never leaves the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, export_to = "types.ts")]
-pub enum KeyState {
-    /// The service takes no key.
-    Unneeded,
-    /// There is none yet.
-    Missing,
-    /// In the platform's keychain.
-    Keychain,
-    /// In memory until Ferry ends, as there is no keychain.
-    Memory,
-    /// In an environment variable.
-    Variable,
-}
-
 /// The outcome of a live check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]
 pub struct CheckReport {
     /// Service that was checked.
-    pub service: String,
+    pub service: ServiceId,
     /// How long the answer took, in milliseconds; absent when there was none.
     #[ts(type = "number | null")]
     pub reached_in: Option<u64>,
@@ -162,76 +107,6 @@ pub struct CheckReport {
     pub now_default: bool,
 }
 
-/// One file at a service that this app sent or saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct Asset {
-    /// The service.
-    pub service: String,
-    /// Its id there.
-    pub asset_id: Foreign,
-    /// The file's name.
-    pub name: Foreign,
-    /// Size in bytes.
-    #[ts(type = "number | null")]
-    pub size: Option<u64>,
-    /// CRC32C of the content, 8 hexadecimal digits.
-    pub crc32c: Option<String>,
-    /// How it stands there.
-    pub status: AssetStatus,
-    /// When it was sent or seen, in milliseconds since 1970.
-    #[ts(type = "number")]
-    pub at: u64,
-}
-
-/// What came of importing a library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct ImportedAssets {
-    /// Assets in the file.
-    #[ts(type = "number")]
-    pub count: u64,
-    /// Those that were not known here.
-    #[ts(type = "number")]
-    pub new: u64,
-}
-
-/// How an asset stands at its service, as far as known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, export_to = "types.ts")]
-pub enum AssetStatus {
-    /// An id was given; the bytes are not (all) there.
-    Begun,
-    /// The store took the bytes; the service has not confirmed yet.
-    Sent,
-    /// The service confirmed it.
-    Confirmed,
-    /// Downloaded here without having been sent from here.
-    Seen,
-    /// The id was given up (its signed URL expired, the transfer was canceled).
-    Abandoned,
-    /// Deleted at the service.
-    Deleted,
-}
-
-/// What the service says about one asset, asked just now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct AssetInfo {
-    /// Its id.
-    pub asset_id: Foreign,
-    /// Its name there.
-    pub name: Option<Foreign>,
-    /// Size in bytes there.
-    #[ts(type = "number | null")]
-    pub size: Option<u64>,
-    /// The service's own word for its state.
-    pub status: Option<Foreign>,
-    /// When it was made there, as the service writes it.
-    pub created: Option<Foreign>,
-}
-
 /// What files to send where.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts", optional_fields = nullable)]
@@ -240,7 +115,7 @@ pub struct UploadRequest {
     #[ts(type = "string[]")]
     pub paths: Vec<PathBuf>,
     /// The service; absent = the default one.
-    pub service: Option<String>,
+    pub service: Option<ServiceId>,
     /// How to send; absent = the setting.
     pub method: Option<UploadMethod>,
     /// A signed URL of the user's own: the one file goes there, no service is asked. A secret.
@@ -280,7 +155,7 @@ pub struct DownloadRequest {
     /// A link, an asset id, a video number, a server download id, a page URL. Links are secrets.
     pub what: String,
     /// The service; absent = a link for URLs, else the default one.
-    pub service: Option<String>,
+    pub service: Option<ServiceId>,
     /// Target folder; absent = the Downloads folder.
     #[ts(as = "Option<String>")]
     pub folder: Option<PathBuf>,
@@ -317,21 +192,9 @@ pub struct FirstContact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entrusted {
     /// Services with the origins to which their files and keys would go.
-    pub origins: Vec<(String, String)>,
+    pub origins: Vec<(ServiceId, String)>,
     /// Files would be removed from the media server after their download, which they are not now.
     pub removes_there: bool,
-}
-
-/// What the add bar made of a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct Recognised {
-    /// The service that would be asked.
-    pub service: String,
-    /// "MAVI asset", "Link to files.example.org", "Page for the media server".
-    pub label: String,
-    /// Whether that service can be used now.
-    pub ready: bool,
 }
 
 /// Files found below the paths of a drop, before anything starts.
@@ -370,9 +233,9 @@ pub struct Options {
     pub overrides: Overrides,
     /// Keys by service id for this run, over variables and keychain. Each goes to its address in `addresses`, else to the
     /// one of the `FERRY_…_URL` variable, else to the built-in one; never to one from the settings.
-    pub keys: HashMap<String, Secret>,
+    pub keys: HashMap<ServiceId, Secret>,
     /// Base URLs by service id for this run, over variables and settings.
-    pub addresses: HashMap<String, String>,
+    pub addresses: HashMap<ServiceId, String>,
     /// Whether the platform's keychain is used; without it keys stay in memory for this run.
     pub keychain: bool,
 }
@@ -443,11 +306,11 @@ struct Inner {
     settings_file: PathBuf,
     notices: Mutex<Vec<Words>>,
     /// The default service that stands in for the sandbox while its key is known, which is for this run only.
-    default_for_this_run: Mutex<Option<String>>,
+    default_for_this_run: Mutex<Option<ServiceId>>,
     /// Held by whoever changes the settings: one change after the other, each of what the one before left.
     changing_settings: tokio::sync::Mutex<()>,
     /// Services whose key was given in this run and not accepted yet.
-    new_keys: Mutex<HashSet<String>>,
+    new_keys: Mutex<HashSet<ServiceId>>,
     /// Ends the comparisons with what was sent before that are going on.
     comparing: Mutex<CancellationToken>,
     data_dir: PathBuf,
@@ -479,10 +342,12 @@ impl Engine {
             Keys::from_environment(options.keys, options.keychain, |service| addresses.origin(service));
         let keys = Arc::new(keys);
         let mut default_for_this_run = None;
-        if settings.default_service == "sandbox" && keys.state("mavi") == KeyState::Variable {
+        if settings.default_service.is_at_first()
+            && let Some(set_up) = services::set_up_by_key(|id| keys.state(id) == KeyState::Variable)
+        {
             // A key in the environment is a real service set up, for as long as it is there.
-            "mavi".clone_into(&mut settings.default_service);
-            default_for_this_run = Some("mavi".to_owned());
+            settings.default_service = set_up.clone();
+            default_for_this_run = Some(set_up);
         }
         let settings = Arc::new(RwLock::new(settings));
         let Opened { store, mut stored, unreadable, notes: broken_store, last_id } = {
@@ -497,7 +362,7 @@ impl Engine {
             Arc::clone(&keys),
             Arc::clone(&settings),
             addresses,
-            data_dir.join("sandbox"),
+            data_dir.join(own_folder::SANDBOX),
         );
         let mut notices: Vec<Words> =
             open_folder.into_iter().chain(broken_settings).map(Words::from).collect();
@@ -717,13 +582,13 @@ impl Engine {
     pub(crate) async fn add_uploads_by(&self, request: UploadRequest, by: &Adding) -> Result<AddedUploads> {
         let services = self.services_for(by.terms.as_ref());
         let service = match (&request.to, request.service) {
-            (Some(_), None) => "link".to_owned(),
+            (Some(_), None) => ServiceId::any_link(),
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(Phrase::OwnUrlTakesNoService).advise(Phrase::GiveOneOfTheTwo));
             }
             (None, service) => service.unwrap_or_else(|| services.default_id()),
         };
-        let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
+        let about = service.about().ok_or_else(|| services::unknown(&service))?;
         if request.to.is_none() && !about.uploads {
             return Err(Error::new(
                 Cause::Unsupported,
@@ -919,13 +784,13 @@ impl Engine {
     pub fn first_contact(&self, request: &DownloadRequest) -> Result<FirstContact> {
         let services = &self.queue().services;
         let asked = self.asked(request.clone(), services)?;
-        Ok(match asked.service.as_str() {
-            "link" => FirstContact { carries_words: true, address: asked.url },
-            // It is asked within this process.
-            "sandbox" => FirstContact { carries_words: false, address: None },
-            service => FirstContact {
+        let place = asked.service.about().map_or(Place::InTheLink, |about| about.place);
+        Ok(match place {
+            Place::InTheLink => FirstContact { carries_words: true, address: asked.url },
+            Place::Inside => FirstContact { carries_words: false, address: None },
+            Place::Address { .. } => FirstContact {
                 carries_words: asked.url.is_some(),
-                address: services.address_of_settings(service),
+                address: services.address_of_settings(&asked.service),
             },
         })
     }
@@ -1017,30 +882,31 @@ impl Engine {
             return Err(Error::invalid(Phrase::NothingToDownload).advise(Phrase::GiveLinkOrId));
         }
         // Without a service named, what has neither `https://` nor the form of an address is an id of the default one.
-        let what = match request.service.as_deref() {
-            None | Some("link" | "offline-tube" | "sandbox") => address::completed(&what).unwrap_or(what),
-            _ => what,
+        let takes_links = |service: &ServiceId| service.about().is_some_and(About::takes_links);
+        let what = match &request.service {
+            Some(service) if !takes_links(service) => what,
+            _ => address::completed(&what).unwrap_or(what),
         };
         let url = address::parse_http(&what);
         let looks_like_url = what.contains("://");
         let service = match request.service {
             Some(service) => service,
-            None if looks_like_url => "link".to_owned(),
+            None if looks_like_url => ServiceId::any_link(),
             None => services.default_id(),
         };
-        let about = services::about(&service).ok_or_else(|| services::unknown(&service))?;
-        let is_url = looks_like_url || service == "link";
+        let about = service.about().ok_or_else(|| services::unknown(&service))?;
+        let is_url = looks_like_url || about.is_any_link();
         if is_url && let Err(why) = &url {
             return Err(Error::invalid(Phrase::LinkNotFetchable).because(why.clone()));
         }
-        if is_url && !matches!(service.as_str(), "link" | "offline-tube" | "sandbox") {
+        if is_url && !about.takes_links() {
             return Err(Error::invalid(Phrase::IdsOnly { service: Peer::service(about.id) }));
         }
         // It is neither asked for, nor kept, nor repeated.
-        if !is_url && !services::may_be_id(&what) {
+        if !is_url && !may_be_id(&what) {
             return Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::GiveLinkOrId));
         }
-        if service != "link" && !request.headers.is_empty() {
+        if !about.is_any_link() && !request.headers.is_empty() {
             return Err(Error::invalid(Phrase::HeadersForUrlsOnly));
         }
         header_map(&request.headers)?;
@@ -1431,9 +1297,14 @@ impl Engine {
         Ok(ImportedAssets { count, new })
     }
 
-    async fn service_of(&self, asset_id: &str, service: Option<&str>, services: &Services) -> Result<String> {
+    async fn service_of(
+        &self,
+        asset_id: &str,
+        service: Option<&str>,
+        services: &Services,
+    ) -> Result<ServiceId> {
         if let Some(service) = service {
-            return Ok(service.to_owned());
+            return Ok(service.into());
         }
         let known = self.queue().store.asset(None, asset_id).await?;
         Ok(known.map_or_else(|| services.default_id(), |asset| asset.service))
@@ -1486,12 +1357,16 @@ impl Engine {
 
     /// Asks a service something harmless: is it there, does it accept the key? The first key of a service that takes
     /// uploads makes it the default one once it is accepted, if that is still the sandbox.
-    pub async fn check(&self, service: &str) -> Result<CheckReport> {
-        self.check_by(service, None).await
+    pub async fn check(&self, service: impl Into<ServiceId>) -> Result<CheckReport> {
+        self.check_by(&service.into(), None).await
     }
 
-    pub(crate) async fn check_by(&self, service: &str, terms: Option<&Arc<Terms>>) -> Result<CheckReport> {
-        services::about(service).ok_or_else(|| services::unknown(service))?;
+    pub(crate) async fn check_by(
+        &self,
+        service: &ServiceId,
+        terms: Option<&Arc<Terms>>,
+    ) -> Result<CheckReport> {
+        service.about().ok_or_else(|| services::unknown(service))?;
         let services = self.services_for(terms);
         let began = Instant::now();
         let key_changes = services.key_changes();
@@ -1503,7 +1378,7 @@ impl Engine {
             Ok(()) => true,
             Err(error) => error.http_status.is_some(),
         };
-        let status = services.statuses().into_iter().find(|status| status.id == service);
+        let status = services.statuses().into_iter().find(|status| status.id == *service);
         let needs_key = status.as_ref().is_some_and(|status| status.key != KeyState::Unneeded);
         let problem = result.as_ref().err().map(Failure::from);
         match &result {
@@ -1519,7 +1394,7 @@ impl Engine {
         let now_default = result.is_ok() && needs_key && self.becomes_default(service).await;
         Ok(CheckReport {
             now_default,
-            service: service.to_owned(),
+            service: service.clone(),
             reached_in: reached.then(|| began.elapsed().as_millis() as u64),
             tls: status.is_some_and(|status| status.address.starts_with("https:")),
             key_accepted: match &result {
@@ -1535,18 +1410,18 @@ impl Engine {
 
     /// Makes a service the default one, now that its new key was accepted, if until now that is the sandbox. Whether it
     /// is the default from now on and was not before.
-    async fn becomes_default(&self, service: &str) -> bool {
-        let takes_uploads = services::about(service).is_some_and(|about| about.uploads);
-        if !self.new_keys().remove(service) || !takes_uploads {
+    async fn becomes_default(&self, service: &ServiceId) -> bool {
+        let may_be = service.about().is_some_and(|about| about.uploads && about.may_be_default());
+        if !self.new_keys().remove(service) || !may_be {
             return false;
         }
         let is_kept = self.inner.keys.state(service) == KeyState::Keychain;
         let _changing = self.inner.changing_settings.lock().await;
         let mut settings = self.settings();
-        let was = std::mem::replace(&mut settings.default_service, service.to_owned());
+        let was = std::mem::replace(&mut settings.default_service, service.clone());
         // What was so for this run only stays.
         let was_for_this_run = is_kept && self.default_for_this_run().take_if(|it| it == service).is_some();
-        if was != "sandbox" && !was_for_this_run {
+        if !was.is_at_first() && !was_for_this_run {
             return false;
         }
         if is_kept {
@@ -1556,43 +1431,44 @@ impl Engine {
             }
         } else {
             // A key in memory ends with this run.
-            *self.default_for_this_run() = Some(service.to_owned());
+            *self.default_for_this_run() = Some(service.clone());
             self.queue().set_settings(settings);
         }
-        was != service
+        was != *service
     }
 
-    fn new_keys(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn new_keys(&self) -> std::sync::MutexGuard<'_, HashSet<ServiceId>> {
         self.inner.new_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a key for a service at its present address, in the keychain or (said by the answer) in memory for this run.
     /// Whether it is any good is found out by [`Engine::check`].
-    pub async fn set_key(&self, service: &str, key: Secret) -> Result<KeyState> {
-        self.set_key_by(service, key, None).await
+    pub async fn set_key(&self, service: impl Into<ServiceId>, key: Secret) -> Result<KeyState> {
+        self.set_key_by(&service.into(), key, None).await
     }
 
     pub(crate) async fn set_key_by(
         &self,
-        service: &str,
+        service: &ServiceId,
         key: Secret,
         terms: Option<&Arc<Terms>>,
     ) -> Result<KeyState> {
-        let about = services::about(service).ok_or_else(|| services::unknown(service))?;
-        if !about.needs_key {
+        let about = service.about().ok_or_else(|| services::unknown(service))?;
+        if !about.needs_key() {
             return Err(Error::invalid(Phrase::KeyUnneeded { service: Peer::service(about.id) }));
         }
         let origin = self.services_for(terms).origin(service)?;
         let state = self.inner.keys.set(service, key, origin).await?;
-        self.new_keys().insert(service.to_owned());
+        self.new_keys().insert(service.clone());
         self.queue().clear_problem(service);
         self.queue().services_changed();
         Ok(state)
     }
 
     /// Forgets a service's key. What was wrong with it is forgotten too: what waits says that there is none.
-    pub async fn remove_key(&self, service: &str) -> Result<()> {
-        services::about(service).ok_or_else(|| services::unknown(service))?;
+    pub async fn remove_key(&self, service: impl Into<ServiceId>) -> Result<()> {
+        let service = &service.into();
+        service.about().ok_or_else(|| services::unknown(service))?;
         self.new_keys().remove(service);
         let removed = self.inner.keys.remove(service).await;
         if removed.is_ok() {
@@ -1654,8 +1530,13 @@ impl Engine {
         after.check()?;
         let moved = self.queue().services.moved(&after).into_iter();
         Ok(Entrusted {
-            origins: moved.map(|(service, origin)| (service.to_owned(), origin.to_string())).collect(),
-            removes_there: after.remove_after && !before.remove_after,
+            origins: moved.map(|(service, origin)| (service, origin.to_string())).collect(),
+            removes_there: service::settings().any(|known| {
+                let is_on = |settings: &Settings| settings.of_services.is_on(known.name);
+                matches!(known.input, Some(Input::Switch { deletes: true, .. }))
+                    && is_on(&after)
+                    && !is_on(&before)
+            }),
         })
     }
 
@@ -1665,7 +1546,7 @@ impl Engine {
         {
             let mut for_this_run = self.default_for_this_run();
             if for_this_run.as_ref() == Some(&settings.default_service) {
-                "sandbox".clone_into(&mut written.default_service);
+                written.default_service = ServiceId::at_first();
             } else {
                 // The user chose another.
                 *for_this_run = None;
@@ -1706,7 +1587,7 @@ impl Engine {
         self.change_settings(|all| *all = settings.keeping_places_of(all)).await
     }
 
-    fn default_for_this_run(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn default_for_this_run(&self) -> std::sync::MutexGuard<'_, Option<ServiceId>> {
         self.inner.default_for_this_run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -1769,7 +1650,7 @@ async fn drop_half_added(
     stored: &mut Vec<Stored>,
 ) -> Result<Option<Phrase>> {
     let half_added = |stored: &Stored| {
-        let needs_secret = stored.task.hides_link() && stored.row.service == "link";
+        let needs_secret = stored.task.hides_link() && stored.row.service.is_any_link();
         let untouched =
             stored.row.state == State::Queued && stored.row.bytes == 0 && stored.journal.is_none();
         needs_secret && untouched && !folder.has(stored.row.id)
@@ -1790,7 +1671,7 @@ async fn drop_half_added(
 
 /// A download as it was asked for and understood.
 struct Asked {
-    service: String,
+    service: ServiceId,
     task: DownloadTask,
     /// The whole link, if it is one.
     url: Option<String>,
@@ -1800,9 +1681,9 @@ struct Asked {
 
 /// Refuses what is no id of this service, before it is told to anybody.
 fn check_id(service: &str, id: &str) -> Result<()> {
-    match services::about(service) {
+    match service::about(service) {
         // It has none, and says so.
-        Some(about) if about.id == "link" || services::may_be_id(id) => Ok(()),
+        Some(about) if about.is_any_link() || may_be_id(id) => Ok(()),
         Some(_) => Err(Error::invalid(Phrase::IdUnusable).advise(Phrase::CheckId)),
         None => Err(services::unknown(service)),
     }
@@ -1810,7 +1691,7 @@ fn check_id(service: &str, id: &str) -> Result<()> {
 
 /// What makes two requests the same download. With another checksum it is another one: what is begun keeps the one that it
 /// was begun with.
-type Same = (String, String, PathBuf, [Option<String>; 5]);
+type Same = (ServiceId, String, PathBuf, [Option<String>; 5]);
 
 impl Asked {
     fn same(&self) -> Same {
@@ -1822,9 +1703,9 @@ impl Asked {
 }
 
 /// A new row for a task that is added now, in milliseconds since 1970.
-fn row_for(task: &Task, service: &str, now: u64) -> Transfer {
+fn row_for(task: &Task, service: &ServiceId, now: u64) -> Transfer {
     let mut row = Transfer::blank(TransferId(0));
-    service.clone_into(&mut row.service);
+    row.service = service.clone();
     row.added_at = now;
     match task {
         Task::Upload(upload) => {

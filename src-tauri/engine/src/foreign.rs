@@ -293,7 +293,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::engine::{Asset, AssetInfo};
+    use crate::asset::{Asset, AssetInfo};
     use crate::error::{Error, Failure};
     use crate::filename::is_joiner;
     use crate::http::answer;

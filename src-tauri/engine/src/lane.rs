@@ -11,6 +11,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::service::ServiceId;
 use crate::transfer::TransferId;
 
 /// The most that run at a time in one direction, whatever their size.
@@ -25,7 +26,7 @@ pub(crate) const SHORT: u64 = 1 << 20;
 /// Where a transfer goes to or comes from: what is slow there is slow for all of these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    pub service: String,
+    pub service: ServiceId,
     /// Of a plain link, which may lead anywhere.
     pub host: Option<String>,
     /// Transfers of a run that has a number of its own at a time.
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     fn origin(service: &str) -> Arc<Origin> {
-        Arc::new(Origin { service: service.to_owned(), host: None, group: None, apart: None })
+        Arc::new(Origin { service: service.into(), host: None, group: None, apart: None })
     }
 
     fn lane(waiting: &[(&str, u64)]) -> Lane {

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod api;
+mod asset;
 mod curve;
 mod deep_link;
 mod download;
@@ -47,7 +48,9 @@ mod run;
 #[doc(hidden)]
 pub mod seams;
 mod search;
+mod secret;
 mod secrets;
+mod service;
 mod services;
 mod settings;
 mod shell_command;
@@ -57,15 +60,17 @@ mod task;
 mod terms;
 mod transfer;
 mod turns;
+mod units;
 mod upload;
+mod upload_method;
 mod words;
 
+pub use asset::{Asset, AssetInfo, AssetStatus, ImportedAssets, LibraryChanges};
 pub use curve::SpeedSample;
 pub use deep_link::LinkOffer;
 pub use engine::{
-    AddedDownload, Asset, AssetInfo, AssetStatus, Changes, CheckReport, DownloadRequest, Engine, Entrusted,
-    FirstContact, ImportedAssets, KeyState, LibraryChanges, Options, Overrides, PathSummary, Pictures,
-    Recognised, ServiceStatus, Snapshot, UploadRequest, default_data_dir,
+    AddedDownload, Changes, CheckReport, DownloadRequest, Engine, Entrusted, FirstContact, Options,
+    Overrides, PathSummary, Pictures, Snapshot, UploadRequest, default_data_dir,
 };
 pub use error::{Cause, Code, Error, Failure, Remedy, Result};
 pub use files::own_folder::make_private_folder;
@@ -79,12 +84,24 @@ pub use list::{
     TakenBack, Today, Totals, Where,
 };
 pub use redaction::redact;
-pub use secrets::{Header, Secret, hand_on_keys, take_keys_from_environment};
-pub use settings::{Density, Language, Settings, SettingsPatch, Theme, Units, UploadMethod};
+pub use secret::{Header, Secret};
+pub use secrets::{KeyState, hand_on_keys, take_keys_from_environment};
+pub use service::{
+    About, DefaultRole, Input, Links, Place, ServiceId, Setting, all as services, is_private_setting,
+};
+pub use services::{LinksTaken, Recognised, ServicePlace, ServiceSetting, ServiceStatus, SettingInput};
+pub use settings::{Density, Language, ServiceSettings, Settings, SettingsPatch, Theme};
 pub use shell_command::{ShellCommand, as_field};
 pub use transfer::{
     AddedBy, Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
+pub use units::Units;
 pub use upload::chosen::LinksLeftOut;
 pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
+pub use upload_method::UploadMethod;
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};
+
+/// The list of the services, handed down to those floors that know no service (`service.rs`).
+pub(crate) fn known_services() -> &'static [&'static services::Kind] {
+    services::REGISTRY
+}

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::engine::Asset;
+use crate::asset::Asset;
 use crate::files::own_folder::{open_own, private_file};
 use crate::files::whole::write_whole;
 
@@ -87,7 +87,7 @@ fn lines<'a>(assets: impl IntoIterator<Item = &'a Asset>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::AssetStatus;
+    use crate::asset::AssetStatus;
 
     fn asset(number: usize) -> Asset {
         Asset {

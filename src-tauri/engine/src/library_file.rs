@@ -7,8 +7,8 @@ use std::str::Chars;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::engine::{Asset, AssetStatus};
-use crate::services;
+use crate::asset::{Asset, AssetStatus};
+use crate::service::may_be_id;
 use crate::words::{Count, Phrase, Words};
 
 /// The columns of the table, and the fields of the JSON.
@@ -104,8 +104,8 @@ fn sound(mut asset: Asset) -> Option<Asset> {
     // The database's numbers have a sign.
     let fits = |number: u64| i64::try_from(number).is_ok();
     asset.crc32c = asset.crc32c.map(|sum| sum.to_ascii_lowercase());
-    let is_sound = services::about(&asset.service).is_some()
-        && services::may_be_id(&asset.asset_id)
+    let is_sound = asset.service.about().is_some()
+        && may_be_id(&asset.asset_id)
         && asset.crc32c.as_ref().is_none_or(is_sum)
         && asset.size.is_none_or(fits)
         && fits(asset.at);
@@ -126,7 +126,7 @@ fn table(text: &str) -> Result<impl Iterator<Item = Option<Asset>>, Words> {
             places.map(|place| fields.get(place).cloned());
         let number = |text: String| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) };
         Some(Asset {
-            service: unguarded(service?),
+            service: unguarded(service?).into(),
             asset_id: unguarded(asset_id?).into(),
             name: unguarded(name?).into(),
             size: number(size?)?,

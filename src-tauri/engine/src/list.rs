@@ -13,10 +13,13 @@ use icu_locale_core::Locale;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::engine::{Changes, Engine, LibraryChanges, ServiceStatus};
+use crate::asset::LibraryChanges;
+use crate::engine::{Changes, Engine};
 use crate::error::{Failure, Result};
 use crate::foreign::Foreign;
 use crate::search::Search;
+use crate::service::ServiceId;
+use crate::services::ServiceStatus;
 use crate::settings::Settings;
 use crate::transfer::{Kind, State, Transfer, TransferId, WaitReason};
 use crate::words::{Phrase, Words};
@@ -750,7 +753,7 @@ struct List {
     look: Look,
     query: Search,
     /// Names of the services that the search finds.
-    services: HashSet<String>,
+    services: HashSet<ServiceId>,
     collator: Option<CollatorBorrowed<'static>>,
     /// Every row, by its id.
     cards: Vec<Card>,

@@ -12,8 +12,9 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::asset::AssetStatus;
 use crate::curve::SpeedSample;
-use crate::engine::{AssetStatus, Changes, Overrides};
+use crate::engine::{Changes, Overrides};
 use crate::error::{Cause, Code, Error, Failure, Result};
 use crate::files::disk_calls::{DiskCalls, Place as Disk};
 use crate::files::folder::OpenFolders;
@@ -26,6 +27,7 @@ use crate::resume::{Resume, ResumeFolder};
 use crate::retry::Attempts;
 use crate::rows::{Entry, Rows, Slot, Start, Stop};
 use crate::run::Run;
+use crate::service::ServiceId;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::speed_limit::SpeedLimit;
@@ -734,7 +736,7 @@ impl Queue {
 
     /// The user lets transfers go on whose account had nothing left: it is asked again, for all of them.
     pub fn account_was_seen_to(&self, ids: &[TransferId]) {
-        let services: HashSet<String> = self.some(ids).into_iter().map(|row| row.service).collect();
+        let services: HashSet<ServiceId> = self.some(ids).into_iter().map(|row| row.service).collect();
         for service in services {
             if self.services.problem(&service).is_some_and(|problem| problem.code == Code::QuotaExceeded) {
                 self.clear_problem(&service);

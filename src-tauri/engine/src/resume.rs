@@ -22,7 +22,8 @@ use crate::files::folder::{SharedSync, read_at, sync_names, write_at};
 use crate::files::own_folder::{make_private_folder, open_own, read_own};
 use crate::files::whole::replace_record;
 use crate::http::reach::Reach;
-use crate::secrets::Header;
+use crate::secret::Header;
+use crate::service::ServiceId;
 use crate::task::{Journal, Task};
 use crate::transfer::TransferId;
 
@@ -79,7 +80,7 @@ pub(crate) struct Resume {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
+    pub service: Option<ServiceId>,
     /// Download: how far it is provable, as the list has it, once it was synced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Journal>,

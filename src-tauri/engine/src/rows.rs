@@ -193,7 +193,7 @@ impl Rows {
     }
 
     pub fn insert(&mut self, row: Box<Transfer>, task: Box<Task>, has_journal: bool) {
-        let host = row.host.as_ref().filter(|_| row.service == "link");
+        let host = row.host.as_ref().filter(|_| row.service.is_any_link());
         let known = self.last_origin.take().filter(|origin| {
             origin.service == row.service
                 && origin.host.as_deref() == host.map(|host| &**host)

@@ -1,4 +1,4 @@
-//! Keys and other secrets: a type that does not print, and the places where keys are kept.
+//! The places where keys are kept.
 //!
 //! A key comes from a `FERRY_…_KEY` variable, else from memory, else from the platform's keychain. Where there is
 //! no keychain (a server, a locked session) the key stays in memory for this run, and the faces say so.
@@ -14,93 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use ts_rs::TS;
 
-use crate::engine::KeyState;
 use crate::error::{Cause, Error, Result};
 use crate::http::origin::{BoundKey, Origin};
-use crate::redaction;
+use crate::secret::Secret;
+use crate::service::{self, ServiceId};
 use crate::words::{Peer, Phrase, Words};
-
-/// A text that is never shown: `Debug` and `Display` print `•••`. Not serializable on purpose.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
-        // Whoever is sent it may repeat it.
-        redaction::learn_key(&text);
-        Self(text)
-    }
-
-    /// The text itself, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("•••")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("•••")
-    }
-}
-
-/// A header for one transfer by a link or a signed URL. Its value is a secret as the URL's query is: `Debug` hides it, and it
-/// is kept in `resume/` only.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export, export_to = "types.ts")]
-pub struct Header {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: String,
-}
-
-impl fmt::Debug for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: •••", self.name)
-    }
-}
-
-/// These headers for a request, fit for the origin that the user named them for and for no other. Those that say how a
-/// message is framed and to whom it goes are Ferry's own.
-pub(crate) fn header_map(headers: &[Header]) -> Result<HeaderMap> {
-    const OWN: [&str; 10] = [
-        "host",
-        "connection",
-        "content-length",
-        "content-range",
-        "transfer-encoding",
-        "te",
-        "trailer",
-        "upgrade",
-        "range",
-        "if-range",
-    ];
-    let mut map = HeaderMap::new();
-    for header in headers {
-        let unusable = || Error::invalid(Phrase::HeaderUnusable { name: header.name.trim().into() });
-        let name = HeaderName::from_bytes(header.name.trim().as_bytes()).map_err(|_| unusable())?;
-        let mut value = HeaderValue::from_str(header.value.trim()).map_err(|_| unusable())?;
-        if OWN.contains(&name.as_str()) {
-            return Err(unusable());
-        }
-        value.set_sensitive(true);
-        map.append(name, value);
-    }
-    Ok(map)
-}
 
 /// The `FERRY_…_KEY` variables that are in the environment no more.
 static TAKEN: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
@@ -135,13 +57,11 @@ fn key_variable(name: &str) -> Option<OsString> {
 }
 
 /// The keys in the `FERRY_…_KEY` variables, by service.
-pub(crate) fn keys_from_environment() -> impl Iterator<Item = (String, Secret)> {
-    let variables = [("mavi", "FERRY_MAVI_KEY"), ("visual-search", "FERRY_VISUAL_SEARCH_KEY")];
-    let set = variables
-        .into_iter()
-        .filter_map(|(service, name)| Some((service, key_variable(name)?.into_string().ok()?)));
+pub(crate) fn keys_from_environment() -> impl Iterator<Item = (ServiceId, Secret)> {
+    let set = service::all()
+        .filter_map(|about| Some((about, key_variable(about.key_variable?)?.into_string().ok()?)));
     let set = set.filter(|(_, key)| !key.trim().is_empty());
-    set.map(|(service, key)| (service.to_owned(), Secret::new(key.trim())))
+    set.map(|(about, key)| (about.into(), Secret::new(key.trim())))
 }
 
 /// How long a keychain is believed that it has no key.
@@ -172,13 +92,30 @@ struct Known {
     versions: HashMap<String, u64>,
 }
 
+/// Where a service's key is kept. The key itself never leaves the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum KeyState {
+    /// The service takes no key.
+    Unneeded,
+    /// There is none yet.
+    Missing,
+    /// In the platform's keychain.
+    Keychain,
+    /// In memory until Ferry ends, as there is no keychain.
+    Memory,
+    /// In an environment variable.
+    Variable,
+}
+
 /// Where the keys of the services are.
 ///
 /// The keychain is asked in threads of its own, as it may never answer: the end of the program does not wait for them, nor
 /// does one service for what another one asked.
 pub(crate) struct Keys {
     /// Given for this run: by a variable or by whoever opened the engine.
-    given: HashMap<String, BoundKey>,
+    given: HashMap<ServiceId, BoundKey>,
     memory: Mutex<Known>,
     keychain: Option<Arc<dyn Keychain>>,
     reading_limit: Duration,
@@ -229,7 +166,7 @@ impl Keys {
     /// the `outside` address of its service, the built-in one or one that was given the same way: the settings lie in a
     /// file, and a file can be planted.
     pub fn from_environment(
-        mut given: HashMap<String, Secret>,
+        mut given: HashMap<ServiceId, Secret>,
         keychain: bool,
         outside: impl Fn(&str) -> Option<Origin>,
     ) -> Self {
@@ -244,7 +181,7 @@ impl Keys {
         Self::new(bound.collect(), keychain)
     }
 
-    fn new(given: HashMap<String, BoundKey>, keychain: Option<Arc<dyn Keychain>>) -> Self {
+    fn new(given: HashMap<ServiceId, BoundKey>, keychain: Option<Arc<dyn Keychain>>) -> Self {
         Self {
             given,
             memory: Mutex::default(),
@@ -259,7 +196,7 @@ impl Keys {
     }
 
     /// The same keys, but for those that were given to somebody else for a run of his own.
-    pub fn apart(&self, given: HashMap<String, BoundKey>) -> Self {
+    pub fn apart(&self, given: HashMap<ServiceId, BoundKey>) -> Self {
         let given = self.given.clone().into_iter().chain(given).collect();
         let apart = Self::new(given, self.keychain.clone());
         *lock(&apart.memory) = lock(&self.memory).clone();
@@ -536,7 +473,7 @@ impl Entry {
     fn read(text: &str, service: &str) -> Option<BoundKey> {
         let (key, origin) = match serde_json::from_str::<Self>(text) {
             Ok(entry) => (entry.key, Origin::of_address(&entry.origin)),
-            Err(_) => (text.to_owned(), crate::services::built_in_origin(service)),
+            Err(_) => (text.to_owned(), built_in_origin(service)),
         };
         Some(BoundKey::new(Secret::new(key), origin?))
     }
@@ -545,6 +482,11 @@ impl Entry {
         let entry = Self { origin: origin.as_str().to_owned(), key: key.to_owned() };
         serde_json::to_string(&entry).map_err(|error| Error::internal(error.to_string()))
     }
+}
+
+/// The origin of a service's built-in address.
+pub(crate) fn built_in_origin(service: &str) -> Option<Origin> {
+    Origin::of_address(service::about(service)?.built_in())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -720,10 +662,10 @@ mod tests {
         let key = Entry::read(&entry, "mavi").unwrap();
         assert!(goes_to(&key, "https://mavi.example:8443/x") && !goes_to(&key, "https://mavi.example/x"));
 
-        let built_in = crate::settings::Settings::default().mavi_url;
+        let built_in = service::about("mavi").unwrap().built_in();
         for bare in ["sk-mavi-0123", "12345", "{", "{\"key\":\"x\"}", "null"] {
             let key = Entry::read(bare, "mavi").unwrap();
-            assert!(goes_to(&key, &built_in) && !goes_to(&key, "https://mavi.example:8443/x"), "{bare}");
+            assert!(goes_to(&key, built_in) && !goes_to(&key, "https://mavi.example:8443/x"), "{bare}");
         }
         assert!(Entry::read(r#"{"origin":"nowhere","key":"sk-1"}"#, "mavi").is_none());
     }

@@ -2,34 +2,22 @@
 //!
 //! Keys are not here; see [`crate::secrets`]. Base URLs given by `FERRY_…_URL` variables win over these for the run.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use ts_rs::TS;
 
 use crate::error::{Error, Result};
 use crate::files::own_folder::read_own;
 use crate::http::address;
+use crate::service::{self, About, Input, Known, ServiceId};
+use crate::units::Units;
+use crate::upload_method::UploadMethod;
 use crate::words::{Count, Peer, Phrase, Words, shown};
-
-/// How the bytes of an upload are sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, export_to = "types.ts")]
-pub enum UploadMethod {
-    /// Decided by what the signed URL says, changed once if the store refuses.
-    #[default]
-    Auto,
-    /// Raw PUT of the bytes.
-    Put,
-    /// POST as multipart form.
-    Post,
-    /// POST of the bare bytes.
-    #[serde(rename = "post-raw")]
-    PostRaw,
-    /// A resumable session.
-    Resumable,
-}
 
 /// Light or dark.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -57,27 +45,6 @@ pub enum Density {
     Compact,
 }
 
-/// How sizes are counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, export_to = "types.ts")]
-pub enum Units {
-    /// As the desktop's own programs do.
-    #[default]
-    System,
-    /// In steps of 1000: kB, MB, GB.
-    Decimal,
-    /// In steps of 1024: KiB, MiB, GiB.
-    Binary,
-}
-
-impl Units {
-    /// Whether sizes are counted in steps of 1024. Only Windows' own programs do, and they call a KiB a KB.
-    pub(crate) fn is_binary(self) -> bool {
-        self == Self::Binary || (self == Self::System && cfg!(windows))
-    }
-}
-
 /// The language of the window, the tray and the notices. The terminal speaks English.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "lowercase")]
@@ -92,6 +59,121 @@ pub enum Language {
     Es,
     /// Chinese.
     Zh,
+}
+
+/// What can be set for the services: for each name that one of them has (`service.rs`) a value that fits it. What is not
+/// set is as it is at first; a name that no service has is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ServiceSettings(BTreeMap<String, Value>);
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self(service::settings().map(|known| (known.name.to_owned(), known.at_first())).collect())
+    }
+}
+
+impl ServiceSettings {
+    /// These with another value for a name. Whether it fits is found out when the settings are checked.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Sets the value of a name. Whether it fits is found out when the settings are checked.
+    pub fn set(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    /// The value of a name that holds a text; empty for any other.
+    pub fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The value of a name that is switched on or off; off for any other.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    /// The way of sending that a name holds; the usual one for any other.
+    pub fn method(&self, name: &str) -> UploadMethod {
+        self.0.get(name).and_then(|value| UploadMethod::deserialize(value).ok()).unwrap_or_default()
+    }
+
+    /// The value of a name, as the file has it; `null` for a name that there is none of.
+    pub(crate) fn value(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or(&Value::Null)
+    }
+
+    fn check(&self) -> Result<()> {
+        for (name, value) in &self.0 {
+            let known = service::settings().find(|known| known.name == name);
+            if !known.is_some_and(|known| fits(known, value)) {
+                return Err(
+                    Error::internal("Settings were changed that there are none of").because(name.clone())
+                );
+            }
+        }
+        for about in service::all() {
+            let Some((name, _)) = about.address_names() else { continue };
+            let address = self.text(name);
+            // Only what has no address of its own may have none.
+            if !(address.is_empty() && about.built_in().is_empty()) {
+                check_base_url(about.id, address)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// These, but the addresses as they are in `here`.
+    fn keeping_addresses_of(mut self, here: &Self) -> Self {
+        for (name, _) in service::all().filter_map(About::address_names) {
+            self.set(name, here.text(name));
+        }
+        self
+    }
+}
+
+/// Whether a value is what a setting takes.
+fn fits(known: Known, value: &Value) -> bool {
+    match known.input {
+        Some(Input::Method) => UploadMethod::deserialize(value).is_ok(),
+        Some(Input::Switch { .. }) => value.is_boolean(),
+        None | Some(Input::Text { .. } | Input::Choice { .. }) => value.is_string(),
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Named;
+
+        impl<'de> Visitor<'de> for Named {
+            type Value = ServiceSettings;
+
+            fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+                text.write_str("settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut all = ServiceSettings::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    let Some(known) = service::settings().find(|known| known.name == name) else {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    };
+                    let value = map.next_value::<Value>()?;
+                    if !fits(known, &value) {
+                        return Err(de::Error::custom(format_args!("{name} cannot be {value}")));
+                    }
+                    all.set(known.name, value);
+                }
+                Ok(all)
+            }
+        }
+
+        deserializer.deserialize_map(Named)
+    }
 }
 
 /// Everything that the user can set.
@@ -117,25 +199,15 @@ pub struct Settings {
     /// Most connections that one download may open, 1 to 16.
     pub connections: u8,
     /// The service that dropped files and bare ids go to.
-    pub default_service: String,
+    pub default_service: ServiceId,
     /// Give downloaded files the time of their last change at the source.
     pub keep_modified_time: bool,
     /// Send what links in folders lead to, as long as that is inside the folder as well.
     pub follow_links: bool,
-    /// Base URL of MAVI v2.
-    pub mavi_url: String,
-    /// Base URL of Visual Search v1.
-    pub visual_search_url: String,
-    /// Base URL of the media downloader; empty = not set up.
-    pub offline_tube_url: String,
-    /// How MAVI's signed URLs are used.
-    pub upload_method: UploadMethod,
-    /// Visual Search's `unique_id`: the one that was used at upload.
-    pub unique_id: String,
-    /// Quality that the media downloader is asked for.
-    pub quality: String,
-    /// Remove a file from the media downloader's server after the download.
-    pub remove_after: bool,
+    /// What the services have to be set, their addresses among it; beside the others in the file, by names of their own.
+    #[serde(flatten)]
+    #[ts(skip)]
+    pub of_services: ServiceSettings,
     /// Light or dark.
     pub theme: Theme,
     /// How close rows stand.
@@ -188,16 +260,10 @@ impl Default for Settings {
             limit_up: None,
             retries: 5,
             connections: 16,
-            default_service: "sandbox".into(),
+            default_service: ServiceId::at_first(),
             keep_modified_time: false,
             follow_links: false,
-            mavi_url: "https://mavi-backend.memories.ai/serve/api/v2".into(),
-            visual_search_url: "https://api.memories.ai/serve/api/v1".into(),
-            offline_tube_url: String::new(),
-            upload_method: UploadMethod::Auto,
-            unique_id: "default".into(),
-            quality: "720p".into(),
-            remove_after: false,
+            of_services: ServiceSettings::default(),
             theme: Theme::System,
             density: Density::Normal,
             units: Units::System,
@@ -214,6 +280,14 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// These with another value for something of a service's, by its name. Whether it fits is found out by
+    /// [`Settings::check`].
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.of_services = self.of_services.with(name, value);
+        self
+    }
+
     /// Refuses values that cannot work, naming the field.
     pub fn check(&self) -> Result<()> {
         let refuse = |phrase| Err(Error::invalid(phrase));
@@ -241,16 +315,11 @@ impl Settings {
         if is_too_low(self.limit_up) {
             return refuse(Phrase::UploadLimitTooLow);
         }
-        for (service, url) in [("mavi", &self.mavi_url), ("visual-search", &self.visual_search_url)] {
-            check_base_url(service, url)?;
-        }
-        if !self.offline_tube_url.is_empty() {
-            check_base_url("offline-tube", &self.offline_tube_url)?;
-        }
+        self.of_services.check()?;
         if self.downloads_folder.as_ref().is_some_and(|folder| !folder.is_absolute()) {
             return refuse(Phrase::FolderNotInFull);
         }
-        if !crate::services::IDS.contains(&self.default_service.as_str()) || self.default_service == "link" {
+        if !self.default_service.about().is_some_and(About::may_be_default) {
             return refuse(Phrase::ServiceUnknown { id: self.default_service.as_str().into() });
         }
         Ok(())
@@ -258,12 +327,15 @@ impl Settings {
 
     /// The base URL of a service; empty for one that has none.
     pub(crate) fn address(&self, service: &str) -> &str {
-        match service {
-            "mavi" => &self.mavi_url,
-            "visual-search" => &self.visual_search_url,
-            "offline-tube" => &self.offline_tube_url,
-            _ => "",
-        }
+        let setting = service::about(service).and_then(About::address_names);
+        setting.map_or("", |(name, _)| self.of_services.text(name))
+    }
+
+    /// How files are sent to a service.
+    pub(crate) fn upload_method(&self, service: &str) -> UploadMethod {
+        let mut settings = service::about(service).into_iter().flat_map(|about| about.settings);
+        let setting = settings.find(|setting| setting.input == Input::Method);
+        setting.map_or_else(UploadMethod::default, |setting| self.of_services.method(setting.name))
     }
 
     /// These with the fields of the patch.
@@ -286,9 +358,7 @@ impl Settings {
     pub(crate) fn keeping_places_of(self, here: &Self) -> Self {
         Self {
             downloads_folder: here.downloads_folder.clone(),
-            mavi_url: here.mavi_url.clone(),
-            visual_search_url: here.visual_search_url.clone(),
-            offline_tube_url: here.offline_tube_url.clone(),
+            of_services: self.of_services.keeping_addresses_of(&here.of_services),
             default_service: here.default_service.clone(),
             start_at_login: here.start_at_login,
             welcomed: here.welcomed,
@@ -348,7 +418,7 @@ fn free_name_beside(path: &Path) -> PathBuf {
 
 /// A base URL is http(s) and holds no query. A key goes nowhere in the open: https then, or this computer.
 pub(crate) fn check_base_url(service: &str, text: &str) -> Result<()> {
-    let takes_key = crate::services::about(service).is_none_or(|about| about.needs_key);
+    let takes_key = service::about(service).is_none_or(About::needs_key);
     let parsed = if takes_key { address::parse_secure(text) } else { address::parse_http(text) };
     let named = || Peer::service(service);
     let url =

@@ -17,13 +17,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::{Notify, oneshot};
 
-use crate::engine::{Asset, AssetStatus};
+use crate::asset::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::files::own_folder;
 use crate::foreign::Foreign;
 use crate::library_copy::LibraryCopy;
 use crate::seams::{self, Seams};
 use crate::search::{self, Search};
+use crate::service::ServiceId;
 use crate::task::{Journal, Task};
 use crate::transfer::{TimelineEntry, Transfer, TransferId};
 use crate::upload::source_file::Sighting;
@@ -506,7 +507,7 @@ impl Store {
                     "SELECT service, asset_id, name, size, crc32c, status, at FROM assets
                      WHERE service = ?1 AND asset_id = ?2",
                 )?;
-                let mut now = |(service, asset_id): &(String, Foreign)| {
+                let mut now = |(service, asset_id): &(ServiceId, Foreign)| {
                     select.query_row(params![service, asset_id], read_asset)
                 };
                 let assets = portion.iter().map(&mut now).collect::<rusqlite::Result<Vec<_>>>()?;
@@ -668,6 +669,18 @@ impl Store {
             )?;
             Ok(())
         });
+    }
+}
+
+impl ToSql for ServiceId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+impl FromSql for ServiceId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str().map(Self::from)
     }
 }
 

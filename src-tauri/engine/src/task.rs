@@ -10,8 +10,8 @@ use crate::foreign::Foreign;
 use crate::http::checksum::Checksum;
 use crate::http::identity::Identity;
 use crate::http::range::Validator;
-use crate::settings::UploadMethod;
 use crate::transfer::{Extent, Verified};
+use crate::upload_method::UploadMethod;
 
 /// An upload or a download, as asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use ts_rs::TS;
 use crate::error::Failure;
 use crate::foreign::Foreign;
 use crate::http::checksum::Algorithm;
+use crate::service::ServiceId;
 use crate::words::{Words, what_and_why};
 
 /// Names a transfer for good. Ids grow and are never used twice in a data folder.
@@ -258,8 +259,8 @@ pub struct Transfer {
     pub id: TransferId,
     /// Up or down.
     pub kind: Kind,
-    /// The service: `mavi`, `visual-search`, `offline-tube`, `sandbox`, `link`.
-    pub service: String,
+    /// The service.
+    pub service: ServiceId,
     /// The file's name; for a download the best guess until the service has answered.
     pub name: Foreign,
     /// Where it stands.
@@ -349,7 +350,7 @@ impl Transfer {
         Self {
             id,
             kind: Kind::Download,
-            service: String::new(),
+            service: ServiceId::default(),
             name: Foreign::default(),
             state: State::Queued,
             stage: None,

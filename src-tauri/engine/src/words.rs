@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::foreign::Foreign;
-use crate::settings::{Units, UploadMethod};
+use crate::service::{self, About};
 use crate::shell_command::ShellCommand;
 use crate::transfer::{TransferId, Verified};
+use crate::units::Units;
+use crate::upload_method::UploadMethod;
 
 /// A sentence of Ferry's own, or words of others: a service's, the system's, or those of a Ferry that wrote
 /// everything in English.
@@ -157,12 +159,13 @@ pub struct Peer(String);
 impl Peer {
     /// The service of this id. What is behind a link is no service with a name, but a server.
     pub(crate) fn service(id: &str) -> Self {
-        Self(if id == "link" { "server" } else { id }.to_owned())
+        let is_any_link = service::about(id).is_some_and(About::is_any_link);
+        Self(if is_any_link { "server" } else { id }.to_owned())
     }
 
     /// The service that it is, if it is one.
-    pub(crate) fn about(&self) -> Option<&'static crate::services::About> {
-        crate::services::about(&self.0)
+    pub(crate) fn about(&self) -> Option<&'static About> {
+        service::about(&self.0)
     }
 
     /// The store behind a signed URL.
@@ -176,7 +179,7 @@ impl fmt::Display for Peer {
         f.write_str(match self.0.as_str() {
             "server" => "The server",
             "store" => "The store",
-            id => crate::services::about(id).map_or(id, |about| about.name),
+            id => service::about(id).map_or(id, |about| about.name),
         })
     }
 }

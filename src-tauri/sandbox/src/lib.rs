@@ -207,6 +207,15 @@ impl Sandbox {
         self.base(gate::Part::OfflineTube, offline_tube::BASE)
     }
 
+    /// The base URLs of the services that it stands for, by their ids.
+    pub fn addresses(&self) -> [(&'static str, String); 3] {
+        [
+            ("mavi", self.mavi_url()),
+            ("visual-search", self.visual_search_url()),
+            ("offline-tube", self.offline_tube_url()),
+        ]
+    }
+
     /// Where `faults`, `requests`, `settings` and `trust` are, for tests whose sandbox runs in another process.
     #[cfg(feature = "control")]
     pub fn control_url(&self) -> String {

@@ -26,6 +26,7 @@ import type {
   PathSummary,
   Pictures,
   Recognised,
+  ServiceId,
   Settings,
   TakenBack,
   TimelineEntry,
@@ -69,20 +70,20 @@ export interface Commands {
   download_again: (args: { id: TransferId }) => AddedDownload;
   assets: (args: { search: string }) => Asset[];
   asset_count: (args: Record<string, never>) => number;
-  asset_info: (args: { assetId: string; service: string | null }) => AssetInfo;
+  asset_info: (args: { assetId: string; service: ServiceId | null }) => AssetInfo;
   asset_delete: (args: { assets: AssetAt[] }) => Deleted;
   export_assets: (args: Record<string, never>) => string | null;
   import_assets: (args: Record<string, never>) => ImportedAssets | null;
-  check: (args: { service: string }) => CheckReport;
-  set_key: (args: { service: string; key: string }) => KeyState;
-  remove_key: (args: { service: string }) => void;
+  check: (args: { service: ServiceId }) => CheckReport;
+  set_key: (args: { service: ServiceId; key: string }) => KeyState;
+  remove_key: (args: { service: ServiceId }) => void;
   save_settings: (args: { changes: Partial<Settings> }) => Settings;
   tray_there: (args: Record<string, never>) => boolean;
   reset_settings: (args: Record<string, never>) => Settings;
   export_settings: (args: Record<string, never>) => boolean;
   import_settings: (args: Record<string, never>) => Settings | null;
   link_offer: (args: Record<string, never>) => LinkOffer | null;
-  answer_link: (args: { shown: string; service: string | null }) => TransferId | null;
+  answer_link: (args: { shown: string; service: ServiceId | null }) => TransferId | null;
   open_menu: (args: { groups: MenuEntry[][]; at: MenuPlace | null }) => string | null;
   set_menu_bar: (args: { menus: BarMenu[] }) => void;
   copy_text: (args: { text: string }) => void;
@@ -193,7 +194,7 @@ export const assets = (search: string): Promise<Asset[]> => invoke('assets', { s
 export const assetCount = (): Promise<number> => invoke('asset_count');
 
 /** What the service says about an asset just now. */
-export const assetInfo = (assetId: string, service: string | null): Promise<AssetInfo> => invoke('asset_info', { assetId, service });
+export const assetInfo = (assetId: string, service: ServiceId | null): Promise<AssetInfo> => invoke('asset_info', { assetId, service });
 
 /** Deletes assets of a service there, once the user has agreed in a dialog of the desktop's. */
 export const assetDelete = (assets: readonly AssetAt[]): Promise<Deleted> => invoke('asset_delete', { assets });
@@ -205,13 +206,13 @@ export const exportAssets = (): Promise<string | null> => invoke('export_assets'
 export const importAssets = (): Promise<ImportedAssets | null> => invoke('import_assets');
 
 /** Checks a service, live. */
-export const check = (service: string): Promise<CheckReport> => invoke('check', { service });
+export const check = (service: ServiceId): Promise<CheckReport> => invoke('check', { service });
 
 /** Keeps a key. It never comes back. */
-export const setKey = (service: string, key: string): Promise<KeyState> => invoke('set_key', { service, key });
+export const setKey = (service: ServiceId, key: string): Promise<KeyState> => invoke('set_key', { service, key });
 
 /** Forgets a key. */
-export const removeKey = (service: string): Promise<void> => invoke('remove_key', { service });
+export const removeKey = (service: ServiceId): Promise<void> => invoke('remove_key', { service });
 
 /** Changes settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
  * dialog changes, and what was said once. Gives what is in force now. */
@@ -234,7 +235,7 @@ export const linkOffer = (): Promise<LinkOffer | null> => invoke('link_offer');
 
 /** The user's answer to what a link proposes: by which service, or not at all. Only what was offered is started, and only
  * once the user has agreed in a dialog of the desktop's: what the page says is not enough. */
-export const answerLink = (shown: string, service: string | null): Promise<TransferId | null> => invoke('answer_link', { shown, service });
+export const answerLink = (shown: string, service: ServiceId | null): Promise<TransferId | null> => invoke('answer_link', { shown, service });
 
 /** Opens the menu of a row. Answers what was chosen; nothing = the menu was closed. */
 export const openMenu = (groups: MenuEntry[][], at: MenuPlace | null): Promise<string | null> => invoke('open_menu', { groups, at });

@@ -1,7 +1,8 @@
 import * as ipc from './ipc';
-import type { Settings } from './types';
+import type { ServiceSetting, Settings } from './types';
 
-type Change = Partial<Settings>;
+/** Fields with their new values. Those of services have names that only the engine knows (`ServiceSetting`). */
+type Change = Partial<Settings> & Record<string, unknown>;
 
 /** The fields of `before` that are others in `after`. */
 function differing(before: Settings, after: Settings): Change {
@@ -28,6 +29,12 @@ class SettingsStore {
   set(settings: Settings, downloadsFolder = this.downloadsFolder) {
     this.#told = settings;
     this.downloadsFolder = downloadsFolder;
+  }
+
+  /** What is set for a service: as it is to be, also before the engine has answered. */
+  of({ name, value }: Pick<ServiceSetting, 'name' | 'value'>): ServiceSetting['value'] {
+    const all = this.current as Record<string, unknown> | null;
+    return (all?.[name] as ServiceSetting['value'] | undefined) ?? value;
   }
 
   /** Changes these fields. One change after the other: of two of the same field the later one counts. */

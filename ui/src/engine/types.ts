@@ -54,7 +54,7 @@ export type Asset = {
 /**
  * The service.
  */
-service: string, 
+service: ServiceId, 
 /**
  * Its id there.
  */
@@ -122,7 +122,7 @@ export type CheckReport = {
 /**
  * Service that was checked.
  */
-service: string, 
+service: ServiceId, 
 /**
  * How long the answer took, in milliseconds; absent when there was none.
  */
@@ -191,7 +191,7 @@ what: string,
 /**
  * The service; absent = a link for URLs, else the default one.
  */
-service?: string | null, 
+service?: ServiceId | null, 
 /**
  * Target folder; absent = the Downloads folder.
  */
@@ -410,6 +410,11 @@ count: number,
 paths: Array<string>, };
 
 /**
+ * Which links a service takes.
+ */
+export type LinksTaken = "none" | "pages" | "any";
+
+/**
  * What a window is told: at most five times a second, and when rows are hidden or shown again.
  */
 export type ListChanges = { 
@@ -602,7 +607,7 @@ export type Recognised = {
 /**
  * The service that would be asked.
  */
-service: string, 
+service: ServiceId, 
 /**
  * "MAVI asset", "Link to files.example.org", "Page for the media server".
  */
@@ -610,7 +615,11 @@ label: string,
 /**
  * Whether that service can be used now.
  */
-ready: boolean, };
+ready: boolean, 
+/**
+ * The server of the link; absent for an id.
+ */
+host: string | null, };
 
 /**
  * The way out of a failure: the window shows it as a button, the terminal as the last clause.
@@ -629,7 +638,7 @@ export type SentBefore = {
 /**
  * The service.
  */
-service: string, 
+service: ServiceId, 
 /**
  * Files in all.
  */
@@ -661,13 +670,45 @@ name: string,
 asset: Asset, };
 
 /**
+ * The id of a service. Any text is one: lists and libraries of other versions of Ferry may name services that this one does
+ * not know, and stay readable. Such a text is somebody else's.
+ */
+export type ServiceId = string;
+
+/**
+ * Where a service is.
+ */
+export type ServicePlace = "address" | "inside" | "link";
+
+/**
+ * Something that can be set for a service.
+ */
+export type ServiceSetting = { 
+/**
+ * Its name in the settings.
+ */
+name: string, 
+/**
+ * What it is called.
+ */
+label: string, 
+/**
+ * What it takes.
+ */
+input: SettingInput, 
+/**
+ * What is set.
+ */
+value: string | boolean, };
+
+/**
  * One service as the services page shows it.
  */
 export type ServiceStatus = { 
 /**
- * `mavi`, `visual-search`, `offline-tube`, `sandbox`, `link`.
+ * Its id.
  */
-id: string, 
+id: ServiceId, 
 /**
  * Its name for people.
  */
@@ -684,6 +725,26 @@ uploads: boolean,
  * Gives downloads.
  */
 downloads: boolean, 
+/**
+ * Which links it takes.
+ */
+links: LinksTaken, 
+/**
+ * Whether it can be the default service.
+ */
+may_be_default: boolean, 
+/**
+ * Whether it is the default until another one is set up.
+ */
+is_at_first: boolean, 
+/**
+ * Where it is.
+ */
+place: ServicePlace, 
+/**
+ * The setting that holds its base URL, if it has one.
+ */
+address_setting: string | null, 
 /**
  * Base URL in force, without any secret.
  */
@@ -712,7 +773,32 @@ problem: Failure | null,
 /**
  * Upload method that worked last.
  */
-method: UploadMethod | null, };
+method: UploadMethod | null, 
+/**
+ * What else can be set for it, in the order of its card.
+ */
+settings: Array<ServiceSetting>, };
+
+/**
+ * What a setting of a service takes.
+ */
+export type SettingInput = { "is": "method" } | { "is": "text", 
+/**
+ * What it is when it is emptied.
+ */
+at_first: string, } | { "is": "choice", 
+/**
+ * The texts.
+ */
+of: Array<string>, } | { "is": "switch", 
+/**
+ * What yes means.
+ */
+yes: string, 
+/**
+ * What no means.
+ */
+no: string, };
 
 /**
  * Everything that the user can set.
@@ -749,7 +835,7 @@ connections: number,
 /**
  * The service that dropped files and bare ids go to.
  */
-default_service: string, 
+default_service: ServiceId, 
 /**
  * Give downloaded files the time of their last change at the source.
  */
@@ -758,34 +844,6 @@ keep_modified_time: boolean,
  * Send what links in folders lead to, as long as that is inside the folder as well.
  */
 follow_links: boolean, 
-/**
- * Base URL of MAVI v2.
- */
-mavi_url: string, 
-/**
- * Base URL of Visual Search v1.
- */
-visual_search_url: string, 
-/**
- * Base URL of the media downloader; empty = not set up.
- */
-offline_tube_url: string, 
-/**
- * How MAVI's signed URLs are used.
- */
-upload_method: UploadMethod, 
-/**
- * Visual Search's `unique_id`: the one that was used at upload.
- */
-unique_id: string, 
-/**
- * Quality that the media downloader is asked for.
- */
-quality: string, 
-/**
- * Remove a file from the media downloader's server after the download.
- */
-remove_after: boolean, 
 /**
  * Light or dark.
  */
@@ -975,9 +1033,9 @@ id: TransferId,
  */
 kind: Kind, 
 /**
- * The service: `mavi`, `visual-search`, `offline-tube`, `sandbox`, `link`.
+ * The service.
  */
-service: string, 
+service: ServiceId, 
 /**
  * The file's name; for a download the best guess until the service has answered.
  */
@@ -1086,7 +1144,7 @@ paths: string[],
 /**
  * The service; absent = the default one.
  */
-service?: string | null, 
+service?: ServiceId | null, 
 /**
  * How to send; absent = the setting.
  */
@@ -1162,7 +1220,7 @@ export type Words = Phrase | string;
 /**
  * An asset, and where it is.
  */
-export type AssetAt = { asset_id: string, service: string, };
+export type AssetAt = { asset_id: string, service: ServiceId, };
 
 /**
  * One menu of the bar at the top of a Mac's screen.

@@ -2,6 +2,7 @@ import * as ipc from '../engine/ipc';
 import { settings } from '../engine/settings.svelte';
 import { aboutService } from '../words/describe';
 import type { CheckReport, ServiceStatus } from '../engine/types';
+import { nameServices } from '../words/phrases';
 
 /** The services as the engine last told, and what their live checks said. */
 class Services {
@@ -13,6 +14,7 @@ class Services {
   checking = $state<Record<string, boolean>>({});
 
   set(all: ServiceStatus[]) {
+    nameServices(all);
     this.#told = all;
   }
 
@@ -27,7 +29,17 @@ class Services {
 
   /** Those with a card and a place in the side bar: plain links need no setting up. */
   get shown(): ServiceStatus[] {
-    return this.all.filter((service) => service.id !== 'link');
+    return this.all.filter((service) => service.links !== 'any');
+  }
+
+  /** The one for any link. */
+  get anyLink(): ServiceStatus | undefined {
+    return this.all.find((service) => service.links === 'any');
+  }
+
+  /** The one inside Ferry, for trying things out: the default until another one is set up. */
+  get atFirst(): ServiceStatus | undefined {
+    return this.all.find((service) => service.is_at_first);
   }
 
   /** Those that dropped files can go to right now. */

@@ -97,7 +97,7 @@ export async function downloadLinks(links: string[]): Promise<string[]> {
   const refused: string[] = [];
   for (const link of links) {
     try {
-      added.push(await ipc.download({ what: link, service: 'link' }));
+      added.push(await ipc.download({ what: link, service: services.anyLink?.id }));
     } catch (error) {
       if (refused.length === 0) toasts.fail(error);
       refused.push(link);

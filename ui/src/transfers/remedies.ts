@@ -1,6 +1,7 @@
 /** The ways out of a failure. */
 import * as ipc from '../engine/ipc';
 import { m } from '../paraglide/messages.js';
+import { services } from '../services/services.svelte';
 import { attempt } from '../window/attempt';
 import { navigation } from '../window/navigation.svelte';
 import { copyReport } from '../window/report';
@@ -34,7 +35,7 @@ const LASTING = new Set<Code>(['invalid_input', 'unsupported']);
 export function waysOut({ code, remedy, what }: Pick<Failure, 'code' | 'remedy' | 'what'>, service: string): Remedy[] {
   const ways: Remedy[] = isOwn(what) && what.is === 'link_not_kept' ? ['new_link', remedy] : [remedy];
   // A plain link has no card to look at, and a signed URL of one's own takes the file that it was made for.
-  if (service === 'link' && (remedy === 'check_service' || remedy === 'choose_file')) ways.pop();
+  if (service === services.anyLink?.id && (remedy === 'check_service' || remedy === 'choose_file')) ways.pop();
   if (RIGHTED_ELSEWHERE.has(remedy) && !LASTING.has(code)) ways.push('retry');
   if (code === 'disk_full') ways.push('choose_folder');
   return [...new Set([...ways, 'remove' as const])];

@@ -1,7 +1,7 @@
 /** A transfer in words: what its row shows and what a screen reader says. Never says more than the engine has confirmed. */
 import { m } from '../paraglide/messages.js';
 import * as format from './format';
-import { checksums, ENGINE_LANGUAGE, isOwn, say, sayHere, sentences, speaksAsEngine } from './phrases';
+import { checksums, ENGINE_LANGUAGE, isOwn, say, sayHere, sentences, speaksAsEngine, translated } from './phrases';
 import type { Code, Failure, Recognised, Stage, Transfer, Verified, Wait, Words } from '../engine/types';
 
 /** Undetermined: what services and systems say comes in any language. */
@@ -279,40 +279,20 @@ export function problem(service: string, its: Pick<Failure, 'code' | 'what' | 'w
   return named ? title : m.of_name({ action: service, name: title });
 }
 
-/** What the add bar made of `text`, in the language of the window. */
-export function recognised({ service, label }: Recognised, text: string): string {
-  if (speaksAsEngine()) return label;
-  // No id has a slash in it.
-  const link = text.includes('/') ? /^(?:https?:\/\/)?(?:[^/?#]*@)?([^/?#:]+)/i.exec(text) : null;
-  switch (service) {
-    case 'link':
-      return m.known_link({ host: link?.[1] ?? '' });
-    case 'mavi':
-      return m.known_asset();
-    case 'visual-search':
-      return m.known_video();
-    case 'offline-tube':
-      return link ? m.known_page() : m.known_job();
-    case 'sandbox':
-      return link ? m.known_page_sandbox() : m.known_sandbox();
-    default:
-      return label;
-  }
-}
+/** What the add bar made of a text, in the language of the window. */
+export const recognised = ({ service, label, host }: Recognised): string =>
+  host === null
+    ? translated(`service_label_${service}`, label)
+    : translated(`service_link_${service}`, label, { host });
 
 /** The words about a service, in the language of the window. Names of products stay as they are. */
 export function aboutService<T extends { id: string; name: string; description: string }>(service: T): T {
-  if (speaksAsEngine()) return service;
   const { id, name, description } = service;
-  const words: Record<string, [name: string, description: string] | undefined> = {
-    mavi: [name, m.about_mavi()],
-    'visual-search': [name, m.about_visual_search()],
-    'offline-tube': [m.service_offline_tube(), m.about_offline_tube()],
-    sandbox: [m.service_sandbox(), m.about_sandbox()],
-    link: [m.service_link(), m.about_link()],
+  return {
+    ...service,
+    name: translated(`service_name_${id}`, name),
+    description: translated(`service_about_${id}`, description),
   };
-  const [itsName, itsDescription] = words[id] ?? [name, description];
-  return { ...service, name: itsName, description: itsDescription };
 }
 
 const there: Record<string, () => string> = {

@@ -49,12 +49,30 @@ const methods: Record<UploadMethod, () => string> = {
   resumable: m.method_resumable,
 };
 
-/** Who answered. Names of products stay as they are. */
+type Message = (filled: Record<string, string>) => string;
+
+/**
+ * Words that the engine hands over in its own language: what a service and its settings are called. Other languages have
+ * them where `ui/messages` holds a message of that name; without one they stay as they came.
+ */
+export function translated(name: string, english: string, filled: Record<string, string> = {}): string {
+  const message = (m as unknown as Record<string, Message | undefined>)[name.replaceAll('-', '_')];
+  return speaksAsEngine() ? english : (message?.(filled) ?? english);
+}
+
+/** What the engine calls its services, by id. */
+const serviceNames = new Map<string, string>();
+
+/** Sentences call services as the engine does from now on. */
+export function nameServices(all: { id: string; name: string }[]) {
+  for (const { id, name } of all) serviceNames.set(id, name);
+}
+
+/** What a service is called in the language of the window. */
+export const serviceName = (id: string) => translated(`service_name_${id}`, serviceNames.get(id) ?? id);
+
+/** Who answered, if it is no service. */
 const peers: Record<Peer, (() => string) | undefined> = {
-  mavi: () => 'MAVI',
-  'visual-search': () => 'Visual Search',
-  'offline-tube': m.service_offline_tube,
-  sandbox: m.service_sandbox,
   server: m.peer_server,
   store: m.peer_store,
 };
@@ -67,7 +85,7 @@ function shown(blank: string, value: string | number | Phrase): string {
   }
   switch (blank) {
     case 'service':
-      return peers[value]?.() ?? value;
+      return peers[value]?.() ?? serviceName(value);
     case 'method':
     case 'other':
       return methods[value as UploadMethod]();

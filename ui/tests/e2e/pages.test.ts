@@ -344,6 +344,58 @@ describe('services', () => {
     await page.getByRole('option', { name: 'A form (POST)' }).click();
     expect(await lastCall(page, 'save_settings')).toMatchObject({ changes: { upload_method: 'post' } });
   });
+
+  test('a service that the page knows nothing of has a card with all that it says of itself', async () => {
+    const page = await open({ scenario: 'busy' });
+    await page.evaluate(() =>
+      window.fake.change({
+        services: [
+          {
+            id: 'echo',
+            name: 'Echo',
+            description: 'Gives back what it was sent',
+            uploads: true,
+            downloads: true,
+            links: 'none',
+            may_be_default: true,
+            is_at_first: false,
+            place: 'address',
+            address_setting: 'echo_url',
+            address: 'https://echo.example/api',
+            address_from_variable: false,
+            key: 'missing',
+            key_belongs_to: null,
+            ready: false,
+            problem: null,
+            method: null,
+            settings: [
+              { name: 'echo_voice', label: 'Voice', input: { is: 'choice', of: ['plain', 'loud'] }, value: 'plain' },
+              { name: 'echo_name', label: 'Called', input: { is: 'text', at_first: 'nobody' }, value: 'me' },
+              { name: 'echo_twice', label: 'Repeats', input: { is: 'switch', yes: 'Twice', no: 'Once' }, value: false },
+            ],
+          },
+        ],
+      }),
+    );
+    await nav(page, 'Services');
+    const card = page.getByRole('region', { name: 'Echo' });
+    await card.getByText('Gives back what it was sent').waitFor();
+    await card.getByText('echo.example/api').waitFor();
+    const changes = async () => (await lastCall(page, 'save_settings')) as { changes: unknown };
+    await card.getByRole('combobox', { name: /^Voice/ }).click();
+    await page.getByRole('option', { name: 'loud' }).click();
+    expect((await changes()).changes).toEqual({ echo_voice: 'loud' });
+    await card.getByRole('combobox', { name: /^Repeats/ }).click();
+    await page.getByRole('option', { name: 'Twice' }).click();
+    expect((await changes()).changes).toEqual({ echo_twice: true });
+    await card.getByLabel('Called').fill(' ');
+    await card.getByLabel('Called').blur();
+    expect((await changes()).changes).toEqual({ echo_name: 'nobody' });
+    await card.getByRole('button', { name: 'Enter a key' }).click();
+    await card.getByLabel('Key for Echo').fill('good-key');
+    await page.keyboard.press('Enter');
+    expect(await lastCall(page, 'set_key')).toEqual({ service: 'echo', key: 'good-key' });
+  });
 });
 
 describe('settings', () => {

@@ -14,10 +14,13 @@ import {
   timeThere,
 } from '../../src/words/describe';
 import { baseLocale, overwriteGetLocale } from '../../src/paraglide/runtime.js';
-import { say } from '../../src/words/phrases';
+import { nameServices, say } from '../../src/words/phrases';
 import { failures, transfer } from '../scenarios';
 
 const now = () => 1_000_000;
+
+// As the window does with what it was told.
+nameServices([{ id: 'mavi', name: 'MAVI' }]);
 
 describe('the bar of a row', () => {
   test('a known size shows how much is there and how long it takes', () => {
@@ -313,12 +316,20 @@ describe('in another language than the engine’s', () => {
       description: 'Funciona dentro de Ferry, solo en este equipo. Para hacer pruebas',
     });
     expect(service('mavi').name).toBe('English');
-    const made = (id: string, text: string) => recognised({ service: id, label: 'English', ready: true }, text);
-    expect(made('link', 'https://user@files.example.org:8080/a?b')).toBe('Enlace a files.example.org');
-    expect(made('offline-tube', 'https://x.example/watch')).toBe('Página para el servidor multimedia');
-    expect(made('offline-tube', '7f0c')).toBe('Archivo en el servidor multimedia');
-    expect(made('link', 'files.example.org:8080/a?b')).toBe('Enlace a files.example.org');
-    expect(made('mavi', 're_1')).toBe('Recurso de MAVI');
+    const made = (id: string, host: string | null) => recognised({ service: id, label: 'English', ready: true, host });
+    expect(made('link', 'files.example.org')).toBe('Enlace a files.example.org');
+    expect(made('offline-tube', 'x.example')).toBe('Página para el servidor multimedia');
+    expect(made('offline-tube', null)).toBe('Archivo en el servidor multimedia');
+    expect(made('mavi', null)).toBe('Recurso de MAVI');
+  });
+
+  test('a service that has no words of this language yet is called what the engine calls it', () => {
+    overwriteGetLocale(() => 'es');
+    const echo = { id: 'echo', name: 'Echo', description: 'Gives back what it was sent' };
+    nameServices([echo]);
+    expect(aboutService(echo)).toEqual(echo);
+    expect(recognised({ service: 'echo', label: 'Echo of a file', ready: true, host: null })).toBe('Echo of a file');
+    expect(say({ is: 'key_refused', service: 'echo' })).toContain('Echo');
   });
 });
 

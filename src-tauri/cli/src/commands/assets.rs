@@ -6,7 +6,7 @@ use std::path::Path;
 use ferry_engine::api::{
     AssetDelete, AssetInfoOf, Assets as AllAssets, AssetsWithContent, ExportAssets, ImportAssets,
 };
-use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, Size, library_as_csv};
+use ferry_engine::{Asset, AssetStatus, Error, Foreign, ImportedAssets, ServiceId, Size, library_as_csv};
 
 use super::Session;
 use crate::Outcome;
@@ -167,8 +167,8 @@ async fn delete(
     Ok(Outcome::Completed)
 }
 
-fn named(service: Option<Service>) -> Option<String> {
-    service.map(|service| service.id().to_owned())
+fn named(service: Option<Service>) -> Option<ServiceId> {
+    service.map(|service| service.0)
 }
 
 async fn confirmed(id: &str) -> bool {

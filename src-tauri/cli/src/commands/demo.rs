@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Cause, DownloadRequest, Engine, Error, Settings, Size, State, Transfer, TransferId, UploadRequest,
-    Verified, make_private_folder,
+    Cause, DownloadRequest, Engine, Error, ServiceId, Settings, Size, State, Transfer, TransferId,
+    UploadRequest, Verified, make_private_folder,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -76,7 +76,7 @@ async fn show(
     let started = Instant::now();
     let request = UploadRequest {
         paths: vec![source.to_owned()],
-        service: Some("sandbox".to_owned()),
+        service: Some(ServiceId::at_first()),
         ..UploadRequest::default()
     };
     let id = *engine
@@ -93,7 +93,7 @@ async fn show(
     let started = Instant::now();
     let request = DownloadRequest {
         what: asset_id.to_string(),
-        service: Some("sandbox".to_owned()),
+        service: Some(ServiceId::at_first()),
         folder: Some(folder),
         ..DownloadRequest::default()
     };

@@ -51,7 +51,7 @@ pub async fn run(download: Download, session: &mut Session) -> Result<Outcome, E
             let own_folder = line.folder.as_deref().map(full).transpose()?;
             Ok(DownloadRequest {
                 what: line.what.clone(),
-                service: line.service.or(download.service).map(|service| service.id().to_owned()),
+                service: line.service.clone().or_else(|| download.service.clone()).map(|service| service.0),
                 folder: own_folder.or_else(|| folder.clone()),
                 name: line.name.clone().or_else(|| download.name.clone()),
                 unique_id: download.unique_id.clone(),

@@ -152,7 +152,7 @@ mod tests {
             folder: Some("new stuff ".into()),
             name: Some("a=b.txt".into()),
             checksum: md5.parse().ok(),
-            service: Some(Service::Mavi),
+            service: Service::from_str("mavi", false).ok(),
             ..line("re_1", 5)
         };
         // The fourth has only blanks in it.

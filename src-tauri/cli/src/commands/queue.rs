@@ -36,7 +36,7 @@ fn show(transfers: &[Transfer], session: &mut Session) {
             [
                 transfer.id.to_string(),
                 transfer.kind.as_str().to_owned(),
-                transfer.service.clone(),
+                transfer.service.to_string(),
                 transfer.state.word().to_owned(),
                 transfer.total.map_or_else(|| "-".to_owned(), |bytes| Size(bytes).to_string()),
             ]

@@ -19,17 +19,24 @@ pub async fn run(port: u16, interrupt: &mut Interrupt, session: &mut Session) ->
         Error::new(Cause::Unreachable, "The sandbox did not start").because(error.to_string()).advise(advice)
     })?;
     session.report.line(&format!("listening on {}", sandbox.origin()));
-    session.report.line(&format!("FERRY_MAVI_URL={}", sandbox.mavi_url()));
-    session.report.line(&format!("FERRY_VISUAL_SEARCH_URL={}", sandbox.visual_search_url()));
-    session.report.line(&format!("FERRY_OFFLINE_TUBE_URL={}", sandbox.offline_tube_url()));
-    // Both services want a key to be set up.
-    session.report.line(&format!("FERRY_MAVI_KEY={}", sandbox.key()));
-    session.report.line(&format!("FERRY_VISUAL_SEARCH_KEY={}", sandbox.key()));
-    session.report.object(&serde_json::json!({
-        "event": "listening", "url": sandbox.origin(), "mavi_url": sandbox.mavi_url(),
-        "visual_search_url": sandbox.visual_search_url(), "offline_tube_url": sandbox.offline_tube_url(),
-        "links_url": sandbox.url(), "key": sandbox.key(),
-    }));
+    let mut told = serde_json::json!({ "event": "listening", "url": sandbox.origin() });
+    let addresses = sandbox.addresses();
+    let parts: Vec<_> = addresses
+        .iter()
+        .filter_map(|(id, address)| Some((ferry_engine::services().find(|about| about.id == *id)?, address)))
+        .collect();
+    for (about, address) in &parts {
+        let Some((setting, variable)) = about.address_names() else { continue };
+        session.report.line(&format!("{variable}={address}"));
+        told[setting] = address.as_str().into();
+    }
+    // Those that want a key want one to be set up.
+    for variable in parts.iter().filter_map(|(about, _)| about.key_variable) {
+        session.report.line(&format!("{variable}={}", sandbox.key()));
+    }
+    told["links_url"] = sandbox.url().into();
+    told["key"] = sandbox.key().into();
+    session.report.object(&told);
     session.report.note("Ctrl-C ends it.");
     interrupt.next().await;
     sandbox.stop().await;

@@ -31,7 +31,7 @@ pub async fn list(session: &mut Session) -> Result<Outcome, Error> {
 /// Makes one harmless call and says what came of it.
 pub async fn check(service: Service, session: &mut Session) -> Result<Outcome, Error> {
     let queue = session.open(Pace::default()).await?;
-    let report = queue.call(Check { service: service.id().to_owned() }).await?;
+    let report = queue.call(Check { service: service.0 }).await?;
     session.report.object(&report);
     let mut words = Vec::new();
     if let Some(milliseconds) = report.reached_in {

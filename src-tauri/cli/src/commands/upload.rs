@@ -27,7 +27,7 @@ pub async fn run(upload: Upload, session: &mut Session) -> Result<Outcome, Error
     };
     let request = UploadRequest {
         paths: Vec::new(),
-        service: upload.service.map(|service| service.id().to_owned()),
+        service: upload.service.map(|service| service.0),
         method: upload.method.map(Into::into),
         to,
         content_type: upload.content_type,

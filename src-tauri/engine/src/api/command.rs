@@ -13,12 +13,13 @@ use serde_json::value::RawValue;
 use tokio::sync::RwLock;
 
 use super::wire::{INVALID_PARAMS, NO_SUCH_METHOD, RpcError, WireError, WireSecret, json};
-use crate::engine::{
-    Adding, Asset, AssetInfo, CheckReport, DownloadRequest, Engine, ImportedAssets, KeyState, ServiceStatus,
-    UploadRequest,
-};
+use crate::asset::{Asset, AssetInfo, ImportedAssets};
+use crate::engine::{Adding, CheckReport, DownloadRequest, Engine, UploadRequest};
 use crate::error::{Code, Error, Result};
-use crate::secrets::Secret;
+use crate::secret::Secret;
+use crate::secrets::KeyState;
+use crate::service::ServiceId;
+use crate::services::ServiceStatus;
 use crate::task::Token;
 use crate::terms::Terms;
 use crate::transfer::{AddedBy, State, Transfer, TransferId};
@@ -361,7 +362,7 @@ commands! {
         /// Its id.
         asset_id: String,
         /// Absent: the service that the library knows it from.
-        service: Option<String>,
+        service: Option<ServiceId>,
     } -> AssetInfo, |command, caller| {
         let Caller { engine, terms, .. } = caller;
         engine.asset_info_by(&command.asset_id, command.service.as_deref(), Some(terms)).await
@@ -372,7 +373,7 @@ commands! {
         /// Its id.
         asset_id: String,
         /// Absent: the service that the library knows it from.
-        service: Option<String>,
+        service: Option<ServiceId>,
     } -> (), |command, caller| {
         let Caller { engine, terms, .. } = caller;
         engine.asset_delete_by(&command.asset_id, command.service.as_deref(), Some(terms)).await
@@ -392,7 +393,7 @@ commands! {
     /// Asks a service something harmless.
     Check "check" {
         /// Which.
-        service: String,
+        service: ServiceId,
     } -> CheckReport, |command, caller| {
         caller.engine.check_by(&command.service, Some(&caller.terms)).await
     };
@@ -400,7 +401,7 @@ commands! {
     /// Keeps a key.
     SetKey "set_key" {
         /// Of which service.
-        service: String,
+        service: ServiceId,
         /// The key.
         key: WireSecret,
     } -> KeyState, |command, caller| {
@@ -411,6 +412,6 @@ commands! {
     /// Forgets a key.
     RemoveKey "remove_key" {
         /// Of which service.
-        service: String,
+        service: ServiceId,
     } -> (), |command, caller| caller.engine.remove_key(&command.service).await;
 }

@@ -22,7 +22,7 @@ use super::wire::{
 };
 use crate::engine::{Changes, Engine, Options};
 use crate::error::{Code, Result};
-use crate::secrets::Secret;
+use crate::secret::Secret;
 use crate::terms::{Pace, Terms};
 use crate::transfer::{AddedBy, Transfer};
 

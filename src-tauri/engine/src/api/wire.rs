@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as
 
 use crate::error::{Cause, Error, Result};
 use crate::secrets::keys_from_environment;
+use crate::service::ServiceId;
 use crate::services::OutsideAddresses;
 use crate::terms::Pace;
 use crate::words::Words;
@@ -104,8 +105,8 @@ pub(super) struct Welcome {
 /// lets go on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Outside {
-    pub addresses: HashMap<String, String>,
-    pub keys: HashMap<String, WireSecret>,
+    pub addresses: HashMap<ServiceId, String>,
+    pub keys: HashMap<ServiceId, WireSecret>,
 }
 
 impl Outside {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::engine::{Asset, AssetStatus};
+use crate::asset::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::files::folder::Folder;
 use crate::files::part_file::PartFile;
@@ -197,7 +197,7 @@ pub(crate) async fn run(run: &Run, kept: &mut Kept) -> Result<()> {
         brought?;
     }
 
-    if service.about().id != "link" {
+    if !service.about().is_any_link() {
         let row = run.row();
         let task = download_task(run)?;
         let asset_id = task.server_id.clone().unwrap_or_else(|| task.what.clone());

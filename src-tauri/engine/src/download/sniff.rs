@@ -325,7 +325,7 @@ pub(super) fn page_was_meant(task: &DownloadTask, plan: &Plan, kept: &Kept) -> b
 
 /// The refusal of a web page. A network that one has not signed in to sends it in place of everything.
 pub(super) fn page_instead(service: &dyn Service) -> Error {
-    let advice = if service.about().id == "link" {
+    let advice = if service.about().is_any_link() {
         Phrase::CheckSignInOrDirectLink
     } else {
         Phrase::CheckAddressAndSignIn

@@ -93,6 +93,9 @@ pub(crate) struct OwnFolder {
     usual: Option<PathBuf>,
 }
 
+/// The folder in it that belongs to the sandbox.
+pub(crate) const SANDBOX: &str = "sandbox";
+
 /// What every data folder has in it, whichever Ferry it belongs to.
 const SIGN: (&str, &str) = ("ferry.db", "resume");
 
@@ -104,7 +107,7 @@ pub(crate) fn is_ferrys(folder: &Path) -> bool {
 
 /// Where a folder in it could be mounted from, and a file have a second name.
 #[cfg(unix)]
-const PARTS: [&str; 6] = ["", "resume", "sandbox", "sandbox/objects", "sandbox/sessions", "cache"];
+const PARTS: [&str; 6] = ["", "resume", SANDBOX, "sandbox/objects", "sandbox/sessions", "cache"];
 
 impl OwnFolder {
     /// The data folder at this path.
@@ -196,6 +199,7 @@ mod unix {
 
     use rustix::process::geteuid;
 
+    use super::SANDBOX;
     use crate::error::{Cause, Error, Result};
     use crate::shell_command::ShellCommand;
     use crate::words::{Phrase, shown};
@@ -204,7 +208,7 @@ mod unix {
     const OTHERS: u32 = 0o077;
     const STICKY: u32 = 0o1000;
     /// The folders of the sandbox inside and of `ferry sandbox`.
-    const SANDBOXES: [&str; 2] = ["sandbox", "sandbox-server"];
+    const SANDBOXES: [&str; 2] = [SANDBOX, "sandbox-server"];
     /// What is opened to be locked, and never read.
     const LOCK: &str = "lock";
     /// What Ferry believes, and does: here a file under a second name is nobody's web page.

@@ -729,7 +729,7 @@ mod tests {
             assert!(!format!("{refusal:?}").contains("MARKED-SECRET"), "{}: {refusal:?}", row.name);
             assert_eq!(refusal.http_status, row.status);
             let rows =
-                row.service.as_deref().map_or(&[][..], |id| crate::services::about(id).unwrap().refusals);
+                row.service.as_deref().map_or(&[][..], |id| crate::services::kind(id).unwrap().refusals);
             let got = Expected {
                 kind: format!("{:?}", refusal.meaning_in(rows).unwrap_or(refusal.kind)),
                 code: refusal.code.map(String::from),

@@ -6,7 +6,7 @@ use reqwest::header::HeaderValue;
 use url::Url;
 
 use crate::error::{Cause, Error, Result};
-use crate::secrets::Secret;
+use crate::secret::Secret;
 use crate::words::Phrase;
 
 /// Scheme, host and port of an http(s) address (RFC 6454, section 4), in the one spelling that each origin has.

@@ -21,7 +21,8 @@ use crate::http::pace::{Limit, Pace, Paces};
 use crate::http::packed::unpacked;
 use crate::http::reach::Reach;
 use crate::http::{self, Fetch, Http};
-use crate::services::About;
+use crate::service::About;
+use crate::services::Kind;
 use crate::words::{Peer, Phrase};
 
 /// The most of an API answer that is read, in bytes. The longest are lists of twenty entries.
@@ -35,14 +36,14 @@ pub(crate) struct Api {
     http: Http,
     about: &'static About,
     /// Whose habits it has: the sandbox's parts have those of the services that they stand for.
-    part: &'static About,
+    part: &'static Kind,
     base: Url,
     key: Option<BoundKey>,
     paces: Paces,
 }
 
 /// A call of an endpoint: what, where, with what.
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     pub method: Method,
     pub url: Url,
     pub body: Option<&'a Value>,
@@ -59,7 +60,7 @@ struct Answered {
 }
 
 /// What a service told.
-pub(super) struct Told<T> {
+pub(crate) struct Told<T> {
     pub data: T,
     /// What time it is there.
     pub their_time: Option<SystemTime>,
@@ -71,16 +72,16 @@ impl Api {
     /// The API below this base URL.
     pub fn new(
         http: Http,
-        about: &'static About,
+        kind: &'static Kind,
         base: &str,
         key: Option<BoundKey>,
         paces: Paces,
     ) -> Result<Self> {
         let base = Url::parse(base).map_err(|error| {
-            Error::invalid(Phrase::AddressUnusable { service: Peer::service(about.id) })
+            Error::invalid(Phrase::AddressUnusable { service: Peer::service(kind.about.id) })
                 .because(error.to_string())
         })?;
-        Ok(Self { http, about, part: about, base, key, paces })
+        Ok(Self { http, about: &kind.about, part: kind, base, key, paces })
     }
 
     /// The URL of an endpoint. Every part becomes exactly one path segment, whatever it holds.
@@ -97,7 +98,7 @@ impl Api {
     }
 
     /// The same API with the habits of this service.
-    pub fn of(self, part: &'static About) -> Self {
+    pub fn of(self, part: &'static Kind) -> Self {
         Self { part, ..self }
     }
 
@@ -111,7 +112,7 @@ impl Api {
     /// The pace of an endpoint. A service on this computer is asked as often as wanted until it says that this is too
     /// much: the published limits are those of the real ones.
     fn pace(&self, endpoint: &str, limit: Limit) -> Pace {
-        let name = format!("{}/{}/{endpoint}", self.about.id, self.part.id);
+        let name = format!("{}/{}/{endpoint}", self.about.id, self.part.about.id);
         self.paces.of(name, limit, is_loopback(&self.base))
     }
 

@@ -1,26 +1,38 @@
 //! Plain links: any http(s) URL, by the same rules as everything else.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
 use crate::http::Fetch;
 use crate::http::address;
 use crate::run::Run;
-use crate::secrets::header_map;
-use crate::services::{About, Plan, Service};
+use crate::secret::header_map;
+use crate::service::{About, DefaultRole, Links, Place};
+use crate::services::{Kind, Plan, Service};
 use crate::task::DownloadTask;
 use crate::words::Phrase;
 
-pub(super) const ABOUT: About = About {
-    id: "link",
-    name: "Links",
-    description: "Any link to a file",
-    uploads: false,
-    downloads: true,
-    needs_key: false,
-    takes: |_| false,
-    account: None,
+pub(super) static KIND: Kind = Kind {
+    about: About {
+        id: "link",
+        name: "Links",
+        description: "Any link to a file",
+        product: "Plain URLs",
+        uploads: false,
+        downloads: true,
+        links: Links::Any("Link to {host}"),
+        takes: |_| false,
+        label: "Link",
+        place: Place::InTheLink,
+        key_variable: None,
+        account: None,
+        default: DefaultRole::Never,
+        settings: &[],
+    },
     refusals: &[],
+    open: |_| Box::pin(async { Ok(Arc::new(Link) as Arc<dyn Service>) }),
 };
 
 pub(crate) struct Link;
@@ -32,8 +44,8 @@ pub(super) fn link_not_kept() -> Error {
 
 #[async_trait]
 impl Service for Link {
-    fn about(&self) -> &'static About {
-        &ABOUT
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
     async fn prepare(&self, task: &DownloadTask, run: &Run) -> Result<Plan> {

@@ -1,5 +1,6 @@
 //! MAVI v2 (documents S0, S2, S4): signed upload, download, metadata, delete.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -7,29 +8,45 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::AssetInfo;
+use crate::asset::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
 use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
 use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
+use crate::service::{About, DefaultRole, Input, Links, Place, Setting, is_plain_id, may_be_id};
 use crate::services::api::Api;
-use crate::services::{About, Confirmation, Plan, Service, Signed, is_plain_id, may_be_id, written};
+use crate::services::{Confirmation, Kind, Plan, Service, Signed, written};
 use crate::task::DownloadTask;
 use crate::upload::signed_url::SignedUrl;
 use crate::words::{Peer, Phrase, Words};
 
-pub(super) const ABOUT: About = About {
-    id: "mavi",
-    name: "MAVI",
-    description: "Upload by signed URL, download, delete",
-    uploads: true,
-    downloads: true,
-    needs_key: true,
-    takes: |id| id.strip_prefix("re_").is_some_and(is_plain_id),
-    account: Some("memories.ai"),
+pub(super) static KIND: Kind = Kind {
+    about: About {
+        id: "mavi",
+        name: "MAVI",
+        description: "Upload by signed URL, download, delete",
+        product: "memories.ai MAVI v2",
+        uploads: true,
+        downloads: true,
+        links: Links::None,
+        takes: |id| id.strip_prefix("re_").is_some_and(is_plain_id),
+        label: "MAVI asset",
+        place: Place::Address {
+            built_in: "https://mavi-backend.memories.ai/serve/api/v2",
+            variable: "FERRY_MAVI_URL",
+            setting: "mavi_url",
+        },
+        key_variable: Some("FERRY_MAVI_KEY"),
+        account: Some("memories.ai"),
+        default: DefaultRole::IfChosen,
+        settings: &[Setting { name: "upload_method", label: "Upload as", input: Input::Method }],
+    },
     refusals: REFUSALS,
+    open: |opening| {
+        Box::pin(async move { Ok(Arc::new(Mavi::new(opening.api().await?)) as Arc<dyn Service>) })
+    },
 };
 
 /// Its page of errors: the HTTP status is the code. A 400 alone says nothing but that: it is told apart by the words of
@@ -99,8 +116,8 @@ impl Mavi {
 
 #[async_trait]
 impl Service for Mavi {
-    fn about(&self) -> &'static About {
-        &ABOUT
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
     async fn sign(&self, file_name: &str) -> Result<Signed> {
@@ -170,7 +187,7 @@ impl Service for Mavi {
         let resource = self.metadata(asset_id).await?.ok_or_else(|| {
             Error::new(
                 Cause::NotFound,
-                Phrase::AssetUnknown { service: Peer::service(ABOUT.id), id: asset_id.into() },
+                Phrase::AssetUnknown { service: Peer::service(KIND.about.id), id: asset_id.into() },
             )
         })?;
         Ok(AssetInfo {

@@ -1,23 +1,39 @@
-//! The services that Ferry speaks to. A new one is one file here and one line in [`Services::get`].
+//! The services that Ferry speaks to.
+//!
+//! Each has one file here, which holds everything about it: its [`About`], which all faces show it by, and how it is spoken to,
+//! behind [`Service`]. Its line in [`REGISTRY`] makes it known. docs/adding-a-service.md goes through it step by step. May use
+//! the floors below, and of the one above the [`Run`] that waits for it; holds no lock across a call to a service, but the
+//! sandbox's while that starts.
 
 mod api;
 mod link;
 mod mavi;
 mod offline_tube;
 mod sandbox;
+mod status;
 mod visual_search;
+
+#[cfg(test)]
+#[path = "../../../../tests/adding_a_service.rs"]
+mod added;
+#[cfg(test)]
+#[path = "../../../../tests/fixtures/echo.rs"]
+mod echo;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use url::Url;
 
 pub(crate) use api::from_refusal as refused;
+pub use status::{LinksTaken, Recognised, ServicePlace, ServiceSetting, ServiceStatus, SettingInput};
 
-use crate::engine::{AssetInfo, KeyState, Recognised, ServiceStatus};
+use crate::asset::AssetInfo;
 use crate::error::{Cause, Error, Failure, Result};
 use crate::foreign::Foreign;
 use crate::http::address;
@@ -27,32 +43,74 @@ use crate::http::pace::Paces;
 use crate::http::reach::{self, Reach};
 use crate::http::refusals::Row;
 use crate::http::{Fetch, Http};
-use crate::redaction::redact;
 use crate::run::Run;
-use crate::secrets::{Keys, Secret};
-use crate::settings::{Settings, UploadMethod};
+use crate::secret::Secret;
+use crate::secrets::{KeyState, Keys, built_in_origin};
+use crate::service::{self, About, Links, Place, ServiceId};
+use crate::settings::{ServiceSettings, Settings};
 use crate::task::DownloadTask;
 use crate::upload::signed_url::SignedUrl;
+use crate::upload_method::UploadMethod;
 use crate::words::{Peer, Phrase};
 use api::Api;
 
-/// Every service, in the order that the faces show them.
-pub(crate) const IDS: [&str; 5] = ["mavi", "visual-search", "offline-tube", "sandbox", "link"];
+/// Every service, in the order that the faces show them: a new one is its file and its line here, and nothing else
+/// (docs/adding-a-service.md).
+pub(crate) static REGISTRY: &[&Kind] = &[
+    &mavi::KIND,
+    &visual_search::KIND,
+    &offline_tube::KIND,
+    &sandbox::KIND,
+    &link::KIND,
+    #[cfg(test)]
+    &echo::KIND,
+];
 
-/// What a service is, for people.
-pub(crate) struct About {
-    pub id: &'static str,
-    pub name: &'static str,
-    pub description: &'static str,
-    pub uploads: bool,
-    pub downloads: bool,
-    pub needs_key: bool,
-    /// Whether a text can be one of its ids.
-    pub takes: fn(&str) -> bool,
-    /// Where its account is looked after, for people.
-    pub account: Option<&'static str>,
+/// A service: what it is, and how it is spoken to.
+pub(crate) struct Kind {
+    pub about: About,
     /// What its refusals mean, where that differs from what they mean everywhere.
     pub refusals: &'static [Row],
+    /// Makes it ready to be asked.
+    pub open: for<'a> fn(Opening<'a>) -> Opened<'a>,
+}
+
+/// A service that is being made ready.
+pub(crate) type Opened<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Service>>> + Send + 'a>>;
+
+/// What a service may use to be made ready.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    services: &'a Services,
+    kind: &'static Kind,
+}
+
+impl Opening<'_> {
+    /// Its API at the address in force, with its key.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` without an address, `unauthorized` without a key that is for it.
+    pub async fn api(&self) -> Result<Api> {
+        self.services.api(self.kind).await
+    }
+
+    /// What is set for the services.
+    pub fn settings(&self) -> ServiceSettings {
+        self.services.settings().of_services
+    }
+}
+
+/// What a service is and how it is spoken to, by id.
+pub(crate) fn kind(id: &str) -> Option<&'static Kind> {
+    REGISTRY.iter().copied().find(|kind| kind.about.id == id)
+}
+
+/// The first service that takes uploads and whose key is there, in the order of the registry: whoever has its key has set
+/// it up.
+pub(crate) fn set_up_by_key(has_key: impl Fn(&str) -> bool) -> Option<ServiceId> {
+    let may_be = |about: &&'static About| about.uploads && about.may_be_default() && about.needs_key();
+    service::all().filter(may_be).find(|about| has_key(about.id)).map(ServiceId::from)
 }
 
 /// A signed URL with what belongs to it.
@@ -100,8 +158,13 @@ pub(crate) struct Plan {
 /// What a service can do. What it cannot do says so with `unsupported`.
 #[async_trait]
 pub(crate) trait Service: Send + Sync {
+    /// What it is, with how it is spoken to.
+    fn kind(&self) -> &'static Kind;
+
     /// What it is.
-    fn about(&self) -> &'static About;
+    fn about(&self) -> &'static About {
+        &self.kind().about
+    }
 
     /// Asks for a signed URL for a file of this name.
     async fn sign(&self, _file_name: &str) -> Result<Signed> {
@@ -144,7 +207,7 @@ pub(crate) trait Service: Send + Sync {
 
     /// What a refusal means at this service, where that differs from what it means everywhere.
     fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
-        refusal.meaning_in(self.about().refusals)
+        refusal.meaning_in(self.kind().refusals)
     }
 
     /// The refusal for what this service cannot do.
@@ -155,7 +218,7 @@ pub(crate) trait Service: Send + Sync {
 
 /// The base URLs that come from outside of the settings: by variable, or from whoever opened the engine.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct OutsideAddresses(HashMap<String, String>);
+pub(crate) struct OutsideAddresses(HashMap<ServiceId, String>);
 
 impl OutsideAddresses {
     /// Reads the `FERRY_…_URL` variables, unless an address was given.
@@ -163,12 +226,9 @@ impl OutsideAddresses {
     /// # Errors
     ///
     /// `invalid_input` for one that cannot be a base URL.
-    pub fn from_environment(mut given: HashMap<String, String>) -> Result<Self> {
-        for (service, variable) in [
-            ("mavi", "FERRY_MAVI_URL"),
-            ("visual-search", "FERRY_VISUAL_SEARCH_URL"),
-            ("offline-tube", "FERRY_OFFLINE_TUBE_URL"),
-        ] {
+    pub fn from_environment(mut given: HashMap<ServiceId, String>) -> Result<Self> {
+        for about in service::all() {
+            let Some((_, variable)) = about.address_names() else { continue };
             if let Ok(text) = std::env::var(variable)
                 && !text.trim().is_empty()
             {
@@ -176,8 +236,8 @@ impl OutsideAddresses {
                     error.what = format!("`{variable}` holds no usable address").into();
                     error
                 };
-                crate::settings::check_base_url(service, text.trim()).map_err(named)?;
-                given.entry(service.to_owned()).or_insert_with(|| text.trim().to_owned());
+                crate::settings::check_base_url(about.id, text.trim()).map_err(named)?;
+                given.entry(about.into()).or_insert_with(|| text.trim().to_owned());
             }
         }
         for (service, text) in &given {
@@ -187,7 +247,7 @@ impl OutsideAddresses {
     }
 
     /// All of them, by service.
-    pub fn into_all(self) -> HashMap<String, String> {
+    pub fn into_all(self) -> HashMap<ServiceId, String> {
         self.0
     }
 
@@ -200,11 +260,6 @@ impl OutsideAddresses {
     }
 }
 
-/// The origin of a service's built-in address.
-pub(crate) fn built_in_origin(service: &str) -> Option<Origin> {
-    Origin::of_address(Settings::default().address(service))
-}
-
 /// All services with what they share.
 pub(crate) struct Services {
     http: Http,
@@ -214,9 +269,9 @@ pub(crate) struct Services {
     paces: Paces,
     sandbox: Arc<sandbox::Launcher>,
     /// The default service, where the variables of a run of its own make it another.
-    default: Option<String>,
-    problems: Mutex<HashMap<String, Failure>>,
-    methods: Mutex<HashMap<String, UploadMethod>>,
+    default: Option<ServiceId>,
+    problems: Mutex<HashMap<ServiceId, Failure>>,
+    methods: Mutex<HashMap<ServiceId, UploadMethod>>,
 }
 
 impl Services {
@@ -249,8 +304,8 @@ impl Services {
     /// `invalid_input` for an address that cannot be a base URL.
     pub fn apart(
         &self,
-        mut addresses: HashMap<String, String>,
-        keys: HashMap<String, Secret>,
+        mut addresses: HashMap<ServiceId, String>,
+        keys: HashMap<ServiceId, Secret>,
     ) -> Result<Option<Arc<Self>>> {
         for (service, text) in &addresses {
             crate::settings::check_base_url(service, text)?;
@@ -260,16 +315,16 @@ impl Services {
             let origin = own.origin(&service)?;
             Some((service, BoundKey::new(key, origin)))
         });
-        let keys: HashMap<String, BoundKey> =
+        let keys: HashMap<ServiceId, BoundKey> =
             bound.filter(|(service, key)| self.keys.given(service) != Some(key)).collect();
         addresses.retain(|service, address| self.addresses.0.get(service) != Some(address));
         if addresses.is_empty() && keys.is_empty() {
             return Ok(None);
         }
-        let is_set_up = keys.contains_key("mavi") && self.default_id() == "sandbox";
+        let set_up = set_up_by_key(|id| keys.contains_key(id)).filter(|_| self.default_id().is_at_first());
         Ok(Some(Arc::new(Self {
             http: self.http.clone(),
-            default: is_set_up.then(|| "mavi".to_owned()),
+            default: set_up,
             keys: Arc::new(self.keys.apart(keys)),
             settings: Arc::clone(&self.settings),
             addresses: OutsideAddresses(self.addresses.0.clone().into_iter().chain(addresses).collect()),
@@ -282,21 +337,8 @@ impl Services {
 
     /// The service of this id, ready to be asked.
     pub async fn get(&self, id: &str) -> Result<Arc<dyn Service>> {
-        Ok(match id {
-            "mavi" => Arc::new(mavi::Mavi::new(self.api(&mavi::ABOUT).await?)),
-            "visual-search" => {
-                let unique_id = self.settings().unique_id;
-                Arc::new(visual_search::VisualSearch::new(self.api(&visual_search::ABOUT).await?, unique_id))
-            }
-            "offline-tube" => {
-                let settings = self.settings();
-                let api = self.api(&offline_tube::ABOUT).await?;
-                Arc::new(offline_tube::OfflineTube::new(api, settings.quality, settings.remove_after))
-            }
-            "sandbox" => Arc::new(self.sandbox.service(&self.http, &self.settings(), &self.paces).await?),
-            "link" => Arc::new(link::Link),
-            other => return Err(unknown(other)),
-        })
+        let kind = kind(id).ok_or_else(|| unknown(id))?;
+        (kind.open)(Opening { services: self, kind }).await
     }
 
     /// The same for what was given to the service while it was at this origin.
@@ -335,17 +377,18 @@ impl Services {
     }
 
     /// Which services get another origin by these settings, one that is not built in, and which it is.
-    pub fn moved(&self, settings: &Settings) -> Vec<(&'static str, Origin)> {
-        let moves = |id: &'static str| {
-            let origin = Origin::of_address(settings.address(id))?;
-            let is_known = built_in_origin(id).as_ref() == Some(&origin)
-                || Origin::of_address(self.settings().address(id)).as_ref() == Some(&origin);
-            (!is_known).then_some((id, origin))
+    pub fn moved(&self, settings: &Settings) -> Vec<(ServiceId, Origin)> {
+        let moves = |about: &'static About| {
+            let origin = Origin::of_address(settings.address(about.id))?;
+            let is_known = built_in_origin(about.id).as_ref() == Some(&origin)
+                || Origin::of_address(self.settings().address(about.id)).as_ref() == Some(&origin);
+            (!is_known).then_some((about.into(), origin))
         };
-        IDS.into_iter().filter_map(moves).collect()
+        service::all().filter_map(moves).collect()
     }
 
-    async fn api(&self, about: &'static About) -> Result<Api> {
+    async fn api(&self, kind: &'static Kind) -> Result<Api> {
+        let about = &kind.about;
         let address = self.address(about.id);
         if address.is_empty() {
             return Err(Error::new(
@@ -355,7 +398,7 @@ impl Services {
             .advise(Phrase::EnterAddress));
         }
         let key = self.keys.get(about.id).await;
-        if about.needs_key && key.is_none() {
+        if about.needs_key() && key.is_none() {
             let error =
                 Error::new(Cause::Unauthorized, Phrase::NoKeyYet { service: Peer::service(about.id) })
                     .advise(Phrase::EnterKeyOf { id: about.id.into() });
@@ -367,7 +410,7 @@ impl Services {
         {
             return Err(self.key_elsewhere(about.id, key));
         }
-        Api::new(self.http.clone(), about, &address, key, self.paces.clone())
+        Api::new(self.http.clone(), kind, &address, key, self.paces.clone())
     }
 
     /// There is a key, and it was given for another address than the one in force.
@@ -398,7 +441,7 @@ impl Services {
     pub fn readdressed(&self, before: &Settings, now: &Settings) -> Vec<&'static str> {
         let is_other =
             |id: &&str| !self.addresses.0.contains_key(*id) && before.address(id) != now.address(id);
-        let changed: Vec<&str> = IDS.into_iter().filter(is_other).collect();
+        let changed: Vec<&str> = service::all().map(|about| about.id).filter(is_other).collect();
         if !changed.is_empty() {
             self.keys.address_changed();
         }
@@ -426,21 +469,21 @@ impl Services {
     }
 
     /// The service that takes files when none is named. A service whose address came by variable counts as set up.
-    pub fn default_id(&self) -> String {
+    pub fn default_id(&self) -> ServiceId {
         self.default.clone().unwrap_or_else(|| self.settings().default_service)
     }
 
     /// Every service as the services page shows it.
     pub fn statuses(&self) -> Vec<ServiceStatus> {
-        IDS.iter().filter_map(|id| about(id)).map(|about| self.status(about)).collect()
+        service::all().map(|about| self.status(about)).collect()
     }
 
-    fn status(&self, about: &About) -> ServiceStatus {
+    fn status(&self, about: &'static About) -> ServiceStatus {
         let address = self.address(about.id);
-        let key = if about.needs_key { self.keys.state(about.id) } else { KeyState::Unneeded };
-        let has_address = !address.is_empty() || matches!(about.id, "sandbox" | "link");
+        let key = if about.needs_key() { self.keys.state(about.id) } else { KeyState::Unneeded };
+        let has_address = !address.is_empty() || !matches!(about.place, Place::Address { .. });
         let key_belongs_to = match self.keys.origin(about.id) {
-            Some(origin) if about.needs_key && Origin::of_address(&address).as_ref() != Some(&origin) => {
+            Some(origin) if about.needs_key() && Origin::of_address(&address).as_ref() != Some(&origin) => {
                 Some(origin.to_string())
             }
             _ => None,
@@ -451,6 +494,11 @@ impl Services {
             description: about.description.into(),
             uploads: about.uploads,
             downloads: about.downloads,
+            links: about.links.into(),
+            may_be_default: about.may_be_default(),
+            is_at_first: ServiceId::from(about).is_at_first(),
+            place: about.place.into(),
+            address_setting: about.address_names().map(|(setting, _)| setting.to_owned()),
             address,
             address_from_variable: self.is_from_outside(about.id),
             key,
@@ -458,13 +506,15 @@ impl Services {
             key_belongs_to,
             problem: lock(&self.problems).get(about.id).cloned(),
             method: lock(&self.methods).get(about.id).copied(),
+            settings: status::settings(about, &self.settings().of_services),
         }
     }
 
     /// Asks the keychain for the keys, so that the statuses are right from the start.
     pub async fn look_up_keys(&self) {
-        // Both at once: of a keychain that hangs for one, the other need not hear.
-        tokio::join!(self.keys.get("mavi"), self.keys.get("visual-search"));
+        // All at once: of a keychain that hangs for one, the others need not hear.
+        let keyed = service::all().filter(|about| about.needs_key());
+        join_all(keyed.map(|about| self.keys.get(about.id))).await;
     }
 
     /// How often a key was set or removed in this run.
@@ -480,7 +530,7 @@ impl Services {
         if self.keys.changes() != key_changes {
             return None;
         }
-        Some(problems.insert(id.to_owned(), failure.clone()).as_ref() != Some(failure))
+        Some(problems.insert(id.into(), failure.clone()).as_ref() != Some(failure))
     }
 
     /// A service no longer stands still. Says whether it did.
@@ -495,17 +545,16 @@ impl Services {
 
     /// Remembers the upload method that worked.
     pub fn set_method(&self, id: &str, method: UploadMethod) {
-        lock(&self.methods).insert(id.to_owned(), method);
+        lock(&self.methods).insert(id.into(), method);
     }
 
     /// What a text in the add bar may mean, the likeliest first.
     pub fn recognise(&self, text: &str) -> Vec<Recognised> {
         let text = text.trim();
         let mut found = Vec::new();
-        let mut offer = |id: &str, label: String| {
-            if let Some(about) = about(id) {
-                found.push(Recognised { service: id.into(), label, ready: self.status(about).ready });
-            }
+        let mut offer = |about: &'static About, label: String, host: Option<&str>| {
+            let (ready, host) = (self.status(about).ready, host.map(str::to_owned));
+            found.push(Recognised { service: about.into(), label, ready, host });
         };
         if text.is_empty() || text.chars().any(char::is_control) {
             return found;
@@ -513,29 +562,28 @@ impl Services {
         let url =
             address::completed(text).map_or_else(|| Url::parse(text).ok(), |whole| Url::parse(&whole).ok());
         if let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) {
-            offer("link", format!("Link to {}", url.host_str().unwrap_or("a server")));
-            if !self.address("offline-tube").is_empty() {
-                offer("offline-tube", "Page for the media server".into());
+            let host = url.host_str().unwrap_or("a server");
+            for about in service::all() {
+                if let Links::Any(label) = about.links {
+                    offer(about, label.replace("{host}", host), Some(host));
+                }
             }
-            offer("sandbox", "Page for the sandbox’s media server".into());
+            for about in service::all() {
+                let is_set_up = about.place == Place::Inside || !self.address(about.id).is_empty();
+                if let Links::Pages(label) = about.links
+                    && is_set_up
+                {
+                    offer(about, label.to_owned(), Some(host));
+                }
+            }
             return found;
         }
         let default = self.default_id();
-        let mut order: Vec<&str> =
-            IDS.into_iter().filter(|id| about(id).is_some_and(|about| (about.takes)(text))).collect();
+        let mut order: Vec<&'static About> = service::all().filter(|about| (about.takes)(text)).collect();
         // What is set up comes before what is not; the default before all.
-        order.sort_by_key(|id| {
-            let ready = about(id).is_some_and(|about| self.status(about).ready);
-            (*id != default, !ready)
-        });
-        for id in order {
-            let label = match id {
-                "visual-search" => "Visual Search video",
-                "offline-tube" => "File on the media server",
-                "mavi" => "MAVI asset",
-                _ => "File in the sandbox",
-            };
-            offer(id, label.into());
+        order.sort_by_key(|about| (default != *about.id, !self.status(about).ready));
+        for about in order {
+            offer(about, about.label.to_owned(), None);
         }
         found
     }
@@ -546,34 +594,9 @@ impl Services {
     }
 }
 
-/// What a service is, by id.
-pub(crate) fn about(id: &str) -> Option<&'static About> {
-    Some(match id {
-        "mavi" => &mavi::ABOUT,
-        "visual-search" => &visual_search::ABOUT,
-        "offline-tube" => &offline_tube::ABOUT,
-        "sandbox" => &sandbox::ABOUT,
-        "link" => &link::ABOUT,
-        _ => return None,
-    })
-}
-
 /// Whether all that goes to a service belongs to one account, so that one refusal is everybody's.
 pub(crate) fn has_account(id: &str) -> bool {
-    about(id).is_some_and(|about| about.needs_key)
-}
-
-/// Whether a text is made of nothing but what ids are made of, and no longer than any of them.
-fn is_plain_id(text: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-    (1..=128).contains(&text.len()) && text.chars().all(plain)
-}
-
-/// Whether a text has the form of an id at any service. What has not may be a link that was not copied from its beginning,
-/// with a signature in it.
-pub(crate) fn may_be_id(text: &str) -> bool {
-    let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
-    (1..=128).contains(&text.len()) && text.chars().all(is_part) && redact(text) == text
+    service::about(id).is_some_and(About::needs_key)
 }
 
 /// What a service writes as a text or as something else.
@@ -586,8 +609,9 @@ fn written(value: serde_json::Value) -> Foreign {
 
 /// The refusal for a service that does not exist.
 pub(crate) fn unknown(id: &str) -> Error {
+    let all: Vec<&str> = service::all().map(|about| about.id).collect();
     Error::invalid(Phrase::ServiceUnknown { id: id.into() })
-        .advise(Phrase::UseOneOf { services: IDS.join(", ").into() })
+        .advise(Phrase::UseOneOf { services: all.join(", ").into() })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

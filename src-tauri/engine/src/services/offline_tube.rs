@@ -3,6 +3,7 @@
 //! One transfer in stages: start the job, poll until it ends (in *any* way: the document's own loop waits only for
 //! `completed` and would hang for ever), fetch the file, remove it from the server if wanted.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::engine::AssetInfo;
+use crate::asset::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
 use crate::http::address;
@@ -20,28 +21,71 @@ use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
 use crate::http::refusals::words;
 use crate::run::Run;
+use crate::service::{About, DefaultRole, Input, Links, Place, Setting, is_plain_id, may_be_id};
 use crate::services::api::{Api, Call};
 use crate::services::link::link_not_kept;
-use crate::services::{About, Plan, Service, is_plain_id, may_be_id};
+use crate::services::{Kind, Plan, Service};
+use crate::settings::ServiceSettings;
 use crate::task::DownloadTask;
 use crate::transfer::Stage;
 use crate::words::{Phrase, Seconds, Words};
 
-pub(super) const ABOUT: About = About {
-    id: "offline-tube",
-    name: "Media server",
-    description: "Fetches a page’s video, then hands you the file",
-    uploads: false,
-    downloads: true,
-    needs_key: false,
-    // A UUID.
-    takes: |job| job.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && is_plain_id(job),
-    account: None,
+pub(super) static KIND: Kind = Kind {
+    about: About {
+        id: "offline-tube",
+        name: "Media server",
+        description: "Fetches a page’s video, then hands you the file",
+        product: "The media downloader",
+        uploads: false,
+        downloads: true,
+        links: Links::Pages("Page for the media server"),
+        // A UUID.
+        takes: |job| job.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && is_plain_id(job),
+        label: "File on the media server",
+        place: Place::Address {
+            built_in: "",
+            variable: "FERRY_OFFLINE_TUBE_URL",
+            setting: "offline_tube_url",
+        },
+        key_variable: None,
+        account: None,
+        default: DefaultRole::IfChosen,
+        settings: &[
+            Setting {
+                name: QUALITY,
+                label: "Quality",
+                input: Input::Choice {
+                    at_first: "720p",
+                    of: &["best", "2160p", "1440p", "1080p", "720p", "480p", "360p", "audio"],
+                },
+            },
+            Setting {
+                name: REMOVE_AFTER,
+                label: "Afterwards",
+                input: Input::Switch {
+                    yes: "Remove the file from the server",
+                    no: "Keep the file on the server",
+                    deletes: true,
+                },
+            },
+        ],
+    },
     refusals: &[
         // One 404 for "not finished" and "unknown"; its other one means that the file is gone.
         words(404, "no disponible o no completada", RefusalKind::NotReady),
     ],
+    open: |opening| {
+        Box::pin(async move {
+            let api = opening.api().await?;
+            Ok(Arc::new(OfflineTube::new(api, &opening.settings())) as Arc<dyn Service>)
+        })
+    },
 };
+
+/// The setting that holds the quality that it is asked for.
+const QUALITY: &str = "quality";
+/// The setting that has a file removed from the server after the download.
+const REMOVE_AFTER: &str = "remove_after";
 
 const FIRST_POLL: Duration = Duration::from_millis(500);
 const LONGEST_POLL: Duration = Duration::from_secs(10);
@@ -76,8 +120,9 @@ struct Job {
 }
 
 impl OfflineTube {
-    pub fn new(api: Api, quality: String, remove_after: bool) -> Self {
-        Self { api, quality, remove_after }
+    pub fn new(api: Api, settings: &ServiceSettings) -> Self {
+        let quality = settings.text(QUALITY).to_owned();
+        Self { api, quality, remove_after: settings.is_on(REMOVE_AFTER) }
     }
 
     fn call<'a>(&self, method: Method, url: Url, body: Option<&'a Value>) -> Call<'a> {
@@ -168,8 +213,8 @@ impl OfflineTube {
 
 #[async_trait]
 impl Service for OfflineTube {
-    fn about(&self) -> &'static About {
-        &ABOUT
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
     async fn prepare(&self, task: &DownloadTask, run: &Run) -> Result<Plan> {

@@ -11,34 +11,53 @@ use async_trait::async_trait;
 use ferry_sandbox::{INSIDE_HOST, Sandbox};
 use url::Url;
 
-use crate::engine::AssetInfo;
+use crate::asset::AssetInfo;
 use crate::error::{Cause, Error, Result, plain_os_words};
 use crate::http::Http;
 use crate::http::answer::{Refusal, RefusalKind};
 use crate::http::origin::{BoundKey, Origin};
 use crate::http::pace::Paces;
 use crate::run::Run;
-use crate::secrets::Secret;
+use crate::secret::Secret;
+use crate::service::{About, DefaultRole, Links, Place};
 use crate::services::api::Api;
-use crate::services::{About, Confirmation, Plan, Service, Signed, mavi, offline_tube, visual_search};
-use crate::settings::Settings;
+use crate::services::{
+    Confirmation, Kind, Plan, Service, Services, Signed, mavi, offline_tube, visual_search,
+};
+use crate::settings::ServiceSettings;
 use crate::task::DownloadTask;
 use crate::words::Phrase;
 
-pub(super) const ABOUT: About = About {
-    id: "sandbox",
-    name: "Sandbox",
-    description: "Runs inside Ferry, on this computer only. For trying things out",
-    uploads: true,
-    downloads: true,
-    needs_key: false,
-    takes: |id| {
-        [&mavi::ABOUT, &visual_search::ABOUT, &offline_tube::ABOUT].iter().any(|part| (part.takes)(id))
+pub(super) static KIND: Kind = Kind {
+    about: About {
+        id: "sandbox",
+        name: "Sandbox",
+        description: "Runs inside Ferry, on this computer only. For trying things out",
+        product: "The built-in service on this computer",
+        uploads: true,
+        downloads: true,
+        links: Links::Pages("Page for the sandbox’s media server"),
+        takes: |id| PARTS.iter().any(|part| (part.about.takes)(id)),
+        label: "File in the sandbox",
+        place: Place::Inside,
+        key_variable: None,
+        account: None,
+        default: DefaultRole::AtFirst,
+        settings: &[],
     },
-    account: None,
     // Each of its parts has its own.
     refusals: &[],
+    open: |opening| {
+        Box::pin(async move {
+            let Services { sandbox, http, paces, .. } = opening.services;
+            Ok(Arc::new(sandbox.service(http, &opening.settings(), paces).await?) as Arc<dyn Service>)
+        })
+    },
 };
+
+/// The services that it stands for. Their codes do not meet: v1 has four digits, v2 has HTTP's status, the media downloader
+/// has none.
+static PARTS: [&Kind; 3] = [&visual_search::KIND, &mavi::KIND, &offline_tube::KIND];
 
 /// Starts the sandbox when it is first needed.
 pub(crate) struct Launcher {
@@ -52,27 +71,31 @@ impl Launcher {
     }
 
     /// The service, started if need be.
-    pub async fn service(&self, http: &Http, settings: &Settings, paces: &Paces) -> Result<SandboxService> {
+    pub async fn service(
+        &self,
+        http: &Http,
+        settings: &ServiceSettings,
+        paces: &Paces,
+    ) -> Result<SandboxService> {
         let mut running = self.running.lock().await;
         let sandbox = match &*running {
             Some(sandbox) => Arc::clone(sandbox),
             None => Arc::clone(running.insert(self.start(http).await?)),
         };
         let key = Secret::new(sandbox.key());
-        let api = |part: &'static About, base: String| {
+        let api = |part: &'static Kind, base: String| {
             let key = Origin::of_address(&base).map(|origin| BoundKey::new(key.clone(), origin));
-            Api::new(http.clone(), &ABOUT, &base, key, paces.clone()).map(|api| api.of(part))
+            Api::new(http.clone(), &KIND, &base, key, paces.clone()).map(|api| api.of(part))
         };
         Ok(SandboxService {
-            mavi: mavi::Mavi::new(api(&mavi::ABOUT, sandbox.mavi_url())?),
+            mavi: mavi::Mavi::new(api(&mavi::KIND, sandbox.mavi_url())?),
             search: visual_search::VisualSearch::new(
-                api(&visual_search::ABOUT, sandbox.visual_search_url())?,
-                settings.unique_id.clone(),
+                api(&visual_search::KIND, sandbox.visual_search_url())?,
+                settings,
             ),
             tube: offline_tube::OfflineTube::new(
-                api(&offline_tube::ABOUT, sandbox.offline_tube_url())?,
-                settings.quality.clone(),
-                settings.remove_after,
+                api(&offline_tube::KIND, sandbox.offline_tube_url())?,
+                settings,
             ),
         })
     }
@@ -108,9 +131,9 @@ pub(crate) struct SandboxService {
 impl SandboxService {
     /// The part of the sandbox that an id belongs to.
     fn part(&self, id: &str, is_url: bool) -> &dyn Service {
-        if is_url || (offline_tube::ABOUT.takes)(id) {
+        if is_url || (offline_tube::KIND.about.takes)(id) {
             &self.tube
-        } else if (visual_search::ABOUT.takes)(id) {
+        } else if (visual_search::KIND.about.takes)(id) {
             &self.search
         } else {
             &self.mavi
@@ -120,8 +143,8 @@ impl SandboxService {
 
 #[async_trait]
 impl Service for SandboxService {
-    fn about(&self) -> &'static About {
-        &ABOUT
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
     async fn sign(&self, file_name: &str) -> Result<Signed> {
@@ -146,9 +169,7 @@ impl Service for SandboxService {
     }
 
     fn meaning(&self, refusal: &Refusal) -> Option<RefusalKind> {
-        // Their codes do not meet: v1 has four digits, v2 has HTTP's status, the media downloader has none.
-        let parts = [&visual_search::ABOUT, &mavi::ABOUT, &offline_tube::ABOUT];
-        parts.iter().find_map(|part| refusal.meaning_in(part.refusals))
+        PARTS.iter().find_map(|part| refusal.meaning_in(part.refusals))
     }
 
     async fn info(&self, asset_id: &str) -> Result<AssetInfo> {

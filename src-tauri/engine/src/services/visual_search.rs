@@ -1,6 +1,7 @@
 //! Visual Search v1 (document S1): POST download, JSON errors under HTTP 200, no length.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,32 +9,59 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::engine::AssetInfo;
+use crate::asset::AssetInfo;
 use crate::error::{Cause, Error, Result};
 use crate::foreign::Foreign;
 use crate::http::answer::{RefusalKind, number_or_string};
 use crate::http::pace::Limit;
 use crate::http::refusals::{Row, code, status, words};
 use crate::run::Run;
+use crate::service::{About, DefaultRole, Input, Links, Place, Setting, is_plain_id};
 use crate::services::api::Api;
-use crate::services::{About, Plan, Service, is_plain_id, written};
+use crate::services::{Kind, Plan, Service, written};
+use crate::settings::ServiceSettings;
 use crate::task::DownloadTask;
 use crate::words::{Peer, Phrase};
 
-pub(super) const ABOUT: About = About {
-    id: "visual-search",
-    name: "Visual Search",
-    description: "Download by video number",
-    uploads: false,
-    downloads: true,
-    needs_key: true,
-    takes: |number| {
-        number.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-            && is_plain_id(number)
+pub(super) static KIND: Kind = Kind {
+    about: About {
+        id: "visual-search",
+        name: "Visual Search",
+        description: "Download by video number",
+        product: "memories.ai Visual Search v1",
+        uploads: false,
+        downloads: true,
+        links: Links::None,
+        takes: |number| {
+            number.strip_prefix("VI").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+                && is_plain_id(number)
+        },
+        label: "Visual Search video",
+        place: Place::Address {
+            built_in: "https://api.memories.ai/serve/api/v1",
+            variable: "FERRY_VISUAL_SEARCH_URL",
+            setting: "visual_search_url",
+        },
+        key_variable: Some("FERRY_VISUAL_SEARCH_KEY"),
+        account: Some("memories.ai"),
+        default: DefaultRole::IfChosen,
+        settings: &[Setting {
+            name: UNIQUE_ID,
+            label: "Unique id",
+            input: Input::Text { at_first: "default", is_private: true },
+        }],
     },
-    account: Some("memories.ai"),
     refusals: REFUSALS,
+    open: |opening| {
+        Box::pin(async move {
+            let api = opening.api().await?;
+            Ok(Arc::new(VisualSearch::new(api, &opening.settings())) as Arc<dyn Service>)
+        })
+    },
 };
+
+/// The setting that holds the `unique_id` which was used at upload.
+const UNIQUE_ID: &str = "unique_id";
 
 /// Its page of errors: codes under HTTP 200. `PARSE_ERROR` and `UNPARSE` are states of a video, not errors.
 #[rustfmt::skip]
@@ -78,8 +106,8 @@ struct Video {
 }
 
 impl VisualSearch {
-    pub fn new(api: Api, unique_id: String) -> Self {
-        Self { api, unique_id }
+    pub fn new(api: Api, settings: &ServiceSettings) -> Self {
+        Self { api, unique_id: settings.text(UNIQUE_ID).to_owned() }
     }
 
     /// The service's list entry for one video; `None` when it has none.
@@ -94,8 +122,8 @@ impl VisualSearch {
 
 #[async_trait]
 impl Service for VisualSearch {
-    fn about(&self) -> &'static About {
-        &ABOUT
+    fn kind(&self) -> &'static Kind {
+        &KIND
     }
 
     async fn prepare(&self, task: &DownloadTask, _run: &Run) -> Result<Plan> {
@@ -119,7 +147,7 @@ impl Service for VisualSearch {
                 let reason = video.cause.clone().unwrap_or_else(|| status.into());
                 return Err(Error::new(
                     Cause::ServiceRefused,
-                    Phrase::VideoNotProcessed { service: Peer::service(ABOUT.id) },
+                    Phrase::VideoNotProcessed { service: Peer::service(KIND.about.id) },
                 )
                 .because(reason));
             }
@@ -140,7 +168,7 @@ impl Service for VisualSearch {
         let video = self.video(video_no, &self.unique_id).await?.ok_or_else(|| {
             Error::new(
                 Cause::NotFound,
-                Phrase::VideoUnknown { service: Peer::service(ABOUT.id), id: video_no.into() },
+                Phrase::VideoUnknown { service: Peer::service(KIND.about.id), id: video_no.into() },
             )
         })?;
         Ok(AssetInfo {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::engine::{Asset, LibraryChanges};
+use crate::asset::{Asset, LibraryChanges};
 
 /// More assets than this are not told one by one.
 const MOST_TOLD: usize = 1_000;

@@ -34,15 +34,16 @@ use crate::http::checksum::{Algorithm, Digests, Hasher};
 use crate::http::reach::Destination;
 use crate::retry::longest_backoff;
 use crate::run::Run;
-use crate::secrets::header_map;
+use crate::secret::header_map;
+use crate::service::ServiceId;
 use crate::services::{Confirmation, Service, refused};
-use crate::settings::UploadMethod;
 use crate::task::{Task, UploadTask};
 use crate::transfer::{Stage, Verified};
 use crate::upload::acknowledged::{Doubt, Refused, Taken, too_early};
 use crate::upload::sign::{Target, abandon, target};
 use crate::upload::signed_url::{Method, SignedUrl};
 use crate::upload::source_file::{SourceFile, file_name};
+use crate::upload_method::UploadMethod;
 use crate::words::{Peer, Phrase, Size, Way};
 
 /// A URL that will be valid is waited for this long; clocks that differ by more are somebody's mistake.
@@ -365,8 +366,8 @@ async fn send(sending: &Sending<'_>, task: &UploadTask, kept: &mut Kept, service
     let Sending { run, target, source, .. } = *sending;
     let inferred = target.url.infer(!target.form.is_empty());
     let wanted = task.method.filter(|method| *method != UploadMethod::Auto).or_else(|| {
-        let setting = run.settings().upload_method;
-        (service == "mavi" && setting != UploadMethod::Auto).then_some(setting)
+        let setting = run.settings().upload_method(service);
+        (setting != UploadMethod::Auto).then_some(setting)
     });
     let learned_key = learned_key(service, target);
     let mut method = match (kept.flipped, wanted) {
@@ -655,7 +656,7 @@ fn follow(
 fn store_refused(refusal: &Refusal, service: &str) -> Error {
     let mut error = refused(refusal, Peer::store(), "upload");
     match refusal.kind {
-        RefusalKind::Expired if service == "link" => error.cause = Cause::LinkExpired,
+        RefusalKind::Expired if ServiceId::from(service).is_any_link() => error.cause = Cause::LinkExpired,
         RefusalKind::SignatureMismatch | RefusalKind::Unauthorized => {
             // The key is not at fault: the store knows only the URL's signature.
             error.cause = Cause::ServiceRefused;

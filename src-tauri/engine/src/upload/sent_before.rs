@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use ts_rs::TS;
 
-use crate::engine::{Asset, AssetStatus};
+use crate::asset::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::files::own_folder::OwnFolder;
 use crate::foreign::Foreign;
 use crate::http::checksum::{Algorithm, Digests};
 use crate::run::Run;
-use crate::services::{self, Confirmation, Service};
+use crate::service::{self, ServiceId};
+use crate::services::{Confirmation, Service};
 use crate::store::{Sha256, Store};
 use crate::task::{Reuse, SourceState, Task};
 use crate::transfer::{Stage, TransferId, Verified};
@@ -57,7 +58,7 @@ pub enum IfSent {
 #[ts(export, export_to = "types.ts")]
 pub struct SentBefore {
     /// The service.
-    pub service: String,
+    pub service: ServiceId,
     /// Files in all.
     #[ts(type = "number")]
     pub files: u64,
@@ -202,8 +203,8 @@ pub(crate) async fn with_content_of(store: &Store, file: &Path, own: &OwnFolder)
     let (path, own) = (file.to_owned(), own.clone());
     let source = blocking(move || SourceFile::open(&path, None, &own)).await??;
     let mut candidates = Vec::new();
-    for service in services::IDS {
-        candidates.extend(store.sent_with_sizes(service, vec![source.size()]).await?);
+    for about in service::all() {
+        candidates.extend(store.sent_with_sizes(about.id, vec![source.size()]).await?);
     }
     if candidates.is_empty() {
         return Ok(Vec::new());
@@ -225,7 +226,7 @@ pub(crate) fn question(service: &str, files: &[PathBuf], found: &Found) -> SentB
     places.sort_unstable();
     let name = |place: usize| file_name(&files[place]).into();
     SentBefore {
-        service: service.to_owned(),
+        service: service.into(),
         files: files.len() as u64,
         sent: found.len() as u64,
         bytes: found.values().map(|(_, state)| state.size).sum(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Asset, AssetStatus};
+use crate::asset::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::http::reach::Reach;
 use crate::progress::now;
@@ -102,7 +102,7 @@ pub(super) async fn target(
 /// Puts a new asset id into the library and the list.
 async fn write_down_asset(run: &Run, service: &str, asset_id: &str, name: &str, size: u64) -> Result<()> {
     let asset = Asset {
-        service: service.to_owned(),
+        service: service.into(),
         asset_id: asset_id.into(),
         name: name.into(),
         size: Some(size),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{CONTENT_LOCATION, ETAG, HeaderMap};
 use serde_json::{Map, Value};
 
-use crate::engine::{Asset, AssetStatus};
+use crate::asset::{Asset, AssetStatus};
 use crate::error::{Cause, Error, Result};
 use crate::http::ERROR_BODY_LIMIT;
 use crate::http::checksum::{
@@ -17,6 +17,7 @@ use crate::http::packed::unpacked;
 use crate::http::verdict;
 use crate::progress::now;
 use crate::run::Run;
+use crate::service::ServiceId;
 use crate::services::{Confirmation, Service};
 use crate::transfer::{Stage, Verified, Wait, WaitReason};
 use crate::upload::acknowledged::{Doubt, Taken};
@@ -68,7 +69,7 @@ pub(super) fn names_content(taken: &Taken, url: &SignedUrl) -> bool {
 /// Compares what the store named, asks the service, and writes down what is known.
 pub(super) async fn finish(
     run: &Run,
-    service_id: String,
+    service_id: ServiceId,
     source: &SourceFile,
     target: &Target,
     service: Option<&dyn Service>,
