@@ -39,7 +39,7 @@ use life::{Breach, Tally};
 use plan::Plan;
 
 /// Steps in the run that everybody waits for.
-const STEPS: usize = 20_000;
+const STEPS: usize = 60_000;
 /// Steps of one plan.
 const LENGTH: usize = 120;
 /// Plans at a time.

@@ -376,7 +376,7 @@ impl Case {
     /// Looks at everything that can be seen from outside.
     async fn look(&mut self, life: &mut Life) -> std::result::Result<(), Breach> {
         self.take_answers(life).await?;
-        self.hear(life)?;
+        Self::hear(life)?;
         if PANICS.get() > 0 {
             return Err(breach("panic", "work of Ferry's panicked, see above"));
         }
@@ -434,7 +434,7 @@ impl Case {
     }
 
     /// Takes in what a listener is told.
-    fn hear(&mut self, life: &mut Life) -> std::result::Result<(), Breach> {
+    fn hear(life: &mut Life) -> std::result::Result<(), Breach> {
         loop {
             match life.changes.try_recv() {
                 Ok(changes) => {
@@ -683,7 +683,7 @@ impl Case {
         }
         // Listeners are told within a moment, and then know all.
         sleep(Duration::from_secs(1)).await;
-        self.hear(life)?;
+        Self::hear(life)?;
         let rows = life.engine.transfers(|_| true);
         if let Some(row) = rows.iter().find(|row| life.told.get(&row.id) != Some(row)) {
             let told = life.told.get(&row.id);
@@ -804,8 +804,9 @@ fn service_of(engine: &Engine, what: What) -> ServiceId {
     }
 }
 
-/// A transfer, as it is asked for.
-fn request(root: &Path, number: Number, what: What) -> std::result::Result<DownloadRequest, UploadRequest> {
+/// Adds a transfer.
+pub fn add(engine: &Engine, root: &Path, number: Number, what: What) -> Asking {
+    let engine = engine.clone();
     let header = Header { name: "cookie".to_owned(), value: header(number) };
     let headers = if what.has_header() { vec![header] } else { Vec::new() };
     if what.is_upload() {
@@ -813,29 +814,20 @@ fn request(root: &Path, number: Number, what: What) -> std::result::Result<Downl
         std::fs::write(&path, [number as u8; 7]).expect("a file");
         let to = (what != What::File).then(|| link(number, what));
         let service = (what == What::File).then(|| "mavi".into());
-        return Err(UploadRequest { paths: vec![path], to, service, headers, ..UploadRequest::default() });
+        let request = UploadRequest { paths: vec![path], to, service, headers, ..UploadRequest::default() };
+        return Box::pin(async move {
+            let ids = engine.upload(request).await?;
+            Ok(ids.first().map_or(Answer::Done, |id| Answer::Added(*id)))
+        });
     }
     let is_asset = matches!(what, What::Asset | What::AssetOfDefault);
-    Ok(DownloadRequest {
+    let request = DownloadRequest {
         what: if is_asset { format!("asset{number}") } else { link(number, what) },
         service: (what == What::Asset).then(|| "mavi".into()),
         folder: Some(root.join("downloads")),
         name: Some(format!("{number}.bin")),
         headers,
         ..DownloadRequest::default()
-    })
-}
-
-/// Adds a transfer.
-pub fn add(engine: &Engine, root: &Path, number: Number, what: What) -> Asking {
-    let (engine, request) = (engine.clone(), request(root, number, what));
-    Box::pin(async move {
-        match request {
-            Ok(request) => engine.download(request).await.map(Answer::Added),
-            Err(request) => {
-                let ids = engine.upload(request).await?;
-                Ok(ids.first().map_or(Answer::Done, |id| Answer::Added(*id)))
-            }
-        }
-    })
+    };
+    Box::pin(async move { engine.download(request).await.map(Answer::Added) })
 }

@@ -200,10 +200,9 @@ impl Effect<Stands> for Asked {
                 _ => vec![(state, OVER)],
             },
             (Self::Cancel, _) => vec![(state.canceled(), OVER)],
-            // What works for it is stopped before it goes; what has completed meanwhile stays completed until then.
-            (Self::Remove, 0) => vec![(state.canceled(), 1)],
             (Self::TakeBack, 0) if state == Stands::Completed => vec![(state, OVER)],
-            (Self::TakeBack, 0) => vec![(state.canceled(), 1)],
+            // What works for it is stopped before it goes; what has completed meanwhile stays completed until then.
+            (Self::Remove | Self::TakeBack, 0) => vec![(state.canceled(), 1)],
             // Another command may have come in between.
             (Self::TakeBack, 1) if state == Stands::Completed => vec![(state, OVER), (Stands::Gone, OVER)],
             (Self::TakeBack, 1) => vec![(state.canceled(), 2)],

@@ -47,7 +47,7 @@ fn rows_can_be_put_between_others_after_all_of_them_were_moved() {
     let all: Vec<Step> = (1..=4).map(|number| at_work(number, What::OpenLink)).collect();
     let moved = |ids: &[u32], before| vec![Step::Reorder(ids.to_vec(), before), Step::Answered];
     let plan = |before: [Option<u32>; 2]| {
-        let steps = vec![all_added(&all), moved(&[3, 4, 2, 1], before[0]), moved(&[3, 4], before[1])];
+        let steps = [all_added(&all), moved(&[3, 4, 2, 1], before[0]), moved(&[3, 4], before[1])];
         Plan { disk: 0, steps: steps.concat() }
     };
     hold([plan([None, Some(1)]), plan([Some(1), Some(1)]), plan([None, Some(2)])]);

@@ -215,7 +215,8 @@ export const setKey = (service: ServiceId, key: string): Promise<KeyState> => in
 export const removeKey = (service: ServiceId): Promise<void> => invoke('remove_key', { service });
 
 /** Changes settings, except for what the page has no say in: the Downloads folder, which only the user's own choice in a
- * dialog changes, and what was said once. Gives what is in force now. */
+ * dialog changes, and what was said once. To whom files go, and that they are removed at a service, the user agrees in a dialog
+ * of the desktop's; to be started with the desktop takes a press. Gives what is in force now. */
 export const saveSettings = (changes: Partial<Settings>): Promise<Settings> => invoke('save_settings', { changes });
 
 /** Whether the window may be closed and Ferry go on: whether a tray icon is there to bring it back. */
