@@ -171,20 +171,72 @@ async fn d2_a_silent_connection_is_given_up_and_continued() {
 
 #[tokio::test]
 async fn d3_a_server_that_asks_for_a_pause_gets_it_and_it_costs_no_attempt() {
-    let server = BadServer::start(|_, number| {
-        let wait = ["1", "Thu, 01 Jan 1970 00:00:00 GMT", "soon"].get(number);
-        vec![Step::Send(match wait {
-            Some(wait) => {
-                response("429 Too Many Requests", &[("Retry-After", wait), ("Content-Length", "0")], b"")
-            }
-            None => response("200 OK", &[("Content-Length", "2")], b"ok"),
-        })]
-    });
-    let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
-    let began = std::time::Instant::now();
-    let row = downloads.run(&server.url("/a.txt")).await;
-    assert_eq!(row.state, State::Completed);
-    assert!(began.elapsed() >= Duration::from_secs(1), "the first pause was a second");
+    for status in ["429 Too Many Requests", "503 Service Unavailable", "202 Accepted"] {
+        let server = BadServer::start(move |_, number| {
+            // The second is what a clock that is behind makes of a minute.
+            let wait = ["1", "Thu, 01 Jan 1970 00:00:00 GMT", "0"].get(number);
+            vec![Step::Send(match wait {
+                Some(wait) => response(status, &[("Retry-After", wait), ("Content-Length", "0")], b""),
+                None => response("200 OK", &[("Content-Length", "2")], b"ok"),
+            })]
+        });
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+        let began = std::time::Instant::now();
+        let row = downloads.run(&server.url("/a.txt")).await;
+        assert_eq!(row.state, State::Completed, "{status}");
+        assert_eq!(server.requests().len(), 4, "{status}");
+        assert!(began.elapsed() >= Duration::from_secs(1), "{status}: the first pause was a second");
+    }
+}
+
+/// Each pause that is asked for is waited for, and all of them together end.
+#[tokio::test]
+async fn d3_a_server_that_asks_for_pauses_for_ever_is_given_up_and_not_asked_without_a_breath() {
+    for (status, expected) in [
+        ("503 Service Unavailable", Code::ServiceError),
+        ("202 Accepted", Code::NotReady),
+        ("425 Too Early", Code::NotReady),
+    ] {
+        for wait in ["0", "1", "Thu, 01 Jan 1970 00:00:00 GMT"] {
+            let server = BadServer::start(move |_, _| {
+                vec![Step::Send(response(status, &[("Retry-After", wait), ("Content-Length", "0")], b""))]
+            });
+            let downloads = Downloads::with(|overrides| {
+                overrides.retries = Some(0);
+                overrides.stuck = Some(Duration::from_secs(60));
+                overrides.wait_scale = Some(0.02);
+            })
+            .await;
+            let id = downloads.add(&server.url("/a.zip")).await;
+            let row = downloads.until(id, |row| row.wait.is_some() || row.state.has_ended()).await;
+            assert!(row.wait.is_some_and(|wait| wait.until.is_some()), "{status} {wait}: the row says so");
+            let row = downloads.ended(id).await;
+            assert_eq!(code(&row), Some(expected), "{status} {wait}: {:?}", row.state);
+            let State::Failed(failure) = &row.state else { unreachable!("it has a code") };
+            assert!(failure.message().contains("after 60 s of waiting"), "{}", failure.message());
+            // The pauses grow, also where less is asked for.
+            let asked = server.requests().len();
+            assert!((2..30).contains(&asked), "{status} {wait}: asked {asked} times");
+        }
+    }
+}
+
+/// Whoever names no time may well say so to everything: the user's setting counts.
+#[tokio::test]
+async fn d3_a_server_that_names_no_time_is_asked_as_often_as_the_setting_says() {
+    for wait in [None, Some("soon"), Some("-1")] {
+        for status in ["503 Service Unavailable", "202 Accepted"] {
+            let server = BadServer::start(move |_, _| {
+                let mut headers = vec![("Content-Length", "0")];
+                headers.extend(wait.map(|wait| ("Retry-After", wait)));
+                vec![Step::Send(response(status, &headers, b""))]
+            });
+            let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+            let row = downloads.run(&server.url("/a.zip")).await;
+            assert!(code(&row).is_some(), "{status} {wait:?}: {:?}", row.state);
+            assert_eq!(server.requests().len(), 2, "{status} {wait:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -1525,7 +1577,7 @@ async fn w1_what_is_never_ready_ends_as_not_ready_and_no_content_is_no_file() {
         let server = BadServer::start(move |_, _| {
             vec![Step::Send(response(status, &[("Content-Length", "0"), ("Retry-After", "0")], b""))]
         });
-        let downloads = Downloads::with(|overrides| overrides.retries = Some(2)).await;
+        let downloads = Downloads::with(|overrides| overrides.stuck = Some(Duration::from_secs(1))).await;
         let row = downloads.run(&server.url("/a.bin")).await;
         assert_eq!(code(&row), Some(expected), "{status}");
         downloads.nothing_else_than(&[]);

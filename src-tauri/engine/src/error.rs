@@ -153,6 +153,8 @@ pub enum Cause {
     Unauthorized,
     /// The service counts requests and wants a pause.
     RateLimited,
+    /// The server serves others of this Ferry's transfers and takes no more: asked again when it may.
+    Crowded,
     /// The service says that a limit was exceeded, in words that it has for invalid requests as well.
     LimitOrInvalid,
     /// The account at the service or the store has nothing left.

@@ -846,7 +846,8 @@ impl Queue {
             }
             let Some(wait) = attempts.next(&error) else { return Err(attempts.given_up(error)) };
             let reason = match error.cause {
-                Cause::RateLimited => WaitReason::RateLimit,
+                Cause::RateLimited | Cause::Crowded => WaitReason::RateLimit,
+                Cause::ServerTrouble if error.retry_after.is_some() => WaitReason::RateLimit,
                 _ => WaitReason::Retry,
             };
             let seconds = Seconds(wait.as_secs_f64().round() as u64);

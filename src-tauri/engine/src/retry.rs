@@ -1,7 +1,7 @@
 //! Trying again, as data: one table decides for up- and downloads alike.
 //!
-//! Waiting is exponential with full jitter (0 … 1, 2, 4 … 60 s). A `Retry-After` of the other side wins, capped
-//! at ten minutes. Attempts are counted *without progress in between*: every confirmed byte sets the count back
+//! Waiting is exponential with full jitter (0 … 1, 2, 4 … 60 s), and never shorter than a `Retry-After` of the other side,
+//! which is followed for ten minutes at most. Attempts are counted *without progress in between*: every confirmed byte sets the count back
 //! to nothing, so a bad line that still moves never runs out of attempts.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::words::{Phrase, Seconds};
 
 /// The longest wait that a server can ask for.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
-/// A pause that is asked for lasts this long at least.
+/// Every wait lasts this long at least.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -33,6 +33,11 @@ pub enum Again {
     Within(Duration),
     /// The same for as long as work on a server may stand still ([`crate::http::Limits::stuck`]).
     UntilStuck,
+    /// The same where the other side names a time, even one that has passed by this computer's clock: it means to be ready
+    /// then. Where it names none it may mean never, and the user's setting counts.
+    UntilStuckIfAsked,
+    /// The same as [`Self::Within`], after exactly the time that Ferry itself has found to be right.
+    AsFound(Duration),
     /// Without counting and without end: what is waited for is on this computer.
     Uncounted,
 }
@@ -64,13 +69,14 @@ const fn row(cause: Cause, code: Code, again: Again, remedy: Remedy, advice: Phr
 pub const TABLE: &[Rule] = &[
     row(Cause::Unauthorized, Code::Unauthorized, Again::Never, Remedy::EnterKey, Phrase::EnterKey),
     row(Cause::RateLimited, Code::RateLimited, Again::Within(LONGEST_PAUSES), Remedy::Retry, Phrase::WaitALittle),
+    row(Cause::Crowded, Code::RateLimited, Again::AsFound(LONGEST_PAUSES), Remedy::Retry, Phrase::WaitALittle),
     row(Cause::LimitOrInvalid, Code::ServiceError, Again::AtMost(3), Remedy::Retry, Phrase::ReadTheReasonOrLater),
     row(Cause::QuotaExceeded, Code::QuotaExceeded, Again::Never, Remedy::Retry, Phrase::RechargeThenResume),
     row(Cause::NotFound, Code::NotFound, Again::Never, Remedy::Remove, Phrase::CheckIdOrLink),
     row(Cause::NotReady, Code::NotReady, Again::UntilStuck, Remedy::Retry, Phrase::TryWhenFinished),
-    row(Cause::NotYet, Code::NotReady, Again::Setting, Remedy::Retry, Phrase::TryWhenFinished),
+    row(Cause::NotYet, Code::NotReady, Again::UntilStuckIfAsked, Remedy::Retry, Phrase::TryWhenFinished),
     row(Cause::JobStuck, Code::NotReady, Again::Never, Remedy::Retry, Phrase::TryWhenFinished),
-    row(Cause::ServerTrouble, Code::ServiceError, Again::Setting, Remedy::Retry, Phrase::TryLater),
+    row(Cause::ServerTrouble, Code::ServiceError, Again::UntilStuckIfAsked, Remedy::Retry, Phrase::TryLater),
     row(Cause::ServiceHiccup, Code::ServiceError, Again::AtMost(2), Remedy::Retry, Phrase::CheckIdOrTryLater),
     row(Cause::ServiceRefused, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
     row(Cause::Duplicate, Code::ServiceError, Again::Never, Remedy::Retry, Phrase::ReadTheReason),
@@ -145,33 +151,40 @@ impl Attempts {
         let asked = error.retry_after.map(|wait| wait.min(LONGEST_WAIT));
         let (failed, allowed) = match rule(error.cause).again {
             Again::Never => return None,
-            Again::Within(longest) => return self.pause(asked, longest),
-            Again::UntilStuck => return self.pause(asked, self.stuck),
-            Again::Uncounted => return self.pause(asked, Duration::MAX),
+            Again::Within(longest) => return self.pause(longest, |nth| no_sooner_than(asked, nth)),
+            Again::UntilStuck => return self.pause(self.stuck, |nth| no_sooner_than(asked, nth)),
+            Again::UntilStuckIfAsked if asked.is_some() => {
+                return self.pause(self.stuck, |nth| no_sooner_than(asked, nth));
+            }
+            Again::AsFound(longest) => {
+                return self.pause(longest, |nth| asked.unwrap_or_else(|| backoff(nth)));
+            }
+            Again::Uncounted => return self.pause(Duration::MAX, |nth| no_sooner_than(asked, nth)),
             Again::AtMost(limit) => (self.failed_by.entry(error.cause).or_default(), limit.min(self.limit)),
-            Again::Setting => (&mut self.failed, self.limit),
+            Again::Setting | Again::UntilStuckIfAsked => (&mut self.failed, self.limit),
         };
         *failed += 1;
         let failed = *failed;
-        (failed <= allowed).then(|| asked.unwrap_or_else(|| backoff(failed)))
+        (failed <= allowed).then(|| no_sooner_than(asked, failed))
     }
 
-    fn pause(&mut self, asked: Option<Duration>, longest: Duration) -> Option<Duration> {
+    fn pause(&mut self, longest: Duration, nth: impl FnOnce(u32) -> Duration) -> Option<Duration> {
         let left = longest.checked_sub(self.waited).filter(|left| !left.is_zero())?;
         self.uncounted += 1;
-        // Never at once: a server that asks for no time at all would be asked for an hour without a breath.
-        let wait = asked.unwrap_or_else(|| backoff(self.uncounted)).max(SHORTEST_PAUSE);
         // The last look is at the end of the time, not long before it.
-        let wait = wait.min(left);
+        let wait = nth(self.uncounted).max(SHORTEST_PAUSE).min(left);
         self.waited += wait;
         Some(wait)
     }
 
     /// An error after which nothing is tried any more: what was waited for in vain is said with it.
     pub fn given_up(&self, mut error: Error) -> Error {
-        if self.waited > Duration::ZERO
-            && matches!(rule(error.cause).again, Again::Within(_) | Again::UntilStuck)
-        {
+        let was_waited_for = match rule(error.cause).again {
+            Again::Within(_) | Again::AsFound(_) | Again::UntilStuck => true,
+            Again::UntilStuckIfAsked => error.retry_after.is_some(),
+            Again::Never | Again::AtMost(_) | Again::Setting | Again::Uncounted => false,
+        };
+        if self.waited > Duration::ZERO && was_waited_for {
             let seconds = Seconds(self.waited.as_secs());
             error.what = Phrase::StillSo { what: error.what, seconds }.into();
         }
@@ -182,6 +195,13 @@ impl Attempts {
 /// The longest that the nth wait can be: 1, 2, 4 … 60 s.
 pub fn longest_backoff(attempt: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
+}
+
+/// A time that is asked for is not the best one to come back at: who says "0", or names a time by a clock that is behind,
+/// would be asked without a breath, and who says "1" for ten minutes would be sent a whole file each second. So the waits
+/// grow all the same.
+fn no_sooner_than(asked: Option<Duration>, nth: u32) -> Duration {
+    asked.unwrap_or_default().max(backoff(nth)).max(SHORTEST_PAUSE)
 }
 
 /// Full jitter: anything from nothing to the longest, so that a crowd of clients does not come back at once.
@@ -207,6 +227,8 @@ mod tests {
         /// Seconds that are waited in all where attempts are not counted, with ten minutes for work on a server; absent =
         /// without end.
         waits: Option<u64>,
+        /// The same where the other side names a time and attempts are counted otherwise.
+        waits_if_asked: Option<u64>,
     }
 
     fn five() -> Attempts {
@@ -224,7 +246,7 @@ mod tests {
             let rule = rule(row.cause);
             assert_eq!((rule.cause, rule.code, rule.remedy), (row.cause, row.code, row.remedy));
             let mut attempts = five();
-            let error = Error::new(row.cause, "x");
+            let mut error = Error::new(row.cause, "x");
             // No wait is longer than a minute, and none shorter than the shortest pause.
             let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error)).take(40_000).collect();
             if row.again.is_some() || row.waits.is_none() {
@@ -232,6 +254,17 @@ mod tests {
                 assert_eq!(allowed, row.again, "{:?}", row.cause);
             } else {
                 assert_eq!(Some(waits.iter().sum::<Duration>().as_secs()), row.waits, "{:?}", row.cause);
+            }
+            if row.waits.is_none() && row.again.is_some_and(|again| again > 0) {
+                error.retry_after = Some(Duration::ZERO);
+                let mut attempts = five();
+                let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&error)).collect();
+                let waited = waits.iter().sum::<Duration>().as_secs();
+                assert!(waits.iter().all(|wait| *wait >= SHORTEST_PAUSE), "{:?}", row.cause);
+                match row.waits_if_asked {
+                    Some(expected) => assert_eq!(waited, expected, "{:?}", row.cause),
+                    None => assert_eq!(Some(waits.len() as u32), row.again, "{:?}", row.cause),
+                }
             }
         }
     }
@@ -245,11 +278,21 @@ mod tests {
             let wait = attempts.next(&Error::new(Cause::CutShort, "x")).unwrap();
             assert!(wait <= longest_backoff(n), "attempt {n} waits {wait:?}");
         }
-        let mut asked = Error::new(Cause::ServerTrouble, "x");
-        asked.retry_after = Some(Duration::from_secs(7));
-        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked), Some(Duration::from_secs(7)));
-        asked.retry_after = Some(Duration::from_secs(86_400));
-        assert_eq!(Attempts::new(1, Duration::ZERO).next(&asked), Some(LONGEST_WAIT));
+        for cause in
+            [Cause::ServerTrouble, Cause::RateLimited, Cause::NotYet, Cause::NotReady, Cause::CutShort]
+        {
+            let mut asked = Error::new(cause, "x");
+            asked.retry_after = Some(Duration::from_secs(7));
+            assert_eq!(five().next(&asked), Some(Duration::from_secs(7)), "{cause:?}");
+            asked.retry_after = Some(Duration::from_secs(86_400));
+            assert_eq!(five().next(&asked), Some(LONGEST_WAIT), "{cause:?}");
+            // Nothing is asked for at once, nor so often for ever.
+            asked.retry_after = Some(Duration::ZERO);
+            let mut attempts = five();
+            let waits: Vec<Duration> = std::iter::from_fn(|| attempts.next(&asked)).collect();
+            assert!(waits.iter().all(|wait| *wait >= SHORTEST_PAUSE), "{cause:?}: {waits:?}");
+            assert!(waits.len() < 300, "{cause:?}: {} times", waits.len());
+        }
     }
 
     #[test]

@@ -232,9 +232,9 @@ pub(super) async fn fetch(
                 }
                 let error = refusal(run, plan, answer, service).await?;
                 return Err(match may_pass(run, plan, kept, (status, &error)) {
-                    Some((cause, wait)) => {
-                        Error { cause, retry_after: error.retry_after.or(Some(wait)), ..error }
-                    }
+                    // Its own word for the time counts more.
+                    Some(_) if error.retry_after.is_some() => Error { cause: Cause::RateLimited, ..error },
+                    Some(wait) => Error { cause: Cause::Crowded, retry_after: Some(wait), ..error },
                     None => error,
                 });
             }
@@ -363,13 +363,8 @@ async fn take_seat(run: &Run, plan: &Plan, kept: &Kept) -> Result<Seat> {
 }
 
 /// Whether a refusal may be about how many there are at a time, though its status has another meaning: many hosts say 403 to
-/// one more than they take. As what it counts then, and after what time it is worth asking again.
-fn may_pass(
-    run: &Run,
-    plan: &Plan,
-    kept: &mut Kept,
-    (status, error): (u16, &Error),
-) -> Option<(Cause, Duration)> {
+/// one more than they take. After what time it is worth asking again then.
+fn may_pass(run: &Run, plan: &Plan, kept: &mut Kept, (status, error): (u16, &Error)) -> Option<Duration> {
     let says_so = matches!(status, 429 | 503);
     let may_mean_it = matches!(status, 403 | 420 | 421 | 508 | 509)
         && matches!(error.cause, Cause::ServiceRefused | Cause::ServerTrouble);
@@ -381,13 +376,13 @@ fn may_pass(
     if served > 0 {
         kept.is_crowded = true;
         // As soon as there are fewer; what says so itself is learnt of the server as a whole.
-        return may_mean_it.then_some((Cause::RateLimited, Duration::ZERO));
+        return may_mean_it.then_some(Duration::ZERO);
     }
     if !kept.is_crowded || kept.refused_after >= MOST_REFUSALS {
         return None;
     }
     kept.refused_after += 1;
-    Some((Cause::RateLimited, REFUSES_FOR * kept.refused_after))
+    Some(REFUSES_FOR * kept.refused_after)
 }
 
 /// Asks one question and reads the head of the answer.
