@@ -2065,6 +2065,125 @@ async fn w1_a_message_is_never_saved_as_the_archive_that_was_meant() {
     }
 }
 
+/// Whatever it calls itself: the type that scripts give to every file, that of the file that was meant, or none.
+#[tokio::test]
+async fn w1_a_message_of_any_type_is_never_taken_for_the_film_that_was_meant() {
+    const LIMIT: &[u8] = b"Download limit exceeded. Try again in 24 hours.\n";
+    const PAGE: &[u8] = b"<!doctype html><html><head><title>Sign in</title></head></html>";
+    let attached = "attachment; filename=\"film.zip\"";
+    let types =
+        [None, Some("text/plain; charset=utf-8"), Some("application/octet-stream"), Some("video/mp4")];
+    let answer = |kind: Option<&'static str>, disposition: Option<&'static str>, body: &'static [u8]| {
+        BadServer::start(move |_, _| {
+            let length = body.len().to_string();
+            let mut headers = vec![("Content-Length", length.as_str())];
+            headers.extend(kind.map(|kind| ("Content-Type", kind)));
+            headers.extend(disposition.map(|disposition| ("Content-Disposition", disposition)));
+            vec![Step::Send(response("200 OK", &headers, body))]
+        })
+    };
+    let refused = Downloads::with(|overrides| overrides.retries = Some(0)).await;
+    for kind in types {
+        for disposition in [None, Some(attached)] {
+            for message in [
+                PAGE,
+                b"<!-- portal --><html><body>Please sign in</body></html>",
+                b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>",
+                b"\xef\xbb\xbf<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+                br#"{"error":"quota exceeded"}"#,
+                br#"{"code":403,"msg":"no more downloads today"}"#,
+                br#"{"success":false}"#,
+                b"Error: too many downloads from your address",
+            ] {
+                let server = answer(kind, disposition, message);
+                for asked in ["/film.zip", "/get.php?id=7"] {
+                    if asked != "/film.zip" && disposition.is_none() {
+                        continue;
+                    }
+                    let row = refused.run(&server.url(asked)).await;
+                    let what = String::from_utf8_lossy(message);
+                    assert!(
+                        matches!(code(&row), Some(Code::BadResponse | Code::ServiceError)),
+                        "{asked} {kind:?} {disposition:?} {what}: {:?}",
+                        row.state
+                    );
+                    refused.nothing_else_than(&[]);
+                }
+            }
+            // Words that say neither yes nor no: they are there, and nothing calls them the film.
+            let server = answer(kind, disposition, LIMIT);
+            let downloads = Downloads::new().await;
+            let row = downloads.run(&server.url("/film.zip")).await;
+            assert_eq!(
+                (&row.state, row.verified),
+                (&State::Completed, Some(Verified::None)),
+                "{kind:?} {disposition:?}"
+            );
+            assert!(row.note.is_some_and(|note| note.to_string().contains("short text")), "{kind:?}");
+            assert_eq!(downloads.saved("film.zip"), LIMIT);
+        }
+    }
+    // Nor is it after a stop, when nobody remembers the head that it came with.
+    let server = BadServer::start(|_, number| {
+        let headers = [("Content-Length", "48"), ("ETag", ETAG), ("Accept-Ranges", "bytes")];
+        let mut bytes = response("200 OK", &headers, LIMIT);
+        bytes.truncate(bytes.len() - if number == 0 { 20 } else { 0 });
+        vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!((row.state, row.verified), (State::Completed, Some(Verified::None)));
+}
+
+#[tokio::test]
+async fn w1_a_small_text_under_a_name_of_a_text_is_a_proven_file() {
+    let texts: [(&str, &[u8]); 23] = [
+        ("a.pdf", b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"),
+        ("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nError: nobody there\n"),
+        ("a.vtt", b"WEBVTT\n\n00:01.000 --> 00:02.000\nHello\n"),
+        ("a.m3u8", b"#EXTM3U\n#EXT-X-ENDLIST\n"),
+        ("a.pls", b"[playlist]\nFile1=http://example.org/a.mp3\n"),
+        ("a.asx", b"<asx version=\"3.0\"><entry/></asx>"),
+        ("a.sub", b"{1}{2}Hello"),
+        ("a.zip.sha256", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a.zip\n"),
+        ("a.mp4.md5", b"d41d8cd98f00b204e9800998ecf8427e  a.mp4\n"),
+        ("a.nfo", b"A film"),
+        ("a.log", b"Error: it failed\n"),
+        ("a.csv", b"error,count\nno,1\n"),
+        ("a.json", br#"{"error":"quota exceeded"}"#),
+        ("a.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>"),
+        ("a.ts", b"export const error = 1;\n"),
+        ("go.mod", b"module example.org/a\n"),
+        ("a.ppm", b"P3 1 1 255 0 0 0\n"),
+        ("a.hdr", b"ENVI\nsamples = 1\n"),
+        ("a.fbs", b"table A { id: int; }\n"),
+        ("a.bin", b"hello"),
+        ("a.qqq", b"Error: what is this?\n"),
+        ("README", b"Error handling\n"),
+        ("a.xml", b"<Error><Code>is an example</Code></Error>"),
+    ];
+    let downloads = Downloads::new().await;
+    for (name, text) in texts {
+        for kind in [None, Some("application/octet-stream"), Some("text/plain")] {
+            let server = BadServer::start(move |_, _| page(kind, text));
+            let row = downloads.run(&server.url(&format!("/{name}"))).await;
+            assert_eq!(
+                (&row.state, row.verified, &row.note),
+                (&State::Completed, Some(Verified::Length), &None),
+                "{name} {kind:?}"
+            );
+            assert_eq!(std::fs::read(row.path.unwrap()).unwrap(), text, "{name} {kind:?}");
+        }
+    }
+    // What the server's own checksum speaks for is the file, whatever it looks like.
+    let server = BadServer::start(|_, _| {
+        let headers = [("Content-Length", "5"), ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")];
+        vec![Step::Send(response("200 OK", &headers, b"hello"))]
+    });
+    let row = downloads.run(&server.url("/film.mp4")).await;
+    assert_eq!((row.verified, row.note), (Some(Verified::Md5), None));
+}
+
 #[tokio::test]
 async fn w1_a_report_in_json_is_a_file() {
     for report in [

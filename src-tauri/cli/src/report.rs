@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ferry_engine::{
-    Error, Failure, Kind, Size, State, Transfer, TransferId, Verified, WaitReason, redact, without_controls,
+    Error, Failure, Kind, Phrase, Size, State, Transfer, TransferId, Verified, WaitReason, redact,
+    without_controls,
 };
 use serde::Serialize;
 
@@ -298,6 +299,9 @@ impl Report {
 fn unconfirmed(transfer: &Transfer) -> String {
     let (done, why) = match transfer.kind {
         Kind::Upload => ("sent", "the service named neither checksum nor length of what it holds"),
+        Kind::Download if transfer.note == Some(Phrase::OnlyShortText.into()) => {
+            ("saved", "a short text is no film, picture or archive")
+        }
         Kind::Download => ("saved", "the server named neither checksum nor length of the file"),
     };
     format!("{}: {done}, not confirmed: nothing proves the content, as {why}", transfer.name)

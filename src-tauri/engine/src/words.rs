@@ -590,6 +590,7 @@ phrases! {
     ChecksumOfChangedBody = "The server changed the body on its way, so its checksums do not apply";
     ChecksumIgnored { header: Foreign, why: Words } = "The checksum in `{header}` was ignored: {why}";
     NoSizeNoChecksum = "The server gave neither size nor checksum; the size is not verified";
+    OnlyShortText = "A short text came under this name, which may be a message of the server in place of the file; nothing verifies it";
     FormWasKept = "The store kept the form around the file as a part of it; sent again by a plain PUT";
     AnswerLost = "The answer was lost, but the service has the file";
     SourceChangedSince = "The file changed since it was begun; it is sent from its beginning";

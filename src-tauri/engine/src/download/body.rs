@@ -90,7 +90,8 @@ pub(super) async fn save(
         } else {
             let mut whole = None;
             let is_short = facts.total().is_some_and(|total| total <= SMALL_FILE_BYTES)
-                && plan.expected_size.is_none_or(|expected| Some(expected) == facts.total());
+                && plan.expected_size.is_none_or(|expected| Some(expected) == facts.total())
+                && !sniff::may_be_message(&name, &body.seen());
             // Under a limit it comes little by little, and each little is kept.
             if is_short && !run.limit_down().is_set() && body.comes_whole(Instant::now() + MOMENT).await {
                 whole = Some(Whole::new(body.take_seen(), &facts, task.checksum.as_ref()));

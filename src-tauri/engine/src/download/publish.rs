@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::resume_part::show_published;
-use super::{Kept, Open, blocking, restart};
+use super::{Kept, Open, blocking, restart, sniff};
 use crate::error::{Cause, Error, Result};
 use crate::files::part_file::PartFile;
 use crate::http::checksum::{Algorithm, Proof, prove, wanted};
@@ -25,9 +25,7 @@ pub(super) async fn verify(
     run.stage(Stage::Verifying);
     let size = open.have();
     let total = open.total().or(plan.expected_size);
-    if let Some(total) = total
-        && total != size
-    {
+    if let Some(total) = open.total().filter(|total| *total != size) {
         kept.open = Some(open);
         return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
             .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
@@ -66,9 +64,12 @@ pub(super) async fn verify(
             Ok((open, whole))
         }
         Proof::Nothing => {
-            let verified =
-                if total.is_some() || framing == Framing::Marked { Verified::Length } else { Verified::None };
-            if verified == Verified::None {
+            let is_told = total.is_some() || framing == Framing::Marked;
+            let may_be_message = sniff::is_short_text(&open.part, size);
+            let verified = if is_told && !may_be_message { Verified::Length } else { Verified::None };
+            if may_be_message {
+                run.note(Phrase::OnlyShortText);
+            } else if !is_told {
                 run.note(Phrase::NoSizeNoChecksum);
             }
             let whole = proven(verified, Algorithm::Crc32c);

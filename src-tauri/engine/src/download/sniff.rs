@@ -6,9 +6,11 @@ use super::{Kept, Open, endpoint, refusal_of, who};
 use crate::error::{Cause, Error, Result};
 use crate::filename;
 use crate::files::folder::read_at;
+use crate::files::part_file::PartFile;
 use crate::http::answer;
 use crate::http::body::Body;
 use crate::http::head::{Answer, Facts};
+use crate::http::verdict::{self, Verdict};
 use crate::run::Run;
 use crate::services::{Plan, Service};
 use crate::task::DownloadTask;
@@ -56,9 +58,10 @@ pub(super) async fn first_bytes(
     if !plan.pages_welcome && length(body) == 0 && facts.total() != Some(0) {
         return Err(Error::new(Cause::CutShort, Phrase::SentNothing));
     }
-    if plan.pages_welcome && !attachment && meant(task, plan).is_some_and(|name| is_no_text(&name)) {
-        let is_called_words = facts.media_type().is_some_and(|kind| is_markup(&kind));
-        if is_called_words && has_words_only(run, facts, body).await? {
+    if plan.pages_welcome && is_no_text_meant(task, plan, facts) {
+        let is_called_words = !attachment && is_markup(&media_type);
+        // Scripts give their messages any type, that of the file included.
+        if has_words_only(run, facts, body).await? && (is_called_words || is_refusal(&body.seen())) {
             return Err(words_instead(facts, &body.seen(), service));
         }
         if begins_like_page(&body.seen()) {
@@ -169,13 +172,25 @@ fn begins_like_page(bytes: &[u8]) -> bool {
     begins("<!doctype html") || begins("<html")
 }
 
+/// Whether a file was meant that is no text: by the name that it is to have, or by the link and where that led.
+fn is_no_text_meant(task: &DownloadTask, plan: &Plan, facts: &Facts) -> bool {
+    let declared = || filename::from_content_disposition(facts.disposition()?, "");
+    match task.name.clone().or_else(declared) {
+        Some(name) => is_no_text(&name),
+        None => [&plan.fetch.url, &facts.url]
+            .into_iter()
+            .any(|url| last_segment(url).is_some_and(|name| is_no_text(&name))),
+    }
+}
+
+fn last_segment(url: &Url) -> Option<String> {
+    let last = url.path_segments()?.next_back()?;
+    Some(percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned())
+}
+
 /// The name that the file is to have, or that the link speaks of.
 fn meant(task: &DownloadTask, plan: &Plan) -> Option<String> {
-    let of_link = || {
-        let last = plan.fetch.url.path_segments()?.next_back()?;
-        Some(percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned())
-    };
-    task.name.clone().or_else(of_link)
+    task.name.clone().or_else(|| last_segment(&plan.fetch.url))
 }
 
 fn ending(name: &str) -> Option<String> {
@@ -194,9 +209,19 @@ fn is_json_name(name: &str) -> bool {
 
 /// Whether no file of such a name is a text.
 fn is_no_text(name: &str) -> bool {
-    const TEXTS: [&str; 12] =
-        ["csv", "json", "srt", "vtt", "svg", "m3u", "m3u8", "pls", "xpm", "xbm", "ts", "eps"];
+    // Lists of films, drawings and pictures in letters, and what has the ending of a film by chance: `go.mod`, schemas, the
+    // heads of raw pictures.
+    const TEXTS: [&str; 30] = [
+        "asx", "cgm", "csv", "dif", "eps", "fbs", "hdr", "json", "m3u", "m3u8", "m4u", "mod", "mxu", "pbm",
+        "pgm", "pic", "pls", "pnm", "ppm", "ram", "smd", "srt", "svg", "ts", "vtt", "wax", "wmx", "wvx",
+        "xbm", "xpm",
+    ];
     filename::is_no_page(name) && ending(name).is_some_and(|ending| !TEXTS.contains(&&*ending))
+}
+
+/// The same, of a kind that is known: anything may be called `.bin`.
+fn is_of_no_text(name: &str) -> bool {
+    is_no_text(name) && ending(name).is_some_and(|ending| ending != "bin")
 }
 
 fn is_attachment(facts: &Facts) -> bool {

@@ -531,7 +531,8 @@ pub(crate) fn sign_in_page(headers: &HeaderMap, text: &str) -> Option<Foreign> {
     (asks || WORDS.iter().any(|word| lower.contains(word))).then_some(title)
 }
 
-fn looks_like_page(text: &str) -> bool {
+/// Whether a text is a web page, by its beginning.
+pub(crate) fn looks_like_page(text: &str) -> bool {
     let start: String = text.chars().take(200).collect::<String>().to_ascii_lowercase();
     match start.find("<!doctype") {
         Some(at) => start[at..].starts_with("<!doctype html"),
