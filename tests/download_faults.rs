@@ -452,6 +452,44 @@ async fn d6_bytes_beyond_the_promised_range_are_never_written() {
     assert!(downloads.saved("a.bin") == file);
 }
 
+/// The service's list says how large the file is, and its answer says another size: one of them is wrong, whichever it is.
+#[tokio::test]
+async fn d6_a_file_of_another_size_than_its_service_lists_is_a_loud_failure() {
+    let film = [&b"\0\0\0\x18ftypmp42"[..], &content(1000)].concat();
+    for (listed, expected) in
+        [(film.len(), None), (film.len() + 5000, Some(Code::Incomplete)), (5, Some(Code::BadResponse))]
+    {
+        for in_chunks in [false, true] {
+            let body = film.clone();
+            let server = BadServer::start(move |head, _| {
+                // The client is the one to close: what it has posted is not read here.
+                let ends = ("Connection", "close");
+                if head.contains("/list_videos") {
+                    let list = format!(
+                        r#"{{"code":"0000","data":{{"videos":[{{"video_no":"VI1","video_name":"clip","size":"{listed}"}}]}}}}"#
+                    );
+                    let length = list.len().to_string();
+                    let headers = [ends, ("Content-Type", "application/json"), ("Content-Length", &*length)];
+                    return vec![Step::Send(response("200 OK", &headers, list.as_bytes()))];
+                }
+                let kind = ("Content-Type", "application/octet-stream");
+                vec![Step::Send(if in_chunks {
+                    let chunk =
+                        [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+                    response("200 OK", &[ends, kind, ("Transfer-Encoding", "chunked")], &chunk)
+                } else {
+                    response("200 OK", &[ends, kind, ("Content-Length", &body.len().to_string())], &body)
+                })]
+            });
+            let service = Some(("visual-search", server.url("")));
+            let downloads = Downloads::of(service, |overrides| overrides.retries = Some(0)).await;
+            let row = downloads.run_of("visual-search", "VI1").await;
+            assert_eq!(code(&row), expected, "{listed} {in_chunks}: {:?}", row.state);
+            assert_eq!(downloads.files().len(), usize::from(expected.is_none()), "{listed} {in_chunks}");
+        }
+    }
+}
+
 /// Scripts that forget the 206, answers longer than their range, ranges in two versions: nothing of it is joined by guess.
 #[tokio::test]
 async fn w1_a_range_is_what_its_head_and_its_frame_agree_on() {

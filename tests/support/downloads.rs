@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ferry_engine::{Code, DownloadRequest, Engine, Options, Overrides, State, Transfer, TransferId};
+use ferry_engine::{Code, DownloadRequest, Engine, Options, Overrides, Secret, State, Transfer, TransferId};
 
 /// Longer than any test may take to see what it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -14,6 +14,8 @@ pub struct Downloads {
     engine: Engine,
     root: tempfile::TempDir,
     overrides: Overrides,
+    /// A service that is somewhere else than usual: its id and its address.
+    service: Option<(&'static str, String)>,
 }
 
 impl Downloads {
@@ -24,22 +26,27 @@ impl Downloads {
 
     /// An engine with some settings changed.
     pub async fn with(change: impl FnOnce(&mut Overrides)) -> Self {
+        Self::of(None, change).await
+    }
+
+    /// The same, with a service at this address.
+    pub async fn of(service: Option<(&'static str, String)>, change: impl FnOnce(&mut Overrides)) -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(root.path().join("downloads")).expect("a folder");
         let mut overrides = Overrides::default();
         change(&mut overrides);
-        Self { engine: open(root.path(), &overrides).await, root, overrides }
+        Self { engine: open(root.path(), &overrides, service.as_ref()).await, root, overrides, service }
     }
 
     /// Stops the engine, lets the test touch the downloads folder, and starts a new one on the same data.
     pub async fn restart(self, between: impl FnOnce(&Path) + Send + 'static) -> Self {
-        let Self { engine, root, overrides } = self;
+        let Self { engine, root, overrides, service } = self;
         engine.shutdown().await;
         drop(engine);
         let folder = root.path().join("downloads");
         // Beside the runtime, on which the old engine comes to its end and lets go of its list.
         tokio::task::spawn_blocking(move || between(&folder)).await.expect("nothing failed");
-        Self { engine: open(root.path(), &overrides).await, root, overrides }
+        Self { engine: open(root.path(), &overrides, service.as_ref()).await, root, overrides, service }
     }
 
     pub fn engine(&self) -> &Engine {
@@ -51,6 +58,18 @@ impl Downloads {
         let request =
             DownloadRequest { what: what.into(), folder: Some(self.folder()), ..DownloadRequest::default() };
         self.engine.download(request).await.expect("written down")
+    }
+
+    /// Downloads what a service calls by this id, and waits for the end.
+    pub async fn run_of(&self, service: &str, id: &str) -> Transfer {
+        let request = DownloadRequest {
+            what: id.into(),
+            service: Some(service.into()),
+            folder: Some(self.folder()),
+            ..DownloadRequest::default()
+        };
+        let id = self.engine.download(request).await.expect("written down");
+        self.ended(id).await
     }
 
     /// Downloads and waits for the end.
@@ -125,8 +144,12 @@ impl Downloads {
     }
 }
 
-async fn open(root: &Path, overrides: &Overrides) -> Engine {
+async fn open(root: &Path, overrides: &Overrides, service: Option<&(&'static str, String)>) -> Engine {
     let mut options = Options::new(root.join("data"));
+    if let Some((id, address)) = service {
+        options.addresses.insert((*id).to_owned(), address.clone());
+        options.keys.insert((*id).to_owned(), Secret::new("key"));
+    }
     options.overrides = overrides.clone();
     options.keychain = false;
     Engine::open(options).await.expect("an engine")

@@ -335,6 +335,7 @@ phrases! {
     SentPage { service: Peer } = "{service} sent a web page instead of the file";
     SentMessage { service: Peer } = "{service} sent a message instead of the file";
     CameIncomplete = "The file arrived incomplete";
+    OtherSizeListed = "The service lists this file with another size than it sends";
     NotAsDescribed = "The file that arrived is not the one that the server described";
     NotTheOneMeant = "The file that arrived does not have the checksum that was given for it";
     DiskFull = "The disk is full";
@@ -439,6 +440,7 @@ phrases! {
     // ---- why ----
     MoreNeeded { needed: Size, folder: Foreign } = "{needed} more is needed in `{folder}`";
     OnlyArrived { done: Size, total: Size } = "{done} of {total} arrived";
+    SizeListed { sent: Count, listed: Count } = "{sent} bytes are sent, {listed} are listed";
     AreMissing { missing: Size } = "{missing} are missing";
     ChecksumCame { algorithm: Foreign, got: Foreign, expected: Foreign } = "its {algorithm} is {got}, but {expected} was expected";
     ChecksumThere { algorithm: Foreign, there: Foreign, here: Foreign } = "its {algorithm} is {there}, the file’s is {here}";

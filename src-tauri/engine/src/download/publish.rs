@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::services::Plan;
 use crate::task::{DownloadTask, Journal, ProvenWhole};
 use crate::transfer::{Stage, Verified};
-use crate::words::{Phrase, Size};
+use crate::words::{Count, Phrase, Size};
 
 pub(super) async fn verify(
     run: &Run,
@@ -29,6 +29,10 @@ pub(super) async fn verify(
         kept.open = Some(open);
         return Err(Error::new(Cause::CutShort, Phrase::CameIncomplete)
             .because(Phrase::OnlyArrived { done: Size(size), total: Size(total) }));
+    }
+    if let Some(listed) = plan.expected_size.filter(|listed| *listed != size) {
+        kept.open = Some(open);
+        return Err(of_another_size(listed, size));
     }
     let (offered, own) = (open.identity.digests.clone(), task.checksum.as_ref());
     let wanted = wanted(&offered, own);
@@ -91,6 +95,16 @@ pub(super) async fn verify(
             }))
         }
     }
+}
+
+/// The failure for a file of which the service's own list names another size. One of the two words is wrong, and nothing else
+/// is there to say which: it may have lost the end of the file, and have counted what was left. So it is as loud as the same
+/// contradiction after an upload, and as it always was where the answer named no size.
+pub(super) fn of_another_size(listed: u64, sent: u64) -> Error {
+    let cause = if sent < listed { Cause::CutShort } else { Cause::BadResponse };
+    Error::new(cause, Phrase::OtherSizeListed)
+        .because(Phrase::SizeListed { sent: Count(sent), listed: Count(listed) })
+        .advise(Phrase::CheckIdOrTryLater)
 }
 
 /// Gives the file the time that its source has, if the user wants that.

@@ -1,7 +1,9 @@
 //! What a body is, by its first bytes: an error in JSON, a web page in place of a file, or the file.
 
 use http::StatusCode;
+use url::Url;
 
+use super::publish::of_another_size;
 use super::{Kept, Open, endpoint, refusal_of, who};
 use crate::error::{Cause, Error, Result};
 use crate::filename;
@@ -68,7 +70,43 @@ pub(super) async fn first_bytes(
             return Err(page_instead(service));
         }
     }
-    Ok(())
+    // Known before the rest of it is fetched.
+    match (plan.expected_size, facts.total()) {
+        (Some(listed), Some(named)) if listed != named => Err(of_another_size(listed, named)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file of this name may be a message in its place, as far as the bytes with which it begins tell.
+pub(super) fn may_be_message(name: &str, begun: &[u8]) -> bool {
+    is_of_no_text(name) && !begun.is_empty() && is_plain_text(begun)
+}
+
+/// Whether what arrived under the name of a film, a picture or an archive is nothing but a short text: a length is no proof
+/// then, as a message has one, too. Blocks for a moment.
+pub(super) fn is_short_text(part: &PartFile, size: u64) -> bool {
+    if size == 0 || size > JSON_LIMIT as u64 || !is_of_no_text(part.name()) {
+        return false;
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+    read_at(part.file(), &mut bytes, 0).is_ok() && is_plain_text(&bytes)
+}
+
+/// Whether bytes are a text and have not the mark of a format either, as a small PDF has.
+fn is_plain_text(bytes: &[u8]) -> bool {
+    is_text(bytes) && infer::get(bytes).is_none_or(|kind| kind.matcher_type() == infer::MatcherType::Text)
+}
+
+/// Whether a text says that something was refused or went wrong, or asks to sign in. None of these is a film.
+fn is_refusal(words: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(words);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let said =
+        serde_json::from_str(text).map_or_else(|_| verdict::of_text(text), |value| verdict::of_json(&value));
+    said == Verdict::Failed
+        || answer::json_says_failure(text.as_bytes())
+        || answer::is_error_document(text)
+        || answer::looks_like_page(text)
 }
 
 /// What an answer is if it is no file at all, though one was begun: a web page, a short message or nothing, where the bytes
