@@ -1857,6 +1857,43 @@ async fn w3_a_site_gets_the_cookie_back_that_it_wants_and_says_so_otherwise() {
     assert!(failure.what.to_string().contains("cookies"), "{}", failure.what);
 }
 
+/// The user's own cookies and those that the site sets go together, in one header; of the same name the site's is newer.
+#[tokio::test]
+async fn w3_a_cookie_of_ones_own_does_not_keep_the_sites_cookies_from_it() {
+    let server = BadServer::start(|head, _| {
+        let cookies = sent(head, "cookie").unwrap_or_default();
+        vec![Step::Send(if cookies.contains("pass=1") && cookies.contains("login=abc") {
+            response("200 OK", &[("Content-Length", "5")], b"hello")
+        } else {
+            let headers = [
+                ("Location", "/a.bin"),
+                ("Set-Cookie", "pass=1; Path=/"),
+                ("Set-Cookie", "theme=dark; Path=/"),
+                ("Content-Length", "0"),
+            ];
+            response("302 Found", &headers, b"")
+        })]
+    });
+    let downloads = Downloads::new().await;
+    let header = |value: &str| Header { name: "Cookie".into(), value: value.into() };
+    let request = DownloadRequest {
+        what: server.url("/a.bin"),
+        folder: Some(downloads.folder()),
+        headers: vec![header("login=abc; theme=light;"), header("Theme=odd")],
+        ..DownloadRequest::default()
+    };
+    let id = downloads.engine().download(request).await.unwrap();
+    assert_eq!(downloads.ended(id).await.state, State::Completed);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    let last = &requests[1];
+    assert_eq!(last.to_ascii_lowercase().matches("\r\ncookie:").count(), 1, "{last}");
+    let mut pairs: Vec<String> =
+        sent(last, "cookie").unwrap().split(';').map(|pair| pair.trim().to_owned()).collect();
+    pairs.sort();
+    assert_eq!(pairs, ["Theme=odd", "login=abc", "pass=1", "theme=dark"]);
+}
+
 #[tokio::test]
 async fn w3_heads_that_are_not_quite_valid_are_read_and_two_lengths_are_not() {
     for (head, is_read) in [

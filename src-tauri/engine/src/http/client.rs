@@ -16,7 +16,9 @@ use std::time::Duration;
 use ferry_sandbox::{INSIDE_HOST, Sandbox};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::cookie::{CookieStore as _, Jar};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, GetAll, HeaderMap, HeaderValue, LOCATION, SET_COOKIE,
+};
 use reqwest::{Method, RequestBuilder, Response, ResponseBuilderExt as _, StatusCode};
 use rustls::AlertDescription;
 use url::{Origin, Url};
@@ -277,8 +279,10 @@ impl Http {
             if let Some(key) = fetch.key.as_ref().map(|key| key.header_for(&url)).transpose()?.flatten() {
                 headers.insert(AUTHORIZATION, key);
             }
-            if let Some(cookies) = fetch.cookies.cookies(&url) {
-                headers.entry(COOKIE).or_insert(cookies);
+            let set = fetch.cookies.cookies(&url);
+            let cookies = cookie_header(&headers.get_all(COOKIE), set.as_ref());
+            if let Some(cookies) = cookies {
+                headers.insert(COOKIE, cookies);
             }
             let mut request = self.request(fetch.method(), url.clone()).headers(headers);
             if let Some(body) = &fetch.post {
@@ -473,6 +477,24 @@ impl Fetch {
     fn method(&self) -> Method {
         if self.post.is_some() { Method::POST } else { Method::GET }
     }
+}
+
+/// The one `Cookie` header (RFC 6265 §5.4 allows no second) of the user's own cookies and those that the site has set on the
+/// way. Of the same name the site's is the newer one.
+fn cookie_header(own: &GetAll<'_, HeaderValue>, set: Option<&HeaderValue>) -> Option<HeaderValue> {
+    fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+        value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+    }
+    let name =
+        |pair: &'_ [u8]| pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_vec();
+    let set: Vec<&[u8]> = set.into_iter().flat_map(pairs).collect();
+    let is_set = |pair: &&[u8]| set.iter().any(|newer| name(newer) == name(pair));
+    let own = own.iter().flat_map(pairs).filter(|pair| !is_set(pair));
+    let all: Vec<&[u8]> = own.chain(set.iter().copied()).collect();
+    let mut header =
+        HeaderValue::from_bytes(&all.join(&b"; "[..])).ok().filter(|header| !header.is_empty())?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// A `Location` may hold raw bytes of any encoding; as browsers do, those that are no UTF-8 are percent-encoded as they are.
