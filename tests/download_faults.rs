@@ -1055,6 +1055,97 @@ async fn d11_a_head_that_breaks_http_is_refused_without_asking_again() {
     }
 }
 
+/// Some servers in front of scripts, and old ones: chunks by HTTP/1.0, which has none.
+#[tokio::test]
+async fn d11_chunks_by_http_1_0_are_no_valid_answer_and_no_broken_connection() {
+    let server = BadServer::start(|_, _| {
+        let bytes = b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        vec![Step::Send(bytes.to_vec()), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::BadResponse), "{:?}", row.state);
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// Hints that come for ever are no answer, however many: the time for a first byte is not theirs to draw out.
+#[tokio::test]
+async fn d11_hints_without_an_answer_end_with_the_time_for_an_answer() {
+    let server = BadServer::start(|_, _| {
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n".repeat(50);
+        let flood = |_| [Step::Send(hints.clone()), Step::Wait(Duration::from_millis(10))];
+        (0..3000).flat_map(flood).collect()
+    });
+    let downloads = Downloads::with(|overrides| {
+        overrides.stall = Some(Duration::from_millis(200));
+        overrides.retries = Some(0);
+    })
+    .await;
+    let began = std::time::Instant::now();
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::TimedOut), "{:?}", row.state);
+    assert!(began.elapsed() < Duration::from_secs(20), "after {:?}", began.elapsed());
+    // A few before an answer are what they are meant to be.
+    let server = BadServer::start(|_, _| {
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n".repeat(20);
+        vec![Step::Send([hints, response("200 OK", &[("Content-Length", "5")], b"hello")].concat())]
+    });
+    assert_eq!(downloads.run(&server.url("/b.bin")).await.state, State::Completed);
+}
+
+/// The same length twice, on one line or on two, is that length (RFC 9110 §8.6).
+#[tokio::test]
+async fn d11_a_length_that_is_said_twice_is_a_length() {
+    for lines in [
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\n ,5\r\n",
+        "Content-Length: 5,05\r\n",
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{lines}\r\nhelloworld").into_bytes();
+        let server = BadServer::start(move |_, _| vec![Step::Send(bytes.clone()), Step::Close]);
+        let downloads = Downloads::new().await;
+        let row = downloads.run(&server.url("/a.bin")).await;
+        assert_eq!((&row.state, row.verified), (&State::Completed, Some(Verified::Length)), "{lines:?}");
+        assert_eq!((row.total, row.note), (Some(5), None), "{lines:?}");
+        assert_eq!(downloads.saved("a.bin"), b"hello", "{lines:?}");
+    }
+}
+
+/// With no proxy anywhere, 407 is the server's own word, and its refusal.
+#[tokio::test]
+async fn d17_a_407_of_the_server_itself_is_no_word_of_a_proxy() {
+    let server = BadServer::start(|_, _| {
+        vec![Step::Send(response("407 Proxy Authentication Required", &[("Content-Length", "2")], b"no"))]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(code(&row), Some(Code::ServiceError), "{:?}", row.state);
+    let State::Failed(failure) = &row.state else { unreachable!("it has a code") };
+    let said = format!("{}; {}", failure.message(), failure.advice);
+    assert!(said.contains("HTTP 407") && !said.to_ascii_lowercase().contains("the proxy"), "{said}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// Whoever says that it gives no ranges is asked for the rest once, and what it sends in answer to that is taken.
+#[tokio::test]
+async fn w1_a_server_that_gives_no_ranges_begins_one_body_for_each_try() {
+    let file = content(200_000);
+    let body = file.clone();
+    let server = BadServer::start(move |_, number| {
+        let headers = [("Content-Length", "200000"), ("ETag", ETAG), ("Accept-Ranges", "none")];
+        let mut bytes = response("200 OK", &headers, &body);
+        bytes.truncate(bytes.len() - if number < 3 { 50_000 } else { 0 });
+        vec![Step::Send(bytes), Step::Wait(Duration::from_millis(50)), Step::Close]
+    });
+    let downloads = Downloads::new().await;
+    let row = downloads.run(&server.url("/a.bin")).await;
+    assert_eq!(row.state, State::Completed);
+    assert!(downloads.saved("a.bin") == file);
+    assert_eq!(server.requests().len(), 4);
+    assert!(row.note.is_some_and(|note| note.to_string().contains("started over")));
+}
+
 #[tokio::test]
 async fn d12_hostile_names_stay_inside_the_folder() {
     for name in [

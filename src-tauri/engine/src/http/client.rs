@@ -231,8 +231,8 @@ impl Http {
         };
         let answer = answer
             .map_err(|error| if leads_inward(&error) { led_inward(&url) } else { from_reqwest(&error) })?;
-        // Of a server this would make no sense (RFC 9110 §15.5.8): it is the proxy that speaks.
-        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        // Of a server this would make no sense (RFC 9110 §15.5.8): it is the proxy that speaks, if there is one.
+        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && self.goes_by_proxy(&url) {
             return Err(proxy_wants_sign_in());
         }
         Ok(answer)
@@ -654,7 +654,8 @@ fn proxy_refused() -> Error {
 
 /// Words of the HTTP library for a head that cannot be read, or is larger than any that means well.
 fn is_no_http(reason: &str) -> bool {
-    reason == "message head is too large" || (reason.starts_with("invalid ") && reason.contains(" parsed"))
+    let is_unreadable = reason.starts_with("invalid ") || reason.starts_with("unexpected ");
+    reason == "message head is too large" || (is_unreadable && reason.contains(" parsed"))
 }
 
 /// Words of the HTTP library for a body that ended early: the sentence above says it better.

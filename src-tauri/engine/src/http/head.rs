@@ -19,7 +19,7 @@ use super::body::Body;
 use super::checksum::{Offered, offered};
 use super::client::{Promised, Reached};
 use super::identity::{Identity, Sameness};
-use super::range::{ContentRange, only, retry_after};
+use super::range::{ContentRange, digits, only, retry_after};
 use super::reach::Reach;
 
 /// What was asked for.
@@ -301,12 +301,22 @@ impl Transfer {
     }
 }
 
-/// How long the body is, in bytes. Beside chunks a length says nothing (RFC 9112 §6.3).
+/// How long the body is, in bytes. Beside chunks a length says nothing (RFC 9112 §6.3); the same one said several times is
+/// that length (RFC 9110 §8.6), and the client holds the body to it.
 fn length(headers: &HeaderMap) -> Option<u64> {
     if Transfer::of(headers) != Transfer::Plain {
         return None;
     }
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    let mut length = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        for text in value.to_str().ok()?.split(',') {
+            let number = digits(text.trim())?;
+            if *length.get_or_insert(number) != number {
+                return None;
+            }
+        }
+    }
+    length
 }
 
 /// Whether there is a `Content-Range`, readable or not.
@@ -495,5 +505,31 @@ mod tests {
         assert_eq!(length(&headers), Some(3), "which is none");
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         assert_eq!(length(&headers), None);
+    }
+
+    #[test]
+    fn a_length_that_is_said_several_times_is_one_if_all_agree() {
+        let rows: &[(&[&str], Option<u64>)] = &[
+            (&[], None),
+            (&["5"], Some(5)),
+            (&["5, 5"], Some(5)),
+            (&["5", "5"], Some(5)),
+            (&["5 ,5", "05"], Some(5)),
+            (&["5, 6"], None),
+            (&["5", "6"], None),
+            (&["5,"], None),
+            (&[""], None),
+            (&["+5"], None),
+            (&["-5"], None),
+            (&["0x5"], None),
+            (&["18446744073709551616"], None),
+        ];
+        for (values, expected) in rows {
+            let mut headers = HeaderMap::new();
+            for value in *values {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(length(&headers), *expected, "{values:?}");
+        }
     }
 }

@@ -58,7 +58,7 @@ impl ContentRange {
 }
 
 /// Digits only: `u64::from_str` would also take a `+`.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
