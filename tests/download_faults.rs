@@ -1836,6 +1836,55 @@ async fn w1_honest_answers_that_are_shorter_than_asked_are_no_cuts() {
     assert!(server.requests().len() > 20);
 }
 
+/// Of a file whose size nobody names each part ends where its head said; what comes behind the last one is a 416.
+#[tokio::test]
+async fn w1_honest_parts_of_a_file_of_unknown_size_are_no_cuts_and_its_last_byte_ends_it() {
+    let file = content(260_000);
+    for (in_chunks, unsatisfied) in
+        [(false, Some("bytes */*")), (true, None), (false, Some("bytes */260000")), (true, Some("bytes */x"))]
+    {
+        let body = file.clone();
+        let server = BadServer::start(move |head, number| {
+            let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+            let Some(start) = range_start(head) else {
+                let headers = [("Transfer-Encoding", "chunked"), ("ETag", ETAG), ("Accept-Ranges", "bytes")];
+                let begun = response("200 OK", &headers, &chunk(&body[..10_000]));
+                assert_eq!(number, 0, "the whole is asked for once");
+                return vec![Step::Send(begun), Step::Wait(Duration::from_millis(50)), Step::Close];
+            };
+            if start >= body.len() {
+                let mut headers = vec![("Content-Length", "0"), ("ETag", ETAG)];
+                headers.extend(unsatisfied.map(|range| ("Content-Range", range)));
+                return vec![Step::Send(response("416 Range Not Satisfiable", &headers, b""))];
+            }
+            let end = body.len().min(start + 25_000);
+            let range = format!("bytes {start}-{}/*", end - 1);
+            let length = (end - start).to_string();
+            let mut headers = vec![("Content-Range", range.as_str()), ("ETag", ETAG)];
+            headers.push(if in_chunks {
+                ("Transfer-Encoding", "chunked")
+            } else {
+                ("Content-Length", &length)
+            });
+            let bytes = if in_chunks {
+                [chunk(&body[start..end]), b"0\r\n\r\n".to_vec()].concat()
+            } else {
+                body[start..end].to_vec()
+            };
+            vec![Step::Send(response("206 Partial Content", &headers, &bytes))]
+        });
+        // Not one failed attempt is allowed beyond the cut.
+        let downloads = Downloads::with(|overrides| overrides.retries = Some(1)).await;
+        let row = downloads.run(&server.url("/film.mp4")).await;
+        let what = format!("{in_chunks} {unsatisfied:?}");
+        assert_eq!((&row.state, &row.note), (&State::Completed, &None), "{what}");
+        assert_eq!(row.verified, Some(Verified::Length), "{what}");
+        assert!(downloads.saved("film.mp4") == file, "{what}: other bytes");
+        let requests = server.requests();
+        assert!((12..=14).contains(&requests.len()), "{what}: {} requests", requests.len());
+    }
+}
+
 #[tokio::test]
 async fn w1_a_body_is_refused_for_a_coding_only_if_it_changes_the_bytes() {
     let gzip = b"\x1f\x8b\x08\x00 not really packed, and nobody unpacks it".to_vec();

@@ -492,8 +492,8 @@ impl Connections {
         while segment.left() > 0 {
             let Some(mut placed) = self.run.or_stop(body.next(stall)).await?? else {
                 return match segment.left() {
-                    // It ended where it was said to.
-                    _ if body.is_complete() && self.of.is_some() => Ok(()),
+                    // It ended where it was said to; where nobody knows how long the file is, whoever asked sees to the rest.
+                    left if body.is_complete() && (self.of.is_some() || left > u64::MAX / 2) => Ok(()),
                     // Its end is not known: the protocol said that this was it.
                     left if left > u64::MAX / 2 && body.end().is_none() => Ok(()),
                     left => Err(Error::new(Cause::CutShort, Phrase::ConnectionEndedEarly)

@@ -86,7 +86,9 @@ pub(super) async fn fetch(
     };
     let mut reason = Phrase::CannotContinueHere;
     let (mut was_broken, mut was_part) = (false, false);
-    for asked in 0..MOST_QUESTIONS {
+    let mut asked = 0;
+    while asked < MOST_QUESTIONS {
+        asked += 1;
         let mut seat = take_seat(run, plan, kept).await?;
         let asked_at = Instant::now();
         let reading = match ask(run, plan, kept, question).await {
@@ -99,7 +101,7 @@ pub(super) async fn fetch(
                 }
                 // An answer that had none may have brought a body all the same, which was read as this one's head; that
                 // connection is gone now.
-                let may_be_of_another = error.cause == Cause::BadResponse && asked > 0;
+                let may_be_of_another = error.cause == Cause::BadResponse && asked > 1;
                 if may_be_of_another && !std::mem::replace(&mut was_broken, true) {
                     continue;
                 }
@@ -123,7 +125,13 @@ pub(super) async fn fetch(
                 }
                 open.identity.learn(&answer.facts.identity);
                 seat.is_served();
-                return save(run, task, plan, kept, (*answer, answered), Over::Join, service).await;
+                let saved = save(run, task, plan, kept, (*answer, answered), Over::Join, service).await?;
+                if kept.open.as_ref().is_some_and(|open| open.total().is_none()) {
+                    // An honest part of a file whose size nobody names: the next one is asked for at once.
+                    asked = 0;
+                    continue;
+                }
+                return Ok(saved);
             }
             Reading::Whole(mut answer) => {
                 let sameness = sameness(kept, &answer);
@@ -145,7 +153,9 @@ pub(super) async fn fetch(
                     }
                     return Err(error);
                 }
-                if question.is_on_condition() && sameness != Sameness::Other {
+                // Who says that it gives no ranges has begun to send all of it: asked again it would only begin once more.
+                let may_give_rest = answer.facts.may_give_ranges;
+                if question.is_on_condition() && sameness != Sameness::Other && may_give_rest {
                     question = question.next();
                     continue;
                 }
@@ -174,10 +184,11 @@ pub(super) async fn fetch(
             Reading::OutOfRange { total } => {
                 let open = kept.open.as_ref();
                 let is_here = |open: &Open| {
-                    open.total().is_none() && total == Some(open.have()) && open.gaps().len() == 1
+                    let fits = total.is_none_or(|total| total == open.have());
+                    open.total().is_none() && fits && open.gaps().len() == 1
                 };
                 question = match question {
-                    // Of a file whose size was never told all may be here: its last byte shows it.
+                    // Of a file whose size was never told all may be here, also where none is told now: its last byte shows it.
                     Question::Rest { on_condition } if open.is_some_and(is_here) => {
                         Question::LastByte { on_condition }
                     }
