@@ -282,7 +282,8 @@ impl Http {
             if let Some(key) = fetch.key.as_ref().map(|key| key.header_for(&url)).transpose()?.flatten() {
                 headers.insert(AUTHORIZATION, key);
             }
-            let cookies = cookie_header(&headers.get_all(COOKIE), fetch.cookies.cookies(&url));
+            let set = fetch.cookies.cookies(&url);
+            let cookies = cookie_header(&headers.get_all(COOKIE), set.as_ref());
             if let Some(cookies) = cookies {
                 headers.insert(COOKIE, cookies);
             }
@@ -483,13 +484,13 @@ impl Fetch {
 
 /// The one `Cookie` header (RFC 6265 §5.4 allows no second) of the user's own cookies and those that the site has set on the
 /// way. Of the same name the site's is the newer one.
-fn cookie_header(own: &GetAll<'_, HeaderValue>, set: Option<HeaderValue>) -> Option<HeaderValue> {
+fn cookie_header(own: &GetAll<'_, HeaderValue>, set: Option<&HeaderValue>) -> Option<HeaderValue> {
     fn pairs(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
     }
     let name =
         |pair: &'_ [u8]| pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_vec();
-    let set: Vec<&[u8]> = set.iter().flat_map(pairs).collect();
+    let set: Vec<&[u8]> = set.into_iter().flat_map(pairs).collect();
     let is_set = |pair: &&[u8]| set.iter().any(|newer| name(newer) == name(pair));
     let own = own.iter().flat_map(pairs).filter(|pair| !is_set(pair));
     let all: Vec<&[u8]> = own.chain(set.iter().copied()).collect();
