@@ -93,7 +93,7 @@ async fn export(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
     let file = std::path::absolute(file)
         .map_err(|error| Error::invalid("--export has no full path").because(error.to_string()))?;
     let count = queue.call(ExportAssets { file: file.clone() }).await?;
-    session.report.line(&session.report.field(&file.display().to_string()).into_owned());
+    session.report.line(&session.report.field(&file.display().to_string()));
     session.report.object(
         &serde_json::json!({"event": "exported", "path": file.display().to_string(), "count": count}),
     );
@@ -116,7 +116,7 @@ async fn import(file: &Path, session: &mut Session) -> Result<Outcome, Error> {
     let whole = std::path::absolute(file)
         .map_err(|error| Error::invalid("--import has no full path").because(error.to_string()))?;
     let ImportedAssets { count, new } = queue.call(ImportAssets { file: whole }).await?;
-    session.report.line(&session.report.field(&file.display().to_string()).into_owned());
+    session.report.line(&session.report.field(&file.display().to_string()));
     session.report.object(
         &serde_json::json!({"event": "imported", "path": file.display().to_string(), "count": count, "new": new}),
     );

@@ -130,7 +130,7 @@ async fn show(
     report.line(
         "verified by checksum both ways, saved without replacing anything, and are equal byte by byte:",
     );
-    report.line(&report.field(&path.display().to_string()).into_owned());
+    report.line(&report.field(&path.display().to_string()));
     report.object(&serde_json::json!({
         "event": "proven", "asset_id": asset_id, "path": path.display().to_string(), "bytes": bytes,
         "sha256": brought_hash, "upload_verified": sent.verified.map(Verified::as_str),
