@@ -478,16 +478,14 @@ fn looks_random(value: &str) -> bool {
 /// Parameters that hold an end and a signature at once: Akamai's, Alibaba's and Tencent's for their networks, Cloudflare's,
 /// Upyun's.
 fn signs_by_itself(name: &str, value: &str) -> bool {
-    let begins_with_time = |rest_after: char| {
-        value.split_once(rest_after).is_some_and(|(time, rest)| is_moment(time) && !rest.is_empty())
-    };
     let ends_with_time =
         value.len() > 10 && value.is_char_boundary(value.len() - 10) && is_moment(&value[value.len() - 10..]);
     match name {
-        "hdnts" | "hdnea" | "hdntl" | "__token__" | "__gda__" => true,
-        "auth_key" | "verify" => begins_with_time('-'),
+        "hdnts" | "hdnea" | "hdntl" | "__token__" | "__gda__" | "wssecret" | "txsecret" => true,
+        "auth_key" | "verify" => {
+            value.split_once('-').is_some_and(|(time, rest)| is_moment(time) && !rest.is_empty())
+        }
         "_upt" => ends_with_time,
-        "wssecret" | "txsecret" => true,
         _ => value.contains("~hmac=") || value.contains("~acl="),
     }
 }
