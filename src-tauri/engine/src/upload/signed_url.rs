@@ -424,7 +424,7 @@ impl SignedUrl {
 
 /// Whether a parameter is the end of a signature by its name.
 fn is_end(name: &str) -> bool {
-    let plain: String = name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     matches!(&*plain, "exp" | "expiry" | "expire" | "deadline" | "validuntil" | "validto" | "until")
         || ["expires", "expiresat", "expiration"].iter().any(|end| plain.ends_with(end))
 }

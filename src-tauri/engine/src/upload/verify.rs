@@ -230,7 +230,8 @@ fn is_of_the_file(claim: &Claim, taken: &Taken) -> bool {
     if is_of_representation && !names_place && !taken.body.is_empty() {
         return false;
     }
-    !(is_of_message && taken.of_chunk) && !is_of(claim, &taken.body)
+    let is_of_chunk = is_of_message && taken.of_chunk;
+    !is_of_chunk && !is_of(claim, &taken.body)
 }
 
 /// Whether a digest is that of these bytes.
