@@ -7,7 +7,17 @@ import ts from 'typescript-eslint';
 import svelteConfig from './svelte.config.js';
 
 export default ts.config(
-  { ignores: ['dist', 'dist-tests', 'test-results', 'src/paraglide', 'node_modules', 'src/engine/types.ts', 'src/engine/client.ts'] },
+  {
+    ignores: [
+      'dist',
+      'dist-tests',
+      'test-results',
+      'src/paraglide',
+      'node_modules',
+      'src/engine/types.ts',
+      'src/engine/client.ts',
+    ],
+  },
   js.configs.recommended,
   ...ts.configs.strictTypeChecked,
   ...svelte.configs.recommended,

@@ -208,7 +208,7 @@ impl Server {
             let mut to = format!("{}/file/{}", self.places[to], self.name);
             if self.plan.hops == Hops::Numbered {
                 let newest = self.version_for(self.fetches.load(Ordering::Relaxed), mirror);
-                to.push_str(&format!("?v={newest}"));
+                to = format!("{to}?v={newest}");
             }
             let mut headers = vec![("Location", to), ("Content-Length", "0".into())];
             self.promise(&mut headers, status, mirror);

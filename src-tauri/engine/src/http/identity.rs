@@ -491,7 +491,8 @@ mod tests {
         };
         let tag: &[_] = &[("etag", "\"1\"")];
         let dated: &[_] = &[("last-modified", OLD)];
-        let rows: &[(&str, &str, &[(&str, &str)], Sameness)] = &[
+        type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Sameness);
+        let rows: &[Row<'_>] = &[
             ("/d?v=1", "/d?v=1", tag, Same),
             ("/d?v=1", "/d?v=2", tag, Unknown),
             ("/d?v=1", "/d", tag, Unknown),
