@@ -252,14 +252,22 @@ impl ResumeFolder {
         Ok(())
     }
 
-    /// The same for new transfers, in the order of their ids.
+    /// Writes several records at once, which costs hardly more than one.
     pub fn write_all(&self, records: &[(TransferId, Resume)]) -> io::Result<()> {
+        let alone = || records.iter().try_for_each(|(id, record)| self.write(*id, record));
+        // The name of their file says which ids may lie in it: the next start believes no others.
+        let mut records: Vec<&(TransferId, Resume)> = records.iter().collect();
+        records.sort_by_key(|(id, _)| *id);
         let ((Some((first, _)), Some((last, _))), TOGETHER..) =
             ((records.first(), records.last()), records.len())
         else {
-            return records.iter().try_for_each(|(id, record)| self.write(*id, record));
+            return alone();
         };
         let name: Arc<str> = format!("{first}-{last}").into();
+        if self.path.join(&*name).symlink_metadata().is_ok() {
+            // It holds those of others that lie between them.
+            return alone();
+        }
         let (mut text, mut places) = (Vec::new(), Vec::with_capacity(records.len()));
         for (id, record) in records {
             let start = text.len();
@@ -371,6 +379,27 @@ mod tests {
         let mut names: Vec<String> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn records_that_are_written_together_again_are_kept_in_any_order_and_beside_others() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = ResumeFolder::open(data.path()).unwrap();
+        let of = |ids: &[u64]| -> Vec<_> {
+            ids.iter().map(|id| (TransferId(*id), record(&format!("https://h/{id}?secret")))).collect()
+        };
+        folder.write_all(&of(&[1, 2, 3, 4, 5, 6, 7, 8])).unwrap();
+        // Canceled, and taken back in the order of the selection, the first and the last among them.
+        for back in [[8, 3, 1, 6], [1, 4, 5, 8], [7, 2, 5, 4]] {
+            back.iter().for_each(|id| folder.remove(TransferId(*id)));
+            folder.write_all(&of(&back)).unwrap();
+            for folder in [&folder, &ResumeFolder::open(data.path()).unwrap()] {
+                for (id, expected) in of(&[1, 2, 3, 4, 5, 6, 7, 8]) {
+                    assert!(folder.has(id), "{id} after {back:?}");
+                    assert!(folder.read(id) == expected, "{id} after {back:?}");
+                }
+            }
+        }
     }
 
     #[test]
