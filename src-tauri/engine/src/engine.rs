@@ -277,11 +277,6 @@ pub struct Overrides {
     pub seams: Seams,
 }
 
-/// The platform's folder for application data.
-pub(crate) fn usual_data_dir() -> Option<PathBuf> {
-    directories::ProjectDirs::from("app", "Ferry", "Ferry").map(|folders| folders.data_local_dir().to_owned())
-}
-
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.
 pub fn default_data_dir() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FERRY_DATA_DIR").filter(|folder| !folder.is_empty()) {
@@ -289,7 +284,7 @@ pub fn default_data_dir() -> Result<PathBuf> {
             Error::invalid("`FERRY_DATA_DIR` is no usable path").because(error.to_string())
         });
     }
-    usual_data_dir()
+    own_folder::usual_data_dir()
         .ok_or_else(|| Error::invalid("This system names no folder for data").advise("set FERRY_DATA_DIR"))
 }
 

@@ -96,6 +96,11 @@ pub(crate) struct OwnFolder {
 /// The folder in it that belongs to the sandbox.
 pub(crate) const SANDBOX: &str = "sandbox";
 
+/// The platform's folder for application data.
+pub(crate) fn usual_data_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("app", "Ferry", "Ferry").map(|folders| folders.data_local_dir().to_owned())
+}
+
 /// What every data folder has in it, whichever Ferry it belongs to.
 const SIGN: (&str, &str) = ("ferry.db", "resume");
 
@@ -112,7 +117,7 @@ const PARTS: [&str; 6] = ["", "resume", SANDBOX, "sandbox/objects", "sandbox/ses
 impl OwnFolder {
     /// The data folder at this path.
     pub fn new(path: PathBuf) -> Self {
-        let usual = crate::engine::usual_data_dir().filter(|usual| *usual != path);
+        let usual = usual_data_dir().filter(|usual| *usual != path);
         Self { path, usual }
     }
 
