@@ -1943,10 +1943,10 @@ async fn u13_what_nobody_understands_is_completed_without_a_proof_and_shown() {
 /// Success, but not of the whole file, or not now.
 #[tokio::test]
 async fn u13_a_status_for_later_or_for_a_part_is_not_stored_unless_something_shows_it() {
+    type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
     let uploads = Uploads::new(SignedUrls::GooglePut).await;
     let path = uploads.file("a.bin", 1000);
-    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
-    let rows: [Row<'_>; 4] = [
+    let rows: [Row; 4] = [
         ("202 Accepted", &[("location", "/status/1")], r#"{"status": "processing"}"#),
         ("202 Accepted", &[("retry-after", "1")], ""),
         ("205 Reset Content", &[], ""),
