@@ -1,4 +1,9 @@
 //! The handle that both faces hold.
+//!
+//! Owns an open data folder, its lock file, the settings and the keys. May use every floor below; called by the faces and by `api`.
+//! `open` reads what is there, `uploads` and `downloads` add, `relocate` moves, `library`, `accounts` and `settings` are about what lasts.
+//! Locks: `changing_settings` over a whole change, the others for a moment and never across a wait. A cancelled call has either
+//! added what it was asked for, on disk, or nothing.
 
 mod accounts;
 mod downloads;

@@ -3,6 +3,8 @@
 //! Sources, in order: `Content-Disposition`, the title that a list gave, the URL's last segment, the id. Whatever the
 //! source, the name is then made safe for every system alike, so that files travel: it is always exactly one path
 //! component that Linux, macOS and Windows can all store, with room left for the part file's suffix and a number.
+//!
+//! Owns nothing and asks nobody: pure functions of texts, which any floor above may call.
 
 mod charset;
 mod content_disposition;
