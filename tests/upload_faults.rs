@@ -2016,6 +2016,31 @@ async fn u12_a_page_or_half_an_answer_is_no_acknowledgement() {
     let row = sent_to(&uploads, &path, store.url(PUT)).await;
     assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
     assert_eq!(store.requests().len(), 2, "words that broke off are lost, too");
+
+    let none = b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n".to_vec();
+    let store = BadStore::start(move |_, number| match number {
+        0 => Reply { answer: none.clone(), close: true, ..has(0) },
+        _ => reply("200 OK", &[("x-amz-object-size", "1000")], ""),
+    });
+    let row = sent_to(&uploads, &path, store.url(PUT)).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
+    assert_eq!(store.requests().len(), 2, "and so are those that broke off before their first byte");
+}
+
+/// Nothing was sent yet when a session is opened: words beside its place are not about the file.
+#[tokio::test]
+async fn u13_a_session_that_is_opened_with_words_of_any_kind_is_open() {
+    let uploads = Uploads::new(SignedUrls::GoogleResumable).await;
+    let path = uploads.file("a.bin", 1000);
+    let store = BadStore::start(|request, _| {
+        if request.line().starts_with("POST") {
+            reply("201 Created", &[("location", SESSION)], r#"{"uploaded": false, "status": "incomplete"}"#)
+        } else {
+            reply("200 OK", &[("x-goog-stored-content-length", "1000")], "")
+        }
+    });
+    let row = sent_to(&uploads, &path, store.url(RESUMABLE)).await;
+    assert_eq!((row.state.clone(), row.verified), (State::Completed, Some(Verified::Length)));
 }
 
 /// A signature is for one method; a server that keeps anything would keep a form instead of the file.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferry_engine::{Transfer, TransferId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::report::standing;
+use crate::standing::standing;
 
 /// Redraws a second: enough for the eye, little for a slow terminal.
 const REDRAWS: u8 = 10;

@@ -11,6 +11,7 @@ mod interrupt;
 mod log;
 mod report;
 mod size;
+mod standing;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use url::Url;
 
-use crate::filename::is_invisible;
 use crate::http::address;
 use crate::services::Recognised;
+use crate::unseen::is_invisible;
 
 /// Longer than any link that a service hands out.
 const LONGEST: usize = 8 * 1024;

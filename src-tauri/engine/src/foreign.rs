@@ -14,8 +14,8 @@ use ts_rs::TS;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use crate::filename::{is_invisible, keep_joiners};
 use crate::redaction::{holds_known, redact};
+use crate::unseen::{is_invisible, keep_joiners};
 
 /// The longest text that is kept, in characters.
 const LONGEST: usize = 1000;
@@ -295,12 +295,12 @@ mod tests {
     use super::*;
     use crate::asset::{Asset, AssetInfo};
     use crate::error::{Error, Failure};
-    use crate::filename::is_joiner;
     use crate::http::answer;
     use crate::library_file;
     use crate::services::refused;
     use crate::store::Stored;
     use crate::transfer::{TimelineEntry, Transfer, TransferId};
+    use crate::unseen::is_joiner;
     use crate::words::{Peer, Words};
 
     /// Every planted secret begins so, and nothing else does.
@@ -414,7 +414,7 @@ mod tests {
     #[track_caller]
     fn is_clean(shown: &str) {
         assert!(!shown.contains(MARK), "a secret: {shown:?}");
-        let is_unfit = |c: char| crate::filename::is_invisible(c) && !is_joiner(c);
+        let is_unfit = |c: char| crate::unseen::is_invisible(c) && !is_joiner(c);
         assert!(!shown.chars().any(is_unfit), "unfit: {shown:?}");
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::filename::check::{is_legal, is_legal_numbered};
-use crate::filename::{self, Candidates, is_invisible, is_joiner};
+use crate::filename::{self, Candidates};
 use crate::foreign::Foreign;
 use crate::http::address;
 use crate::http::answer::{self, LONGEST_LABEL, LONGEST_MESSAGE, Refusal, number_or_string};
@@ -26,6 +26,7 @@ use crate::resume::Resume;
 use crate::settings::Settings;
 use crate::store::Stored;
 use crate::task::Journal;
+use crate::unseen::{is_invisible, is_joiner};
 use crate::upload::signed_url::SignedUrl;
 
 /// Reads the input and panics when something does not hold.
@@ -318,7 +319,7 @@ fn sound(journal: &Journal) {
     let names = [Some(&journal.name), journal.proven_whole.as_ref().map(|whole| &whole.name)];
     for name in names.into_iter().flatten() {
         let folder = std::path::Path::new("folder");
-        assert_eq!(folder.join(crate::files::part_file::part_name(name)).parent(), Some(folder), "{name:?}");
+        assert_eq!(folder.join(crate::filename::part_name(name)).parent(), Some(folder), "{name:?}");
     }
 }
 

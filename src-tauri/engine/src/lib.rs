@@ -34,6 +34,7 @@ mod foreign;
 pub mod fuzzing;
 mod http;
 mod lane;
+mod language;
 mod library_copy;
 mod library_file;
 mod list;
@@ -41,6 +42,7 @@ mod memory;
 mod progress;
 mod queue;
 mod redaction;
+mod requests;
 mod resume;
 mod retry;
 mod rows;
@@ -61,6 +63,7 @@ mod terms;
 mod transfer;
 mod turns;
 mod units;
+mod unseen;
 mod upload;
 mod upload_method;
 mod words;
@@ -78,26 +81,28 @@ pub use files::whole::write_whole;
 pub use foreign::{Foreign, as_plain_json, without_controls};
 pub use http::checksum::Checksum;
 pub use http::reach::is_inward;
+pub use language::Language;
 pub use library_file::csv as library_as_csv;
 pub use list::{
     Can, Counts, Endings, Filter, Hidden, Hour, ListChanges, ListWindow, Listing, Look, Opening, Order,
     TakenBack, Today, Totals, Where,
 };
 pub use redaction::redact;
+pub use requests::IfSent;
 pub use secret::{Header, Secret};
 pub use secrets::{KeyState, hand_on_keys, take_keys_from_environment};
 pub use service::{
     About, DefaultRole, Input, Links, Place, ServiceId, Setting, all as services, is_private_setting,
 };
 pub use services::{LinksTaken, Recognised, ServicePlace, ServiceSetting, ServiceStatus, SettingInput};
-pub use settings::{Density, Language, ServiceSettings, Settings, SettingsPatch, Theme};
+pub use settings::{Density, ServiceSettings, Settings, SettingsPatch, Theme};
 pub use shell_command::{ShellCommand, as_field};
 pub use transfer::{
     AddedBy, Extent, Kind, Stage, State, TimelineEntry, Transfer, TransferId, Verified, Wait, WaitReason,
 };
 pub use units::Units;
 pub use upload::chosen::LinksLeftOut;
-pub use upload::sent_before::{AddedUploads, IfSent, SentBefore, SentFile};
+pub use upload::sent_before::{AddedUploads, SentBefore, SentFile};
 pub use upload_method::UploadMethod;
 pub use words::{Count, Peer, Phrase, Seconds, Size, Way, Words};
 

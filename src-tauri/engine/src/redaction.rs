@@ -86,6 +86,10 @@ impl Known {
         let Some(beginning) = secret.first_chunk::<SHORTEST>() else { return };
         let there = self.by_beginning.entry(*beginning).or_default();
         if there.iter().any(|one| **one == *secret) {
+            if !passes {
+                // A request carried it before anybody said that it is a key: now it stays.
+                self.passing.retain(|one| **one != *secret);
+            }
             return;
         }
         there.push(secret.into());
@@ -134,7 +138,8 @@ fn add_known(secret: &str, passes: bool) {
     }
     let is_there =
         |known: &Known| known.length_at(secret.as_bytes()).is_some_and(|length| length == secret.len());
-    if !is_there(&KNOWN.read().unwrap_or_else(PoisonError::into_inner)) {
+    // A key that only passes so far must become one that stays.
+    if !passes || !is_there(&KNOWN.read().unwrap_or_else(PoisonError::into_inner)) {
         KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(secret.as_bytes(), passes);
     }
 }
@@ -147,49 +152,99 @@ pub(crate) fn learn_key(key: &str) {
     }
 }
 
-/// Hides what a request carries in secret: values of its query that sign or let in, and of headers that are marked.
+/// Hides what a request carries in secret: values of its query that sign or let in, and of headers that are marked and let in by
+/// their name or look so. All that the user gives by `--header` is marked, a media type or the name of a project as well:
+/// hidden, those were gone from every name of a file.
 pub(crate) fn learn(url: &Url, headers: &HeaderMap) {
     for (name, value) in url.query_pairs() {
         learn_field(&name, &value);
     }
-    for value in headers.values().filter(|value| value.is_sensitive()) {
+    for (name, value) in headers.iter().filter(|(_, value)| value.is_sensitive()) {
         let Ok(value) = value.to_str() else { continue };
-        add_known(value, true);
         // What follows the scheme.
-        if let Some((_, rest)) = value.split_once(' ') {
+        let rest = value.split_once(' ').map(|(_, rest)| rest.trim());
+        if header_lets_in(name.as_str()) {
+            add_known(value, true);
+            if let Some(rest) = rest {
+                add_known(rest, true);
+            }
+            continue;
+        }
+        learn_field(name.as_str(), value);
+        // A scheme and what only a machine writes, in a header of somebody's own.
+        if let Some(rest) = rest.filter(|rest| is_mixed(rest)) {
             add_known(rest, true);
         }
     }
 }
 
+/// A name as it is compared: letters and digits, in lower case.
+fn plain_name(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// Whether a header is there to let in or to sign, by its name.
+fn header_lets_in(name: &str) -> bool {
+    const LET_IN: [&str; 8] = ["token", "key", "auth", "session", "sig", "jwt", "hmac", "sessionid"];
+    let name = plain_name(name);
+    // What tells one request from another is any words of the sender's.
+    name != "idempotencykey" && SECRET.iter().chain(&LET_IN).any(|end| name.ends_with(end))
+}
+
+/// Whether letters and digits alternate as in no word with a number before or behind it.
+fn is_mixed(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let turns = bytes.windows(2).filter(|two| two[0].is_ascii_digit() != two[1].is_ascii_digit()).count();
+    bytes.len() >= 12 && bytes.iter().all(u8::is_ascii_alphanumeric) && turns >= 2
+}
+
+/// Whether it looks as ids of services do: two small letters, `_`, and the rest. Keys that begin alike are none.
+fn looks_like_id(value: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    value.split_once('_').is_some_and(|(kind, rest)| {
+        kind.len() == 2
+            && kind.bytes().all(|byte| byte.is_ascii_lowercase())
+            && !matches!(kind, "sk" | "pk" | "rk")
+            && !rest.is_empty()
+            && rest.bytes().all(is_part)
+    })
+}
+
+/// Whether it is words and numbers with `-` or `_` between them, as people name films.
+fn is_of_words(value: &str) -> bool {
+    let is_word = |part: &str| {
+        let is_all = |is: fn(&u8) -> bool| part.as_bytes().iter().all(is);
+        !part.is_empty() && (is_all(u8::is_ascii_alphabetic) || is_all(u8::is_ascii_digit))
+    };
+    value.contains(['-', '_']) && value.split(['-', '_']).all(is_word)
+}
+
 /// Hides the value of a field of a form or a query, if it signs or lets in, or looks as nothing but such a value does.
 pub(crate) fn learn_field(name: &str, value: &str) {
-    const SIGN_OR_LET_IN: [&str; 12] = [
-        "sig",
-        "token",
-        "policy",
-        "key",
-        "keypairid",
-        "jwt",
-        "auth",
-        "hdnts",
-        "hmac",
-        "code",
-        "session",
-        "ticket",
-    ];
-    let name: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
-    let is_named = SECRET.iter().chain(&SIGN_OR_LET_IN).any(|end| name.ends_with(end));
+    /// Ends of names whose values mostly sign or let in.
+    const SIGN_OR_LET_IN: [&str; 8] =
+        ["sig", "token", "keypairid", "sessionkey", "jwt", "auth", "hdnts", "hmac"];
+    /// Names that do so only if they are the whole name: a `country_code` and a `sort_key` are no secrets.
+    const ALONE: [&str; 5] = ["policy", "key", "code", "session", "ticket"];
+    let name = plain_name(name);
     let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
+    // Numbers and words are everywhere, and so are the ids that services give.
+    let may_be_secret = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && !looks_like_id(value);
+    let is_named = if SECRET.iter().any(|end| name.ends_with(end)) {
+        !value.bytes().all(|byte| byte.is_ascii_digit())
+    } else if SIGN_OR_LET_IN.iter().any(|end| name.ends_with(end)) {
+        may_be_secret
+    } else {
+        ALONE.contains(&&*name) && may_be_secret && !is_of_words(value)
+    };
     let is_uuid = value.len() == 36 && value.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
     // Whoever sends a file may say in its URL what it holds, which is named when it does not.
     let is_of_content =
         ["sha", "md5", "crc", "checksum", "hash", "digest"].iter().any(|of| name.contains(of));
     let is_random = value.len() >= SHORTEST_UNNAMED
         && !is_of_content
-        && has(u8::is_ascii_digit)
-        && has(u8::is_ascii_alphabetic)
+        && may_be_secret
+        && !is_of_words(value)
         && !value.contains(['.', ' ', '/', ':'])
         && !is_uuid;
     // A form has the name of the file for a key.
@@ -667,8 +722,20 @@ mod tests {
         let url = "https://s.example/o?X-Amz-Signature=0f1e2d3c4b5a&X-Amz-Credential=KEYID7EXAMPLE9%2F20261129%2Fs3\
                    &X-Amz-Expires=3600&response-content-type=application&name=documentary.mp4\
                    &blob=0123456789abcdef0123456789abcdef01&id=550e8400-e29b-41d4-a716-446655440000\
-                   &X-Content-MD5=fedcba9876543210fedcba9876543210";
+                   &X-Content-MD5=fedcba9876543210fedcba9876543210\
+                   &code=20261225&key=re_4f9a1c77d2b0&session=harbour-regatta-2026&sort_key=harbour2026x\
+                   &title=a-long-name-of-words-with-hyphens-2026&part_token=20261231";
         let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "video/x-harbour1"),
+            ("x-project", "harbour-wedding-2026"),
+            ("x-title", "Regatta harbour2026"),
+            ("x-auth-token", "harbourauthorisedonly"),
+        ] {
+            let mut value = reqwest::header::HeaderValue::from_static(value);
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
         let mut value = reqwest::header::HeaderValue::from_static("Custom Zq81kfjw02ld");
         value.set_sensitive(true);
         headers.insert("x-lets-in", value);
@@ -687,7 +754,14 @@ mod tests {
             ("you sent Zq81kfjw02ld", "you sent •••"),
             ("0123456789abcdef0123456789abcdef01", "•••"),
             ("eYzFiB3Dqq81==", "•••"),
+            ("harbourauthorisedonly", "•••"),
             // What is no secret.
+            ("a video/x-harbour1", "a video/x-harbour1"),
+            ("harbour-wedding-2026.mp4", "harbour-wedding-2026.mp4"),
+            ("harbour2026 harbour2026x", "harbour2026 harbour2026x"),
+            ("harbour-regatta-2026, 20261225, 20261231", "harbour-regatta-2026, 20261225, 20261231"),
+            ("re_4f9a1c77d2b0", "re_4f9a1c77d2b0"),
+            ("a-long-name-of-words-with-hyphens-2026", "a-long-name-of-words-with-hyphens-2026"),
             ("documentary.mp4, application, 3600", "documentary.mp4, application, 3600"),
             ("550e8400-e29b-41d4-a716-446655440000", "550e8400-e29b-41d4-a716-446655440000"),
             ("plain-value-0123", "plain-value-0123"),
@@ -710,6 +784,14 @@ mod tests {
         assert_eq!((known.passing.len(), known.by_beginning.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
         assert_eq!(known.length_at(b"00000001secret"), None);
         assert_eq!(known.length_at(b"00000011secret and more"), Some(14));
+        // But not one that turned out to be a key.
+        known.add(b"00000011secret", false);
+        assert!(!known.passing.iter().any(|one| **one == *b"00000011secret"));
+        for number in 0..=MOST_REMEMBERED {
+            known.add(format!("{number:08}another").as_bytes(), true);
+        }
+        assert_eq!(known.length_at(b"00000011secret"), Some(14));
+        assert_eq!(known.length_at(b"00000012secret"), None);
     }
 
     proptest! {

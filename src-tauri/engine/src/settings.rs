@@ -12,8 +12,9 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::error::{Error, Result};
-use crate::files::own_folder::read_own;
+use crate::files::own_folder::read_settings;
 use crate::http::address;
+use crate::language::Language;
 use crate::service::{self, About, Input, Known, ServiceId};
 use crate::units::Units;
 use crate::upload_method::UploadMethod;
@@ -43,22 +44,6 @@ pub enum Density {
     Normal,
     /// As many rows as fit.
     Compact,
-}
-
-/// The language of the window, the tray and the notices. The terminal speaks English.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, export_to = "types.ts")]
-pub enum Language {
-    /// As the desktop says.
-    #[default]
-    System,
-    /// English.
-    En,
-    /// Spanish.
-    Es,
-    /// Chinese.
-    Zh,
 }
 
 /// What can be set for the services: for each name that one of them has (`service.rs`) a value that fits it. What is not
@@ -126,10 +111,16 @@ impl ServiceSettings {
         Ok(())
     }
 
-    /// These, but the addresses as they are in `here`.
-    fn keeping_addresses_of(mut self, here: &Self) -> Self {
+    /// These, but the addresses as they are in `here`, and nothing on that deletes and is off there: the user is asked about
+    /// that, which no file answers.
+    fn keeping_what_was_agreed_to_in(mut self, here: &Self) -> Self {
         for (name, _) in service::all().filter_map(About::address_names) {
             self.set(name, here.text(name));
+        }
+        for known in service::settings() {
+            if matches!(known.input, Some(Input::Switch { deletes: true, .. })) && !here.is_on(known.name) {
+                self.set(known.name, false);
+            }
         }
         self
     }
@@ -354,11 +345,11 @@ impl Settings {
     }
 
     /// These, but what says where files and keys go, and what belongs to this computer, as it is in `here`. A file that
-    /// somebody passed on must not send a key elsewhere.
+    /// somebody passed on must not send a key elsewhere, nor have anything deleted.
     pub(crate) fn keeping_places_of(self, here: &Self) -> Self {
         Self {
             downloads_folder: here.downloads_folder.clone(),
-            of_services: self.of_services.keeping_addresses_of(&here.of_services),
+            of_services: self.of_services.keeping_what_was_agreed_to_in(&here.of_services),
             default_service: here.default_service.clone(),
             start_at_login: here.start_at_login,
             welcomed: here.welcomed,
@@ -378,17 +369,15 @@ impl Settings {
     }
 
     /// Reads `settings.json`. A broken file is set aside, never silently replaced: the note says so.
-    pub fn load(path: &Path) -> (Self, Option<Phrase>) {
-        let text = match read_own(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Self::default(), None),
-            Err(error) => {
-                let why = error.to_string().into();
-                return (Self::default(), Some(Phrase::SettingsUnreadable { why }));
-            }
-        };
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk, and `permission_denied` where somebody else can have written it. Nothing runs on the defaults then: the
+    /// user set something else, perhaps another folder or a limit.
+    pub fn load(path: &Path) -> Result<(Self, Option<Phrase>)> {
+        let Some(text) = read_settings(path)? else { return Ok((Self::default(), None)) };
         let why = match Self::parse(&text) {
-            Ok(settings) => return (settings, None),
+            Ok(settings) => return Ok((settings, None)),
             Err(why) => why,
         };
         let aside = free_name_beside(path);
@@ -396,7 +385,7 @@ impl Settings {
             Ok(()) => Phrase::SettingsBroken { why, aside: shown(&aside) },
             Err(_) => Phrase::SettingsBrokenInPlace { why },
         };
-        (Self::default(), Some(told))
+        Ok((Self::default(), Some(told)))
     }
 
     /// Writes `settings.json` so that a crash leaves either the old or the new one.
@@ -442,10 +431,24 @@ mod tests {
         // An editor that saves as UTF-16.
         let content: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         std::fs::write(&path, &content).unwrap();
-        let (settings, told) = Settings::load(&path);
+        let (settings, told) = Settings::load(&path).unwrap();
         assert!(matches!(told, Some(Phrase::SettingsBroken { .. })), "{told:?}");
         settings.save(&path).unwrap();
         assert_eq!(std::fs::read(folder.path().join("settings.json.broken")).unwrap(), content);
+    }
+
+    #[test]
+    fn neither_an_imported_file_nor_a_reset_has_anything_deleted() {
+        let with_all = |is_on: bool| {
+            service::settings()
+                .filter(|known| matches!(known.input, Some(Input::Switch { deletes: true, .. })))
+                .fold(Settings::default(), |all, known| all.with(known.name, is_on))
+        };
+        let (on, off) = (with_all(true), with_all(false));
+        assert_ne!(on, off, "there is none");
+        assert_eq!(on.clone().keeping_places_of(&off), off);
+        assert_eq!(on.clone().keeping_places_of(&on), on);
+        assert_eq!(off.clone().keeping_places_of(&on), off);
     }
 
     proptest! {
@@ -464,7 +467,7 @@ mod tests {
             let mut aside = Vec::new();
             for content in [bytes, words.into_bytes()] {
                 std::fs::write(&path, &content).unwrap();
-                let (settings, told) = Settings::load(&path);
+                let (settings, told) = Settings::load(&path).unwrap();
                 prop_assert!(settings.check().is_ok());
                 prop_assert!(kept().contains(&content), "{content:?} is lost");
                 prop_assert!(told.is_some() || path.exists());

@@ -95,7 +95,7 @@ fn is_letter(letter: char) -> bool {
     letter.is_alphanumeric()
         && is_ltr
         && !unicode_normalization::char::is_combining_mark(letter)
-        && !crate::filename::is_invisible(letter)
+        && !crate::unseen::is_invisible(letter)
 }
 
 impl fmt::Display for ShellCommand {

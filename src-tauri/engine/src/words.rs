@@ -435,7 +435,7 @@ phrases! {
     FolderReplaceable { folder: Foreign, place: Foreign } = "Other users can put another folder in the place of `{folder}`, where Ferry keeps its data, as `{place}` is theirs or open to them";
     FileOfAnother { path: Foreign } = "`{path}`, in the folder where Ferry keeps its data, belongs to another user";
     FileOpen { path: Foreign } = "Other users can write to `{path}`, in the folder where Ferry keeps its data";
-    FileWithSecondName { path: Foreign } = "`{path}`, in the folder where Ferry keeps its data, has a second name elsewhere, and may be somebody else's";
+    FileWithSecondName { path: Foreign } = "`{path}`, in the folder where Ferry keeps its data, has another hard link elsewhere, and may be somebody else's";
     NoLibraryInFile = "The file does not hold a Ferry library";
     NoSettingsInFile = "The file does not hold Ferry settings";
     UploadsOutOfRange { low: Count, high: Count, value: Count } = "The number of uploads at a time must be between {low} and {high}, not {value}";
@@ -567,6 +567,7 @@ phrases! {
     BeItsOwner = "start Ferry as that user, or choose another data folder with --data-dir";
     CloseFolder { command: ShellCommand } = "look whether all that is in it is yours, then run `{command}`, or choose another data folder with --data-dir";
     RemovePlanted { command: ShellCommand } = "look at it, then run `{command}`";
+    CopyInItsPlace { command: ShellCommand } = "if the file is yours, put a copy in its place: run `{command}`";
     StartNewerFerry = "start the newer Ferry, or choose another data folder with --data-dir";
     ChooseDownloadsFolder = "choose the Downloads folder in the settings";
     ShowInFolder = "show it in its folder instead";

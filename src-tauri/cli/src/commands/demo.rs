@@ -24,7 +24,7 @@ pub async fn run(bytes: u64, session: &mut Session) -> Result<Outcome, Error> {
     let data_dir = session.data_dir()?;
     // A queue of its own, inside the data folder: the user's queue is not touched. What is sent lies elsewhere, as nothing in the
     // data folder ever is.
-    let sent_from = source_folder()?;
+    let sent_from = source_folder(&data_dir)?;
     let own = data_dir.join(format!(".ferry-demo-{}", std::process::id()));
     new_folder(&data_dir, &own)?;
     let engine = session.open_apart(own.join("data")).await?;
@@ -37,16 +37,26 @@ pub async fn run(bytes: u64, session: &mut Session) -> Result<Outcome, Error> {
     shown
 }
 
-/// A folder for this user only, gone with what is in it when the demo ends.
-fn source_folder() -> Result<tempfile::TempDir, Error> {
+/// A folder for this user only, gone with what is in it when the demo ends. It lies beside the data folder or among the
+/// downloads: the system's folder for such things is in memory on many computers, which a large file does not fit into.
+fn source_folder(data_dir: &Path) -> Result<tempfile::TempDir, Error> {
+    make_private_folder(data_dir).map_err(|error| Error::target_io("Creating", data_dir, &error))?;
     let mut folder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         folder.permissions(std::fs::Permissions::from_mode(0o700));
     }
-    let made = folder.prefix("ferry-demo-").tempdir();
-    made.map_err(|error| Error::target_io("Creating a folder in", &std::env::temp_dir(), &error))
+    folder.prefix("ferry-demo-");
+    // Somebody may have put it where nothing else can be, or into another data folder, out of which nothing is sent.
+    let is_in_data = |place: &Path| place.ancestors().any(|above| above.join("ferry.db").exists());
+    let beside = data_dir.parent().filter(|place| !is_in_data(place));
+    if let Some(made) = beside.and_then(|place| folder.tempdir_in(place).ok()) {
+        return Ok(made);
+    }
+    let elsewhere = users_downloads_folder(data_dir).filter(|place| place.is_dir());
+    let place = elsewhere.unwrap_or_else(std::env::temp_dir);
+    folder.tempdir_in(&place).map_err(|error| Error::target_io("Creating a folder in", &place, &error))
 }
 
 /// Makes a folder that was not there: what is removed afterwards must be nobody else's.

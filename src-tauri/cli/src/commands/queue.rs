@@ -12,7 +12,8 @@ use crate::Outcome;
 use crate::arguments::{Continue, Pace, Rows};
 use crate::follow::{Item, follow};
 use crate::interrupt::Interrupt;
-use crate::report::{Event, Report, standing};
+use crate::report::{Event, Report};
+use crate::standing::standing;
 
 /// So many rows are begun to be followed at a time.
 const TOGETHER: usize = 256;

@@ -69,7 +69,8 @@ pub(super) async fn verify(
         }
         Proof::Nothing => {
             let is_told = total.is_some() || framing == Framing::Marked;
-            let may_be_message = sniff::is_short_text(&open.part, size);
+            let part = open.part.clone();
+            let may_be_message = run.disk(move || sniff::is_short_text(&part, size)).await?;
             let verified = if is_told && !may_be_message { Verified::Length } else { Verified::None };
             if may_be_message {
                 run.note(Phrase::OnlyShortText);

@@ -247,12 +247,12 @@ fn is_json_name(name: &str) -> bool {
 
 /// Whether no file of such a name is a text.
 fn is_no_text(name: &str) -> bool {
-    // Lists of films, drawings and pictures in letters, and what has the ending of a film by chance: `go.mod`, schemas, the
-    // heads of raw pictures.
-    const TEXTS: [&str; 30] = [
-        "asx", "cgm", "csv", "dif", "eps", "fbs", "hdr", "json", "m3u", "m3u8", "m4u", "mod", "mxu", "pbm",
-        "pgm", "pic", "pls", "pnm", "ppm", "ram", "smd", "srt", "svg", "ts", "vtt", "wax", "wmx", "wvx",
-        "xbm", "xpm",
+    // Lists of films, drawings and pictures in letters, and what has the ending of a film by chance: `go.mod`, TypeScript,
+    // schemas, the heads of raw pictures.
+    const TEXTS: [&str; 36] = [
+        "asx", "cgm", "csv", "cts", "dif", "dts", "eps", "fbs", "hdr", "json", "lsf", "lsx", "m3u", "m3u8",
+        "m4u", "mod", "mts", "mxu", "nsc", "pbm", "pgm", "pic", "pls", "pnm", "ppm", "ram", "smd", "srt",
+        "svg", "ts", "vtt", "wax", "wmx", "wvx", "xbm", "xpm",
     ];
     filename::is_no_page(name) && ending(name).is_some_and(|ending| !TEXTS.contains(&&*ending))
 }

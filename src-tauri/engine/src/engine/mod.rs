@@ -10,7 +10,6 @@ mod downloads;
 mod library;
 mod open;
 mod relocate;
-mod requests;
 mod settings;
 mod uploads;
 
@@ -29,7 +28,6 @@ use crate::files::own_folder;
 use crate::progress::joined;
 use crate::queue::{Queue, no_such_transfer};
 use crate::resume::Resume;
-use crate::seams::Seams;
 use crate::secret::Secret;
 use crate::secrets::Keys;
 use crate::service::ServiceId;
@@ -41,11 +39,11 @@ use crate::transfer::{AddedBy, Extent, Kind, State, TimelineEntry, Transfer, Tra
 use crate::upload::source_file::file_name;
 use crate::words::{Phrase, Words};
 
-pub(crate) use open::is_held;
-pub use requests::{
-    AddedDownload, Changes, CheckReport, DownloadRequest, Entrusted, FirstContact, PathSummary, Pictures,
-    Snapshot, UploadRequest,
+pub use crate::requests::{
+    AddedDownload, Changes, CheckReport, DownloadRequest, Entrusted, FirstContact, Overrides, PathSummary,
+    Pictures, Snapshot, UploadRequest,
 };
+pub(crate) use open::is_held;
 
 /// How long [`Engine::shutdown`] waits for running transfers to write down what they have.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -80,29 +78,6 @@ impl Options {
             keychain: true,
         }
     }
-}
-
-/// What wins over the settings for one run.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// Most bytes a second, each way.
-    pub limit_rate: Option<u64>,
-    /// Transfers at the same time, each way.
-    pub concurrency: Option<u8>,
-    /// Attempts without progress before a transfer fails.
-    pub retries: Option<u32>,
-    /// Most connections for one download.
-    pub connections: Option<u8>,
-    /// No byte for this long counts as a stall; else `FERRY_STALL_SECONDS`, else 30 s.
-    pub stall: Option<Duration>,
-    /// A job on a server that does not move on for this long is given up; else ten minutes.
-    pub stuck: Option<Duration>,
-    /// The part of their time that Ferry's own waits take (back-off, `Retry-After`, polling, looking again), with every
-    /// deadline over them; else all of it. For tests, which would otherwise wait as long as people do.
-    pub wait_scale: Option<f64>,
-    /// What a test puts in the place of the world.
-    #[doc(hidden)]
-    pub seams: Seams,
 }
 
 /// `FERRY_DATA_DIR`, or the platform's folder for application data.

@@ -31,11 +31,10 @@ impl Engine {
         let data_dir = options.data_dir;
         let (lock, open_folder) = {
             let data_dir = data_dir.clone();
-            blocking(move || own_folder::open(&data_dir).and_then(|told| Ok((lock_folder(&data_dir)?, told))))
-                .await??
+            blocking(move || own_folder::open(&data_dir, || lock_folder(&data_dir))).await??
         };
         let settings_file = data_dir.join("settings.json");
-        let (mut settings, broken_settings) = Settings::load(&settings_file);
+        let (mut settings, broken_settings) = Settings::load(&settings_file)?;
         let addresses = OutsideAddresses::from_environment(options.addresses)?;
         let keys =
             Keys::from_environment(options.keys, options.keychain, |service| addresses.origin(service));

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Adding, Engine, PathSummary, UploadRequest, blocking, row_for};
 use crate::error::{Cause, Error, Result};
+use crate::requests::IfSent;
 use crate::resume::Resume;
 use crate::secret::{Header, header_map};
 use crate::service::ServiceId;
@@ -16,7 +17,7 @@ use crate::services::{self, Services};
 use crate::task::{Reuse, Task, Token, UploadTask};
 use crate::transfer::{State, Transfer, TransferId};
 use crate::upload::chosen::{ChosenFile, ChosenFiles};
-use crate::upload::sent_before::{self, AddedUploads, Found, IfSent};
+use crate::upload::sent_before::{self, AddedUploads, Found};
 use crate::upload::signed_url::SignedUrl;
 use crate::words::{Count, Peer, Phrase};
 

@@ -9,7 +9,7 @@ use encoding_rs::{
     WINDOWS_1258,
 };
 
-use crate::settings::Language;
+use crate::language::Language;
 
 /// The charset of this name. By the WHATWG Encoding Standard, which says what senders mean by it: whoever says Latin-1
 /// means Windows-1252, whoever says GB2312 means GBK.

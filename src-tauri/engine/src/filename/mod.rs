@@ -9,7 +9,6 @@
 mod charset;
 mod content_disposition;
 mod extension;
-mod joiners;
 mod safe;
 
 use std::borrow::Cow;
@@ -25,13 +24,19 @@ use crate::redaction::redact;
 
 pub(crate) use self::charset::{language_of, system_language};
 pub(crate) use self::content_disposition::{from_content_disposition, is_attachment};
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::joiners::is_joiner;
-pub(crate) use self::joiners::keep_joiners;
-pub(crate) use self::safe::{fitted, is_invisible, make_safe, numbered};
+pub(crate) use self::safe::{fitted, make_safe, numbered};
 
-/// What a file is called while it is not complete: `name.ext.ferrypart`.
+/// The longest name of all disks together, in bytes of UTF-8. Those that count UTF-16 units (NTFS, APFS, FAT) take 255 of
+/// them, and a text never has more of these than bytes.
+pub(crate) const LONGEST_NAME: usize = 255;
+
+/// What a file is called while it is not complete.
 pub(crate) const PART_SUFFIX: &str = ".ferrypart";
+
+/// `name.ext.ferrypart`.
+pub(crate) fn part_name(name: &str) -> String {
+    format!("{name}{PART_SUFFIX}")
+}
 
 /// Where a name can come from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -180,11 +185,9 @@ pub(crate) fn last_segment(url: &Url, language: &str) -> Option<String> {
 pub(crate) mod check {
     use unicode_normalization::UnicodeNormalization as _;
 
-    use super::joiners::{is_joiner, keep_joiners};
     use super::safe::{is_device, is_launcher};
     use super::*;
-    use crate::files::disk::LONGEST_NAME;
-    use crate::files::part_file::part_name;
+    use crate::unseen::{is_invisible, is_joiner, keep_joiners};
 
     /// What all three systems take, and no tool misunderstands.
     pub(crate) fn is_legal(name: &str) -> bool {
@@ -217,8 +220,6 @@ pub(crate) mod check {
 mod tests {
     use super::check::{is_legal, is_legal_numbered};
     use super::*;
-    use crate::files::disk::LONGEST_NAME;
-    use crate::files::part_file::part_name;
     use proptest::prelude::*;
     use serde::Deserialize;
 

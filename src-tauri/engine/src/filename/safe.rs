@@ -4,9 +4,8 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::PART_SUFFIX;
-use super::joiners::{is_joiner, keep_joiners};
-use crate::files::disk::LONGEST_NAME;
+use super::{LONGEST_NAME, PART_SUFFIX};
+use crate::unseen::{is_invisible, is_joiner, keep_joiners};
 
 /// Room for the suffix of a part file, also of one that was set aside (`name.old.ferrypart`).
 const SUFFIXES: usize = PART_SUFFIX.len() + ".old".len();
@@ -92,18 +91,6 @@ fn in_ascii(name: &str) -> String {
 /// What a name neither begins nor ends with: Explorer cannot open `a.` and `a `, and `.a` is hidden elsewhere.
 pub(super) fn is_edge(c: char) -> bool {
     c == '.' || c.is_whitespace()
-}
-
-/// Characters without a shape of their own, and those that turn the direction of others: `photo\u{202e}gpj.exe` looks
-/// like a picture. Also code points that will never be characters.
-pub(crate) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}' | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        || (u32::from(c) & 0xfffe) == 0xfffe
 }
 
 /// Names that Windows keeps for devices, whatever extension follows.

@@ -4,15 +4,13 @@
 //! is, room is believed to be there until a write says otherwise. What is learnt is shared by all folders on the disk
 //! and forgotten a minute after the last of them was opened and let go, since the next disk in the same place may be another.
 
+use crate::filename::LONGEST_NAME;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest name of all disks together, in bytes of UTF-8. Those that count UTF-16 units (NTFS, APFS, FAT) take 255 of
-/// them, and a text never has more of these than bytes.
-pub(crate) const LONGEST_NAME: usize = 255;
 /// A disk that takes no name of this many bytes takes none that is of use to anyone.
 const SHORTEST_LIMIT: usize = 48;
 /// Setting a step of room aside takes no time, unless the disk fills it with zeroes; after this long the rest is left to

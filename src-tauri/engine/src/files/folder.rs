@@ -367,7 +367,8 @@ mod platform {
     use rustix::fs::{self, AtFlags, Mode, OFlags};
     use rustix::io::Errno;
 
-    use crate::files::disk::{self, Disk, DiskId, LONGEST_NAME};
+    use crate::filename::LONGEST_NAME;
+    use crate::files::disk::{self, Disk, DiskId};
     use crate::files::own_file::{self, Access};
 
     #[derive(Debug)]

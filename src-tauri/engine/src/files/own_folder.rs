@@ -68,20 +68,47 @@ pub(crate) fn read_own(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens the data folder, making it if need be: see the top of this file. Gives what the user must be told.
+/// All that is in the settings; nothing if there are none. They alone may be a link: many keep their settings in one place and
+/// link to them from where they belong. Nobody else may be able to turn that link or anything on its way, nor to write what
+/// it leads to.
 ///
 /// # Errors
 ///
-/// `permission_denied` with the way out where it is not this user's own.
-pub(crate) fn open(data_dir: &Path) -> Result<Option<Phrase>> {
+/// Those of the disk, and `permission_denied` where somebody else can have written them.
+pub(crate) fn read_settings(path: &Path) -> Result<Option<Vec<u8>>> {
+    let failed = |error: io::Error| Error::target_io("Reading", path, &error);
+    #[cfg(unix)]
+    if path.symlink_metadata().is_ok_and(|facts| facts.is_symlink()) {
+        unix::check_way(path)?;
+        return unix::read_linked(path).map(Some).map_err(failed);
+    }
+    match read_own(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Opens the data folder, making it if need be: see the top of this file. `lock` keeps other Ferrys out of it; it is called as
+/// soon as the folder is known to be the user's own, since what is looked through must not change hands meanwhile. Gives what
+/// `lock` gave, and what the user must be told.
+///
+/// # Errors
+///
+/// `permission_denied` with the way out where it is not this user's own, and those of `lock`.
+pub(crate) fn open<T>(data_dir: &Path, lock: impl FnOnce() -> Result<T>) -> Result<(T, Option<Phrase>)> {
     #[cfg(unix)]
     unix::check_way(data_dir)?;
     make_private_folder(data_dir)
         .map_err(|error| Error::target_io("Creating the data folder", data_dir, &error))?;
     #[cfg(unix)]
-    return unix::make_own(data_dir);
+    unix::make_own(data_dir)?;
+    let locked = lock()?;
+    #[cfg(unix)]
+    let told = unix::look_at_all(data_dir)?;
     #[cfg(not(unix))]
-    Ok(None)
+    let told = None;
+    Ok((locked, told))
 }
 
 /// Tells what lies in the data folder, whatever name it is reached by: another spelling, a link, a mount elsewhere, a second
@@ -299,8 +326,28 @@ mod unix {
     pub(super) fn is_own(file: &File) -> io::Result<bool> {
         let facts = file.metadata()?;
         let is_users = facts.uid() == geteuid().as_raw() || is_unmapped(facts.uid());
-        let has_list = || has_list(|name, value| rustix::fs::fgetxattr(file, name, value));
-        Ok(facts.is_file() && is_users && facts.nlink() == 1 && !lets_others_write(&facts, has_list))
+        Ok(facts.is_file() && is_users && facts.nlink() == 1 && !lets_others_write_to(file, &facts))
+    }
+
+    fn lets_others_write_to(file: &File, facts: &Metadata) -> bool {
+        lets_others_write(facts, || has_list(|name, value| rustix::fs::fgetxattr(file, name, value)))
+    }
+
+    /// What is in a file that a link leads to, whose way was looked at: this user's own, or root's, as it is where a whole
+    /// home is made from a description (Nix). There one file often has many names.
+    pub(super) fn read_linked(path: &Path) -> io::Result<Vec<u8>> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // A pipe in its place must not hold the start up.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let mut file = File::options().read(true).custom_flags(flags).open(path)?;
+        let facts = file.metadata()?;
+        let is_roots = facts.is_file() && facts.uid() == 0 && !lets_others_write_to(&file, &facts);
+        if !is_roots && !is_own(&file)? {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "somebody else can have written it"));
+        }
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut file, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Looks at every folder on the way to this one: whoever can rename what is in one of them can put another folder in
@@ -338,10 +385,9 @@ mod unix {
             .advise(Phrase::CloseFolder { command: ShellCommand::new("chmod go-w", place) })
     }
 
-    /// Refuses a folder that is not this user's own, and makes what is in it readable for its owner only.
-    pub(super) fn make_own(data_dir: &Path) -> Result<Option<Phrase>> {
-        let failed = |error: std::io::Error| Error::target_io("Looking at", data_dir, &error);
-        let facts = std::fs::metadata(data_dir).map_err(failed)?;
+    /// Refuses a folder that is not this user's own, and lets only its owner in.
+    pub(super) fn make_own(data_dir: &Path) -> Result<()> {
+        let facts = facts_of(data_dir)?;
         if facts.uid() != geteuid().as_raw() {
             // Taking it over would make everything his own that somebody else has put there.
             return Err(Error::new(
@@ -357,23 +403,40 @@ mod unix {
         if facts.mode() & OTHERS != 0 {
             close(data_dir, 0o700);
         }
+        // It is opened before the rest is looked at: one that somebody else holds, or a pipe of theirs, would keep Ferry from
+        // starting, and nobody would say why.
+        let lock = data_dir.join(LOCK);
+        if std::fs::symlink_metadata(&lock).is_ok_and(|facts| !is_trusted(facts.uid())) {
+            return Err(planted(&lock));
+        }
+        Ok(())
+    }
+
+    fn facts_of(data_dir: &Path) -> Result<Metadata> {
+        std::fs::metadata(data_dir).map_err(|error| Error::target_io("Looking at", data_dir, &error))
+    }
+
+    /// Looks at all that is in the folder, and makes it readable for its owner only. Gives what the user must be told.
+    pub(super) fn look_at_all(data_dir: &Path) -> Result<Option<Phrase>> {
         // At each opening, and all of it: that all is closed now says nothing of what was open before the user closed it.
         look_through(data_dir)?;
-        let stays_open = std::fs::metadata(data_dir).map_err(failed)?.mode() & OTHERS != 0;
+        let stays_open = facts_of(data_dir)?.mode() & OTHERS != 0;
         Ok(stays_open.then(|| Phrase::FolderStaysReadable { folder: shown(data_dir) }))
     }
 
     /// Closes what is in a folder, and refuses what somebody else has put there, or can have written. Links are looked at, never
-    /// followed.
+    /// followed. What another program of the user's takes away meanwhile is gone, and no danger.
     fn look_through(top: &Path) -> Result<()> {
         let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
-            let entries = std::fs::read_dir(&folder)
-                .map_err(|error| Error::target_io("Looking at", &folder, &error))?;
+            let entries = match std::fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && folder != top => continue,
+                entries => entries.map_err(|error| Error::target_io("Looking at", &folder, &error))?,
+            };
             for entry in entries.flatten() {
                 let (path, Ok(facts)) = (entry.path(), entry.metadata()) else { continue };
                 if !is_trusted(facts.uid()) {
-                    return Err(refused(Phrase::FileOfAnother { path: shown(&path) }, &path));
+                    return Err(planted(&path));
                 }
                 if facts.is_dir() {
                     if facts.mode() & OTHERS != 0 {
@@ -387,7 +450,8 @@ mod unix {
                     continue;
                 }
                 if facts.is_file() && path != top.join(LOCK) {
-                    if lets_others_write_at(&path, &facts) {
+                    // Of one that is gone by now nobody can say who could write to it.
+                    if lets_others_write_at(&path, &facts) && path.symlink_metadata().is_ok() {
                         return Err(Error::new(
                             Cause::PermissionDenied,
                             Phrase::FileOpen { path: shown(&path) },
@@ -395,7 +459,13 @@ mod unix {
                         .advise(Phrase::CloseFolder { command: ShellCommand::new("chmod -R go-w", top) }));
                     }
                     if facts.nlink() > 1 && BELIEVED.iter().any(|name| path.starts_with(top.join(name))) {
-                        return Err(refused(Phrase::FileWithSecondName { path: shown(&path) }, &path));
+                        // Mostly it is the user's own, linked by a program that makes backups or saves room. Removing it
+                        // would take the list away.
+                        return Err(Error::new(
+                            Cause::PermissionDenied,
+                            Phrase::FileWithSecondName { path: shown(&path) },
+                        )
+                        .advise(Phrase::CopyInItsPlace { command: copy_in_place(&path) }));
                     }
                 }
                 close_file(&path, &facts);
@@ -404,9 +474,19 @@ mod unix {
         Ok(())
     }
 
-    fn refused(what: Phrase, path: &Path) -> Error {
-        Error::new(Cause::PermissionDenied, what)
+    fn planted(path: &Path) -> Error {
+        Error::new(Cause::PermissionDenied, Phrase::FileOfAnother { path: shown(path) })
             .advise(Phrase::RemovePlanted { command: ShellCommand::new("rm -r", path) })
+    }
+
+    /// The command that gives a file an inode of its own, with the same content and rights.
+    fn copy_in_place(path: &Path) -> ShellCommand {
+        let mut copy = path.as_os_str().to_owned();
+        copy.push(".own");
+        let copy = Path::new(&copy);
+        let copied = ShellCommand::new(&ShellCommand::new("cp -p", path).to_string(), copy);
+        let moved = ShellCommand::new(&format!("{copied} && mv"), copy);
+        ShellCommand::new(&moved.to_string(), path)
     }
 
     pub(super) fn close_if_open(path: &Path) {
@@ -465,6 +545,10 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         std::fs::symlink_metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn open(data: &Path) -> Result<Option<Phrase>> {
+        super::open(data, || Ok(())).map(|((), told)| told)
     }
 
     #[track_caller]
@@ -535,7 +619,13 @@ mod tests {
         give(&record, 0o600);
         std::fs::hard_link(&record, &other).unwrap();
         assert_eq!(read_own(&record).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        is_refused(&data, &format!("rm -r {}", record.display()));
+        let (own, name) = (data.join("resume/7.own"), record.display());
+        let command = format!("cp -p {name} {0} && mv {0} {name}", own.display());
+        is_refused(&data, &command);
+        // What is advised keeps the content.
+        assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success());
+        open(&data).unwrap();
+        assert_eq!(read_own(&record).unwrap(), b"{}");
         std::fs::remove_file(&record).unwrap();
         symlink(&other, &record).unwrap();
         read_own(&record).unwrap_err();
@@ -543,6 +633,30 @@ mod tests {
         // Opening such a pipe would wait for somebody who writes.
         assert!(std::process::Command::new("mkfifo").arg(&record).status().unwrap().success());
         assert_eq!(read_own(&record).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn settings_may_be_a_link_to_what_nobody_else_can_write() {
+        let home = tempfile::tempdir().unwrap();
+        let (data, kept) = (home.path().join("data"), home.path().join("dotfiles"));
+        create_dir(&data).unwrap();
+        create_dir(&kept).unwrap();
+        give(&data, 0o700);
+        give(&kept, 0o755);
+        let (settings, theirs) = (data.join("settings.json"), kept.join("ferry.json"));
+        assert_eq!(read_settings(&settings).unwrap(), None);
+        symlink(&theirs, &settings).unwrap();
+        // A link that leads nowhere: the disk that they are on is not there.
+        read_settings(&settings).unwrap_err();
+        std::fs::write(&theirs, "{}").unwrap();
+        give(&theirs, 0o644);
+        assert_eq!(read_settings(&settings).unwrap().unwrap(), b"{}");
+        for (place, open_to, closed) in [(&theirs, 0o666, 0o644), (&kept, 0o777, 0o755)] {
+            give(place, open_to);
+            assert_eq!(read_settings(&settings).unwrap_err().code(), Code::PermissionDenied);
+            give(place, closed);
+        }
+        assert_eq!(read_settings(&settings).unwrap().unwrap(), b"{}");
     }
 
     #[cfg(target_os = "linux")]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Error, Result};
-use crate::filename::{self, PART_SUFFIX};
+use crate::filename::{self, part_name};
 use crate::files::disk::Disk;
 use crate::files::folder::{Folder, allocated};
 use crate::files::origin_mark::{self, MarkTried};
@@ -443,11 +443,6 @@ pub(crate) fn discard(folder: &Path, name: &str) {
         // It may be gone already; that is what was wanted.
         let _ = folder.remove(&part_name(name));
     }
-}
-
-/// `name.ext.ferrypart`.
-pub(crate) fn part_name(name: &str) -> String {
-    format!("{name}{PART_SUFFIX}")
 }
 
 fn too_many(name: &str) -> Error {

@@ -3,6 +3,8 @@
 //! Bytes of two answers are joined only where [`Identity::same_as`] says [`Sameness::Same`]. What cannot be shown to be the
 //! same is not spliced (RFC 9110 §15.3.7): a missing validator is "unknown", never "same".
 
+use std::collections::HashSet;
+
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use serde::{Deserialize, Serialize};
@@ -204,7 +206,8 @@ fn place(url: &Url) -> String {
 fn query(url: &Url) -> String {
     let mut hash = Sha256::new();
     let mut is_empty = true;
-    for (name, value) in url.query_pairs().filter(|(name, _)| !signs(name)) {
+    let names: HashSet<String> = url.query_pairs().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    for (name, value) in url.query_pairs().filter(|(name, _)| !signs(name, &names)) {
         for part in [name, value] {
             hash.update(part.len().to_le_bytes());
             hash.update(part.as_bytes());
@@ -218,16 +221,14 @@ fn short(hash: Sha256) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a parameter belongs to a signature and says nothing of which file it is for. Only names that mean nothing else: a
-/// `token` or an `id` may be all that tells two files apart.
-fn signs(name: &str) -> bool {
-    /// Of S3, Google Cloud Storage, Alibaba, Volcengine, Huawei and Tencent.
-    const BEGIN: [&str; 6] = ["x-amz-", "x-goog-", "x-oss-", "x-tos-", "x-obs-", "q-"];
-    /// Of the second versions of the same, of CloudFront, Swift and Azure.
-    const WHOLE: [&str; 26] = [
+/// Whether a parameter belongs to a signature and says nothing of which file it is for, beside all those that there are. Only
+/// names that mean nothing else: a `token` or an `id` may be all that tells two files apart.
+fn signs(name: &str, beside: &HashSet<String>) -> bool {
+    /// Of S3, Google Cloud Storage, Alibaba, Volcengine and Huawei.
+    const BEGIN: [&str; 5] = ["x-amz-", "x-goog-", "x-oss-", "x-tos-", "x-obs-"];
+    /// Of the older kinds of the same, of Tencent, Swift, GitHub and the delivery networks.
+    const WHOLE: [&str; 29] = [
         "signature",
-        "expires",
-        "policy",
         "key-pair-id",
         "awsaccesskeyid",
         "googleaccessid",
@@ -237,23 +238,38 @@ fn signs(name: &str) -> bool {
         "security-token",
         "temp_url_sig",
         "temp_url_expires",
-        "sig",
-        "se",
-        "st",
-        "sp",
-        "sv",
-        "sr",
-        "spr",
-        "skoid",
-        "sktid",
-        "skt",
-        "ske",
-        "sks",
-        "skv",
-        "sip",
+        "q-sign-algorithm",
+        "q-ak",
+        "q-sign-time",
+        "q-key-time",
+        "q-header-list",
+        "q-url-param-list",
+        "q-signature",
+        "jwt",
+        "hdnts",
+        "hdnea",
+        "hdntl",
+        "__token__",
+        "__gda__",
+        "auth_key",
+        "wssecret",
+        "wstime",
+        "txsecret",
+        "txtime",
+        "_upt",
+    ];
+    /// Of Azure, where its signature and its version stand beside them.
+    const AZURE: [&str; 16] = [
+        "sig", "se", "st", "sp", "sv", "sr", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv", "sip",
+        "ss", "srt",
     ];
     let name = name.to_ascii_lowercase();
-    BEGIN.iter().any(|begin| name.starts_with(begin)) || WHOLE.contains(&name.as_str())
+    let has = |name: &str| beside.contains(name);
+    match name.as_str() {
+        "expires" | "policy" => has("signature"),
+        name if AZURE.contains(&name) => has("sig") && has("sv"),
+        name => BEGIN.iter().any(|begin| name.starts_with(begin)) || WHOLE.contains(&name),
+    }
 }
 
 fn promises_nothing(offered: &Offered) -> bool {
@@ -505,6 +521,11 @@ mod tests {
             ("/f?versionId=1&X-Amz-Signature=a", "/f?versionId=2&X-Amz-Signature=a", tag, Unknown),
             ("/f?Expires=1&Signature=a&Key-Pair-Id=K", "/f?Expires=2&Signature=b&Key-Pair-Id=K", tag, Same),
             ("/f?sv=2024&se=1&sig=a", "/f?sv=2024&se=2&sig=b", tag, Same),
+            ("/f?se=1", "/f?se=2", tag, Unknown),
+            ("/f?q-page=1", "/f?q-page=2", tag, Unknown),
+            ("/f?expires=1", "/f?expires=2", tag, Unknown),
+            ("/f?jwt=a.b.c", "/f?jwt=d.e.f", tag, Same),
+            ("/f?hdnts=exp=1~hmac=a", "/f?hdnts=exp=2~hmac=b", tag, Same),
         ];
         for (first, later, head, expected) in rows {
             assert_eq!(at(first, head).same_as(&at(later, head)), *expected, "{first} then {later}");

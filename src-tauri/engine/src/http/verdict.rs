@@ -123,6 +123,9 @@ const BAD_WORDS: [&str; 39] = [
     "disallowed",
 ];
 
+/// Those that the small print of a success has as well: until when it is kept, what is not to be undone.
+const WEAK_WORDS: [&str; 5] = ["expired", "cannot", "unable", "invalid", "unavailable"];
+
 /// The same for pairs of words.
 const BAD_PAIRS: [(&str, &[&str]); 10] = [
     (
@@ -193,8 +196,9 @@ const SUCCESS_FLAGS: [&str; 11] = [
     "uploadsuccessful",
 ];
 /// What was done to the file: `false` is a no. Not `created`, which is false where a file took the place of another, nor
-/// what comes after it is stored: processed, ready, published; nor Uploadcare's `is_stored`, which is "kept for good".
-const DONE_FLAGS: [&str; 20] = [
+/// what comes after it is stored: processed, ready, published, and a bare `complete`, which may be the whole job; nor
+/// Uploadcare's `is_stored`, which is "kept for good".
+const DONE_FLAGS: [&str; 16] = [
     "uploaded",
     "isuploaded",
     "fileuploaded",
@@ -209,10 +213,6 @@ const DONE_FLAGS: [&str; 20] = [
     "written",
     "persisted",
     "committed",
-    "complete",
-    "iscomplete",
-    "completed",
-    "iscompleted",
     "uploadcomplete",
     "uploadcompleted",
 ];
@@ -462,6 +462,62 @@ fn embedded(text: &str) -> Vec<Value> {
 
 /// What plain words say: `Upload failed: disk full`.
 pub(crate) fn of_text(text: &str) -> Verdict {
+    of_words(text, true)
+}
+
+/// What a whole answer in plain words says. Its first line is the answer; what stands below that, behind a link or in
+/// brackets is the small print, and has words of failures in every success.
+fn of_answer(text: &str) -> Verdict {
+    let mut lines = text.lines().map(str::trim).filter(|line| line.contains(char::is_alphanumeric));
+    let Some(first) = lines.next() else { return of_text(text) };
+    let link = |line: &str| ["http://", "https://"].into_iter().filter_map(|scheme| line.find(scheme)).min();
+    let first = &first[..link(first).unwrap_or(first.len())];
+    if is_error_file(first) {
+        return Verdict::Silent;
+    }
+    // Beside a link, which is most likely where the file is, they count only as the first word.
+    let begins_so = words_of(&first.to_lowercase()).first().is_some_and(|one| WEAK_WORDS.contains(&&**one));
+    let counts_weak = begins_so || link(text).is_none();
+    let outside: String =
+        first.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect();
+    let found = match of_words(first, false) {
+        Verdict::Failed => Verdict::Failed,
+        _ if counts_weak => of_words(&outside, true),
+        other => other,
+    };
+    // Below a greeting or a warning: `Error: no room`, `Fatal error: …`.
+    let says_no_below = lines.any(|line| {
+        line.split_once(':').is_some_and(|(head, _)| {
+            head.split_whitespace().all(|one| word(one) == Some(Verdict::Failed))
+                && of_words(line, false) == Verdict::Failed
+        })
+    });
+    if says_no_below {
+        Verdict::Failed
+    } else if found == Verdict::Silent && of_words(text, false) == Verdict::Well {
+        Verdict::Well
+    } else {
+        found
+    }
+}
+
+/// Whether a line is only the name of a file of errors: `Error report.pdf`. With more words between it may be a sentence:
+/// `Error saving report.pdf`.
+fn is_error_file(line: &str) -> bool {
+    const LONGEST_ENDING: usize = 5;
+    let line = line.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let Some((first, name)) = line.split_once(' ') else { return false };
+    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
+    first.eq_ignore_ascii_case("error")
+        && !stem.is_empty()
+        && !stem.contains(char::is_whitespace)
+        && ending.len() <= LONGEST_ENDING
+        && ending.chars().all(|c| c.is_ascii_alphanumeric())
+        && ending.contains(|c: char| c.is_ascii_alphabetic())
+}
+
+/// `counts_weak`: whether the words that a success may have in its small print count.
+fn of_words(text: &str, counts_weak: bool) -> Verdict {
     const LONGEST: usize = 300;
     let text: String = text.trim().chars().take(LONGEST).collect();
     let lower = text.to_lowercase();
@@ -488,7 +544,8 @@ pub(crate) fn of_text(text: &str) -> Verdict {
         && !["无错误", "没有错误", "無錯誤", "沒有錯誤"].iter().any(|none| lower.contains(none));
     for (at, one) in words.iter().enumerate() {
         let next = words.get(at + 1).map_or("", String::as_str);
-        bad |= BAD_WORDS.contains(&&**one) && !is_denied(at);
+        let is_bad = BAD_WORDS.contains(&&**one) && (counts_weak || !WEAK_WORDS.contains(&&**one));
+        bad |= is_bad && !is_denied(at);
         bad |= BAD_PAIRS.iter().any(|(first, second)| first == one && second.contains(&next));
         good |= GOOD_WORDS.contains(&&**one) && !is_denied(at);
     }
@@ -679,7 +736,7 @@ impl Walk {
         for pairs in pairs_of(text) {
             found = worse(found, self.object(&pairs, 0, true));
         }
-        worse(found, of_text(text))
+        worse(found, of_answer(text))
     }
 
     /// JSON that broke off, or that is a script's own spelling (Ext JS): only a no counts, the rest is lost.
@@ -707,8 +764,13 @@ impl Walk {
         for value in values_in(text) {
             found = worse(found, self.value(&value, 0));
         }
-        // Only what stands out: the small print of a page may speak of errors, too.
-        page_headings(text).iter().map(|heading| of_text(heading)).fold(found, worse)
+        // Only what stands out: the small print of a page may speak of errors, too, and so may its smaller headings, where
+        // the title or a large one says that all went well.
+        let said = |page: &str| {
+            page_headings(page).iter().map(|heading| of_text(heading)).fold(Verdict::Silent, worse)
+        };
+        let large = said(&text.replace("<h2", "<h6").replace("<H2", "<h6"));
+        worse(found, if large == Verdict::Well { large } else { said(text) })
     }
 
     fn value(&mut self, value: &Value, depth: usize) -> Verdict {
@@ -815,11 +877,17 @@ impl Walk {
 
 /// Whether an object that is about the upload says no by something else than a flag.
 fn says_no_otherwise(fields: &[(String, &Value)]) -> bool {
-    let is_status = |value: &Value| {
+    let is_status = |name: &str, value: &Value| {
         let text = value.as_str();
         let line = text.and_then(|text| status_line(text.trim()));
+        // A bare number is a status where it is called one: a result of 404 may be an id, or how many there are.
+        let number = text.map_or_else(|| value.as_f64(), |text| text.trim().parse().ok());
+        let may_be_status = name.contains("stat")
+            || STATUSES.contains(&name)
+            || number.is_some_and(|number: f64| number < 0.0);
         line.is_some_and(|code| code >= 400)
-            || (!matches!(value, Value::Bool(_))
+            || (may_be_status
+                && !matches!(value, Value::Bool(_))
                 && of_code(value) == Some(Verdict::Failed)
                 && text.and_then(word).is_none())
     };
@@ -831,10 +899,19 @@ fn says_no_otherwise(fields: &[(String, &Value)]) -> bool {
             || (among(&VALID_FLAGS) && done(value) == Some(false))
             || (among(&STORED_FLAGS) && value.as_u64() == Some(0))
             || (among(&STATES)
-                && (matches!(value, Value::Bool(false)) || is_bad_state(value) || is_status(value)))
-            || (among(&KINDS) && value.as_str().and_then(word) == Some(Verdict::Failed))
-            || (among(&STATUSES) && is_status(value))
+                && (matches!(value, Value::Bool(false)) || is_bad_state(value) || is_status(name, value)))
+            || (among(&KINDS) && is_bad_kind(name, value))
+            || (among(&STATUSES) && is_status(name, value))
     })
+}
+
+/// Whether a kind is that of failures. How much something matters may be said of anything: only `error` is plain there.
+fn is_bad_kind(name: &str, value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    match name {
+        "level" | "severity" => text.trim().eq_ignore_ascii_case("error"),
+        _ => word(text) == Some(Verdict::Failed),
+    }
 }
 
 /// What the codes say, by themselves and with the words beside them.

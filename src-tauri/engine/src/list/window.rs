@@ -7,8 +7,9 @@ use super::List;
 use super::card::Card;
 use super::look::{Can, Hidden, Hour, ListChanges, Listing, Look, Opening, TakenBack, Where};
 use crate::asset::LibraryChanges;
-use crate::engine::{Changes, Engine};
+use crate::engine::Engine;
 use crate::error::Result;
+use crate::requests::Changes;
 use crate::transfer::{State, Transfer, TransferId};
 use crate::words::{Phrase, Words};
 

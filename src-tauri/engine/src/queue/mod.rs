@@ -21,12 +21,12 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::curve::SpeedSample;
-use crate::engine::{Changes, Overrides};
 use crate::error::{Error, Result};
 use crate::files::folder::OpenFolders;
 use crate::files::own_folder::OwnFolder;
 use crate::files::reserved_names::ReservedNames;
 use crate::http::Http;
+use crate::requests::{Changes, Overrides};
 use crate::resume::{Resume, ResumeFolder};
 use crate::rows::{Entry, Rows};
 use crate::services::Services;

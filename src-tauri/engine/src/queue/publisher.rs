@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Queue;
-use crate::engine::Changes;
 use crate::memory;
 use crate::progress::Meter;
+use crate::requests::Changes;
 use crate::transfer::{Transfer, TransferId};
 
 /// Listeners hear of changes this often at most.

@@ -8,11 +8,16 @@ use std::time::Duration;
 use super::attempts::waiting_for;
 use super::operations::ask_to_stop;
 use super::{Queue, SILENT};
+use tokio::time::Instant;
+
 use crate::error::Code;
 use crate::files::disk_calls::{DiskCalls, Place as Disk};
 use crate::lane::{Lane, Origin};
 use crate::rows::{Entry, Slot, Start, Stop};
 use crate::transfer::{Kind, State, TransferId, WaitReason};
+
+/// Closing waits no longer than this for work of ended runs: whoever closes gives two seconds for all of it.
+const LATE_AT_CLOSE: Duration = Duration::from_millis(1500);
 
 impl Queue {
     /// Stops everything that runs, each where it stands.
@@ -27,7 +32,9 @@ impl Queue {
         for end in ends {
             end.cancelled().await;
         }
-        while self.rows().has_late_moving(self.silent_after()) {
+        // Not for ever: an answer of a service may take minutes, and what is here must be closed in order before that.
+        let last = Instant::now() + LATE_AT_CLOSE;
+        while self.rows().has_late_moving(self.silent_after()) && Instant::now() < last {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.is_closed.store(true, Ordering::SeqCst);
@@ -125,7 +132,7 @@ impl Queue {
     }
 
     /// Lets those say so whose disk does not answer, and those go on whose disk does again.
-    pub(super) fn look_at_disks(&self) {
+    pub(super) fn look_at_disks(self: &Arc<Self>) {
         let limit = self.silent_after();
         let silent = self.rows().newly_silent(limit);
         if !silent.is_empty() {
@@ -144,23 +151,31 @@ impl Queue {
     }
 
     /// Takes in what disks have answered since. Whether anything may go on.
-    pub(super) fn hear_disks(&self) -> bool {
+    pub(super) fn hear_disks(self: &Arc<Self>) -> bool {
         let (over, has_changed) = self.rows().hear_disks(self.silent_after());
         for id in over {
-            // What was late may have been written for a row that needs it no more.
-            match self.row(id).map(|row| row.state) {
-                None => {
-                    self.names.forget(id);
-                    self.resume_folder.remove(id);
-                }
-                Some(State::Canceled) => self.resume_folder.remove(id),
-                Some(_) => {}
-            }
+            tokio::spawn(Arc::clone(self).forget_late(id));
         }
         if has_changed {
             self.publishing.notify_one();
         }
         has_changed
+    }
+
+    /// What was late may have been written for a row that needs it no more. In its turn: who takes a cancel back just now
+    /// writes the record anew before the row counts as waiting.
+    async fn forget_late(self: Arc<Self>, id: TransferId) {
+        let _turn = self.turns.take(id).await;
+        let state = self.row(id).map(|row| row.state);
+        if state.is_none() {
+            self.names.forget(id);
+        }
+        if matches!(state, None | Some(State::Canceled)) {
+            let folder = self.resume_folder.clone();
+            if let Err(error) = self.disk(move || folder.remove(id)).await {
+                tracing::warn!(%error, %id, "a record that nobody needs stays until the next start");
+            }
+        }
     }
 
     /// For a command that asks a disk about a transfer which does not run.

@@ -203,7 +203,7 @@ pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
 }
 
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
-    let stamp = crate::progress::now();
+    let stamp = crate::seams::now();
     let aside = path.with_extension(format!("db.broken-{stamp}"));
     std::fs::rename(path, &aside).map_err(|error| Error::target_io("Setting aside", path, &error))?;
     for suffix in ["-wal", "-shm"] {

@@ -128,7 +128,7 @@ pub(super) async fn accept(run: &Run, answer: Response, all_sent: bool) -> Resul
 enum Judged {
     Stored,
     Doubtful(Doubt),
-    /// It broke off in the middle: what it would have said is lost.
+    /// It broke off, in the middle or before its first byte: what it would have said is lost.
     Cut,
     Failed(Box<Refusal>),
 }
@@ -167,7 +167,10 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Judged {
     }
     let is_unfinished = text.starts_with(['{', '['])
         && serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof());
-    if is_unfinished || (!body.is_empty() && is_shorter(headers, body)) {
+    // One that broke off before its first byte is lost as well. A 204 has no body, whatever length it names (RFC 9110,
+    // section 15.3.5).
+    let has_body = status != StatusCode::NO_CONTENT;
+    if is_unfinished || (has_body && is_shorter(headers, body)) {
         return Judged::Cut;
     }
     if let Some(title) = answer::sign_in_page(headers, text) {
@@ -313,6 +316,23 @@ mod tests {
             for body in ["", r#"{"status": "processing"}"#] {
                 assert_eq!(doubt(status, body), expected, "{status} {body}");
             }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_shorter_than_it_announced_is_cut_wherever_it_broke_off() {
+        for (status, length, body, is_cut) in [
+            (200, "400", "", true),
+            (200, "400", "The file is", true),
+            (201, "2", "", true),
+            (200, "0", "", false),
+            (200, "2", "OK", false),
+            (204, "400", "", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+            let judged = judge(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
+            assert_eq!(matches!(judged, Judged::Cut), is_cut, "{status} {length} {body}");
         }
     }
 

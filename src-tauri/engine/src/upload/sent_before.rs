@@ -37,22 +37,6 @@ const EXAMPLES: usize = 4;
 /// The two clocks that say how long to wait may differ by less.
 const MARGIN: Duration = Duration::from_millis(10);
 
-/// What becomes of files that were sent to the same service before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, export_to = "types.ts")]
-pub enum IfSent {
-    /// They are sent like all others. Nothing is looked up.
-    #[default]
-    Again,
-    /// If there are any, nothing is added and the answer is a question.
-    Ask,
-    /// Their rows end with the asset that is there; what the service no longer has is sent.
-    Reuse,
-    /// They are left out.
-    Skip,
-}
-
 /// The question: so many of these files were sent before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export, export_to = "types.ts")]

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::error::{Cause, Error, Result};
 use crate::http::address;
+use crate::http::error_body;
 use crate::http::range;
 use crate::http::reach::{self, Destination};
 use crate::run::Run;
@@ -208,7 +209,13 @@ async fn begin(sending: &Sending<'_>, kept: &Kept) -> Result<Destination, Refuse
     let answer = run.or_stop(run.queue().http.send(request, reach)).await??;
     let reach = run.queue().http.reach_on_word_of(&answer);
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    accept(run, answer, true).await?;
+    if answer.status().is_success() && location.is_some() {
+        // The place is what was asked for: words beside it are not about the file, of which nothing was sent. They are read
+        // only so that the connection can be used again.
+        run.or_stop(error_body(answer, run.queue().http.limits.stall)).await?;
+    } else {
+        accept(run, answer, true).await?;
+    }
     let location = location.ok_or_else(|| Error::new(Cause::ServerTrouble, Phrase::SessionWithoutPlace))?;
     let absolute = url.join(&location).map_err(|error| {
         Error::new(Cause::BadResponse, Phrase::SessionUnusable).because(error.to_string())
@@ -272,7 +279,7 @@ impl Line<'_> {
     /// Whether something else than the status says what is stored.
     async fn is_shown(&self, taken: &Taken) -> Result<bool> {
         let Sending { run, source, service, target, .. } = *self.sending;
-        if verify::names_content(taken, &target.url) {
+        if verify::names_content(taken, &target.url, source.size()) {
             return Ok(true);
         }
         let (Some(service), Some(asset_id)) = (service, &target.asset_id) else { return Ok(false) };

@@ -59,11 +59,13 @@ struct Named {
     hints: Vec<(Algorithm, Vec<u8>)>,
 }
 
-/// Whether the answer names a digest or a length, so that it can be held to it.
-pub(super) fn names_content(taken: &Taken, url: &SignedUrl) -> bool {
+/// Whether the answer names a digest or a length, so that a file of this size can be held to it. A number that fits only
+/// as a rounded size fits many files, and proves none.
+pub(super) fn names_content(taken: &Taken, url: &SignedUrl, size: u64) -> bool {
     let named = named(taken, url);
     let names_digest = !named.offered.all.is_empty() || !named.by_name.is_empty();
-    names_digest || !named.lengths.is_empty() || !named.sizes.is_empty()
+    let tells = |there: &u64| *there == size || !may_be_size(*there, size);
+    names_digest || !named.lengths.is_empty() || named.sizes.iter().any(tells)
 }
 
 /// Compares what the store named, asks the service, and writes down what is known.
@@ -92,9 +94,16 @@ pub(super) async fn finish(
         Some(digests) => digests,
         None => digests_of(run, source, wanted).await?,
     };
-    let mut proof = match taken {
-        Some(_) => compare_named(&digests, &named, source.size(), taken.and_then(|taken| taken.form_size))?,
-        None => Verified::Length,
+    let compared = match taken {
+        Some(taken) => compare_named(&digests, &named, source.size(), taken.form_size),
+        None => Ok(Verified::Length),
+    };
+    let confirms = service.is_some() && target.asset_id.is_some();
+    let (mut proof, other) = match compared {
+        Ok(proof) => (proof, None),
+        // Only a doubt: that the service has a file of this size settles it.
+        Err(error) if confirms && error.cause == Cause::ServiceRefused => (Verified::None, Some(error)),
+        Err(error) => return Err(error),
     };
     let mut status = AssetStatus::Sent;
     if let (Some(service), Some(asset_id)) = (service, &target.asset_id) {
@@ -124,7 +133,11 @@ pub(super) async fn finish(
             Confirmation::Failed(word) => {
                 return Err(Error::new(Cause::ServiceRefused, Phrase::FileNotTaken).because(word));
             }
+            Confirmation::Pending if other.is_some() => {}
             Confirmation::Pending => run.note(Phrase::NotYetConfirmed),
+        }
+        if let Some(error) = other.filter(|_| proof == Verified::None) {
+            return Err(error);
         }
         if status != AssetStatus::Confirmed
             && let Some(error) = unproven(&service_id, proof, taken)
@@ -307,6 +320,9 @@ impl Named {
                 self.read_named(name, &Value::String(text.to_owned()), false);
             }
         }
+        // Proxies write down the length of what they pass on. The body's own sizes are not read yet.
+        let own = taken.body.len() as u64;
+        self.sizes.retain(|size| own == 0 || *size != own);
         self.by_name.retain(|claim| !is_of(claim, &taken.body));
     }
 
@@ -660,6 +676,23 @@ mod tests {
     }
 
     #[test]
+    fn a_size_that_fits_only_when_it_is_rounded_is_nothing_to_hold_an_answer_to() {
+        let url = SignedUrl::parse("https://files.example/o").unwrap();
+        for (body, expected) in [
+            (r#"{"size": 300000}"#, true),
+            (r#"{"size": 300}"#, false),
+            (r#"{"size": 293}"#, false),
+            (r#"{"size": 5}"#, true),
+            (r#"{"md5": "00000000000000000000000000000000"}"#, true),
+            ("", false),
+        ] {
+            let (headers, body) = (HeaderMap::new(), body.as_bytes().to_vec());
+            let taken = Taken { headers, body, form_size: None, doubt: None, of_chunk: false };
+            assert_eq!(names_content(&taken, &url, 300_000), expected, "{:?}", taken.body);
+        }
+    }
+
+    #[test]
     fn everything_that_a_store_names_is_compared() {
         const ANY: &str = "https://files.example/o";
         const S3: &str = "https://b.s3.amazonaws.com/o?X-Amz-Signature=x";
@@ -856,6 +889,9 @@ mod tests {
             (ANY, vec![], r#"{"hash": "f7c3bc1d808e04732adf679965ccc34ca7ae3441"}"#, Some(Verified::Sha1)),
             (ANY, vec![], r#"{"hash": "0000000000000000000000000000000000000000"}"#, Some(Verified::None)),
             // Of the answer itself, of a key, of something else, of several.
+            (ANY, vec![("x-content-length", "5")], "12345", Some(Verified::None)),
+            (ANY, vec![("x-content-length", "5")], "1234", None),
+            (ANY, vec![("x-content-length", "9")], "12345", Some(Verified::Length)),
             (
                 ANY,
                 vec![("content-length", "5"), ("x-original-content-length", "5")],

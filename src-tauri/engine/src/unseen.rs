@@ -1,4 +1,5 @@
-//! The two characters without a shape that belong to a word: the zero-width non-joiner and the zero-width joiner.
+//! Characters that show nothing, and the two of them that belong to a word: the zero-width non-joiner and the zero-width
+//! joiner.
 //!
 //! Persian writes prefixes and plurals with the one, Indic scripts choose the shape of a letter by both, and emoji are put
 //! together by the other. Elsewhere they show nothing and make two names look the same, so there they go.
@@ -12,6 +13,18 @@ const NON_JOINER: char = '\u{200c}';
 const JOINER: char = '\u{200d}';
 /// Asks for the coloured shape of a sign.
 const AS_EMOJI: char = '\u{fe0f}';
+
+/// Characters without a shape of their own, and those that turn the direction of others: `photo\u{202e}gpj.exe` looks
+/// like a picture. Also code points that will never be characters.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || (u32::from(c) & 0xfffe) == 0xfffe
+}
 
 /// Whether this is one of the two.
 pub(crate) fn is_joiner(c: char) -> bool {

@@ -1,6 +1,7 @@
 //! What a face asks for, and what it is told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -9,12 +10,12 @@ use crate::asset::LibraryChanges;
 use crate::curve::SpeedSample;
 use crate::error::Failure;
 use crate::http::checksum::Checksum;
+use crate::seams::Seams;
 use crate::secret::Header;
 use crate::service::ServiceId;
 use crate::services::ServiceStatus;
 use crate::settings::Settings;
 use crate::transfer::{Extent, Transfer, TransferId};
-use crate::upload::sent_before::IfSent;
 use crate::upload_method::UploadMethod;
 use crate::words::Words;
 
@@ -187,4 +188,43 @@ pub struct Pictures {
     pub speeds: Vec<SpeedSample>,
     /// Which bytes of the file are there, in order: one stretch, or several while several connections run.
     pub pieces: Vec<Extent>,
+}
+
+/// What becomes of files that were sent to the same service before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export, export_to = "types.ts")]
+pub enum IfSent {
+    /// They are sent like all others. Nothing is looked up.
+    #[default]
+    Again,
+    /// If there are any, nothing is added and the answer is a question.
+    Ask,
+    /// Their rows end with the asset that is there; what the service no longer has is sent.
+    Reuse,
+    /// They are left out.
+    Skip,
+}
+
+/// What wins over the settings for one run.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Most bytes a second, each way.
+    pub limit_rate: Option<u64>,
+    /// Transfers at the same time, each way.
+    pub concurrency: Option<u8>,
+    /// Attempts without progress before a transfer fails.
+    pub retries: Option<u32>,
+    /// Most connections for one download.
+    pub connections: Option<u8>,
+    /// No byte for this long counts as a stall; else `FERRY_STALL_SECONDS`, else 30 s.
+    pub stall: Option<Duration>,
+    /// A job on a server that does not move on for this long is given up; else ten minutes.
+    pub stuck: Option<Duration>,
+    /// The part of their time that Ferry's own waits take (back-off, `Retry-After`, polling, looking again), with every
+    /// deadline over them; else all of it. For tests, which would otherwise wait as long as people do.
+    pub wait_scale: Option<f64>,
+    /// What a test puts in the place of the world.
+    #[doc(hidden)]
+    pub seams: Seams,
 }
