@@ -49,7 +49,7 @@ const HOUSES: [House; 5] = [
             &["library_copy", "library_file", "resume", "settings", "store", "task"],
             &["secrets", "services"],
             &["requests"],
-            &["lane", "progress", "retry", "rows", "run", "speed_limit", "terms"],
+            &["lane", "progress", "rows", "run", "speed_limit", "terms"],
             &["download", "upload"],
             &["queue"],
             &["deep_link", "engine"],

@@ -44,7 +44,6 @@ mod queue;
 mod redaction;
 mod requests;
 mod resume;
-mod retry;
 mod rows;
 mod run;
 #[doc(hidden)]

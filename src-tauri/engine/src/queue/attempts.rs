@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{LOOK_AGAIN, Queue};
+use crate::error::retry::Attempts;
 use crate::error::{Cause, Code, Error, Failure, Result};
-use crate::retry::Attempts;
 use crate::rows::Slot;
 use crate::run::Run;
 use crate::task::Task;

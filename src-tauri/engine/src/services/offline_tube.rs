@@ -199,7 +199,7 @@ impl OfflineTube {
                 Err(error) => {
                     failed += 1;
                     if failed >= MOST_FAILED_POLLS
-                        || crate::retry::rule(error.cause).again == crate::retry::Again::Never
+                        || crate::error::retry::rule(error.cause).again == crate::error::retry::Again::Never
                     {
                         return Err(error);
                     }

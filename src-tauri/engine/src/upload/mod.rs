@@ -27,12 +27,12 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use url::Url;
 
+use crate::error::retry::longest_backoff;
 use crate::error::{Cause, Error, Result};
 use crate::http::address;
 use crate::http::answer::{self, Refusal, RefusalKind};
 use crate::http::checksum::{Algorithm, Digests, Hasher};
 use crate::http::reach::Destination;
-use crate::retry::longest_backoff;
 use crate::run::Run;
 use crate::secret::header_map;
 use crate::service::ServiceId;

@@ -2,7 +2,9 @@
 //!
 //! A transfer never ends in a bare status or a library's message. Every [`Error`] carries a [`Cause`];
 //! the cause decides the stable [`Code`] that scripts see, the [`Remedy`] that the window offers as a
-//! button, and (in [`crate::retry`]) whether and how often Ferry tries again by itself.
+//! button, and (in [`retry`]) whether and how often Ferry tries again by itself.
+
+pub(crate) mod retry;
 
 use std::fmt;
 use std::time::Duration;
@@ -145,7 +147,7 @@ pub enum Remedy {
     Report,
 }
 
-/// What went wrong, finely enough to decide about trying again. The table in [`crate::retry`] has one row each.
+/// What went wrong, finely enough to decide about trying again. The table in [`retry`] has one row each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -289,17 +291,17 @@ impl Error {
 
     /// The stable code.
     pub fn code(&self) -> Code {
-        crate::retry::rule(self.cause).code
+        crate::error::retry::rule(self.cause).code
     }
 
     /// The way out.
     pub fn remedy(&self) -> Remedy {
-        crate::retry::rule(self.cause).remedy
+        crate::error::retry::rule(self.cause).remedy
     }
 
     /// What to do, as a clause.
     pub fn advice(&self) -> Words {
-        self.advice.clone().unwrap_or_else(|| crate::retry::rule(self.cause).advice.clone().into())
+        self.advice.clone().unwrap_or_else(|| crate::error::retry::rule(self.cause).advice.clone().into())
     }
 
     /// What happened and why, as one line of a history.

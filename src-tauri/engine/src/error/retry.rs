@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn every_row_of_the_promise_is_what_the_table_does() {
         let rows: Vec<Row> =
-            serde_json::from_str(include_str!("../../../tests/fixtures/retries.json")).unwrap();
+            serde_json::from_str(include_str!("../../../../tests/fixtures/retries.json")).unwrap();
         let promised: HashSet<Cause> = rows.iter().map(|row| row.cause).collect();
         assert_eq!(promised.len(), TABLE.len(), "each cause has one row in both");
         for row in rows {
