@@ -193,9 +193,21 @@ fn header_lets_in(name: &str) -> bool {
 
 /// Whether letters and digits alternate as in no word with a number before or behind it.
 fn is_mixed(text: &str) -> bool {
+    text.len() >= 12 && turns(text) >= 2
+}
+
+/// Whether it is nothing that anybody would call a fault by: what stands where a code is meant may be a key.
+pub(crate) fn is_no_word(text: &str) -> bool {
+    text.len() >= 16 && turns(text) >= 4
+}
+
+/// How often letters and digits alternate; never in what holds anything else.
+fn turns(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let turns = bytes.windows(2).filter(|two| two[0].is_ascii_digit() != two[1].is_ascii_digit()).count();
-    bytes.len() >= 12 && bytes.iter().all(u8::is_ascii_alphanumeric) && turns >= 2
+    if !bytes.iter().all(u8::is_ascii_alphanumeric) {
+        return 0;
+    }
+    bytes.windows(2).filter(|two| two[0].is_ascii_digit() != two[1].is_ascii_digit()).count()
 }
 
 /// Whether it looks as ids of services do: two small letters, `_`, and the rest. Keys that begin alike are none.

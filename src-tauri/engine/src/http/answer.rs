@@ -19,6 +19,7 @@ use crate::http::packed::unpacked;
 use crate::http::range::retry_after;
 use crate::http::refusals::{GENERAL, Row, look_up, look_up_own, short_number};
 use crate::http::verdict::{self, Verdict};
+use crate::redaction::is_no_word;
 
 /// The longest message that is shown, in characters.
 pub(crate) const LONGEST_MESSAGE: usize = 500;
@@ -633,7 +634,11 @@ fn judge(status: StatusCode, headers: &HeaderMap, said: Said) -> Refusal {
     let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     Refusal {
         http_status: status.as_u16(),
-        code: said.code.map(|code| Foreign::limited(&code, LONGEST_LABEL)).filter(|code| !code.is_empty()),
+        code: said
+            .code
+            .filter(|code| !is_no_word(code))
+            .map(|code| Foreign::limited(&code, LONGEST_LABEL))
+            .filter(|code| !code.is_empty()),
         message,
         request_id: request_id.filter(|id| !id.is_empty()),
         kind,
